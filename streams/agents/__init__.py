@@ -1,0 +1,1 @@
+"""The three Faust agents, gateway, crowd and release, and what they share: transport, app, health."""

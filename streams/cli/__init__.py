@@ -1,0 +1,1 @@
+"""The `throng` command."""

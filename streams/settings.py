@@ -1,0 +1,234 @@
+"""Every setting, with its default, its bounds and what it means: the one place.
+
+In come a TOML file, the environment and the command line, each over the one before; out goes one frozen value. The
+name of a setting is its section and field, `gateway.flush_ms`; in the environment `THRONG_GATEWAY_FLUSH_MS`. The reference
+page is generated from this file (`python -m streams.settings > docs/reference/settings.md`) and checked against it.
+An unknown name or a value out of bounds is refused with one line that names the setting.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from streams.errors import ThrongError
+
+
+class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Kafka is and how the topics are made."""
+
+    bootstrap: Annotated[str, Meta(description="Brokers, `host:port` with commas between. Empty: the local stack.")] = ""
+    namespace: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_-]{0,64}$",
+            description="Put before the name of every topic, group and Redis key, so that deployments share a cluster.",
+        ),
+    ] = ""
+    raw_partitions: Annotated[int, Meta(ge=1, le=4096, description="Partitions of `attach` when throng creates it.")] = 4
+    partitions: Annotated[
+        int, Meta(ge=1, le=1024, description="Partitions of `sightings`: fixed for the topic's life (64 for a network).")
+    ] = 4
+    replication: Annotated[int, Meta(ge=1, le=9, description="Replicas of each topic; 3 in production.")] = 1
+    min_insync: Annotated[int, Meta(ge=1, le=9, description="Replicas that must have a record before it counts.")] = 1
+    keep_forever: Annotated[
+        bool,
+        Meta(description="Create topics without time-based retention: for replays and simulated days, whose records are old."),
+    ] = False
+    session_ms: Annotated[
+        int, Meta(ge=1000, le=300_000, description="Silence after which the group gives a worker's partitions to others, ms.")
+    ] = 10_000
+
+
+class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where Redis is."""
+
+    url: Annotated[str, Meta(description="`redis://host:port/db`. Empty: the local stack.")] = ""
+    cluster: Annotated[bool, Meta(description="The server is a Redis Cluster.")] = False
+
+
+class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The life of one salt, and the rules of time within it. Taken up by the next epoch that is written."""
+
+    timezone: Annotated[str, Meta(description="IANA name. Empty: the zone plan's.")] = ""
+    change_hour: Annotated[int, Meta(ge=0, le=23, description="Local hour at which pseudonyms change.")] = 4
+    lateness_ms: Annotated[
+        int, Meta(ge=0, le=3_600_000, description="How long after its event time a record may arrive, ms.")
+    ] = 10_000
+    tick_ms: Annotated[int, Meta(ge=1000, le=300_000, description="Step of the live internal counts, ms.")] = 10_000
+
+
+class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The only role that sees identifiers."""
+
+    plan: Annotated[str, Meta(description="Path of the zone plan (JSON). Every role needs it.")] = "plan.json"
+    policies: Annotated[str, Meta(description="Folder of policies, one TOML file a country. Empty: those shipped.")] = ""
+    keys: Annotated[str, Meta(description="Folder of the file key provider, one key an epoch.")] = ".throng/keys"
+    purpose: Annotated[str, Meta(description="Purpose that the deployment runs for, as policies and consent name it.")] = "marketing"
+    flush_ms: Annotated[int, Meta(ge=1, le=10_000, description="Longest time that sightings wait for their frame, ms.")] = 250
+    flush_rows: Annotated[int, Meta(ge=1, le=250_000, description="Sightings after which frames are sent at once.")] = 100_000
+    max_record_bytes: Annotated[int, Meta(ge=256, le=1_000_000, description="A longer raw record is rejected, bytes.")] = 262_144
+    beat_ms: Annotated[
+        int,
+        Meta(ge=0, le=60_000, description="Silence of a raw partition after which the gateway appends a beat, ms; 0: never. "
+             "Only where the broker stamps records (LogAppendTime)."),
+    ] = 1000  # fmt: skip
+    align_ms: Annotated[
+        int, Meta(ge=1000, le=3_600_000, description="A source this far (record time) ahead of the slowest one is paused, ms.")
+    ] = 60_000
+
+
+class Crowd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Counting."""
+
+    snapshot_ms: Annotated[int, Meta(ge=100, le=3_600_000, description="Time between snapshots of a partition, ms.")] = 60_000
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What leaves, and what it costs. Budget and k come from the policy; these tune how much is shown."""
+
+    confidence: Annotated[
+        float, Meta(gt=0.5, lt=1.0, description="One-sided confidence with which a published count is at least k.")
+    ] = 0.95
+
+
+class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One process."""
+
+    http_host: Annotated[str, Meta(description="Address of `/metrics`, `/healthz` and `/readyz`.")] = "127.0.0.1"
+    http_port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port of the same; 0 takes a free one and logs it.")
+    ] = 0
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")] = "info"
+    stall_s: Annotated[
+        int, Meta(ge=10, le=3600, description="Lag without any progress after which a worker gives up and exits, s.")
+    ] = 120
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of them."""
+
+    kafka: Kafka = Kafka()
+    redis: Redis = Redis()
+    epoch: Epoch = Epoch()
+    gateway: Gateway = Gateway()
+    crowd: Crowd = Crowd()
+    release: Release = Release()
+    worker: Worker = Worker()
+
+    def topic(self, name: str) -> str:
+        """The name of a topic of `schemas.topics` on this deployment's cluster."""
+        return f"{self.kafka.namespace}.{name}" if self.kafka.namespace else name
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    name: kind for name, kind in get_type_hints(Settings).items() if isinstance(kind, type)
+}
+ENV_PREFIX = "THRONG_"
+
+
+def load_settings(
+    config: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from the file, the environment and `overrides` ({"kafka.bootstrap": ...}), each over the one before.
+
+    Raises:
+        ThrongError: `config` if the file can't be read, a name is unknown or a value is not allowed.
+    """
+    tree: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+    if config is not None:
+        _merge_file(tree, config)
+    for name, value in (os.environ if environ is None else environ).items():
+        if name.startswith(ENV_PREFIX) and (found := _env_target(name)):
+            tree[found[0]][found[1]] = value
+    for dotted, override in (overrides or {}).items():
+        section, _, field = dotted.partition(".")
+        tree[section][field] = override
+    sections: dict[str, Any] = {name: _section(name, kind, tree[name]) for name, kind in SECTIONS.items()}
+    return Settings(**sections)
+
+
+def to_environ(settings: Settings) -> dict[str, str]:
+    """The environment that makes `load_settings` give the same settings in a child process."""
+    return {
+        f"{ENV_PREFIX}{section}_{field}".upper(): str(getattr(getattr(settings, section), field))
+        for section, kind in SECTIONS.items()
+        for field in kind.__struct_fields__
+    }
+
+
+def _merge_file(tree: dict[str, dict[str, object]], config: Path) -> None:
+    try:
+        read = tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ThrongError("config", f"cannot read the settings file {config}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ThrongError("config", f"the settings file {config} is not TOML: {error}") from error
+    for section, values in read.items():
+        if section not in SECTIONS:
+            raise ThrongError("config", f"unknown section [{section}] in {config}; known: {', '.join(SECTIONS)}")
+        if not isinstance(values, dict):
+            raise ThrongError("config", f"{section} in {config} must be a section: [{section}]")
+        tree[section].update(values)
+
+
+def _env_target(name: str) -> tuple[str, str] | None:
+    rest = name.removeprefix(ENV_PREFIX).lower()
+    for section, kind in SECTIONS.items():
+        field = rest.removeprefix(section + "_")
+        if field != rest and field in kind.__struct_fields__:
+            return section, field
+    return None
+
+
+def _section(name: str, kind: type[msgspec.Struct], values: dict[str, object]) -> msgspec.Struct:
+    for field, value in values.items():
+        if field not in kind.__struct_fields__:
+            known = ", ".join(kind.__struct_fields__)
+            raise ThrongError("config", f"unknown setting {name}.{field}; [{name}] has: {known}")
+        try:
+            # Text from the environment may stand for a number or a truth value; a file's types are kept.
+            msgspec.convert({field: value}, kind, strict=not isinstance(value, str))
+        except msgspec.ValidationError as error:
+            reason = str(error).split(" - at ")[0]
+            raise ThrongError("config", f"setting {name}.{field} = {value!r} is not allowed: {reason}") from error
+    return msgspec.convert(values, kind, strict=False)
+
+
+def reference() -> str:
+    """The settings reference page, in Markdown."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated from `streams/settings.py` by `python -m streams.settings`; do not edit.",
+        "",
+        "A setting comes from the command line, else the environment, else the file given with `--config` (TOML), else",
+        "its default. `gateway.flush_ms` stands as `flush_ms` under `[gateway]` in the file, and as",
+        "`THRONG_GATEWAY_FLUSH_MS` in the environment.",
+    ]
+    for section, kind in SECTIONS.items():
+        lines += ["", f"## {section}", "", (kind.__doc__ or "").strip(), "", "| setting | default | meaning |", "|---|---|---|"]
+        defaults = kind()
+        for field, hint in get_type_hints(kind, include_extras=True).items():
+            meta = get_args(hint)[1] if get_origin(hint) is Annotated else Meta()
+            default = getattr(defaults, field)
+            shown = f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else "empty"
+            lines.append(f"| `{section}.{field}` | {shown} | {meta.description}{_bounds(meta)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _bounds(meta: Meta) -> str:
+    low = meta.ge if meta.ge is not None else meta.gt
+    high = meta.le if meta.le is not None else meta.lt
+    return f" ({low} to {high})" if low is not None else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

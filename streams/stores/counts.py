@@ -1,0 +1,78 @@
+"""The live internal counts in Redis: distinct subscribers per zone and cohort in sliding windows, tick by tick.
+
+In: a partition's vector of absolute counts at a tick. Kept: one packed value a partition and window,
+`{pN}` being the hash tag that keeps all of a partition in one slot of a Redis Cluster. A write carries its tick and
+replaces older ones only, so a repeat or a zombie changes nothing. Internal: SREs and tests read it, consumers never.
+
+Value layout, little-endian: tick i64 (ms), epoch i64 (YYYYMMDD), zones u32, cohorts u32, then u32[zones, cohorts].
+"""
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from redis.asyncio import Redis, RedisCluster
+
+HEADER = struct.Struct("<qqII")
+
+# The tick stands in the value's first eight bytes; Lua's `struct` reads it (bundled with Redis).
+NEWER_ONLY = """
+local old = redis.call('GETRANGE', KEYS[1], 0, 7)
+if #old == 8 and struct.unpack('<i8', old) >= struct.unpack('<i8', ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+
+
+class TickCounts(NamedTuple):
+    """Counts of one partition at one tick: `counts` u32[zones, cohorts]."""
+
+    tick_ms: int
+    epoch: int
+    counts: NDArray[np.uint32]
+
+
+def counts_key(namespace: str, partition: int, window_ms: int) -> str:
+    """The Redis key of a partition's counts for a window."""
+    return f"{namespace}{{p{partition}}}:counts:{window_ms // 1000}"
+
+
+def pack(tick: TickCounts) -> bytes:
+    """The stored form of `tick`."""
+    zones, cohorts = tick.counts.shape
+    return HEADER.pack(tick.tick_ms, tick.epoch, zones, cohorts) + np.ascontiguousarray(tick.counts, "<u4").tobytes()
+
+
+def unpack(value: bytes) -> TickCounts:
+    """The reverse of `pack`.
+
+    Raises:
+        ValueError: if the value is shorter or longer than its header says.
+    """
+    if len(value) < HEADER.size:
+        raise ValueError(f"counts: {len(value)} bytes, a header has {HEADER.size}")
+    tick_ms, epoch, zones, cohorts = HEADER.unpack_from(value)
+    if len(value) != HEADER.size + 4 * zones * cohorts:
+        raise ValueError(f"counts: {len(value)} bytes for {zones} zones and {cohorts} cohorts")
+    counts = np.frombuffer(value, "<u4", offset=HEADER.size).reshape(zones, cohorts)
+    return TickCounts(tick_ms, epoch, counts)
+
+
+class CountStore:
+    """Reads and writes sliding-window counts. `namespace` is empty or ends in a colon."""
+
+    def __init__(self, redis: Redis | RedisCluster, namespace: str) -> None:
+        self._redis = redis
+        self._namespace = namespace
+        self._newer_only = redis.register_script(NEWER_ONLY)
+
+    async def write(self, partition: int, window_ms: int, tick: TickCounts) -> bool:
+        """Store `tick` unless a tick as new is there. True if it was stored."""
+        key = counts_key(self._namespace, partition, window_ms)
+        return bool(await self._newer_only(keys=[key], args=[pack(tick)]))
+
+    async def read(self, partition: int, window_ms: int) -> TickCounts | None:
+        """The newest counts of a partition, or None if there are none."""
+        value = await self._redis.get(counts_key(self._namespace, partition, window_ms))
+        return None if value is None else unpack(value)

@@ -1,0 +1,63 @@
+"""Reading a small control topic from its start to the end that it has now, again and again.
+
+Epochs, salts, the registry and the ledger are logs that a worker must have read to their end before it decides anything.
+A `TailReader` assigns itself all partitions (no group), and `read_to_end` returns every record that was committed
+before the call and not yet returned.
+"""
+
+from collections.abc import AsyncIterator
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from streams.errors import ThrongError
+
+
+class TailReader:
+    """A groupless consumer of all partitions of one topic, from the start."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=16 << 20,
+            fetch_max_wait_ms=100,
+        )
+        self._partitions: list[TopicPartition] = []
+
+    async def start(self) -> None:
+        """Connect and place the reader at the start.
+
+        Raises:
+            ThrongError: `topics` if the topic doesn't exist.
+        """
+        await self._consumer.start()
+        # No metadata of a topic is known before somebody asks for it.
+        await self._consumer._client.add_topic(self._topic)
+        numbers = self._consumer.partitions_for_topic(self._topic)
+        if not numbers:
+            raise ThrongError("topics", f"the topic {self._topic} is missing: run 'throng topics create'")
+        self._partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
+        self._consumer.assign(self._partitions)
+        await self._consumer.seek_to_beginning(*self._partitions)
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def read_to_end(self) -> AsyncIterator[list[ConsumerRecord]]:
+        """The records between the last position and the end of each partition as of now, in chunks."""
+        ends = await self._consumer.end_offsets(self._partitions)
+        while True:
+            behind = [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]
+            if not behind:
+                return
+            for records in (await self._consumer.getmany(*behind, timeout_ms=500)).values():
+                if records:
+                    yield list(records)
+
+    async def poll(self, timeout_ms: int) -> list[ConsumerRecord]:
+        """Whatever arrives next within the time."""
+        fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
+        return [record for records in fetched.values() for record in records]

@@ -1,0 +1,110 @@
+"""Snapshots of a partition's state in Redis: a cache of what the sightings log says.
+
+In: the columns of a crowd at one offset of its log. Kept, all under the hash tag `{pN}`: chunks of at most 8 MiB of
+zstd under a random id, and one pointer to the newest complete snapshot. The pointer moves in one script, and only to a
+greater offset, so a zombie can do no harm. The id before the last is kept for a reader that has just taken the
+pointer; older ones are deleted. Any complete snapshot, by anyone, is correct, only older: losing all of them costs a
+replay of the log, nothing else.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Mapping
+from typing import NamedTuple, cast
+
+import msgspec
+import zstandard
+from redis.asyncio import Redis, RedisCluster
+
+CHUNK_BYTES = 8 << 20
+
+# ARGV: offset, new pointer. Returns {moved, id to delete}.
+MOVE_FORWARD = """
+local old = redis.call('HMGET', KEYS[1], 'offset', 'pointer', 'before')
+if old[1] and tonumber(old[1]) >= tonumber(ARGV[1]) then return {0, ''} end
+redis.call('HSET', KEYS[1], 'offset', ARGV[1], 'pointer', ARGV[2], 'before', old[2] or '')
+return {1, old[3] or ''}
+"""
+
+
+class Pointer(msgspec.Struct, frozen=True):
+    """Where a snapshot lies: its id, chunks, digest of the compressed bytes, and size of the whole uncompressed."""
+
+    id: str
+    chunks: int
+    digest: bytes
+    size: int
+
+
+class Stored(NamedTuple):
+    """What a write did: `moved` is False if a snapshot as new was there; `size` is in compressed bytes."""
+
+    moved: bool
+    size: int
+
+
+class BrokenSnapshot(Exception):  # noqa: N818 - reads as what it is
+    """The pointer is there but its chunks are missing or fail their digest."""
+
+
+def compress(columns: Mapping[str, bytes]) -> tuple[bytes, int]:
+    """One zstd frame of all columns, and their size uncompressed."""
+    packed = msgspec.msgpack.encode(columns)
+    return zstandard.ZstdCompressor(level=1).compress(packed), len(packed)
+
+
+def expand(data: bytes, size: int) -> dict[str, bytes]:
+    """The reverse of `compress`."""
+    packed = zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+    return msgspec.msgpack.decode(packed, type=dict[str, bytes])
+
+
+class SnapshotStore:
+    """Writes and reads snapshots of a partition. `namespace` is empty or ends in a colon."""
+
+    def __init__(self, redis: Redis | RedisCluster, namespace: str) -> None:
+        self._redis = redis
+        self._namespace = namespace
+        self._move_forward = redis.register_script(MOVE_FORWARD)
+
+    def _head(self, partition: int) -> str:
+        return f"{self._namespace}{{p{partition}}}:snapshot"
+
+    def _chunk(self, partition: int, snapshot_id: str, number: int) -> str:
+        return f"{self._head(partition)}:{snapshot_id}:{number}"
+
+    async def write(self, partition: int, offset: int, columns: Mapping[str, bytes]) -> Stored:
+        """Store the state that stands at `offset` (the next record to read) and point to it."""
+        data, size = await asyncio.to_thread(compress, columns)
+        chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        pointer = Pointer(secrets.token_hex(8), len(chunks), digest, size)
+        for number, chunk in enumerate(chunks):
+            await self._redis.set(self._chunk(partition, pointer.id, number), chunk)
+        moved, old = await self._move_forward(
+            keys=[self._head(partition)], args=[offset, msgspec.msgpack.encode(pointer)]
+        )
+        unused = msgspec.msgpack.decode(old, type=Pointer) if moved and old else None if moved else pointer
+        if unused is not None:
+            for number in range(unused.chunks):
+                await self._redis.delete(self._chunk(partition, unused.id, number))
+        return Stored(bool(moved), len(data))
+
+    async def read(self, partition: int) -> tuple[int, dict[str, bytes]] | None:
+        """The newest snapshot as (offset, columns), or None if there never was one.
+
+        Raises:
+            BrokenSnapshot: chunks are missing or damaged. The state must be rebuilt from the log.
+        """
+        found = await cast("Redis", self._redis).hmget(self._head(partition), ["offset", "pointer"])
+        if found[0] is None or found[1] is None:
+            return None
+        pointer = msgspec.msgpack.decode(found[1], type=Pointer)
+        parts = [await self._redis.get(self._chunk(partition, pointer.id, n)) for n in range(pointer.chunks)]
+        if any(part is None for part in parts):
+            raise BrokenSnapshot(f"partition {partition}: chunks of the snapshot are missing")
+        data = b"".join(parts)
+        if hashlib.blake2b(data, digest_size=16).digest() != pointer.digest:
+            raise BrokenSnapshot(f"partition {partition}: the snapshot fails its digest")
+        return int(found[0]), await asyncio.to_thread(expand, data, pointer.size)

@@ -1,0 +1,117 @@
+"""The topics on the cluster: made once, by command, and checked by every worker at its start.
+
+`create` makes what is missing and writes into every `sightings` partition the control record that names the live
+sources. It is safe to run twice and by several at once: Kafka decides who makes a topic, and a control record of a
+version that a crowd has seen is ignored.
+"""
+
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas.sightings import encode_control
+from schemas.topics import ATTACH, SIGHTINGS, TOPICS, Topic
+from streams.errors import ThrongError
+from streams.settings import Settings
+
+
+def partitions_of(topic: Topic, settings: Settings) -> int:
+    """How many partitions the deployment gives a topic when it creates it."""
+    if topic.partitions == "raw":
+        return settings.kafka.raw_partitions
+    if topic.partitions == "sightings":
+        return settings.kafka.partitions
+    return int(topic.partitions)
+
+
+async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
+    """A started admin client.
+
+    Raises:
+        ThrongError: `kafka` if no broker answers.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap, request_timeout_ms=20_000)
+    try:
+        await admin.start()
+    except (KafkaError, OSError) as error:
+        await admin.close()
+        raise ThrongError(
+            "kafka", f"no Kafka broker answers at {settings.kafka.bootstrap}: start one with 'throng up' or correct --kafka"
+        ) from error
+    return admin
+
+
+async def create(settings: Settings) -> list[str]:
+    """Create the topics that are missing and announce the sources. Returns the names of those created."""
+    admin = await open_admin(settings)
+    try:
+        there = set(await admin.list_topics())
+        missing = [topic for topic in TOPICS if settings.topic(topic.name) not in there]
+        response = await admin.create_topics([_new(topic, settings) for topic in missing]) if missing else None
+        for error in response.topic_errors if response else ():
+            if error[1] not in (0, TopicAlreadyExistsError.errno):
+                reason = error[2] or for_code(error[1]).description
+                raise ThrongError("topics", f"Kafka did not create the topic {error[0]}: {reason}")
+        counts = await partition_counts(admin, settings, [ATTACH, SIGHTINGS])
+    finally:
+        await admin.close()
+    await _announce(settings, range(counts[ATTACH]), counts[SIGHTINGS])
+    return [topic.name for topic in missing]
+
+
+async def partition_counts(
+    admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str]
+) -> dict[str, int]:
+    """How many partitions each topic has.
+
+    Raises:
+        ThrongError: `topics` if one doesn't exist.
+    """
+    described = await admin.describe_topics([settings.topic(name) for name in names])
+    found = {entry["topic"]: len(entry["partitions"]) for entry in described if not entry["error_code"]}
+    for name in names:
+        if settings.topic(name) not in found:
+            raise ThrongError("topics", f"the topic {settings.topic(name)} is missing: run 'throng topics create'")
+    return {name: found[settings.topic(name)] for name in names}
+
+
+async def stamped_by_broker(admin: AIOKafkaAdminClient, settings: Settings, name: str) -> bool:
+    """Whether the topic's record times are the broker's (LogAppendTime)."""
+    resource = ConfigResource(ConfigResourceType.TOPIC, settings.topic(name))
+    for response in await admin.describe_configs([resource]):
+        for _, _, _, _, entries in response.resources:
+            for entry in entries:
+                if entry[0] == "message.timestamp.type":
+                    return bool(entry[1] == "LogAppendTime")
+    return False
+
+
+def _new(topic: Topic, settings: Settings) -> NewTopic:
+    config = dict(topic.config)
+    if "cleanup.policy" not in config:
+        config["retention.ms"] = str(-1 if settings.kafka.keep_forever else topic.retention_ms)
+    config["min.insync.replicas"] = str(settings.kafka.min_insync)
+    if topic.name == ATTACH and not settings.kafka.keep_forever:
+        config["message.timestamp.type"] = "LogAppendTime"
+    return NewTopic(
+        settings.topic(topic.name),
+        partitions_of(topic, settings),
+        settings.kafka.replication,
+        topic_configs=config,
+    )
+
+
+async def _announce(settings: Settings, sources: range, targets: int) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all"
+    )
+    await producer.start()
+    try:
+        control = encode_control(1, list(sources))
+        for target in range(targets):
+            await producer.send_and_wait(settings.topic(SIGHTINGS), control, partition=target)
+    finally:
+        await producer.stop()
