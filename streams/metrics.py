@@ -1,8 +1,8 @@
 """Every metric of every stage, by the design's words, with the unit in the name.
 
-Labels are few and bounded: a partition, a reason, a measure, a stage. Never a zone, a cell, a subscriber. Series are set
-from the batch code (once a chunk, not once an event), and Faust's own sensor is not used: it clears partition series at
-each rebalance.
+Labels are few and bounded: a partition, a reason, a measure, a stage. Never a zone, a cell, a subscriber. Series are
+set from the batch code (once a chunk, not once an event), and Faust's own sensor is not used: it clears partition
+series at each rebalance.
 """
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -15,21 +15,56 @@ class GatewayMetrics:
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.records = Counter("throng_gateway_records", "Raw records read.", ["partition"], registry=registry)
-        self.events = Counter("throng_gateway_events", "Attach events decoded or rejected, beats left out.", ["partition"], registry=registry)
+        self.events = Counter(
+            "throng_gateway_events",
+            "Attach events decoded or rejected, beats left out.",
+            ["partition"],
+            registry=registry,
+        )
         self.beats = Counter("throng_gateway_beats", "Beat records read.", ["partition"], registry=registry)
-        self.rejects = Counter("throng_gateway_rejects", "Events sent to the rejects topic.", ["reason"], registry=registry)
-        self.drops = Counter("throng_gateway_drops", "Events dropped by policy or consent.", ["reason"], registry=registry)
+        self.rejects = Counter(
+            "throng_gateway_rejects", "Events sent to the rejects topic.", ["reason"], registry=registry
+        )
+        self.drops = Counter(
+            "throng_gateway_drops", "Events dropped by policy or consent.", ["reason"], registry=registry
+        )
         self.sightings = Counter("throng_gateway_sightings", "Sightings acknowledged by Kafka.", registry=registry)
         self.frames = Counter("throng_gateway_frames", "Frames acknowledged by Kafka.", registry=registry)
-        self.frame_bytes = Counter("throng_gateway_frame_bytes", "Bytes of frames before compression.", registry=registry)
-        self.watermark = Gauge(
-            "throng_gateway_watermark_seconds", "Watermark of a source, event time since the Unix epoch.", ["partition"], registry=registry
+        self.frame_bytes = Counter(
+            "throng_gateway_frame_bytes", "Bytes of frames before compression.", registry=registry
         )
-        self.lost = Counter("throng_gateway_lost_records", "Raw records gone by retention before they were read.", ["partition"], registry=registry)
-        self.registry_entries = Gauge("throng_gateway_registry_subscribers", "Subscribers in the registry.", registry=registry)
-        self.chunk = Histogram("throng_gateway_chunk_seconds", "Time to handle one fetched chunk.", buckets=LATENCY_BUCKETS, registry=registry)
-        self.flush = Histogram("throng_gateway_flush_seconds", "Time until Kafka acknowledged a flush.", buckets=LATENCY_BUCKETS, registry=registry)
-        self.paused = Gauge("throng_gateway_paused_sources", "Sources paused because they are ahead of the slowest.", registry=registry)
+        self.watermark = Gauge(
+            "throng_gateway_watermark_seconds",
+            "Watermark of a source, event time since the Unix epoch.",
+            ["partition"],
+            registry=registry,
+        )
+        self.lost = Counter(
+            "throng_gateway_lost_records",
+            "Raw records gone by retention before they were read.",
+            ["partition"],
+            registry=registry,
+        )
+        self.registry_entries = Gauge(
+            "throng_gateway_registry_subscribers", "Subscribers in the registry.", registry=registry
+        )
+        self.chunk = Histogram(
+            "throng_gateway_chunk_seconds",
+            "Time to handle one fetched chunk.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.flush = Histogram(
+            "throng_gateway_flush_seconds",
+            "Time until Kafka acknowledged a flush.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.paused = Gauge(
+            "throng_gateway_paused_sources",
+            "Sources paused because they are ahead of the slowest.",
+            registry=registry,
+        )
 
 
 class CrowdMetrics:
@@ -39,16 +74,55 @@ class CrowdMetrics:
         self.frames = Counter("throng_crowd_frames", "Frames handled.", ["partition"], registry=registry)
         self.sightings = Counter("throng_crowd_sightings", "Sightings taken up.", ["partition"], registry=registry)
         self.panes = Counter("throng_crowd_panes", "Panes acknowledged by Kafka.", ["partition"], registry=registry)
-        self.watermark = Gauge("throng_crowd_watermark_seconds", "Watermark, event time since the Unix epoch.", ["partition"], registry=registry)
-        self.buffered = Gauge("throng_crowd_buffered_sightings", "Sightings waiting for the watermark.", ["partition"], registry=registry)
-        self.subscribers = Gauge("throng_crowd_subscribers", "Pseudonyms heard in this epoch.", ["partition"], registry=registry)
-        self.gaps = Gauge("throng_crowd_chain_gaps", "Sections ignored because they start beyond the chain.", ["partition"], registry=registry)
-        self.repeats = Gauge("throng_crowd_chain_repeats", "Sections ignored because the chain is past them.", ["partition"], registry=registry)
-        self.chunk = Histogram("throng_crowd_chunk_seconds", "Time to handle one fetched chunk.", buckets=LATENCY_BUCKETS, registry=registry)
+        self.watermark = Gauge(
+            "throng_crowd_watermark_seconds",
+            "Watermark, event time since the Unix epoch.",
+            ["partition"],
+            registry=registry,
+        )
+        self.buffered = Gauge(
+            "throng_crowd_buffered_sightings",
+            "Sightings waiting for the watermark.",
+            ["partition"],
+            registry=registry,
+        )
+        self.subscribers = Gauge(
+            "throng_crowd_subscribers", "Pseudonyms heard in this epoch.", ["partition"], registry=registry
+        )
+        self.gaps = Gauge(
+            "throng_crowd_chain_gaps",
+            "Sections ignored because they start beyond the chain.",
+            ["partition"],
+            registry=registry,
+        )
+        self.repeats = Gauge(
+            "throng_crowd_chain_repeats",
+            "Sections ignored because the chain is past them.",
+            ["partition"],
+            registry=registry,
+        )
+        self.chunk = Histogram(
+            "throng_crowd_chunk_seconds",
+            "Time to handle one fetched chunk.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
         self.snapshots = Counter("throng_crowd_snapshots", "Snapshots stored.", ["partition"], registry=registry)
-        self.snapshot_bytes = Gauge("throng_crowd_snapshot_bytes", "Size of the last snapshot, compressed.", ["partition"], registry=registry)
-        self.snapshot_time = Histogram("throng_crowd_snapshot_seconds", "Time to store one snapshot.", buckets=LATENCY_BUCKETS, registry=registry)
-        self.redis_errors = Counter("throng_crowd_redis_errors", "Failed writes to Redis, each tried again.", registry=registry)
+        self.snapshot_bytes = Gauge(
+            "throng_crowd_snapshot_bytes",
+            "Size of the last snapshot, compressed.",
+            ["partition"],
+            registry=registry,
+        )
+        self.snapshot_time = Histogram(
+            "throng_crowd_snapshot_seconds",
+            "Time to store one snapshot.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.redis_errors = Counter(
+            "throng_crowd_redis_errors", "Failed writes to Redis, each tried again.", registry=registry
+        )
 
 
 class ReleaseMetrics:
@@ -57,12 +131,30 @@ class ReleaseMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.panes = Counter("throng_release_panes", "Pane records read.", registry=registry)
         self.repeats = Counter("throng_release_repeats", "Pane records seen before.", registry=registry)
-        self.releases = Counter("throng_release_releases", "Noisy panes drawn and kept in the ledger.", ["measure"], registry=registry)
+        self.releases = Counter(
+            "throng_release_releases",
+            "Noisy panes drawn and kept in the ledger.",
+            ["measure"],
+            registry=registry,
+        )
         self.published = Counter("throng_release_published_records", "Records published.", ["topic"], registry=registry)
-        self.suppressed = Gauge("throng_release_suppressed_keys", "Keys withheld in a measure's last pane.", ["measure"], registry=registry)
+        self.suppressed = Gauge(
+            "throng_release_suppressed_keys",
+            "Keys withheld in a measure's last pane.",
+            ["measure"],
+            registry=registry,
+        )
         self.spent = Gauge("throng_release_rho_spent", "zCDP budget spent in the current epoch.", registry=registry)
         self.budget = Gauge("throng_release_rho_budget", "zCDP budget of the current epoch.", registry=registry)
         self.pane_end = Gauge(
-            "throng_release_pane_end_seconds", "End of the last released pane, event time since the Unix epoch.", ["measure"], registry=registry
+            "throng_release_pane_end_seconds",
+            "End of the last released pane, event time since the Unix epoch.",
+            ["measure"],
+            registry=registry,
         )
-        self.draw = Histogram("throng_release_draw_seconds", "Time from sum to ledger.", buckets=LATENCY_BUCKETS, registry=registry)
+        self.draw = Histogram(
+            "throng_release_draw_seconds",
+            "Time from sum to ledger.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )

@@ -1,9 +1,9 @@
 """Every setting, with its default, its bounds and what it means: the one place.
 
 In come a TOML file, the environment and the command line, each over the one before; out goes one frozen value. The
-name of a setting is its section and field, `gateway.flush_ms`; in the environment `THRONG_GATEWAY_FLUSH_MS`. The reference
-page is generated from this file (`python -m streams.settings > docs/reference/settings.md`) and checked against it.
-An unknown name or a value out of bounds is refused with one line that names the setting.
+name of a setting is its section and field, `gateway.flush_ms`; in the environment `THRONG_GATEWAY_FLUSH_MS`. The
+reference page is generated from this file (`python -m streams.settings > docs/reference/settings.md`) and checked
+against it. An unknown name or a value out of bounds is refused with one line that names the setting.
 """
 
 import os
@@ -22,7 +22,9 @@ from streams.errors import ThrongError
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where Kafka is and how the topics are made."""
 
-    bootstrap: Annotated[str, Meta(description="Brokers, `host:port` with commas between. Empty: the local stack.")] = ""
+    bootstrap: Annotated[str, Meta(description="Brokers, `host:port` with commas between. Empty: the local stack.")] = (
+        ""
+    )
     namespace: Annotated[
         str,
         Meta(
@@ -30,18 +32,30 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Put before the name of every topic, group and Redis key, so that deployments share a cluster.",
         ),
     ] = ""
-    raw_partitions: Annotated[int, Meta(ge=1, le=4096, description="Partitions of `attach` when throng creates it.")] = 4
+    raw_partitions: Annotated[
+        int, Meta(ge=1, le=4096, description="Partitions of `attach` when throng creates it.")
+    ] = 4
     partitions: Annotated[
-        int, Meta(ge=1, le=1024, description="Partitions of `sightings`: fixed for the topic's life (64 for a network).")
+        int,
+        Meta(
+            ge=1,
+            le=1024,
+            description="Partitions of `sightings`: fixed for the topic's life (64 for a network).",
+        ),
     ] = 4
     replication: Annotated[int, Meta(ge=1, le=9, description="Replicas of each topic; 3 in production.")] = 1
     min_insync: Annotated[int, Meta(ge=1, le=9, description="Replicas that must have a record before it counts.")] = 1
     keep_forever: Annotated[
         bool,
-        Meta(description="Create topics without time-based retention: for replays and simulated days, whose records are old."),
+        Meta(description="Create topics without time-based retention: for replays, whose records are old."),
     ] = False
     session_ms: Annotated[
-        int, Meta(ge=1000, le=300_000, description="Silence after which the group gives a worker's partitions to others, ms.")
+        int,
+        Meta(
+            ge=1000,
+            le=300_000,
+            description="Silence after which the group gives a worker's partitions to others, ms.",
+        ),
     ] = 10_000
 
 
@@ -67,33 +81,55 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The only role that sees identifiers."""
 
     plan: Annotated[str, Meta(description="Path of the zone plan (JSON). Every role needs it.")] = "plan.json"
-    policies: Annotated[str, Meta(description="Folder of policies, one TOML file a country. Empty: those shipped.")] = ""
+    policies: Annotated[str, Meta(description="Folder of policies, one TOML file a country. Empty: those shipped.")] = (
+        ""
+    )
     keys: Annotated[str, Meta(description="Folder of the file key provider, one key an epoch.")] = ".throng/keys"
-    purpose: Annotated[str, Meta(description="Purpose that the deployment runs for, as policies and consent name it.")] = "marketing"
-    flush_ms: Annotated[int, Meta(ge=1, le=10_000, description="Longest time that sightings wait for their frame, ms.")] = 250
-    flush_rows: Annotated[int, Meta(ge=1, le=250_000, description="Sightings after which frames are sent at once.")] = 100_000
-    max_record_bytes: Annotated[int, Meta(ge=256, le=1_000_000, description="A longer raw record is rejected, bytes.")] = 262_144
+    purpose: Annotated[
+        str, Meta(description="Purpose that the deployment runs for, as policies and consent name it.")
+    ] = "marketing"
+    flush_ms: Annotated[
+        int, Meta(ge=1, le=10_000, description="Longest time that sightings wait for their frame, ms.")
+    ] = 250
+    flush_rows: Annotated[int, Meta(ge=1, le=250_000, description="Sightings after which frames are sent at once.")] = (
+        100_000
+    )
+    max_record_bytes: Annotated[
+        int, Meta(ge=256, le=1_000_000, description="A longer raw record is rejected, bytes.")
+    ] = 262_144
     beat_ms: Annotated[
         int,
-        Meta(ge=0, le=60_000, description="Silence of a raw partition after which the gateway appends a beat, ms; 0: never. "
-             "Only where the broker stamps records (LogAppendTime)."),
-    ] = 1000  # fmt: skip
+        Meta(
+            ge=0,
+            le=60_000,
+            description="Silence of a raw partition after which the gateway appends a beat, ms; 0: never. "
+            "Only where the broker stamps records (LogAppendTime).",
+        ),
+    ] = 1000
     align_ms: Annotated[
-        int, Meta(ge=1000, le=3_600_000, description="A source this far (record time) ahead of the slowest one is paused, ms.")
+        int,
+        Meta(
+            ge=1000,
+            le=3_600_000,
+            description="A source this far (record time) ahead of the slowest one is paused, ms.",
+        ),
     ] = 60_000
 
 
 class Crowd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Counting."""
 
-    snapshot_ms: Annotated[int, Meta(ge=100, le=3_600_000, description="Time between snapshots of a partition, ms.")] = 60_000
+    snapshot_ms: Annotated[
+        int, Meta(ge=100, le=3_600_000, description="Time between snapshots of a partition, ms.")
+    ] = 60_000
 
 
 class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What leaves, and what it costs. Budget and k come from the policy; these tune how much is shown."""
 
     confidence: Annotated[
-        float, Meta(gt=0.5, lt=1.0, description="One-sided confidence with which a published count is at least k.")
+        float,
+        Meta(gt=0.5, lt=1.0, description="One-sided confidence with which a published count is at least k."),
     ] = 0.95
 
 
@@ -101,12 +137,13 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One process."""
 
     http_host: Annotated[str, Meta(description="Address of `/metrics`, `/healthz` and `/readyz`.")] = "127.0.0.1"
-    http_port: Annotated[
-        int, Meta(ge=0, le=65535, description="Port of the same; 0 takes a free one and logs it.")
-    ] = 0
-    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")] = "info"
+    http_port: Annotated[int, Meta(ge=0, le=65535, description="Port of the same; 0 takes a free one and logs it.")] = 0
+    log_level: Annotated[
+        str, Meta(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+    ] = "info"
     stall_s: Annotated[
-        int, Meta(ge=10, le=3600, description="Lag without any progress after which a worker gives up and exits, s.")
+        int,
+        Meta(ge=10, le=3600, description="Lag without any progress after which a worker gives up and exits, s."),
     ] = 120
 
 
@@ -214,7 +251,15 @@ def reference() -> str:
         "`THRONG_GATEWAY_FLUSH_MS` in the environment.",
     ]
     for section, kind in SECTIONS.items():
-        lines += ["", f"## {section}", "", (kind.__doc__ or "").strip(), "", "| setting | default | meaning |", "|---|---|---|"]
+        lines += [
+            "",
+            f"## {section}",
+            "",
+            (kind.__doc__ or "").strip(),
+            "",
+            "| setting | default | meaning |",
+            "|---|---|---|",
+        ]
         defaults = kind()
         for field, hint in get_type_hints(kind, include_extras=True).items():
             meta = get_args(hint)[1] if get_origin(hint) is Annotated else Meta()

@@ -75,7 +75,8 @@ class HealthServer:
             await self._runner.cleanup()
             if error.errno == errno.EADDRINUSE:
                 raise ThrongError(
-                    "port", f"port {self._port} is taken: choose another with THRONG_WORKER_HTTP_PORT, or 0 for a free one"
+                    "port",
+                    f"port {self._port} is taken: choose another with THRONG_WORKER_HTTP_PORT, or 0 for a free one",
                 ) from error
             raise ThrongError("port", f"cannot listen on {self._host}:{self._port}: {error.strerror}") from error
         port = int(self._runner.addresses[0][1])

@@ -1,8 +1,9 @@
 """One process a role: starts them, and if one ends, ends the others.
 
-`throng worker` without a single role's name runs this. Roles are kept apart by processes because only the gateway may hold
-identifiers, and because a process is a core. A role that can't go on exits non-zero; then all of this worker does, so that
-whoever runs it (a container's restart policy, a service manager) starts it afresh: nothing stays up idle.
+`throng worker` without a single role's name runs this. Roles are kept apart by processes because only the gateway may
+hold identifiers, and because a process is a core. A role that can't go on exits non-zero; then all of this worker
+does, so that whoever runs it (a container's restart policy, a service manager) starts it afresh: nothing stays up
+idle.
 
 Each child watches a pipe that this process holds open: when this process dies, however it dies, they stop.
 """
@@ -27,7 +28,7 @@ class RoleProcess:
 
     @classmethod
     async def start(cls, role: str, environ: Mapping[str, str], log: int | None = None) -> "RoleProcess":
-        """Start the role with `environ` over this process's; its output goes to the file descriptor `log`, or to ours."""
+        """Start the role with `environ` over this process's; its output goes to the descriptor `log`, or to ours."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -60,7 +61,9 @@ async def supervise(roles: Sequence[str], environs: Sequence[Mapping[str, str]],
     endings = {asyncio.create_task(child.process.wait()): child for child in children}
     stopping = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([*endings, stopping], return_when=asyncio.FIRST_COMPLETED)
-    failed = [endings[task] for task in done if task is not stopping and isinstance(task, asyncio.Task) and task in endings]
+    failed = [
+        endings[task] for task in done if task is not stopping and isinstance(task, asyncio.Task) and task in endings
+    ]
     for child in reversed(children):
         await child.stop()
     stopping.cancel()

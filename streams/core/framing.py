@@ -2,18 +2,22 @@
 
 In: for each source (a raw partition) consecutive batches of screened rows, each with the range of offsets it covers.
 Out: on `take`, one frame for every target partition, with a section for each source that has moved, rows or not, so
-that every target's chain covers every offset. Kept: per source where the last section ended and the running maximum of record
-times. A worker that loses a source forgets it with `drop`; one that gains it starts with `open` where the group's commit says.
+that every target's chain covers every offset. Kept: per source where the last section ended and the running maximum
+of record times. A worker that loses a source forgets it with `drop`; one that gains it starts with `open` where the
+group's commit says.
 
 Two frames that overlap, from a zombie or after a restart, are harmless: the crowd takes each offset once (`chain`).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.sightings import LOST, Section, encode_frame
 from streams.core.gateway import Screened
+
+T = TypeVar("T", bound=np.generic)
 
 
 class Mark(NamedTuple):
@@ -63,6 +67,10 @@ class Framer:
         found = self._sources.get(source)
         return None if found is None else found.mark
 
+    def running_max(self) -> dict[int, int]:
+        """The largest record time of each open source, ms."""
+        return {number: state.mark.running_max for number, state in self._sources.items()}
+
     def lose(self, source: int, log_start: int) -> int:
         """Cover offsets below `log_start`, gone by retention, by a section flagged lost. Returns how many are lost."""
         state = self._sources[source]
@@ -97,22 +105,25 @@ class Framer:
 
     def _section(self, number: int, state: _Source, target: int) -> Section:
         parts = [(s, slice(int(s.starts[target]), int(s.starts[target + 1]))) for s in state.pending]
-        if not parts:
-            parts = [(_NO_ROWS, slice(0, 0))]
         return Section(
             source=number,
             flags=LOST if state.lost else 0,
             from_=state.sent_to,
             to=state.mark.next_offset,
             watermark_ms=state.mark.running_max - self._lateness_ms,
-            pseudonym=np.concatenate([s.pseudonym[rows] for s, rows in parts]),
-            ts=np.concatenate([s.ts[rows] for s, rows in parts]),
-            offset=np.concatenate([s.offset[rows] for s, rows in parts]),
-            index=np.concatenate([s.index[rows] for s, rows in parts]),
-            zone=np.concatenate([s.zone[rows] for s, rows in parts]),
-            cohort=np.concatenate([s.cohort[rows] for s, rows in parts]),
-            kind=np.concatenate([s.kind[rows] for s, rows in parts]),
+            pseudonym=_join([s.pseudonym[rows] for s, rows in parts], np.uint64),
+            ts=_join([s.ts[rows] for s, rows in parts], np.int64),
+            offset=_join([s.offset[rows] for s, rows in parts], np.int64),
+            index=_join([s.index[rows] for s, rows in parts], np.uint32),
+            zone=_join([s.zone[rows] for s, rows in parts], np.uint16),
+            cohort=_join([s.cohort[rows] for s, rows in parts], np.uint8),
+            kind=_join([s.kind[rows] for s, rows in parts], np.uint8),
         )
+
+
+def _join(parts: list[NDArray[T]], dtype: type[T]) -> NDArray[T]:
+    """One column; of no rows, where a source has sent none."""
+    return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
 def _moved(state: _Source) -> bool:

@@ -42,7 +42,7 @@ class DemoState:
     places: dict[str, Place] = field(default_factory=dict)
     history: dict[str, deque[float]] = field(default_factory=dict)
     flows: list[Flow] = field(default_factory=list)
-    live: dict[str, int] = field(default_factory=dict)
+    live_people: int = 0
     live_tick_ms: int | None = None
     first_event_at: float | None = None
     first_release_at: float | None = None

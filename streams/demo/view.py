@@ -67,6 +67,8 @@ def _headline(state: DemoState, zone: tzinfo, left_s: float | None) -> Panel:
         (f" ({state.attach_per_s:,.0f}/s)", "green"),
         ("   sightings ", "dim"),
         (f"{state.sightings:,}", "bold"),
+        ("   counted live ", "dim"),
+        (f"{state.live_people:,}", "bold"),
         ("   released ", "dim"),
         (f"{state.footfall_released + state.flows_released:,}", "bold magenta"),
         (f"   {left_s:.0f} s left" if left_s is not None else "   Ctrl-C ends", "dim"),

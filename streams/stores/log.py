@@ -1,8 +1,8 @@
 """Reading a small control topic from its start to the end that it has now, again and again.
 
-Epochs, salts, the registry and the ledger are logs that a worker must have read to their end before it decides anything.
-A `TailReader` assigns itself all partitions (no group), and `read_to_end` returns every record that was committed
-before the call and not yet returned.
+Epochs, salts, the registry and the ledger are logs that a worker must have read to their end before it decides
+anything. A `TailReader` assigns itself all partitions (no group), and `read_to_end` returns every record that was
+committed before the call and not yet returned.
 """
 
 from collections.abc import AsyncIterator

@@ -1,8 +1,8 @@
 """Snapshots of a partition's state in Redis: a cache of what the sightings log says.
 
 In: the columns of a crowd at one offset of its log. Kept, all under the hash tag `{pN}`: chunks of at most 8 MiB of
-zstd under a random id, and one pointer to the newest complete snapshot. The pointer moves in one script, and only to a
-greater offset, so a zombie can do no harm. The id before the last is kept for a reader that has just taken the
+zstd under a random id, and one pointer to the newest complete snapshot. The pointer moves in one script, and only to
+a greater offset, so a zombie can do no harm. The id before the last is kept for a reader that has just taken the
 pointer; older ones are deleted. Any complete snapshot, by anyone, is correct, only older: losing all of them costs a
 replay of the log, nothing else.
 """

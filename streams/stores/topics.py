@@ -39,7 +39,8 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
     except (KafkaError, OSError) as error:
         await admin.close()
         raise ThrongError(
-            "kafka", f"no Kafka broker answers at {settings.kafka.bootstrap}: start one with 'throng up' or correct --kafka"
+            "kafka",
+            f"no Kafka broker answers at {settings.kafka.bootstrap}: start one with 'throng up' or correct --kafka",
         ) from error
     return admin
 
@@ -62,9 +63,7 @@ async def create(settings: Settings) -> list[str]:
     return [topic.name for topic in missing]
 
 
-async def partition_counts(
-    admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str]
-) -> dict[str, int]:
+async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str]) -> dict[str, int]:
     """How many partitions each topic has.
 
     Raises:
@@ -105,9 +104,7 @@ def _new(topic: Topic, settings: Settings) -> NewTopic:
 
 
 async def _announce(settings: Settings, sources: range, targets: int) -> None:
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all"
-    )
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all")
     await producer.start()
     try:
         control = encode_control(1, list(sources))

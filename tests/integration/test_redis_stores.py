@@ -1,0 +1,99 @@
+"""Snapshots and counts on a real Redis."""
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from redis.asyncio import Redis
+
+from streams.stores.counts import CountStore, TickCounts, unpack
+from streams.stores.snapshots import BrokenSnapshot, SnapshotStore
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def redis(stack) -> AsyncIterator[Redis]:
+    client = Redis.from_url(stack.redis)
+    yield client
+    await client.aclose()
+
+
+def tick(at: int, value: int) -> TickCounts:
+    return TickCounts(at, 20260302, np.full((3, 28), value, np.uint32))
+
+
+async def test_counts_come_back_as_they_were_written(redis: Redis, namespace: str) -> None:
+    store = CountStore(redis, f"{namespace}:")
+    counts = np.arange(3 * 28, dtype=np.uint32).reshape(3, 28)
+    assert await store.write(0, 900_000, TickCounts(10_000, 20260302, counts))
+    read = await store.read(0, 900_000)
+    assert read is not None
+    assert (read.tick_ms, read.epoch) == (10_000, 20260302)
+    np.testing.assert_array_equal(read.counts, counts)
+
+
+async def test_an_older_or_repeated_tick_changes_nothing(redis: Redis, namespace: str) -> None:
+    store = CountStore(redis, f"{namespace}:")
+    assert await store.write(1, 900_000, tick(20_000, 7))
+    assert not await store.write(1, 900_000, tick(20_000, 8))
+    assert not await store.write(1, 900_000, tick(10_000, 9))
+    read = await store.read(1, 900_000)
+    assert read is not None and read.counts[0, 0] == 7
+
+
+async def test_times_beyond_32_bits_are_ordered_right(redis: Redis, namespace: str) -> None:
+    store = CountStore(redis, f"{namespace}:")
+    assert await store.write(0, 1, tick(1_772_420_400_000, 1))
+    assert not await store.write(0, 1, tick(1_772_420_390_000, 2))
+    assert await store.write(0, 1, tick(1_772_420_410_000, 3))
+
+
+def test_a_cut_value_is_refused() -> None:
+    with pytest.raises(ValueError, match="counts: 3 bytes"):
+        unpack(b"abc")
+
+
+async def test_a_snapshot_comes_back_with_its_offset(redis: Redis, namespace: str) -> None:
+    store = SnapshotStore(redis, f"{namespace}:")
+    columns = {"table": bytes(range(256)) * 1000, "header": b"x"}
+    assert (await store.write(0, 42, columns)).moved
+    assert await store.read(0) == (42, columns)
+
+
+async def test_no_snapshot_reads_as_none(redis: Redis, namespace: str) -> None:
+    assert await SnapshotStore(redis, f"{namespace}:").read(5) is None
+
+
+async def test_the_pointer_never_moves_back(redis: Redis, namespace: str) -> None:
+    store = SnapshotStore(redis, f"{namespace}:")
+    await store.write(0, 50, {"v": b"new"})
+    assert not (await store.write(0, 49, {"v": b"zombie"})).moved
+    assert not (await store.write(0, 50, {"v": b"repeat"})).moved
+    assert await store.read(0) == (50, {"v": b"new"})
+
+
+async def test_old_snapshots_are_deleted_one_generation_late(redis: Redis, namespace: str) -> None:
+    store = SnapshotStore(redis, f"{namespace}:")
+    for offset in range(1, 8):
+        await store.write(0, offset, {"v": b"x" * offset})
+    chunks = [key async for key in redis.scan_iter(f"{namespace}:{{p0}}:snapshot:*")]
+    assert len(chunks) == 2
+
+
+async def test_a_damaged_chunk_is_noticed(redis: Redis, namespace: str) -> None:
+    store = SnapshotStore(redis, f"{namespace}:")
+    await store.write(0, 1, {"v": b"x" * 10_000})
+    keys = [key async for key in redis.scan_iter(f"{namespace}:{{p0}}:snapshot:*")]
+    await redis.setrange(keys[0], 4, b"\x00\x01\x02")
+    with pytest.raises(BrokenSnapshot, match="digest"):
+        await store.read(0)
+
+
+async def test_a_missing_chunk_is_noticed(redis: Redis, namespace: str) -> None:
+    store = SnapshotStore(redis, f"{namespace}:")
+    await store.write(0, 1, {"v": b"x"})
+    async for key in redis.scan_iter(f"{namespace}:{{p0}}:snapshot:*"):
+        await redis.delete(key)
+    with pytest.raises(BrokenSnapshot, match="missing"):
+        await store.read(0)

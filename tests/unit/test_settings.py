@@ -1,0 +1,66 @@
+"""Settings: sources, order, refusals, and the reference page."""
+
+from pathlib import Path
+
+import pytest
+
+from streams.errors import ThrongError
+from streams.settings import Settings, load_settings, reference, to_environ
+
+
+def test_defaults_are_valid() -> None:
+    assert load_settings(environ={}) == Settings()
+
+
+def test_the_command_line_goes_over_the_environment_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "throng.toml"
+    file.write_text("[gateway]\nflush_ms = 100\nflush_rows = 10\n[kafka]\npartitions = 3\n")
+    settings = load_settings(
+        file, {"gateway.flush_ms": 300}, {"THRONG_GATEWAY_FLUSH_MS": "200", "THRONG_GATEWAY_FLUSH_ROWS": "20"}
+    )
+    assert (settings.gateway.flush_ms, settings.gateway.flush_rows, settings.kafka.partitions) == (300, 20, 3)
+
+
+def test_settings_survive_the_environment_of_a_child() -> None:
+    settings = load_settings(
+        overrides={"kafka.bootstrap": "a:1", "kafka.keep_forever": True, "release.confidence": 0.9},
+        environ={},
+    )
+    assert load_settings(environ=to_environ(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[gateway]\nflush_ms = 0\n", "gateway.flush_ms = 0"),
+        ('[gateway]\nflush_ms = "soon"\n', "gateway.flush_ms = 'soon'"),
+        ("[gateway]\nflush = 1\n", "unknown setting gateway.flush;"),
+        ("[gate]\nflush_ms = 1\n", r"unknown section \[gate\]"),
+        ("gateway = 1\n", "must be a section"),
+        ("[gateway\n", "is not TOML"),
+        ('[kafka]\nnamespace = "a b"\n', "kafka.namespace = 'a b'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_line_that_names_it(tmp_path: Path, text: str, says: str) -> None:
+    file = tmp_path / "throng.toml"
+    file.write_text(text)
+    with pytest.raises(ThrongError, match=says) as refusal:
+        load_settings(file, environ={})
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_wrong_variable_is_refused_by_the_settings_name() -> None:
+    with pytest.raises(ThrongError, match="kafka.partitions = 'many'"):
+        load_settings(environ={"THRONG_KAFKA_PARTITIONS": "many"})
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ThrongError, match="cannot read the settings file"):
+        load_settings(tmp_path / "none.toml", environ={})
+
+
+def test_the_reference_page_is_what_the_code_says() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
+    assert page.read_text(encoding="utf-8") == reference(), (
+        "run: python -m streams.settings > docs/reference/settings.md"
+    )
