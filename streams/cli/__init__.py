@@ -1,1 +1,1 @@
-"""The `throng` command."""
+"""The `throng` command: `main` finds the commands, each in a module of its own; `options` are those they share."""

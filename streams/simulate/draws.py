@@ -11,7 +11,7 @@ import math
 from typing import Final, TypeAlias
 
 import numpy as np
-from numba import njit, uint64
+from numba import int64, njit, uint64
 from numpy.typing import NDArray
 
 U64: TypeAlias = NDArray[np.uint64]
@@ -25,7 +25,9 @@ S31: Final = np.uint64(31)
 S32: Final = np.uint64(32)
 
 # The purposes that draws are named by: two never share one.
-TOWN, HOME, WORK, BIRTH, GENDER, CONSENT, DEVICE, RHYTHM, PLACE, DAY, EVENT_ID, FATE, WARM, RADIO, MSISDN, TICKET = range(1, 17)
+TOWN, HOME, WORK, BIRTH, GENDER, CONSENT, DEVICE, RHYTHM, PLACE, DAY, EVENT_ID, FATE, WARM, RADIO, MSISDN, TICKET = (
+    range(1, 17)
+)
 
 QUANTILES: Final = 1024
 SCALE: Final = 1 << 16
@@ -37,19 +39,22 @@ def mixed(value: int) -> int:
     z = uint64(value)
     z = (z ^ (z >> S30)) * MIX_1
     z = (z ^ (z >> S27)) * MIX_2
-    return z ^ (z >> S31)
+    result: int = z ^ (z >> S31)
+    return result
 
 
 @njit(cache=True, nogil=True, inline="always")
 def named(seed: int, purpose: int, number: int) -> int:
     """The u64 that belongs to (seed, purpose, number)."""
-    return mixed(mixed(uint64(seed) + GOLDEN * uint64(purpose)) + GOLDEN * uint64(number))
+    result: int = mixed(mixed(uint64(seed) + GOLDEN * uint64(purpose)) + GOLDEN * uint64(number))
+    return result
 
 
 @njit(cache=True, nogil=True, inline="always")
 def below(draw: int, n: int) -> int:
     """The upper half of a draw, brought to [0, n) for n < 2**31 (Lemire 2019, without the rejection)."""
-    return np.int64(((uint64(draw) >> S32) * uint64(n)) >> S32)
+    result: int = int64(((uint64(draw) >> S32) * uint64(n)) >> S32)
+    return result
 
 
 def hashed(seed: int, purpose: int, numbers: U64 | NDArray[np.int64] | int) -> U64:
@@ -88,13 +93,14 @@ def cumulative(weights: NDArray[np.float64]) -> NDArray[np.int64]:
         raise ValueError("a row of weights is empty")
     table = np.rint(np.cumsum(weights, axis=-1) / totals * (1 << 32)).astype(np.int64)
     table[..., -1] = 1 << 32
-    return table
+    result: NDArray[np.int64] = table
+    return result
 
 
 @njit(cache=True, nogil=True)
 def pick(draw: int, table: NDArray[np.int64]) -> int:
     """The index that a draw's upper half falls on in a row of `cumulative`."""
-    value = np.int64(uint64(draw) >> S32)
+    value = int64(uint64(draw) >> S32)
     low, high = 0, table.shape[0] - 1
     while low < high:
         middle = (low + high) // 2
@@ -129,7 +135,8 @@ def power_law_quantiles(shortest: float, longest: float, exponent: float) -> NDA
 @njit(cache=True, nogil=True, inline="always")
 def quantile(draw: int, table: NDArray[np.int64]) -> int:
     """The draw's quantile, linear between two of the table."""
-    high = np.int64(uint64(draw) >> S32)
+    high = int64(uint64(draw) >> S32)
     k = high >> 22
     part = high & ((1 << 22) - 1)
-    return table[k] + (((table[k + 1] - table[k]) * part) >> 22)
+    result: int = table[k] + (((table[k + 1] - table[k]) * part) >> 22)
+    return result

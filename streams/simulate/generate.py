@@ -11,41 +11,34 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numba import njit
+from numba import uint64
 from numpy.typing import NDArray
 
+from streams.simulate.compiled import Rows, kernel
 from streams.simulate.draws import EVENT_ID, hashed
-from streams.simulate.fates import NOTES, Rows, meet_fates, no_rows
+from streams.simulate.fates import NOTES, ROW, meet_fates
 from streams.simulate.mobility import ways
-from streams.simulate.network import Crowd, Out, advance, begin, finish, network, room
+from streams.simulate.network import Crowd, advance, begin, finish, network, room
 from streams.simulate.people import imsis, msisdns, populate, tacs
 from streams.simulate.rates import Rates
-from streams.simulate.render import BEAT_EVERY_MS, FAULTS, Identities, Names, Records, record_stream, texts
+from streams.simulate.render import BEAT_EVERY_MS, FAULTS, IDENTITY, Names, Records, record_stream
 from streams.simulate.town import RAT_NAMES, TIMEZONE, Town
+from streams.simulate.writing import texts
 
 SLICE_MS = 60_000
 LONGEST_SLICE_MS = 1 << 22
 MOST_PARTITIONS = 1 << 10
+_PLACE_BITS = 22
+_LATER = np.uint64(0xFFFFFFFFFFFFFFFF)
 KINDS = ("update", "attach", "handover", "service", "detach")
 
 
-class Truth(NamedTuple):
-    """Where subscribers truly were: one row a stretch, told when it ends.
-
-    Attributes:
-        who: the subscriber's number; zone: index in the plan; mode: 0 phone off, 1 staying, 2 on the way.
-        begin, end: [begin, end), ms.
-    """
-
-    who: NDArray[np.uint32]
-    zone: NDArray[np.uint16]
-    mode: NDArray[np.uint8]
-    begin: NDArray[np.int64]
-    end: NDArray[np.int64]
-
-
 class Slice(NamedTuple):
-    """A slice [start_ms, end_ms) of record time: `Records`' columns, what is in it by name, and the truth."""
+    """A slice [start_ms, end_ms) of record time: `Records`' columns, what is in it by name, and the truth.
+
+    The truth is where subscribers truly were, one `network.TRUTH` a stretch, told when the stretch ends: the
+    subscriber's number, the zone, the mode (0 phone off, 1 staying, 2 on the way), and [begin, end) in ms.
+    """
 
     start_ms: int
     end_ms: int
@@ -55,7 +48,7 @@ class Slice(NamedTuple):
     time: NDArray[np.int64]
     starts: NDArray[np.int64]
     counts: dict[str, int]
-    truth: Truth
+    truth: Rows
 
     def values(self, partition: int) -> Iterator[tuple[int, bytes | None]]:
         """A partition's records in order: record time and value."""
@@ -102,29 +95,29 @@ def _run(
     people, places, visits = populate(town)
     crowd = Crowd(people, np.zeros(people.size, np.int64), places, visits)
     begin(w, n, crowd, start_ms)
-    identities = Identities(imsis(town), msisdns(town), tacs(town))
+    identities = np.zeros(people.size, IDENTITY)
+    identities["imsi"], identities["msisdn"], identities["tac"] = imsis(town), msisdns(town), tacs(town)
     names = Names(texts(KINDS), texts(town.cell_text), texts(RAT_NAMES)[town.cell_rat])
     target = collectors(town, partitions)
     last = np.full(partitions, start_ms - BEAT_EVERY_MS, np.int64)
-    waiting = no_rows()
+    waiting = np.empty(0, ROW)
+    out = room(max(people.size // 4, 4096), max(people.size // 8, 4096))
     for start in range(start_ms, end_ms, slice_ms):
         end = min(start + slice_ms, end_ms)
         happened, truths = [waiting], []
         first = 0
         while first < people.size:
-            out = room(people.size // 4 + 4096, people.size // 8 + 4096)
+            out.size[:] = 0
             first = advance(w, n, crowd, out, first, end)
             happened.append(meet_fates(town.seed, out, rates, len(FAULTS)))
-            truths.append(_told(out))
+            truths.append(out.truths[: out.size[1]].copy())
         if end == end_ms:
-            truths.append(_told(finish(crowd, end_ms)))
-        rows = _joined(happened)
-        due = rows.recorded < end
-        waiting = Rows(*(column[~due] for column in rows))
-        rows = Rows(*(column[due] for column in rows))
-        order, starts = _in_order(rows, target, partitions, start)
+            truths.append(finish(crowd, end_ms))
+        rows = np.concatenate(happened)
+        order, starts = _in_order(rows, target, partitions, start, end)
+        order, waiting = order[: starts[-1]], rows[order[starts[-1] :]]
         records = record_stream(rows, order, starts, identities, names, last, end, batch)
-        yield Slice(start, end, *records[:5], _counts(records), Truth(*(np.concatenate(c) for c in zip(*truths, strict=True))))
+        yield Slice(start, end, *records[:5], _counts(records), np.concatenate(truths))
 
 
 def collectors(town: Town, partitions: int) -> NDArray[np.int64]:
@@ -137,33 +130,27 @@ def collectors(town: Town, partitions: int) -> NDArray[np.int64]:
 
 
 def _in_order(
-    rows: Rows, target: NDArray[np.int64], partitions: int, start: int
+    rows: Rows, target: NDArray[np.int64], partitions: int, start: int, end: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows by partition, record time, subscriber and number, as one sorted integer each; and the partitions' bounds."""
-    keys = _sort_keys(rows, target, start)
+    """Rows by partition, record time, subscriber and number, as one sorted integer each; and the partitions' bounds.
+
+    Rows recorded at `end` or later come last, beyond the last bound.
+    """
+    keys = np.empty(rows.size, np.uint64)
+    _sort_keys(rows, target, start, end, keys)
     order = np.argsort(keys)
-    bounds = np.arange(partitions, dtype=np.uint64) << np.uint64(54)
-    return order, np.append(np.searchsorted(keys[order], bounds), keys.size)
+    bounds = np.arange(partitions + 1, dtype=np.uint64) << np.uint64(_PLACE_BITS + 32)
+    bounds[-1] = _LATER
+    return order, np.searchsorted(keys[order], bounds)
 
 
-@njit(cache=True, nogil=True)
-def _sort_keys(rows: Rows, target: NDArray[np.int64], start: int) -> NDArray[np.uint64]:
-    keys = np.empty(rows.ts.size, np.uint64)
-    for k in range(rows.ts.size):
-        place = (target[rows.cell[k]] << 22) + rows.recorded[k] - start
-        tie = (np.uint64(rows.who[k]) << np.uint64(6)) | (np.uint64(rows.seq[k]) & np.uint64(63))
-        keys[k] = (np.uint64(place) << np.uint64(32)) | tie
-    return keys
-
-
-def _joined(parts: list[Rows]) -> Rows:
-    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-
-
-def _told(out: Out) -> Truth:
-    size = out.size[1]
-    columns = (out.truth_who, out.truth_zone, out.truth_mode, out.truth_from, out.truth_to)
-    return Truth(*(column[:size].copy() for column in columns))
+@kernel
+def _sort_keys(rows: Rows, target: NDArray[np.int64], start: int, end: int, keys: NDArray[np.uint64]) -> None:
+    for k in range(rows.size):
+        row = rows[k]
+        place = (target[row.cell] << _PLACE_BITS) + row.recorded - start
+        tie = (uint64(row.who) << uint64(6)) | (uint64(row.seq) & uint64(63))
+        keys[k] = (uint64(place) << uint64(32)) | tie if row.recorded < end else _LATER
 
 
 def _counts(records: Records) -> dict[str, int]:

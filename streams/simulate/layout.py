@@ -91,7 +91,16 @@ _CORE: Final[tuple[Zone, ...]] = (
 )
 
 # What the zones of an outer district are, one after another.
-_OUTER: Final = ("residential", "residential", "shopping", "residential", "education", "residential", "park", "residential")
+_OUTER: Final = (
+    "residential",
+    "residential",
+    "shopping",
+    "residential",
+    "education",
+    "residential",
+    "park",
+    "residential",
+)
 _OUTER_NAMES: Final = {"residential": "homes", "shopping": "shops", "education": "school", "park": "green"}
 _SPACING: Final = 760
 

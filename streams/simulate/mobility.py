@@ -15,9 +15,10 @@ one clock offset for the whole run (no daylight saving change within it), and no
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import int64
 from numpy.typing import NDArray
 
+from streams.simulate.compiled import Row, inlined, kernel
 from streams.simulate.draws import (
     DAY,
     GOLDEN,
@@ -72,29 +73,32 @@ def ways(town: Town, utc_offset_ms: int) -> Ways:
     )
 
 
-@njit(cache=True, nogil=True, inline="always")
-def drawn(p: np.void) -> int:
+@inlined
+def drawn(p: Row) -> int:
     """The next u64 of a subscriber's own."""
     p.rng += GOLDEN
-    return mixed(p.rng)
+    result: int = mixed(p.rng)
+    return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def match_start(seed: int, day: int) -> int:
-    """The minute at which something is on at the stadium that day, or -1: each Saturday, and a quarter of other days."""
+    """The minute at which something is on at the stadium, or -1: each Saturday, and a quarter of the other days."""
     if (day + 3) % 7 == SATURDAY:
         return 690
     return 930 if below(named(seed, DAY + 64, day), 4) == 0 else -1
 
 
-@njit(cache=True, nogil=True)
-def decide(w: Ways, i: int, p: np.void, places: NDArray[np.uint16], visits: NDArray[np.uint32], t: int) -> tuple[int, int, int]:
+@kernel
+def decide(
+    w: Ways, i: int, p: Row, places: NDArray[np.uint16], visits: NDArray[np.uint32], t: int
+) -> tuple[int, int, int]:
     """Where subscriber i goes at t, until when, and whether it is for the night."""
     day = (t + w.shift_ms) // DAY_MS
     dawn = day * DAY_MS - w.shift_ms
     m = (t - dawn) // MINUTE
     weekday = (day + 3) % 7
-    mood = named(w.seed, DAY, (np.int64(i) << 20) + day)
+    mood = named(w.seed, DAY, (int64(i) << 20) + day)
     wake = p.wake + below(mood << np.uint64(8), 25) + (70 if weekday >= SATURDAY else 0)
     bed = p.bed + below(mood << np.uint64(16), 30) + (50 if 4 <= weekday <= SATURDAY else 0)
     if m < wake:
@@ -106,7 +110,7 @@ def decide(w: Ways, i: int, p: np.void, places: NDArray[np.uint16], visits: NDAr
 
     limit = bed
     start = match_start(w.seed, day)
-    if start >= 0 and below(named(w.seed, TICKET, (np.int64(i) << 20) + day), 100) < TICKET_PERCENT:
+    if start >= 0 and below(named(w.seed, TICKET, (int64(i) << 20) + day), 100) < TICKET_PERCENT:
         first = start - 20 - below(mood << np.uint64(24), 60)
         last = start + MATCH_MINUTES + below(mood << np.uint64(32), 25)
         if first <= m < last:
@@ -138,56 +142,58 @@ def decide(w: Ways, i: int, p: np.void, places: NDArray[np.uint16], visits: NDAr
     return elsewhere(w, p, places, visits, part), t + min(stay, left), 0
 
 
-@njit(cache=True, nogil=True)
-def elsewhere(w: Ways, p: np.void, places: NDArray[np.uint16], visits: NDArray[np.uint32], part: int) -> int:
+@kernel
+def elsewhere(w: Ways, p: Row, places: NDArray[np.uint16], visits: NDArray[np.uint32], part: int) -> int:
     """Exploration and preferential return: another zone than the present one."""
-    total = np.int64(0)
-    for k in range(np.int64(p.known)):
+    found: int = int64(p.home)
+    total = int64(0)
+    for k in range(int64(p.known)):
         if places[k] != p.zone:
             total += visits[k]
-    if total == 0 or np.int64(drawn(p) >> np.uint64(32)) < w.newness[p.known]:
-        return pick(drawn(p), w.explore[part, p.zone])
-    at = below(drawn(p), total)
-    for k in range(np.int64(p.known)):
+    if total == 0 or int64(drawn(p) >> np.uint64(32)) < w.newness[p.known]:
+        found = pick(drawn(p), w.explore[part, p.zone])
+        return found
+    left = below(drawn(p), total)
+    for k in range(int64(p.known)):
         if places[k] != p.zone:
-            at -= visits[k]
-            if at < 0:
-                return np.int64(places[k])
-    return np.int64(p.home)
+            if 0 <= left < visits[k]:
+                found = int64(places[k])
+            left -= visits[k]
+    return found
 
 
-@njit(cache=True, nogil=True)
-def remember(p: np.void, places: NDArray[np.uint16], visits: NDArray[np.uint32], zone: int) -> None:
+@kernel
+def remember(p: Row, places: NDArray[np.uint16], visits: NDArray[np.uint32], zone: int) -> None:
     """One more visit there; if the memory is full, the place least visited is forgotten."""
     least = 0
-    for k in range(np.int64(p.known)):
+    for k in range(int64(p.known)):
         if places[k] == zone:
             visits[k] += 1
             return
         if visits[k] < visits[least]:
             least = k
     if p.known < PLACES:
-        least = np.int64(p.known)
+        least = int64(p.known)
         p.known += 1
     places[least], visits[least] = zone, 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def spot(w: Ways, i: int, zone: int) -> tuple[int, int]:
     """Where in a zone a subscriber always is, metres: within its disc."""
-    draw = named(w.seed, PLACE, (np.int64(i) << 16) + zone)
+    draw = named(w.seed, PLACE, (int64(i) << 16) + zone)
     reach = w.discs[zone, 2] * 7 // 10
     x = w.discs[zone, 0] - reach + below(draw, 2 * reach + 1)
     y = w.discs[zone, 1] - reach + below(draw << np.uint64(32), 2 * reach + 1)
     return x, y
 
 
-@njit(cache=True, nogil=True)
-def set_out(w: Ways, i: int, p: np.void, zone: int, t: int) -> bool:
+@kernel
+def set_out(w: Ways, i: int, p: Row, zone: int, t: int) -> bool:
     """Plan the way to a zone from t on: on foot, then by bicycle or bus, then faster. False: they are there."""
     x, y = spot(w, i, zone)
     dx, dy = x - p.x, y - p.y
-    distance = np.int64(np.sqrt(np.float64(dx * dx + dy * dy)))
+    distance = int64(np.sqrt(np.float64(dx * dx + dy * dy)))
     p.goal = zone
     if distance < 20:
         return False

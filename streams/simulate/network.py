@@ -4,7 +4,8 @@
 process whose rate depends on the hour, the person, and whether they are on the way), a look at the radio within a
 session, the periodic update 54 minutes after the last event (T3412, 3GPP TS 24.301), a step of their way, the end of a
 stay. A phone in a session is handed over when its cell changes; an idle one moves from cell to cell unseen and reports
-only when it leaves the two tracking areas that it was last registered in. Some switch off for the night: detach, attach.
+only when it leaves the two tracking areas that it was last registered in. Some
+switch off for the night: detach, attach.
 
 Kept is PERSON and the places of each; each subscriber's events depend on their own draws alone, so that slices of any
 length give the same events. An event may lie some seconds beyond the slice (a ping-pong's way back), none before it.
@@ -13,9 +14,10 @@ length give the same events. An event may lie some seconds beyond the slice (a p
 from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import int64
 from numpy.typing import NDArray
 
+from streams.simulate.compiled import Row, Rows, kernel
 from streams.simulate.draws import SCALE, below, exponential_quantiles, quantile, threshold
 from streams.simulate.mobility import DAY_MS, Ways, decide, drawn, remember, set_out, spot
 from streams.simulate.people import MOVING, NEVER, OFF, STAYING
@@ -39,10 +41,7 @@ class Network(NamedTuple):
 
     half_side: int
     side: int
-    best: NDArray[np.uint16]
-    second: NDArray[np.uint16]
-    gap: NDArray[np.uint8]
-    ground: NDArray[np.uint16]
+    squares: Rows
     leave: NDArray[np.int64]
     come: NDArray[np.int64]
     area: NDArray[np.uint8]
@@ -51,26 +50,26 @@ class Network(NamedTuple):
     ping_pong: int
 
 
+EVENT: Final = np.dtype(
+    [("ts", np.int64), ("who", np.uint32), ("seq", np.uint32), ("cell", np.uint16), ("kind", np.uint8)], align=True
+)
+TRUTH: Final = np.dtype(
+    [("begin", np.int64), ("end", np.int64), ("who", np.uint32), ("zone", np.uint16), ("mode", np.uint8)], align=True
+)
+
+
 class Out(NamedTuple):
     """Room for what a slice brings; `size` holds the numbers of events and truths so far."""
 
     size: NDArray[np.int64]
-    who: NDArray[np.uint32]
-    ts: NDArray[np.int64]
-    cell: NDArray[np.uint16]
-    kind: NDArray[np.uint8]
-    seq: NDArray[np.uint32]
-    truth_who: NDArray[np.uint32]
-    truth_zone: NDArray[np.uint16]
-    truth_mode: NDArray[np.uint8]
-    truth_from: NDArray[np.int64]
-    truth_to: NDArray[np.int64]
+    events: Rows
+    truths: Rows
 
 
 class Crowd(NamedTuple):
     """The people of a running simulation: PERSON[n], each one's next time, places and visits."""
 
-    people: NDArray[np.void]
+    people: Rows
     next_ms: NDArray[np.int64]
     places: NDArray[np.uint16]
     visits: NDArray[np.uint32]
@@ -82,10 +81,7 @@ def network(town: Town, ping_pong: float) -> Network:
     return Network(
         r.half_side,
         r.side,
-        r.best,
-        r.second,
-        r.gap,
-        r.zone,
+        r.squares,
         r.leave,
         r.come,
         town.cell_area,
@@ -96,17 +92,11 @@ def network(town: Town, ping_pong: float) -> Network:
 
 
 def room(events: int, truths: int) -> Out:
-    """Empty columns for that many."""
-    e, t = events, truths
-    u32, u16, u8, i64 = np.uint32, np.uint16, np.uint8, np.int64
-    return Out(
-        np.zeros(2, i64),
-        *(np.empty(e, u32), np.empty(e, i64), np.empty(e, u16), np.empty(e, u8), np.empty(e, u32)),
-        *(np.empty(t, u32), np.empty(t, u16), np.empty(t, u8), np.empty(t, i64), np.empty(t, i64)),
-    )
+    """Room for that many."""
+    return Out(np.zeros(2, np.int64), np.empty(events, EVENT), np.empty(truths, TRUTH))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def begin(w: Ways, n: Network, c: Crowd, start: int) -> None:
     """Put everybody where they would be at that hour, their periodic timers at any phase."""
     for i in range(c.next_ms.size):
@@ -117,8 +107,7 @@ def begin(w: Ways, n: Network, c: Crowd, start: int) -> None:
         p.x, p.y = spot(w, i, goal)
         p.until = start + 1 + below(drawn(p), max(1, (until - start) // 1000)) * 1000 if not night else until
         p.mode = OFF if night and p.switches_off else STAYING
-        at = (p.y + n.half_side) // PIXEL_M * n.side + (p.x + n.half_side) // PIXEL_M
-        p.cell = n.best[at]
+        p.cell = square(n, p).best
         p.area = n.area[p.cell]
         p.area_2 = p.area
         p.last_event = start - below(drawn(p), T3412_MS)
@@ -127,16 +116,16 @@ def begin(w: Ways, n: Network, c: Crowd, start: int) -> None:
         c.next_ms[i] = upcoming(p)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def advance(w: Ways, n: Network, c: Crowd, out: Out, first: int, end: int) -> int:
-    """Take subscribers from `first` on to `end`. Returns the subscriber at whom the room ran out, or the number of all."""
+    """Take subscribers from `first` on to `end`. Returns at whom the room ran out, or the number of all."""
     for i in range(first, c.next_ms.size):
         if c.next_ms[i] >= end:
             continue
         p = c.people[i]
         t = c.next_ms[i]
         while t < end:
-            if out.size[0] + SPARE > out.ts.size or out.size[1] + SPARE > out.truth_to.size:
+            if out.size[0] + SPARE > out.events.size or out.size[1] + SPARE > out.truths.size:
                 c.next_ms[i] = t
                 return i
             if p.mode == MOVING and t == step_time(p):
@@ -160,23 +149,24 @@ def advance(w: Ways, n: Network, c: Crowd, out: Out, first: int, end: int) -> in
     return c.next_ms.size
 
 
-@njit(cache=True, nogil=True)
-def upcoming(p: np.void) -> int:
+@kernel
+def upcoming(p: Row) -> int:
     """When the next thing happens to a subscriber."""
-    if p.mode == OFF:
-        return p.until
-    motion = step_time(p) if p.mode == MOVING else p.until
-    return min(min(p.activity, p.check), min(motion, p.last_event + T3412_MS))
+    soonest: int = step_time(p) if p.mode == MOVING else p.until
+    if p.mode != OFF:
+        soonest = min(min(p.activity, p.check), min(soonest, p.last_event + T3412_MS))
+    return soonest
 
 
-@njit(cache=True, nogil=True)
-def step_time(p: np.void) -> int:
+@kernel
+def step_time(p: Row) -> int:
     """When the next step of the way is done."""
-    return p.departed + p.duration * (p.step + 1) // p.steps
+    result: int = p.departed + p.duration * (p.step + 1) // p.steps
+    return result
 
 
-@njit(cache=True, nogil=True)
-def ask_again(w: Ways, n: Network, p: np.void, t: int) -> None:
+@kernel
+def ask_again(w: Ways, n: Network, p: Row, t: int) -> None:
     """Draw the next service request; beyond the hour the rate is another, so ask again there (no memory, so exact)."""
     hour_end = ((t + w.shift_ms) // HOUR_MS + 1) * HOUR_MS - w.shift_ms
     rate = n.rates[((t + w.shift_ms) % DAY_MS) // HOUR_MS] * p.busy
@@ -187,26 +177,33 @@ def ask_again(w: Ways, n: Network, p: np.void, t: int) -> None:
     p.activity = min(t + gap, hour_end)
 
 
-@njit(cache=True, nogil=True)
-def reselect(n: Network, p: np.void) -> bool:
+@kernel
+def square(n: Network, p: Row) -> Row:
+    """The square of the raster that a subscriber is in."""
+    return n.squares[(p.y + n.half_side) // PIXEL_M * n.side + (p.x + n.half_side) // PIXEL_M]
+
+
+@kernel
+def reselect(n: Network, p: Row) -> bool:
     """Look at the radio here and now: does another cell serve?"""
-    at = (p.y + n.half_side) // PIXEL_M * n.side + (p.x + n.half_side) // PIXEL_M
-    best, second, gap = n.best[at], n.second[at], n.gap[at]
+    here = square(n, p)
     now = p.cell
-    chance = np.int64(drawn(p) >> np.uint64(32))
-    if now == best:
-        if chance < n.leave[gap]:
-            p.cell = second
-    elif now != second or chance < n.come[gap]:
-        p.cell = best
-    return p.cell != now
+    chance = int64(drawn(p) >> np.uint64(32))
+    if now == here.best:
+        if chance < n.leave[here.gap]:
+            p.cell = here.second
+    elif now != here.second or chance < n.come[here.gap]:
+        p.cell = here.best
+    result: bool = p.cell != now
+    return result
 
 
-@njit(cache=True, nogil=True)
-def emit(n: Network, i: int, p: np.void, out: Out, t: int, kind: int) -> None:
+@kernel
+def emit(n: Network, i: int, p: Row, out: Out, t: int, kind: int) -> None:
     """Note an event in the serving cell; the phone is registered in its tracking area from now on."""
     at = out.size[0]
-    out.who[at], out.ts[at], out.cell[at], out.kind[at], out.seq[at] = i, t, p.cell, kind, p.seq
+    e = out.events[at]
+    e.who, e.ts, e.cell, e.kind, e.seq = i, t, p.cell, kind, p.seq
     out.size[0] = at + 1
     p.seq += 1
     p.last_event = max(p.last_event, t)
@@ -216,15 +213,15 @@ def emit(n: Network, i: int, p: np.void, out: Out, t: int, kind: int) -> None:
         p.area = area
 
 
-@njit(cache=True, nogil=True)
-def look(n: Network, i: int, p: np.void, out: Out, t: int) -> None:
+@kernel
+def look(n: Network, i: int, p: Row, out: Out, t: int) -> None:
     """Another cell may serve: a handover within a session, else an update if the tracking areas are left."""
     before = p.cell
     if not reselect(n, p):
         return
     if t < p.active_until:
         emit(n, i, p, out, t, HANDOVER)
-        if np.int64(drawn(p) >> np.uint64(32)) < n.ping_pong:
+        if int64(drawn(p) >> np.uint64(32)) < n.ping_pong:
             there = p.cell
             p.cell = before
             back = t + 1000 + below(drawn(p), 8000)
@@ -235,8 +232,8 @@ def look(n: Network, i: int, p: np.void, out: Out, t: int) -> None:
         emit(n, i, p, out, t, UPDATE)
 
 
-@njit(cache=True, nogil=True)
-def serve(w: Ways, n: Network, i: int, p: np.void, out: Out, t: int) -> None:
+@kernel
+def serve(w: Ways, n: Network, i: int, p: Row, out: Out, t: int) -> None:
     """A service request begins a session, unless one is on: seconds mostly, minutes sometimes."""
     length = 5_000 + below(drawn(p), 15_000)
     if below(drawn(p), 100) < LONG_SESSION_PERCENT:
@@ -248,32 +245,32 @@ def serve(w: Ways, n: Network, i: int, p: np.void, out: Out, t: int) -> None:
     p.active_until = max(p.active_until, t + length)
 
 
-@njit(cache=True, nogil=True)
-def tell(i: int, p: np.void, out: Out, t: int) -> None:
+@kernel
+def tell(i: int, p: Row, out: Out, t: int) -> None:
     """Write the truth of the time since the last, unless it is none."""
     if t > p.since:
         at = out.size[1]
-        out.truth_who[at], out.truth_zone[at], out.truth_mode[at] = i, p.zone, p.mode
-        out.truth_from[at], out.truth_to[at] = p.since, t
+        told = out.truths[at]
+        told.who, told.zone, told.mode, told.begin, told.end = i, p.zone, p.mode, p.since, t
         out.size[1] = at + 1
     p.since = t
 
 
-@njit(cache=True, nogil=True)
-def step(n: Network, i: int, p: np.void, out: Out, t: int) -> None:
+@kernel
+def step(n: Network, i: int, p: Row, out: Out, t: int) -> None:
     """One step of the way: about 50 metres."""
     p.step += 1
-    p.x = p.from_x + (np.int64(p.to_x) - p.from_x) * p.step // p.steps
-    p.y = p.from_y + (np.int64(p.to_y) - p.from_y) * p.step // p.steps
-    zone = n.ground[(p.y + n.half_side) // PIXEL_M * n.side + (p.x + n.half_side) // PIXEL_M]
+    p.x = p.from_x + (int64(p.to_x) - p.from_x) * p.step // p.steps
+    p.y = p.from_y + (int64(p.to_y) - p.from_y) * p.step // p.steps
+    zone = square(n, p).zone
     if zone != p.zone:
         tell(i, p, out, t)
         p.zone = zone
     look(n, i, p, out, t)
 
 
-@njit(cache=True, nogil=True)
-def arrive(w: Ways, n: Network, i: int, p: np.void, c: Crowd, out: Out, t: int) -> None:
+@kernel
+def arrive(w: Ways, n: Network, i: int, p: Row, c: Crowd, out: Out, t: int) -> None:
     """At the goal: at least three minutes, whatever the plan was."""
     tell(i, p, out, t)
     p.zone, p.mode = p.goal, STAYING
@@ -284,8 +281,8 @@ def arrive(w: Ways, n: Network, i: int, p: np.void, c: Crowd, out: Out, t: int) 
         switch_off(n, i, p, out, t)
 
 
-@njit(cache=True, nogil=True)
-def switch_off(n: Network, i: int, p: np.void, out: Out, t: int) -> None:
+@kernel
+def switch_off(n: Network, i: int, p: Row, out: Out, t: int) -> None:
     """The night: a detach, then nothing."""
     reselect(n, p)
     emit(n, i, p, out, t, DETACH)
@@ -293,8 +290,8 @@ def switch_off(n: Network, i: int, p: np.void, out: Out, t: int) -> None:
     p.mode, p.check, p.active_until = OFF, NEVER, 0
 
 
-@njit(cache=True, nogil=True)
-def leave_stay(w: Ways, n: Network, i: int, p: np.void, c: Crowd, out: Out, t: int) -> None:
+@kernel
+def leave_stay(w: Ways, n: Network, i: int, p: Row, c: Crowd, out: Out, t: int) -> None:
     """The end of a stay, or of the night: where next?"""
     if p.mode == OFF:
         tell(i, p, out, t)
@@ -311,14 +308,14 @@ def leave_stay(w: Ways, n: Network, i: int, p: np.void, c: Crowd, out: Out, t: i
     ask_again(w, n, p, t)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _finish(c: Crowd, out: Out, end: int) -> None:
     for i in range(c.next_ms.size):
         tell(i, c.people[i], out, end)
 
 
-def finish(c: Crowd, end: int) -> Out:
+def finish(c: Crowd, end: int) -> Rows:
     """The truth of everybody's stretch that isn't over at the end."""
     out = room(0, c.next_ms.size)
     _finish(c, out, end)
-    return out
+    return out.truths[: out.size[1]]

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from streams.simulate.compiled import Rows
 from streams.simulate.draws import (
     BIRTH,
     DEVICE,
@@ -83,9 +84,7 @@ PERSON: Final = np.dtype(
 AGE_BANDS: Final = ((12, 17, 7), (18, 24, 11), (25, 34, 18), (35, 44, 17), (45, 54, 17), (55, 64, 16), (65, 88, 14))
 GENDERS: Final = ("female", "male", "other", None)
 # Sixteenths of the population by use of the phone: about log-normal, deviation 0.6 in the logarithm.
-_BUSY: Final = np.array(
-    [77, 100, 121, 141, 159, 178, 197, 217, 238, 262, 290, 323, 366, 424, 515, 720], np.uint16
-)
+_BUSY: Final = np.array([77, 100, 121, 141, 159, 178, 197, 217, 238, 262, 290, 323, 366, 424, 515, 720], np.uint16)
 
 
 def birth_years(town: Town) -> NDArray[np.int64]:
@@ -125,7 +124,7 @@ def tacs(town: Town) -> NDArray[np.int64]:
 
 
 def permuted(seed: int, numbers: U64) -> U64:
-    """A seeded permutation of [0, 10**10): four Feistel rounds on 34 bits, walked until within (Black, Rogaway 2002)."""
+    """A seeded permutation of [0, 10**10): four Feistel rounds on 34 bits, walked until within (cycle walking)."""
     half, mask = np.uint64(17), np.uint64((1 << 17) - 1)
     out, waiting = numbers.copy(), np.ones(numbers.size, bool)
     while waiting.any():
@@ -137,7 +136,7 @@ def permuted(seed: int, numbers: U64) -> U64:
     return out
 
 
-def populate(town: Town) -> tuple[NDArray[np.void], NDArray[np.uint16], NDArray[np.uint32]]:
+def populate(town: Town) -> tuple[Rows, NDArray[np.uint16], NDArray[np.uint32]]:
     """The people before time begins: (PERSON[n], their places u16[n, PLACES], how often they were there u32)."""
     count, seed = town.subscribers, town.seed
     people = np.zeros(count, PERSON)
@@ -162,7 +161,7 @@ def populate(town: Town) -> tuple[NDArray[np.void], NDArray[np.uint16], NDArray[
     return people, places, visits
 
 
-def _habits(seed: int, people: NDArray[np.void], learns: NDArray[np.bool_]) -> None:
+def _habits(seed: int, people: Rows, learns: NDArray[np.bool_]) -> None:
     """Hours of waking, work and sleep, use of the phone, and who switches off at night."""
     draws = hashed(seed, RHYTHM, people.size * 4).reshape(people.size, 4)
     # Minutes after 04:00: work begins 06:30-09:30, one in ten has the late shift; school 07:40-08:30.
@@ -181,12 +180,12 @@ def _habits(seed: int, people: NDArray[np.void], learns: NDArray[np.bool_]) -> N
 @njit(cache=True, nogil=True)
 def _remember(
     seed: int,
-    people: NDArray[np.void],
+    people: Rows,
     explore: NDArray[np.int64],
     places: NDArray[np.uint16],
     visits: NDArray[np.uint32],
 ) -> None:
-    """What each knows already: home, work, and one to six places once explored from home, the first ones the dearest."""
+    """What each knows already: home, work, and one to six places once explored from home."""
     for i in range(people.shape[0]):
         p = people[i]
         p.rng = mixed(named(seed, RHYTHM + 64, i))

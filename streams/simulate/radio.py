@@ -4,8 +4,8 @@ The town is cut into squares of 50 m. In each, a cell's signal is its power less
 (3GPP TR 36.942, macro cell in a town) plus a shadowing of 6 dB that is alike nearby and different far away
 (Gudmundson 1991; here bilinear between independent values every 150 m). Kept are the strongest cell, the second and the
 difference. Fading is left to the moment: a phone keeps the cell it has until the other is better by the hysteresis, as
-it then fades (Gaussian, 4 dB; 2 dB hysteresis). Near a border this makes phones flap between two cells, as real ones do.
-What is simplified: one carrier, no sectors, no load; all radio technologies compete in one list.
+it then fades (Gaussian, 4 dB; 2 dB hysteresis). Near a border this makes phones flap between two cells, as real
+ones do. What is simplified: one carrier, no sectors, no load; all radio technologies compete in one list.
 """
 
 import math
@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from streams.simulate.compiled import Rows
 from streams.simulate.draws import RADIO, named, threshold
 from streams.simulate.layout import Layout
 
@@ -27,25 +28,26 @@ NOBODY_DB: Final = 1e9
 MOST_GAP_DB: Final = 31
 
 
+# A square: its strongest cell, the next one (the same where only one is heard), how much stronger the first is in whole
+# dB up to MOST_GAP_DB, and the zone that it lies in.
+SQUARE: Final = np.dtype(
+    [("best", np.uint16), ("second", np.uint16), ("zone", np.uint16), ("gap", np.uint8)], align=True
+)
+
+
 class Radio(NamedTuple):
-    """Per square of the raster (row-major from the south-west): serving cells and the zone on the ground.
+    """The raster of the town.
 
     Attributes:
         side: squares along an edge.
-        best: the strongest cell, u16.
-        second: the next one, u16 (the same as best where only one cell is heard).
-        gap: how much stronger best is, in whole dB up to MOST_GAP_DB, u8.
-        zone: the zone that the square lies in, u16.
+        squares: SQUARE, row by row from the south-west.
         leave: u32 threshold, by gap, of leaving the best cell for the second at a look.
         come: u32 threshold, by gap, of coming back from the second to the best.
     """
 
     half_side: int
     side: int
-    best: NDArray[np.uint16]
-    second: NDArray[np.uint16]
-    gap: NDArray[np.uint8]
-    zone: NDArray[np.uint16]
+    squares: Rows
     leave: NDArray[np.int64]
     come: NDArray[np.int64]
 
@@ -54,13 +56,15 @@ def survey(seed: int, layout: Layout, xy: NDArray[np.int64], power_db: NDArray[n
     """The raster of a town with cells at `xy` (cells, 2) in metres and of `power_db` (cells,)."""
     side = -(-2 * layout.half_side // PIXEL_M)
     first, other, best, second = _strongest(seed, layout.half_side, side, xy, power_db)
-    gap = np.clip(np.rint(first - other), 0, MOST_GAP_DB).astype(np.uint8)
+    squares = np.zeros(side * side, SQUARE)
+    squares["best"], squares["second"] = best, second
+    squares["gap"] = np.clip(np.rint(first - other), 0, MOST_GAP_DB)
     spread = FADING_DB * math.sqrt(2)  # the difference of two fading signals
     leave = [threshold(_exceeds((g + HYSTERESIS_DB) / spread)) for g in range(MOST_GAP_DB + 1)]
     come = [threshold(_exceeds((HYSTERESIS_DB - g) / spread)) for g in range(MOST_GAP_DB + 1)]
     discs = np.array([(z.x, z.y, z.radius) for z in layout.zones], np.int64)
-    zone = _on_the_ground(layout.half_side, side, discs)
-    return Radio(layout.half_side, side, best, second, gap, zone, np.array(leave), np.array(come))
+    squares["zone"] = _on_the_ground(layout.half_side, side, discs)
+    return Radio(layout.half_side, side, squares, np.array(leave), np.array(come))
 
 
 def _exceeds(deviations: float) -> float:

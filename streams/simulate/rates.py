@@ -12,7 +12,7 @@ class Rates:
         duplicates: events that are sent twice, the second within 4 s.
         reorder: events that take 2 to 8 s to be recorded (others take 40 to 440 ms).
         late: events that are recorded 12 s to 5 min after they happened.
-        clock_error: events whose time is wrong: half of them 61 s to a day ahead, half 5 min to a day behind.
+        clock_error: events whose time is wrong: half of them 75 s to a day ahead, half 5 min to a day behind.
         malformed: records that break the raw contract, all kinds of `render.FAULTS` alike.
         ping_pong: handovers that go back and forth once more within seconds.
         rfc3339: events whose time is text instead of milliseconds.

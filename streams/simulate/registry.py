@@ -28,7 +28,8 @@ def standings(town: Town) -> NDArray[np.uint8]:
 def counted(town: Town) -> NDArray[np.bool_]:
     """Who may be counted: granted, of age, and of the home network."""
     home = imsis(town) < np.uint64(102 * 10**10)
-    return (standings(town) == GRANTED) & (YEAR - birth_years(town) >= ADULT) & home
+    result: NDArray[np.bool_] = (standings(town) == GRANTED) & (YEAR - birth_years(town) >= ADULT) & home
+    return result
 
 
 def registry(town: Town) -> Iterator[tuple[bytes, bytes]]:

@@ -1,0 +1,54 @@
+# Everything starts here: 'make' shows what there is. Works with the make of macOS (3.81) as well.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+INSTALLED := $(VENV)/.installed
+# ARGS goes on to the command behind a target: make test ARGS="-k chain -x".
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format types bench lock clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(INSTALLED) ## Make .venv with the throng command, from requirements.lock
+	@echo "throng is installed: $(BIN)/throng --help"
+
+demo: $(INSTALLED) ## Run the whole of it on a simulated town (DEMO_FOR=90 ends it after 90 s)
+	@$(if $(DEMO_FOR),DEMO_FOR='$(DEMO_FOR)') $(BIN)/throng demo $(ARGS)
+
+test: $(INSTALLED) ## Run all tests, on a Kafka and a Redis that they start
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## Check style, formatting and import rules
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+format: $(INSTALLED) ## Format the code and mend what can be mended
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+types: $(INSTALLED) ## Check types, strictly
+	@$(BIN)/mypy
+
+bench: $(INSTALLED) ## Run the benchmarks
+	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file" $(ARGS); done
+
+lock: $(INSTALLED) ## Choose the newest allowed packages anew (requirements.lock)
+	@$(PY) -m pip install --quiet uv
+	@$(PY) -m uv pip compile --upgrade --universal --generate-hashes --extra local --extra dev pyproject.toml -o requirements.lock
+
+clean: ## Remove caches and build leftovers (.venv and downloads stay)
+	@rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements.lock pyproject.toml scripts/find-python
+	@if ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    python=`sh scripts/find-python '$(PYTHON)'` || exit 1; \
+	    echo "making $(VENV) with $$python"; \
+	    rm -rf $(VENV); "$$python" -m venv $(VENV) || exit 1; \
+	fi
+	@echo "installing the packages of requirements.lock (the first time takes about a minute)"
+	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
+	@touch $@

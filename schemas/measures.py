@@ -1,0 +1,52 @@
+"""Measures are data: what is counted, by which keys, how often, with which cap and which share of the budget.
+
+Keys of a count vector are u32: the zone (present, arrivals), `zone * COHORTS + cohort` (present_cohort), or
+`origin * N + destination` (trips) with N zones or parents.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+from schemas.cohorts import COHORTS
+
+MINUTE_MS: Final = 60_000
+
+Statistic = Literal["present", "present_cohort", "arrivals", "trips"]
+Level = Literal["zone", "parent"]
+
+
+class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One released statistic.
+
+    Attributes:
+        pane_ms: length of its panes, a multiple of the epoch's base pane.
+        cap: most counts that one subscriber adds in an epoch; 0: once a pane, by nature of the statistic.
+        share: of the epoch's rho.
+        gap_ms: arrivals only: how long one must have been away.
+    """
+
+    name: str
+    statistic: Statistic
+    level: Level
+    pane_ms: int
+    cap: int
+    share: float
+    gap_ms: int = 0
+
+    def keys(self, zones: int, parents: int) -> int:
+        """How many public keys the count vector has."""
+        places = zones if self.level == "zone" else parents
+        if self.statistic == "trips":
+            return places * places
+        return places * COHORTS if self.statistic == "present_cohort" else places
+
+
+# Shares of design section 8; 0.15 is kept for dwell and visits and not spent.
+DEFAULT_MEASURES: Final = (
+    Measure("present", "present", "zone", 5 * MINUTE_MS, 0, 0.40),
+    Measure("arrivals", "arrivals", "zone", 15 * MINUTE_MS, 96, 0.10, 15 * MINUTE_MS),
+    Measure("trips_zone", "trips", "zone", 60 * MINUTE_MS, 16, 0.10),
+    Measure("trips_parent", "trips", "parent", 15 * MINUTE_MS, 16, 0.10),
+    Measure("present_cohort", "present_cohort", "zone", 60 * MINUTE_MS, 0, 0.15),
+)

@@ -1,0 +1,150 @@
+"""The `sightings` topic: frames of fixed little-endian columns, a section a source; and control records.
+
+A frame is a header, then for each section a header and its columns one after the other. Rows of a section stand in the
+order of (offset, index). Internal: rows carry pseudonyms.
+
+    frame    magic "THRF", version u8, 0 u8, sections u16
+    section  source u32, flags u8, 3 x 0, from i64, to i64, watermark_ms i64, base_ts i64, rows u32, 4 x 0
+    columns  pseudonym u64, ts - base_ts i32, offset - from u32, index u32, zone u16, cohort u8, kind u8
+    control  magic "THRC", version u8, JSON {"version", "sources"}
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION: Final = 1
+LOST: Final = 1
+GENESIS: Final = 2
+
+_FRAME: Final = struct.Struct("<4sBBH")
+_SECTION: Final = struct.Struct("<IB3xqqqqI4x")
+_ROW_BYTES: Final = 24
+_MAGIC: Final = b"THRF"
+_CONTROL_MAGIC: Final = b"THRC"
+
+T = TypeVar("T", bound=np.generic)
+
+
+class Section(NamedTuple):
+    """Rows of one source, and the range of its offsets `[from_, to)` that they are all there is of for this target.
+
+    Attributes:
+        flags: LOST: retention took the records; GENESIS: the source's chain starts here.
+        watermark_ms: event time up to which the source is complete once `to` is reached.
+        pseudonym..kind: columns of equal length (u64, i64 ms, i64, u32, u16, u8, u8).
+    """
+
+    source: int
+    flags: int
+    from_: int
+    to: int
+    watermark_ms: int
+    pseudonym: NDArray[np.uint64]
+    ts: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    index: NDArray[np.uint32]
+    zone: NDArray[np.uint16]
+    cohort: NDArray[np.uint8]
+    kind: NDArray[np.uint8]
+
+
+class Control(msgspec.Struct, frozen=True):
+    """The set of live sources from here on; a higher version replaces a lower one."""
+
+    version: int
+    sources: tuple[int, ...]
+
+
+def encode_frame(sections: Sequence[Section]) -> bytes:
+    """The record's value. Event times of one section must lie within 24 days of each other."""
+    parts = [_FRAME.pack(_MAGIC, VERSION, 0, len(sections))]
+    for section in sections:
+        rows = len(section.ts)
+        base_ts = int(section.ts.min()) if rows else 0
+        parts.append(
+            _SECTION.pack(
+                section.source, section.flags, section.from_, section.to, section.watermark_ms, base_ts, rows
+            )
+        )
+        parts.append(section.pseudonym.astype("<u8", copy=False).tobytes())
+        parts.append((section.ts - base_ts).astype("<i4").tobytes())
+        parts.append((section.offset - section.from_).astype("<u4").tobytes())
+        parts.append(section.index.astype("<u4", copy=False).tobytes())
+        parts.append(section.zone.astype("<u2", copy=False).tobytes())
+        parts.append(section.cohort.tobytes())
+        parts.append(section.kind.tobytes())
+    return b"".join(parts)
+
+
+def encode_control(version: int, sources: Sequence[int]) -> bytes:
+    """A control record's value."""
+    return _CONTROL_MAGIC + bytes([VERSION]) + msgspec.json.encode(Control(version, tuple(sources)))
+
+
+def decode_frame(value: bytes) -> list[Section] | Control:
+    """The sections of a frame (columns are read-only views into `value`), or a control record.
+
+    Raises:
+        ValueError: naming what is wrong with the record.
+    """
+    if len(value) < 5 or value[:4] not in (_MAGIC, _CONTROL_MAGIC):
+        raise ValueError(f"frame: {len(value)} bytes without the magic of a frame or a control record")
+    if value[4] != VERSION:
+        raise ValueError(f"frame: version {value[4]}, this release reads {VERSION}")
+    if value[:4] == _CONTROL_MAGIC:
+        return msgspec.json.decode(value[5:], type=Control)
+    if len(value) < _FRAME.size:
+        raise ValueError(f"frame: {len(value)} bytes, a header has {_FRAME.size}")
+    position = _FRAME.size
+    sections = []
+    for number in range(_FRAME.unpack_from(value)[3]):
+        section, position = _decode_section(value, position, number)
+        sections.append(section)
+    if position != len(value):
+        raise ValueError(f"frame: {len(value) - position} bytes behind the last section")
+    return sections
+
+
+def _decode_section(value: bytes, position: int, number: int) -> tuple[Section, int]:
+    if len(value) - position < _SECTION.size:
+        raise ValueError(f"section {number}: its header is cut off")
+    source, flags, from_, to, watermark_ms, base_ts, rows = _SECTION.unpack_from(value, position)
+    position += _SECTION.size
+    if len(value) - position < rows * _ROW_BYTES:
+        raise ValueError(f"section {number}: {rows} rows, but {len(value) - position} bytes")
+    if not 0 <= from_ < to:
+        raise ValueError(f"section {number}: the range from {from_} to {to} is none")
+    columns = _Columns(value, position, rows)
+    section = Section(
+        source,
+        flags,
+        from_,
+        to,
+        watermark_ms,
+        columns.take(np.uint64),
+        columns.take(np.int32).astype(np.int64) + base_ts,
+        columns.take(np.uint32).astype(np.int64) + from_,
+        columns.take(np.uint32),
+        columns.take(np.uint16),
+        columns.take(np.uint8),
+        columns.take(np.uint8),
+    )
+    return section, columns.position
+
+
+class _Columns:
+    def __init__(self, value: bytes, position: int, rows: int) -> None:
+        self._value = value
+        self._rows = rows
+        self.position = position
+
+    def take(self, dtype: type[T]) -> NDArray[T]:
+        kind = np.dtype(dtype).newbyteorder("<")
+        column: NDArray[T] = np.frombuffer(self._value, kind, self._rows, self.position)
+        self.position += column.nbytes
+        return column

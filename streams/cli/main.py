@@ -1,0 +1,91 @@
+"""The `throng` command's entrance.
+
+A command `throng NAME` is `streams.cli.MODULE:NAME`, imported only when it is called, so that `throng status` doesn't
+wait for what `throng worker` needs. Whatever a user can do something about is told in one line on standard error.
+Exit codes: 0 done, 1 failed, 2 refused as wrong usage or settings, 130 stopped by Ctrl-C.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import NoReturn
+
+import click
+
+from streams.errors import ThrongError
+
+COMMANDS = {
+    # name: (module, one line of help)
+    "demo": ("demo", "Run the whole of it on a simulated town, with a live view."),
+    "up": ("stack", "Start a Kafka and a Redis on this machine."),
+    "down": ("stack", "End them and remove their data."),
+    "status": ("stack", "Tell whether they are up, and where."),
+    "topics": ("topics", "Create and check the topics."),
+    "worker": ("worker", "Run the gateway, the crowd and the release, all or some."),
+    "simulate": ("simulate", "Play a synthetic mobile network."),
+    "policy": ("policy", "Show the countries' policies."),
+}
+
+USAGE_CODES = frozenset({"usage", "config"})
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, (module, _help) in COMMANDS.items() if find_spec(f"streams.cli.{module}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module, _help = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(f"streams.cli.{module}"), cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"streams.cli.{module}:{cmd_name} is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="throng", prog_name="throng")
+def cli() -> None:
+    """Where crowds are and move, live, without knowing anyone."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    try:
+        code = cli.main(args=arguments, prog_name="throng", standalone_mode=False)
+    except ThrongError as error:
+        return _tell(error.sentence, 2 if error.code in USAGE_CODES else 1)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _tell(error.format_message(), 2, "")
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "throng"
+        return _tell(f"{error.format_message().rstrip('.')} (see '{where} --help')", 2)
+    except click.ClickException as error:
+        return _tell(error.format_message(), 1)
+    except (click.Abort, KeyboardInterrupt):
+        return _tell("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away: nothing to say, and nobody to say it to
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _tell(sentence: str, code: int, prefix: str = "throng: ") -> int:
+    click.echo(f"{prefix}{sentence}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()
