@@ -67,9 +67,7 @@ def encode_frame(sections: Sequence[Section]) -> bytes:
         rows = len(section.ts)
         base_ts = int(section.ts.min()) if rows else 0
         parts.append(
-            _SECTION.pack(
-                section.source, section.flags, section.from_, section.to, section.watermark_ms, base_ts, rows
-            )
+            _SECTION.pack(section.source, section.flags, section.from_, section.to, section.watermark_ms, base_ts, rows)
         )
         parts.append(section.pseudonym.astype("<u8", copy=False).tobytes())
         parts.append((section.ts - base_ts).astype("<i4").tobytes())

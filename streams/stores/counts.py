@@ -8,7 +8,7 @@ Value layout, little-endian: tick i64 (ms), epoch i64 (YYYYMMDD), zones u32, coh
 """
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,4 +75,4 @@ class CountStore:
     async def read(self, partition: int, window_ms: int) -> TickCounts | None:
         """The newest counts of a partition, or None if there are none."""
         value = await self._redis.get(counts_key(self._namespace, partition, window_ms))
-        return None if value is None else unpack(value)
+        return None if value is None else unpack(cast("bytes", value))

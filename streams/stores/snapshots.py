@@ -85,7 +85,9 @@ class SnapshotStore:
         moved, old = await self._move_forward(
             keys=[self._head(partition)], args=[offset, msgspec.msgpack.encode(pointer)]
         )
-        unused = msgspec.msgpack.decode(old, type=Pointer) if moved and old else None if moved else pointer
+        unused = (
+            msgspec.msgpack.decode(cast("bytes", old), type=Pointer) if moved and old else None if moved else pointer
+        )
         if unused is not None:
             for number in range(unused.chunks):
                 await self._redis.delete(self._chunk(partition, unused.id, number))
@@ -100,11 +102,11 @@ class SnapshotStore:
         found = await cast("Redis", self._redis).hmget(self._head(partition), ["offset", "pointer"])
         if found[0] is None or found[1] is None:
             return None
-        pointer = msgspec.msgpack.decode(found[1], type=Pointer)
+        pointer = msgspec.msgpack.decode(cast("bytes", found[1]), type=Pointer)
         parts = [await self._redis.get(self._chunk(partition, pointer.id, n)) for n in range(pointer.chunks)]
         if any(part is None for part in parts):
             raise BrokenSnapshot(f"partition {partition}: chunks of the snapshot are missing")
-        data = b"".join(parts)
+        data = b"".join(cast("list[bytes]", parts))
         if hashlib.blake2b(data, digest_size=16).digest() != pointer.digest:
             raise BrokenSnapshot(f"partition {partition}: the snapshot fails its digest")
         return int(found[0]), await asyncio.to_thread(expand, data, pointer.size)

@@ -1,1 +1,0 @@
-"""The pure core: values in, values out. No Kafka, Redis, Faust, asyncio, clock or randomness (enforced by import rules)."""

@@ -1,1 +1,0 @@
-"""`throng demo`: the whole job, live, on this machine."""
