@@ -47,7 +47,7 @@ class Section(NamedTuple):
     pseudonym: NDArray[np.uint64]
     ts: NDArray[np.int64]
     offset: NDArray[np.int64]
-    index: NDArray[np.uint32]
+    index: NDArray[np.uint32]  # type: ignore[assignment]  # hides tuple.index on purpose: the contract's name
     zone: NDArray[np.uint16]
     cohort: NDArray[np.uint8]
     kind: NDArray[np.uint8]
