@@ -1,7 +1,7 @@
 """The `sightings` topic: frames of fixed little-endian columns, a section a source; and control records.
 
-A frame is a header, then for each section a header and its columns one after the other. Rows of a section stand in the
-order of (offset, index). Internal: rows carry pseudonyms.
+A frame is a header, then for each section a header and its columns one after the other. Rows of a section stand in
+the order of (offset, index). Internal: rows carry pseudonyms.
 
     frame    magic "THRF", version u8, 0 u8, sections u16
     section  source u32, flags u8, 3 x 0, from i64, to i64, watermark_ms i64, base_ts i64, rows u32, 4 x 0
@@ -47,7 +47,7 @@ class Section(NamedTuple):
     pseudonym: NDArray[np.uint64]
     ts: NDArray[np.int64]
     offset: NDArray[np.int64]
-    index: NDArray[np.uint32]  # type: ignore[assignment]  # hides tuple.index on purpose: the contract's name
+    index: NDArray[np.uint32]  # type: ignore[assignment]  # hides tuple.index: the contract's word
     zone: NDArray[np.uint16]
     cohort: NDArray[np.uint8]
     kind: NDArray[np.uint8]

@@ -18,7 +18,7 @@ def post(folder: Path, *, remove_folder: bool) -> "subprocess.Popen[bytes]":
     """Start the guard of the stack in `folder`; `remove_folder` if nothing of it is to stay."""
     environ = {**os.environ, "PYTHONPATH": str(SOURCE)}
     command = [sys.executable, "-m", "streams.local.guard", str(folder), "all" if remove_folder else "data"]
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         command,
         cwd="/",
         env=environ,

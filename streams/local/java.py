@@ -1,4 +1,5 @@
-"""Which Java runs Kafka: the runtime that comes as a wheel, else one of version 17 or newer that is on this machine."""
+"""Which Java runs Kafka: the runtime that comes as a wheel, else one of version 17 or newer that is on this
+machine."""
 
 import os
 import re
@@ -55,7 +56,7 @@ def _candidates() -> list[Path]:
 def _major(path: Path) -> int | None:
     """The major version of the Java at `path`; None if it doesn't run (macOS has a stub that only says so)."""
     try:
-        said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
+        said = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     version = re.search(r'version "(\d+)', said.stderr)

@@ -1,4 +1,5 @@
-"""A Kafka broker of a stack: one KRaft node that is broker and controller, made for fast starts on a small machine."""
+"""A Kafka broker of a stack: one KRaft node that is broker and controller, made for fast starts on a small
+machine."""
 
 import base64
 import os
@@ -53,7 +54,8 @@ logger.server.level=info
 
 
 def write_config(folder: Path, port: int, controller_port: int) -> None:
-    """Write the broker's configuration into the stack's folder. Its paths are relative, so any folder name will do."""
+    """Write the broker's configuration into the stack's folder. Its paths are relative, so any folder name will
+    do."""
     (folder / "data" / "kafka").mkdir(parents=True, exist_ok=True)
     (folder / "kafka.properties").write_text(CONFIG.format(port=port, controller=controller_port), "utf-8")
     (folder / "log4j2.properties").write_text(LOGGING, "utf-8")
@@ -98,7 +100,7 @@ def format_storage(java: Java, jars: Sequence[Path], folder: Path, log: Path, he
         java, jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "kafka.properties", heap_mb=heap_mb
     )
     with log.open("ab") as output:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             tool, cwd=folder, env=environ(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
         )
     if done.returncode != 0:

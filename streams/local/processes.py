@@ -26,7 +26,7 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start `command` in `folder` and in a session of its own, all its output appended to `log`."""
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(
             [str(part) for part in command],
             cwd=folder,
             env=dict(environ),

@@ -1,0 +1,59 @@
+"""The `epochs` topic: one immutable record an epoch, the first of an epoch wins; everything resolves by it."""
+
+from typing import Final
+
+import msgspec
+
+from schemas.measures import Measure
+
+LOGIC: Final = 1
+FRAME_VERSION: Final = 1
+
+
+class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One life of a salt, and all the rules that hold in it. Times in ms since the Unix epoch, lengths in ms.
+
+    Attributes:
+        epoch: local date of its start as YYYYMMDD.
+        opens_ms: where counting begins; later than `start_ms` in a deployment's first epoch only.
+        partitions: of the `sightings` topic.
+        plan: hash of the zone plan. zones, parents: its sizes.
+        rho: zCDP budget of a subscriber in the epoch, equivalent to (epsilon, delta).
+        salt: reference of the salt in the vault.
+        sources: live raw partitions.
+    """
+
+    epoch: int
+    start_ms: int
+    end_ms: int
+    opens_ms: int
+    timezone: str
+    partitions: int
+    plan: str
+    zones: int
+    parents: int
+    measures: tuple[Measure, ...]
+    epsilon: float
+    delta: float
+    rho: float
+    k: int
+    policy: str
+    salt: str
+    sources: tuple[int, ...]
+    pane_ms: int = 300_000
+    tick_ms: int = 10_000
+    lateness_ms: int = 10_000
+    silence_ms: int = 3_900_000
+    stay_ms: int = 600_000
+    ping_pong_ms: int = 60_000
+    windows_ms: tuple[int, ...] = (900_000, 3_600_000)
+    logic: int = LOGIC
+    frame_version: int = FRAME_VERSION
+
+    def panes(self, pane_ms: int) -> int:
+        """How many panes of a length the epoch has: 276 to 300 of 5 minutes, over daylight-saving changes."""
+        return (self.end_ms - self.start_ms) // pane_ms
+
+    def cap(self, measure: Measure) -> int:
+        """The most counts that one subscriber adds to the measure in the epoch: m of the sensitivity sqrt(m)."""
+        return measure.cap or self.panes(measure.pane_ms)

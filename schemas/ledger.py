@@ -1,0 +1,41 @@
+"""The `ledger` topic: every draw of noise. The first record of (epoch, measure, number) is the release. Internal."""
+
+from typing import Literal
+
+import msgspec
+
+
+class Publication(msgspec.Struct, frozen=True, array_like=True):
+    """One record to publish, byte for byte."""
+
+    topic: str
+    key: bytes
+    value: bytes
+
+
+class LedgerRecord(msgspec.Struct, frozen=True):
+    """One drawn pane of a measure, or a `void` in place of one that was lost.
+
+    Attributes:
+        number: base pane at whose end the measure's pane ends; nothing of the measure at or below it is drawn again.
+        noisy: little-endian i64, one for each public key. sigma: scale of the noise in it.
+        state: what the estimates of the next pane build on (`core.release.State`).
+        publish: zstd of msgpack of the publications.
+        panes_offset: of the `panes` topic, the oldest that is still needed after this.
+        rho: the measure's cost in this epoch, charged once.
+        writer: a random id of the process that drew it.
+    """
+
+    epoch: int
+    measure: str
+    number: int
+    start_ms: int
+    end_ms: int
+    kind: Literal["release", "void"]
+    noisy: bytes
+    sigma: float
+    state: bytes
+    publish: bytes
+    panes_offset: int
+    rho: float
+    writer: str

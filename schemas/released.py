@@ -1,0 +1,86 @@
+"""The released topics `footfall` and `flows`: what consumers read. Times are RFC 3339 in UTC.
+
+Every number here is noisy: `noisy` is the count plus noise, as drawn; `estimate` is what a filter makes of it and the
+panes before, with its standard error `se` and a 95 % interval from `low` to `high`. What is not surely at least `k`
+people is not told: `suppressed` is true, there is no number, and `speaks_through` names the district that includes
+it, if that is told.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+FOOTFALL_SCHEMA: Final = "footfall/1"
+FLOWS_SCHEMA: Final = "flows/1"
+
+
+class Released(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every released record says of itself.
+
+    Attributes:
+        start, end: of the pane. window_s: its length.
+        epsilon: of a subscriber's whole day over all measures. rho: this measure's part, as zCDP.
+        covered: share of the network's raw partitions that the count is from.
+        complete: false until everyone has been heard once since pseudonyms changed.
+        plan, policy: version of the zone plan, and the policies in force.
+    """
+
+    start: str
+    end: str
+    window_s: int
+    epsilon: float
+    rho: float
+    k: int
+    covered: float
+    complete: bool
+    plan: str
+    policy: str
+
+
+class Footfall(Released, frozen=True, kw_only=True, omit_defaults=True):
+    """People in a place.
+
+    Attributes:
+        measure: present (at the pane's end), arrivals (in the pane), footfall (distinct people at any time in the
+            window: present at its start and arrivals in it), present_cohort (present, by age band and gender).
+        level: zone, or parent (a district).
+    """
+
+    schema: Literal["footfall/1"]
+    measure: str
+    level: Literal["zone", "parent"]
+    zone: str
+    suppressed: bool
+    noisy: int | None = None
+    estimate: float | None = None
+    se: float | None = None
+    low: float | None = None
+    high: float | None = None
+    age_band: str | None = None
+    gender: str | None = None
+    speaks_through: str | None = None
+
+
+class Flow(Released, frozen=True, kw_only=True, omit_defaults=True):
+    """Trips from one place to another that ended in a stay within the pane."""
+
+    schema: Literal["flows/1"]
+    measure: str
+    level: Literal["zone", "parent"]
+    origin: str
+    destination: str
+    noisy: int
+    estimate: float
+    se: float
+    low: float
+    high: float
+
+
+class FlowSummary(Released, frozen=True, kw_only=True, omit_defaults=True):
+    """How many pairs of a pane were told and how many were too small."""
+
+    schema: Literal["flows/1"]
+    measure: str
+    level: Literal["zone", "parent"]
+    published_pairs: int
+    suppressed_pairs: int

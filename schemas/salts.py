@@ -1,0 +1,13 @@
+"""The `salts` topic: each epoch's salt, wrapped under a key of that epoch alone; the first record of an epoch
+wins."""
+
+import msgspec
+
+
+class WrappedSalt(msgspec.Struct, frozen=True):
+    """AES-256-GCM of 32 bytes; the associated data binds the epoch and the key's id."""
+
+    epoch: int
+    key_id: str
+    nonce: bytes
+    sealed: bytes

@@ -1,0 +1,271 @@
+"""The Faust app of one role, and the life of its process.
+
+`make_app` builds an `App` with the batch transport, one topic and one agent, which gives chunks to the role one by
+one (`roles.Tenure`). `run` starts it in the caller's event loop, beside the role's own services (flushing,
+storing), and ends it in order:
+
+    SIGTERM, SIGINT or `stop` -> the role gives its partitions up -> services end -> Faust ends -> returns
+    anything fails            -> nothing more is handled or given up -> services, Faust end -> raises
+
+so that whoever called it exits 0 or, with one line, 1. A watchdog makes a failure of lag without progress.
+
+Faust is used for groups, assignment, flow and agents. It has no web server, no leader topic, no tables, no
+changelogs, no acknowledgements and no files here, and its producer sends nothing. Metrics are the role's.
+"""
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import faust
+from aiokafka.errors import KafkaError
+from faust.serializers.schemas import Schema
+from faust.types import StreamT
+from faust.types.tuples import Message
+
+from streams.agents.roles import Role, Tenure
+from streams.agents.transport import GroupOffsets, Transport, TransportSettings
+from streams.agents.watchdog import watch
+from streams.errors import ThrongError
+
+log = logging.getLogger("throng.app")
+
+STOP_GRACE_S: Final = 15.0
+REPEAT_S: Final = 30.0
+# What makes Faust and aiokafka fast enough; each has a slow fallback that nobody would notice.
+COMPILED: Final = ("faust._cython.streams", "faust.transport._cython.conductor", "aiokafka.record._crecords")
+
+Service = Callable[[], Awaitable[None]]
+
+
+class ChunkSchema(Schema):
+    """The transport's messages carry chunks already: nothing to decode."""
+
+    def loads_key(self, app: object, message: Message, **_: object) -> None:
+        return None
+
+    def loads_value(self, app: object, message: Message, **_: object) -> Any:
+        return message.value
+
+
+class RoleApp(faust.App):
+    """A Faust app that reads one topic in chunks for one role."""
+
+    tenure: Tenure
+    transport_settings: TransportSettings
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk."""
+
+    @property
+    def group_offsets(self) -> GroupOffsets:
+        """The commits of the app's group."""
+        return GroupOffsets(self.consumer.thread, self.tenure.role.topic)
+
+    def hold(self, partitions: Collection[int]) -> None:
+        """Fetch nothing from these partitions until the next call says otherwise."""
+        self.tenure.hold(partitions)
+
+
+def make_app(role: Role, bootstrap: str, namespace: str, settings: TransportSettings | None = None) -> RoleApp:
+    """The app of a role. Must be called in the event loop that will run it.
+
+    Args:
+        bootstrap: brokers, `host:port` with commas between.
+        namespace: of the deployment; the group is `throng-<namespace>-<role>`, without it `throng-<role>`.
+    """
+    settings = settings or TransportSettings()
+    app = RoleApp(
+        "-".join(filter(None, ("throng", namespace, role.name))),
+        broker=";".join(f"kafka://{broker.strip()}" for broker in bootstrap.split(",")),
+        broker_request_timeout=settings.place_s * 2 + settings.rebalance_s,
+        broker_session_timeout=settings.session_s,
+        stream_buffer_maxsize=settings.buffer_chunks,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        store="memory://",
+        autodiscover=False,
+    )
+    app.transport_settings = settings
+    app.tenure = tenure = Tenure(role)
+    topic = app.topic(role.topic, schema=ChunkSchema(), acks=False)
+
+    async def handle(stream: StreamT[object]) -> None:
+        async for event in stream.events():
+            await tenure.handle(event.value)
+
+    app.agent(topic, name=role.name, concurrency=1)(handle)
+    return app
+
+
+class Seldom(logging.Filter):
+    """While Kafka is away aiokafka says so dozens of times a second: each of its messages once in `REPEAT_S`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        if record.created - self._last.get(str(record.msg), 0.0) < REPEAT_S:
+            return False
+        self._last[str(record.msg)] = record.created
+        return True
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error: throng's own at `level`, Faust's and aiokafka's from warnings on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Seldom())
+    logging.basicConfig(
+        handlers=[handler], level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # Faust's services log their starting and stopping by the module of their class.
+    for name in ("faust", "mode", "aiokafka", "streams.agents"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # They log in full what `run` tells in a line, or what a rebalance is known to do.
+    for name in ("aiokafka.consumer.group_coordinator", "aiokafka.conn", "mode", "faust.transport.consumer"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def missing_extensions() -> list[str]:
+    """The compiled parts of Faust and aiokafka that don't load here."""
+    missing = []
+    for name in COMPILED:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            missing.append(name)
+    return missing
+
+
+async def run(app: RoleApp, services: Sequence[Service] = (), stop: asyncio.Event | None = None) -> None:
+    """Run the app and the services until `stop` is set or a signal comes.
+
+    Args:
+        services: coroutine functions that run until cancelled; one that ends before is a failure.
+
+    Raises:
+        ThrongError: what ended it otherwise: the role's own, `kafka` if no broker answers, `stalled`, `crashed`, ...
+    """
+    if missing := missing_extensions():
+        log.warning("these compiled parts are missing, throng will be slow: %s", ", ".join(missing))
+    stop = stop or asyncio.Event()
+    with _signals(stop):
+        started = asyncio.create_task(app.start())
+        tasks = [asyncio.create_task(_endless(service)) for service in (*services, lambda: watch(app))]
+        failure: BaseException | None = None
+        try:
+            failure = await _first_failure(app, started, tasks, stop)
+            if failure is None:
+                failure = await _give_up(app)
+        finally:
+            await _shut_down(app, started, tasks, failed=failure is not None)
+    if failure is not None:
+        raise told(failure) from failure
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _endless(service: Service) -> None:
+    await service()
+    raise ThrongError("crashed", f"the service {getattr(service, '__name__', service)} ended by itself")
+
+
+async def _first_failure(
+    app: RoleApp, started: asyncio.Task[None], tasks: Sequence[asyncio.Task[None]], stop: asyncio.Event
+) -> BaseException | None:
+    stopping = asyncio.create_task(stop.wait())
+    crashed = asyncio.create_task(app._crashed.wait())
+    waiting: set[asyncio.Future[Any]] = {started, stopping, crashed, app.tenure.failure, *tasks}
+    try:
+        while True:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if app.tenure.failure in done:
+                return app.tenure.failure.result()
+            for task in done & {started, *tasks}:
+                if (error := task.exception()) is not None:
+                    return error
+            if crashed in done:
+                return app.crash_reason or ThrongError("crashed", "Faust stopped without a reason")
+            if stopping in done:
+                return None
+            waiting -= done
+    finally:
+        stopping.cancel()
+        crashed.cancel()
+
+
+async def _give_up(app: RoleApp) -> BaseException | None:
+    try:
+        await app.tenure.end(app.transport_settings.drain_s)
+    except Exception as error:  # noqa: BLE001 - told by run()
+        return error
+    return app.tenure.failure.result() if app.tenure.failure.done() else None
+
+
+async def _shut_down(
+    app: RoleApp, started: asyncio.Task[None], tasks: Sequence[asyncio.Task[None]], *, failed: bool
+) -> None:
+    app.tenure.generation = None
+    last_resort = threading.Timer(STOP_GRACE_S, _exit_now)
+    last_resort.daemon = True
+    last_resort.start()
+    try:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        started.cancel()
+        with suppress(BaseException):
+            await started
+        await app.stop()
+    except Exception as error:
+        if not failed:
+            raise
+        log.debug("while stopping after a failure: %r", error)
+    finally:
+        last_resort.cancel()
+
+
+def _exit_now() -> None:
+    sys.stderr.write(f"throng: the shutdown did not end within {STOP_GRACE_S:g} s: exits at once\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def told(failure: BaseException) -> ThrongError:
+    """The failure as one line for the user. Where it was raised goes to the log.
+
+    The text of an unforeseen exception may quote the data that it met, identifiers among them: it is left out.
+    """
+    if isinstance(failure, ThrongError):
+        return failure
+    if isinstance(failure, KafkaError | OSError):
+        return ThrongError("kafka", f"Kafka: {failure}".splitlines()[0])
+    log.error("%s at\n%s", type(failure).__name__, "".join(traceback.format_tb(failure.__traceback__)))
+    return ThrongError("crashed", f"crashed with {type(failure).__name__}; the log says where")

@@ -1,0 +1,247 @@
+"""CROWD: sightings in, exact panes out. Sees pseudonyms, never an identifier, a salt or the registry.
+
+In: chunks of frames of the assigned `sightings` partitions. Each frame goes through the partition's state machine
+(core). Out: one record on `panes` at each pane's end; the newest sliding-window counts to Redis after each chunk.
+Kept: a snapshot of each partition in Redis every minute, written only after Kafka has acknowledged the panes that it
+is past.
+
+What can fail: Redis away (panes go on, counts and snapshots wait and are tried again; readiness says so), a send to
+`panes` (the process ends; the next one starts at the snapshot and sends the same again), an epoch not yet seen (read
+again), no usable snapshot (the state is rebuilt from the log, if the log still begins where the state did; else the
+worker stops and says so: counting is never silently begun anew).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from redis.exceptions import RedisError
+
+from schemas.epochs import Epoch
+from schemas.panes import Pane
+from streams.agents.health import Readiness
+from streams.agents.transport import Chunk, LogRange
+from streams.core.crowd import Crowd, UnknownEpoch
+from streams.core.records import walk
+from streams.core.snapshot import restore, to_columns
+from streams.errors import ThrongError
+from streams.metrics import CrowdMetrics
+from streams.stores.counts import CountStore, TickCounts
+from streams.stores.epochs import EpochReader
+from streams.stores.snapshots import BrokenSnapshot, SnapshotStore
+
+log = logging.getLogger("throng.crowd")
+
+RETRY_S = 0.2
+EPOCH_PATIENCE_S = 30.0
+
+
+class Stores(NamedTuple):
+    """Where state and views are kept."""
+
+    snapshots: SnapshotStore
+    counts: CountStore
+
+
+class _Partition:
+    """One owned partition: its state, the panes not yet acknowledged, when it was last stored."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self.crowd = crowd
+        self.acks: list[asyncio.Future[object]] = []
+        self.stored_offset = crowd.next_offset
+        self.shown_tick_ms: int | None = None
+        self.taken = 0
+
+
+class CrowdAgent:
+    """The crowd's part of one worker: a state machine for each assigned partition."""
+
+    def __init__(
+        self,
+        panes_topic: str,
+        new_crowd: Callable[[int], Crowd],
+        epochs: EpochReader,
+        plan_hash: str,
+        stores: Stores,
+        producer: AIOKafkaProducer,
+        metrics: CrowdMetrics,
+        readiness: Readiness,
+    ) -> None:
+        self._panes_topic = panes_topic
+        self._new_crowd = new_crowd
+        self._epochs = epochs
+        self._plan_hash = plan_hash
+        self._stores = stores
+        self._producer = producer
+        self._metrics = metrics
+        self._readiness = readiness
+        self._owned: dict[int, _Partition] = {}
+
+    async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
+        """Take up partitions from their snapshots, or from the log's beginning.
+
+        Raises:
+            ThrongError: `state_lost` if there is no usable snapshot and the log no longer reaches back.
+        """
+        await self._epochs.refresh()
+        begins: dict[int, int | None] = {}
+        for partition, log_range in logs.items():
+            crowd = self._restored(partition, await self._load(partition))
+            if crowd.next_offset < log_range.start:
+                raise ThrongError(
+                    "state_lost",
+                    f"partition {partition} of the sightings begins at {log_range.start}, and no snapshot reaches it: "
+                    "what was counted before is gone; see docs/reference/guarantees.md",
+                )
+            self._owned[partition] = _Partition(crowd)
+            begins[partition] = crowd.next_offset
+            log.info("partition %d goes on from offset %d", partition, crowd.next_offset)
+        self._readiness.over("starting")
+        return begins
+
+    def _restored(self, partition: int, columns: dict[str, bytes] | None) -> Crowd:
+        if columns is not None:
+            crowd = self._fresh(partition)
+            try:
+                restore(crowd, columns)
+            except ValueError as error:
+                log.error("%s; the state is rebuilt from the log", error)
+            else:
+                return crowd
+        return self._fresh(partition)
+
+    def _fresh(self, partition: int) -> Crowd:
+        crowd = self._new_crowd(partition)
+        self._add(crowd, self._epochs.records)
+        return crowd
+
+    def _add(self, crowd: Crowd, epochs: list[Epoch]) -> None:
+        for epoch in epochs:
+            if epoch.plan != self._plan_hash:
+                raise ThrongError(
+                    "plan", f"epoch {epoch.epoch} was opened with another zone plan: set gateway.plan to that one"
+                )
+            crowd.add_epoch(epoch)
+
+    async def _load(self, partition: int) -> dict[str, bytes] | None:
+        while True:
+            try:
+                found = await self._stores.snapshots.read(partition)
+            except BrokenSnapshot as error:
+                log.error("%s; the state is rebuilt from the log", error)
+                return None
+            except (RedisError, OSError) as error:
+                self._redis_away(error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                self._readiness.over("redis")
+                return None if found is None else found[1]
+
+    async def revoked(self, partitions: frozenset[int]) -> None:
+        """Give partitions up: wait for their panes, store them once more, forget them."""
+        for partition in partitions & self._owned.keys():
+            await self.store(partition)
+        for partition in partitions:
+            self._owned.pop(partition, None)
+
+    async def handle(self, chunk: Chunk) -> None:
+        """Feed one chunk's frames, send the panes that they close, show the newest counts."""
+        began = time.perf_counter()
+        owned = self._owned.get(chunk.partition)
+        if owned is None:
+            return
+        records = walk(chunk.batches)
+        rows = zip(records.offset.tolist(), records.start.tolist(), records.end.tolist(), strict=True)
+        for offset, start, end in rows:
+            if offset < owned.crowd.next_offset:
+                continue
+            for pane in await self._feed(owned.crowd, records.payload[start:end].tobytes(), offset):
+                owned.acks.append(
+                    await self._producer.send(self._panes_topic, msgspec.msgpack.encode(pane), partition=0)
+                )
+        await self._show(chunk.partition, owned)
+        self._count(chunk.partition, owned, len(records.offset), time.perf_counter() - began)
+
+    async def _feed(self, crowd: Crowd, frame: bytes, offset: int) -> list[Pane]:
+        deadline = time.monotonic() + EPOCH_PATIENCE_S
+        while True:
+            try:
+                return crowd.feed(frame, offset)
+            except UnknownEpoch:
+                new = await self._epochs.refresh()
+                for owned in self._owned.values():
+                    self._add(owned.crowd, new)
+                if time.monotonic() > deadline:
+                    raise ThrongError(
+                        "epochs", "a sighting's epoch is not in the epochs topic: was it deleted?"
+                    ) from None
+                await asyncio.sleep(RETRY_S)
+
+    async def _show(self, partition: int, owned: _Partition) -> None:
+        crowd = owned.crowd
+        if crowd.last_tick_ms is None or crowd.last_tick_ms == owned.shown_tick_ms or crowd.epoch is None:
+            return
+        try:
+            for window_ms in crowd.epoch.windows_ms:
+                tick = TickCounts(crowd.last_tick_ms, crowd.epoch.epoch, crowd.counts(window_ms))
+                await self._stores.counts.write(partition, window_ms, tick)
+        except (RedisError, OSError) as error:
+            self._redis_away(error)
+        else:
+            owned.shown_tick_ms = crowd.last_tick_ms
+            self._readiness.over("redis")
+
+    async def store(self, partition: int) -> None:
+        """Write a snapshot of the partition, if it has moved since the last."""
+        owned = self._owned[partition]
+        offset = owned.crowd.next_offset
+        if offset == owned.stored_offset:
+            return
+        began = time.perf_counter()
+        columns = to_columns(owned.crowd)
+        acks, owned.acks = owned.acks, []
+        # A snapshot ahead of a pane that Kafka doesn't have would lose the pane.
+        await asyncio.gather(*acks)
+        try:
+            stored = await self._stores.snapshots.write(partition, offset, columns)
+        except (RedisError, OSError) as error:
+            self._redis_away(error)
+            return
+        owned.stored_offset = offset
+        self._readiness.over("redis")
+        self._metrics.snapshots.labels(partition).inc()
+        self._metrics.snapshot_bytes.labels(partition).set(stored.size)
+        self._metrics.snapshot_time.observe(time.perf_counter() - began)
+
+    async def keep_storing(self, every_ms: int) -> None:
+        """Store each owned partition at the set interval, spread over it, for ever."""
+        while True:
+            owned = sorted(self._owned)
+            for partition in owned:
+                await asyncio.sleep(every_ms / 1000 / len(owned))
+                if partition in self._owned:
+                    await self.store(partition)
+            if not owned:
+                await asyncio.sleep(RETRY_S)
+
+    def _redis_away(self, error: Exception) -> None:
+        self._metrics.redis_errors.inc()
+        self._readiness.waiting("redis", f"Redis does not answer ({type(error).__name__}): counts and snapshots wait")
+
+    def _count(self, partition: int, owned: _Partition, frames: int, seconds: float) -> None:
+        crowd, metrics = owned.crowd, self._metrics
+        metrics.frames.labels(partition).inc(frames)
+        metrics.sightings.labels(partition).inc(crowd.taken - owned.taken)
+        owned.taken = crowd.taken
+        if crowd.watermark_ms is not None:
+            metrics.watermark.labels(partition).set(crowd.watermark_ms / 1000)
+        metrics.buffered.labels(partition).set(crowd.buffered)
+        metrics.subscribers.labels(partition).set(crowd.subscribers)
+        metrics.gaps.labels(partition).set(crowd.gaps)
+        metrics.repeats.labels(partition).set(crowd.repeats)
+        metrics.chunk.observe(seconds)

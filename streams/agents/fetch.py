@@ -1,0 +1,219 @@
+"""Whole Kafka record batches from aiokafka's fetcher, for one consumer alone.
+
+In: what a broker answers to a fetch, the bytes of one partition. Stock aiokafka makes a Python object of every
+record in them. Out: `Fetched` values, runs of batches (format v2) whose checksums are right and whose records
+sections are decompressed but not split; the core walks them in columns. A run ends once it holds `run_bytes`.
+
+Offsets: a run covers every offset in [first_offset, next_offset), those without a record too (compaction, control
+batches, aborted transactions), so runs of a partition follow each other without a hole. The broker's answer begins
+with the whole batch that holds the wanted position: rows below `first_offset` are the reader's to drop.
+
+What can fail: a wrong checksum or a batch of a format before v2 (which Kafka 4 no longer has) raises
+`CorruptRecordException`; the position stays where it was.
+
+`hand_out_batches` exchanges two names in one fetcher's response handler; other consumers of the process, and
+aiokafka's modules, are as they were. `tests/unit/test_transport_contract.py` holds this against stock aiokafka.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.consumer.fetcher import READ_COMMITTED
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.util import calc_crc32c
+
+from streams.core.records import RecordBatch
+
+# https://kafka.apache.org/documentation/#recordbatch
+HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+BEFORE_LENGTH: Final = 12  # base offset and length itself
+CRC_FROM: Final = 21  # the checksum covers all from the attributes on
+CODEC_MASK, APPEND_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
+DECOMPRESS: Final = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+
+
+class Fetched(NamedTuple):
+    """A run of batches that covers the offsets [first_offset, next_offset); `batches` may be empty."""
+
+    batches: tuple[RecordBatch, ...]
+    first_offset: int
+    next_offset: int
+
+
+class Header(NamedTuple):
+    """The fields of a batch before its records, by Kafka's names."""
+
+    base_offset: int
+    length: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    first_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    records: int
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the batch's last, also where compaction took the record there."""
+        return self.base_offset + self.last_offset_delta + 1
+
+
+class BatchViews:
+    """Stands for aiokafka's `MemoryRecords`: the whole batches in one partition's bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+
+    def size_in_bytes(self) -> int:
+        """All bytes, those of a batch that was cut off included."""
+        return len(self._data)
+
+    def has_next(self) -> bool:
+        """Whether a whole batch is left; the last one of an answer is often cut off."""
+        return self._end() is not None
+
+    def next_batch(self) -> memoryview:
+        """The next whole batch."""
+        end = self._end()
+        if end is None:
+            raise StopIteration
+        view = self._data[self._at : end]
+        self._at = end
+        return view
+
+    def _end(self) -> int | None:
+        left = len(self._data) - self._at
+        if left < BEFORE_LENGTH:
+            return None
+        length = int.from_bytes(self._data[self._at + 8 : self._at + BEFORE_LENGTH], "big", signed=True)
+        whole = BEFORE_LENGTH + max(length, HEADER.size - BEFORE_LENGTH)
+        return self._at + whole if whole <= left else None
+
+
+class BatchRuns:
+    """Stands for aiokafka's `PartitionRecords`: yields `Fetched` and keeps `next_fetch_offset`.
+
+    The parameters are those of `PartitionRecords`, but for `run_bytes`.
+    """
+
+    def __init__(
+        self,
+        tp: TopicPartition,
+        records: BatchViews,
+        aborted_transactions: Sequence[tuple[int, int]] | None,
+        fetch_offset: int,
+        key_deserializer: object,
+        value_deserializer: object,
+        check_crcs: bool,
+        isolation_level: int,
+        *,
+        run_bytes: int,
+    ) -> None:
+        self._tp = tp
+        self._records = records
+        self._aborted = sorted(aborted_transactions or [], key=lambda aborted: aborted[1])
+        self._aborted_producers: set[int] = set()
+        self._check_crcs = check_crcs
+        self._read_committed = isolation_level == READ_COMMITTED
+        self._run_bytes = run_bytes
+        self.next_fetch_offset = fetch_offset
+        self._runs = self._unpack()
+
+    def __iter__(self) -> Iterator[Fetched]:
+        return self
+
+    def __next__(self) -> Fetched:
+        return next(self._runs)
+
+    def _unpack(self) -> Iterator[Fetched]:
+        first = at = self.next_fetch_offset
+        batches: list[RecordBatch] = []
+        size = 0
+        while self._records.has_next():
+            view = self._records.next_batch()
+            header = self._checked(view)
+            if header.next_offset <= at:
+                continue
+            at = header.next_offset
+            if header.records and not self._skipped(header, view):
+                batches.append(_opened(header, view))
+                size += len(batches[-1].payload)
+            if size >= self._run_bytes:
+                self.next_fetch_offset = at
+                yield Fetched(tuple(batches), first, at)
+                first, batches, size = at, [], 0
+        if at > first:
+            self.next_fetch_offset = at
+            yield Fetched(tuple(batches), first, at)
+
+    def _checked(self, view: memoryview) -> Header:
+        header = Header._make(HEADER.unpack_from(view))
+        where = f"{self._tp.topic}, partition {self._tp.partition}, offset {header.base_offset}"
+        if header.magic != 2:
+            raise CorruptRecordException(f"Record format v{header.magic} at {where}: only v2 is read")
+        if self._check_crcs and calc_crc32c(view[CRC_FROM:]) != header.crc:
+            raise CorruptRecordException(f"Wrong checksum at {where}")
+        return header
+
+    def _skipped(self, header: Header, view: memoryview) -> bool:
+        """Whether the batch is a control batch, or aborted and not to be read."""
+        control = bool(header.attributes & CONTROL)
+        if self._read_committed:
+            while self._aborted and self._aborted[0][1] <= header.base_offset:
+                self._aborted_producers.add(self._aborted.pop(0)[0])
+            if control and _is_abort(view):
+                self._aborted_producers.discard(header.producer_id)
+            if header.attributes & TRANSACTIONAL and header.producer_id in self._aborted_producers:
+                return True
+        return control
+
+
+def _is_abort(view: memoryview) -> bool:
+    marker = next(DefaultRecordBatch(view), None)
+    return marker is not None and ControlRecord.parse(marker.key) == ABORT_MARKER
+
+
+def _opened(header: Header, view: memoryview) -> RecordBatch:
+    section = view[HEADER.size :]
+    codec = header.attributes & CODEC_MASK
+    if codec and codec not in DECOMPRESS:
+        raise UnsupportedCodecError(f"Unknown compression codec {codec}")
+    return RecordBatch(
+        base_offset=header.base_offset,
+        next_offset=header.next_offset,
+        timestamp_type=1 if header.attributes & APPEND_TIME else 0,
+        first_timestamp=header.first_timestamp,
+        max_timestamp=header.max_timestamp,
+        count=header.records,
+        payload=DECOMPRESS[codec](section) if codec else bytes(section),
+    )
+
+
+def hand_out_batches(consumer: AIOKafkaConsumer, run_bytes: int) -> None:
+    """Make a started consumer's `getmany` give `Fetched` values instead of records.
+
+    Must be called before the consumer subscribes. aiokafka names the classes that unpack an answer as globals of its
+    module, so the handler is bound once more with other globals, to this fetcher only.
+    """
+    fetcher = consumer._fetcher
+    stock = type(fetcher)._proc_fetch_request
+    names = {
+        **stock.__globals__,
+        "MemoryRecords": BatchViews,
+        "PartitionRecords": partial(BatchRuns, run_bytes=run_bytes),
+    }
+    handler = FunctionType(stock.__code__, names, stock.__name__, stock.__defaults__, stock.__closure__)
+    fetcher._proc_fetch_request = MethodType(handler, fetcher)

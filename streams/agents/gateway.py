@@ -1,0 +1,239 @@
+"""GATEWAY: raw attach events in, sightings out. The only role that sees an identifier.
+
+In: chunks of whole Kafka record batches of `attach` (transport). Each is walked, decoded and screened by the core in
+columns; the rows wait in the framer. Out: every 250 ms one frame for each partition of `sightings`, and what was
+refused on `rejects`. Kept: nothing that the log doesn't have. Once Kafka has acknowledged all frames and rejects of a
+flush, the raw offsets are committed, with the running maximum of record times beside them; a restart begins there.
+
+What can fail: a send (the process ends; the next one begins at the commit, and what is sent twice the crowd takes
+once, by the chain), records gone by retention (covered by a section flagged lost, counted), an epoch nobody has
+written (written first, before the event goes on).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+
+from schemas.rejects import Reason
+from streams.agents.health import Readiness
+from streams.agents.transport import Chunk, Committed, LogRange
+from streams.core.decode import Events, decode
+from streams.core.framing import Flush, Framer, Mark
+from streams.core.gateway import Context, Screened, screen
+from streams.core.records import Records, walk
+from streams.metrics import GatewayMetrics
+
+log = logging.getLogger("throng.gateway")
+
+# Before its first record a source has no running maximum; far enough below any time that subtraction is safe.
+NEVER_MS = -(1 << 60)
+AHEAD_MS = 3_600_000
+LONG_SILENCE_MS = 2 * 86_400_000
+REGISTRY_POLL_S = 0.1
+
+
+class Topics(NamedTuple):
+    """The names on the cluster."""
+
+    attach: str
+    sightings: str
+    rejects: str
+
+
+class Limits(NamedTuple):
+    """When frames are sent, and the longest record."""
+
+    flush_ms: int
+    flush_rows: int
+    max_record_bytes: int
+
+
+class Commits(NamedTuple):
+    """The group's committed positions (transport), readable by all of its members."""
+
+    read: Callable[[], Awaitable[Mapping[int, Committed]]]
+    write: Callable[[Mapping[int, Committed]], Awaitable[bool]]
+
+
+class Gateway:
+    """The gateway's part of one worker: assigned sources, the framer, and the way to Kafka."""
+
+    def __init__(
+        self,
+        topics: Topics,
+        limits: Limits,
+        framer: Framer,
+        context: Context,
+        provide_epoch: Callable[[int], Awaitable[None]],
+        producer: AIOKafkaProducer,
+        commits: Commits,
+        registry_fresh: Callable[[], bool],
+        metrics: GatewayMetrics,
+        readiness: Readiness,
+    ) -> None:
+        self._topics = topics
+        self._limits = limits
+        self._framer = framer
+        self._context = context
+        self._provide_epoch = provide_epoch
+        self._producer = producer
+        self._commits = commits
+        self._metrics = metrics
+        self._registry_fresh = registry_fresh
+        self._readiness = readiness
+        self._reject_acks: list[asyncio.Future[object]] = []
+        self._flushing = asyncio.Lock()
+
+    async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
+        """Take up sources where the group's commits say; one without a commit begins at offset 0."""
+        committed = await self._commits.read()
+        begins: dict[int, int | None] = {}
+        for source, log_range in logs.items():
+            mark = _mark(committed.get(source))
+            self._framer.open(source, mark)
+            begins[source] = max(mark.next_offset, log_range.start)
+            if log_range.start > mark.next_offset:
+                await self.lost(source, mark.next_offset, log_range)
+        self._readiness.over("starting")
+        return begins
+
+    async def lost(self, source: int, position: int, log_range: LogRange) -> int:
+        """Retention took raw records before they were read: the chain says so, and goes on behind them."""
+        lost = self._framer.lose(source, log_range.start)
+        self._metrics.lost.labels(source).inc(lost)
+        log.error("%d raw records of partition %d were gone by retention before they were read", lost, source)
+        return log_range.start
+
+    async def revoked(self, sources: frozenset[int]) -> None:
+        """Give sources up: send and commit what is pending, then forget them."""
+        await self.flush()
+        for source in sources:
+            self._framer.drop(source)
+
+    async def handle(self, chunk: Chunk) -> None:
+        """Take one chunk of one source. Waits when too much is unsent."""
+        began = time.perf_counter()
+        source = chunk.partition
+        mark = self._framer.mark(source)
+        if mark is None or chunk.next_offset <= mark.next_offset:
+            return
+        await self._registry_in_time()
+        records = _from_offset(walk(chunk.batches), mark.next_offset)
+        events = decode(records, self._limits.max_record_bytes)
+        screened = await self._screen(records, events, mark.running_max)
+        await self._keep_ahead(screened.running_max)
+        self._framer.add(source, screened, chunk.next_offset)
+        await self._reject(source, records, events, screened)
+        self._count(source, records, events, screened, time.perf_counter() - began)
+        if self._framer.rows >= self._limits.flush_rows:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what is pending, wait until Kafka has it, then commit.
+
+        Raises:
+            KafkaError: a send failed. The process must end: what follows in the producer may have overtaken it.
+        """
+        async with self._flushing:
+            flush = self._framer.take()
+            if flush is None:
+                return
+            began = time.perf_counter()
+            acks = self._reject_acks
+            self._reject_acks = []
+            for target, frame in enumerate(flush.frames):
+                acks.append(await self._producer.send(self._topics.sightings, frame, partition=target))
+            await asyncio.gather(*acks)
+            marks = {s: Committed(mark.next_offset, str(mark.running_max)) for s, mark in flush.marks.items()}
+            await self._commits.write(marks)
+            self._sent(flush, time.perf_counter() - began)
+
+    async def keep_flushing(self) -> None:
+        """Flush at the set interval, for ever."""
+        while True:
+            await asyncio.sleep(self._limits.flush_ms / 1000)
+            await self.flush()
+
+    async def _screen(self, records: Records, events: Events, running_max: int) -> Screened:
+        while True:
+            screened = screen(records, events, running_max, self._context)
+            if screened.needs_epoch is None:
+                return screened
+            await self._provide_epoch(screened.needs_epoch)
+
+    async def _keep_ahead(self, running_max: int) -> None:
+        """Have the epochs written an hour before the source's record time reaches them."""
+        if running_max == NEVER_MS:
+            return
+        table = self._context.epochs
+        if table.horizon_ms is None:
+            await self._provide_epoch(running_max - self._context.lateness_ms)
+        while table.horizon_ms is not None and table.horizon_ms <= running_max + AHEAD_MS:
+            # After a long silence the days without any record need no epoch.
+            await self._provide_epoch(max(table.horizon_ms, running_max - LONG_SILENCE_MS))
+
+    async def _registry_in_time(self) -> None:
+        """Nothing is sent by a registry that may lack the last seconds' opt-outs."""
+        while not self._registry_fresh():
+            self._readiness.waiting("registry", "the registry has not been read for 5 s: nothing is sent meanwhile")
+            await asyncio.sleep(REGISTRY_POLL_S)
+        self._readiness.over("registry")
+
+    async def _reject(self, source: int, records: Records, events: Events, screened: Screened) -> None:
+        rows, reasons = screened.rejected
+        for row, reason in zip(rows.tolist(), reasons.tolist(), strict=True):
+            offset = int(records.offset[events.record[row]])
+            value = records.payload[events.start[row] : events.end[row]].tobytes()
+            headers = [
+                ("reason", Reason(reason).name.encode()),
+                ("topic", self._topics.attach.encode()),
+                ("partition", str(source).encode()),
+                ("offset", str(offset).encode()),
+                ("index", str(int(events.index[row])).encode()),
+            ]
+            # The key is the position, so that repeats after a restart can be told from others.
+            key = f"{source}-{offset}-{int(events.index[row])}".encode()
+            kept = None if reason == Reason.null_value else value
+            ack = await self._producer.send(self._topics.rejects, kept, key=key, partition=0, headers=headers)
+            self._reject_acks.append(ack)
+
+    def _count(self, source: int, records: Records, events: Events, screened: Screened, seconds: float) -> None:
+        metrics = self._metrics
+        beats = int(np.count_nonzero(events.status == Reason.BEAT))
+        metrics.records.labels(source).inc(len(records.offset))
+        metrics.events.labels(source).inc(len(events.status) - beats)
+        metrics.beats.labels(source).inc(beats)
+        reasons, numbers = np.unique(screened.rejected[1], return_counts=True)
+        for reason, number in zip(reasons.tolist(), numbers.tolist(), strict=True):
+            metrics.rejects.labels(Reason(reason).name).inc(number)
+        for drop, number in screened.dropped.items():
+            metrics.drops.labels(drop).inc(number)
+        metrics.watermark.labels(source).set(screened.running_max / 1000)
+        metrics.chunk.observe(seconds)
+
+    def _sent(self, flush: Flush, seconds: float) -> None:
+        self._metrics.sightings.inc(flush.rows)
+        self._metrics.frames.inc(len(flush.frames))
+        self._metrics.frame_bytes.inc(sum(map(len, flush.frames)))
+        self._metrics.flush.observe(seconds)
+
+
+def _mark(committed: Committed | None) -> Mark:
+    if committed is None:
+        return Mark(0, NEVER_MS)
+    return Mark(committed.offset, int(committed.metadata))
+
+
+def _from_offset(records: Records, first: int) -> Records:
+    """Without the records below `first`: a batch that begins before the position comes whole."""
+    if len(records.offset) == 0 or records.offset[0] >= first:
+        return records
+    keep = int(np.searchsorted(records.offset, first))
+    return Records(
+        records.offset[keep:], records.time[keep:], records.start[keep:], records.end[keep:], records.payload
+    )

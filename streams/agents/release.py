@@ -1,0 +1,168 @@
+"""RELEASE: exact panes in, noisy aggregates out. The only role whose output leaves.
+
+In: chunks of the one partition of `panes`. A pane is summed once every partition has sent it; then for each measure
+that it ends: noise (in a thread), the ledger, read back, and what the ledger says is published, by whoever drew it.
+Kept: nothing but what the ledger has. At the start the ledger is read, the last pane of each measure is published
+once more (the same bytes), and reading begins at the oldest pane that the ledger still needs.
+
+What can fail: a pane that differs from its first record (the process ends, and goes on ending: releases halt), a send
+(the process ends; the ledger decides what happened), Redis away (the topics go on; Redis is caught up later).
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+
+import msgspec
+import orjson
+from redis.exceptions import RedisError
+
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord
+from schemas.measures import Measure
+from schemas.panes import Pane
+from schemas.topics import FLOWS
+from streams.agents.health import Readiness
+from streams.agents.transport import Chunk, LogRange
+from streams.core.budget import check_shares, rho_of, sensitivity, sigma
+from streams.core.records import walk
+from streams.core.release import Draw, next_record, publications
+from streams.core.render import Page
+from streams.core.sums import PaneDiffers, Sums, Whole
+from streams.errors import ThrongError
+from streams.metrics import ReleaseMetrics
+from streams.stores.epochs import EpochReader
+from streams.stores.ledger import Ledger
+from streams.stores.noise import draw
+from streams.stores.released import Publisher
+
+log = logging.getLogger("throng.release")
+
+
+class Releaser:
+    """The release role of one worker."""
+
+    def __init__(
+        self,
+        page: Page,
+        plan_hash: str,
+        epochs: EpochReader,
+        ledger: Ledger,
+        publisher: Publisher,
+        metrics: ReleaseMetrics,
+        readiness: Readiness,
+    ) -> None:
+        self._page = page
+        self._plan_hash = plan_hash
+        self._epochs = epochs
+        self._ledger = ledger
+        self._publisher = publisher
+        self._metrics = metrics
+        self._readiness = readiness
+        self._sums = Sums()
+        self._writer = secrets.token_hex(8)
+        self._not_shown: dict[str, LedgerRecord] = {}
+
+    async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
+        """Read the ledger, publish its last word once more, and begin where it still needs panes."""
+        self._sums = Sums()
+        await self._epochs.refresh()
+        await self._ledger.read()
+        for record in self._ledger.account.last.values():
+            await self._publish(record)
+        self._readiness.over("starting")
+        needed = self._ledger.account.needed_offset()
+        return dict.fromkeys(logs, needed)
+
+    async def handle(self, chunk: Chunk) -> None:
+        """Take one chunk of panes; draw and publish what has become whole."""
+        records = walk(chunk.batches)
+        rows = zip(records.offset.tolist(), records.start.tolist(), records.end.tolist(), strict=True)
+        for offset, start, end in rows:
+            if offset < chunk.first_offset:
+                continue
+            pane = msgspec.msgpack.decode(records.payload[start:end].tobytes(), type=Pane)
+            self._metrics.panes.inc()
+            try:
+                if not self._sums.add(pane, offset, await self._epoch(pane)):
+                    self._metrics.repeats.inc()
+            except PaneDiffers as error:
+                raise ThrongError("pane_differs", f"{error}; releases halt until it is understood") from error
+        for whole in self._sums.take_whole():
+            for measure in whole.epoch.measures:
+                if measure.name in whole.counts:
+                    await self._release(whole, measure)
+
+    async def keep_showing(self) -> None:
+        """Catch Redis up with what it missed while it was away, for ever."""
+        while True:
+            await asyncio.sleep(1.0)
+            for record in list(self._not_shown.values()):
+                await self._show(record)
+
+    async def _epoch(self, pane: Pane) -> Epoch:
+        known = {epoch.epoch: epoch for epoch in self._epochs.records}
+        if pane.epoch not in known:
+            known |= {epoch.epoch: epoch for epoch in await self._epochs.refresh()}
+        if pane.epoch not in known:
+            raise ThrongError("epochs", f"epoch {pane.epoch} of a pane is not in the epochs topic: was it deleted?")
+        epoch = known[pane.epoch]
+        if epoch.plan != self._plan_hash:
+            raise ThrongError("plan", f"epoch {epoch.epoch} was opened with another zone plan: set gateway.plan to it")
+        check_shares(epoch)
+        return epoch
+
+    async def _release(self, whole: Whole, measure: Measure) -> None:
+        epoch, account = whole.epoch, self._ledger.account
+        if whole.number <= account.closed_through(epoch.epoch, measure.name):
+            return
+        began = time.perf_counter()
+        cost = rho_of(measure, epoch)
+        account.check(epoch, measure.name, cost)
+        noise = (sensitivity(measure, epoch), sigma(measure, epoch), cost)
+        noisy = await asyncio.to_thread(draw, whole.counts[measure.name], *noise)
+        record = next_record(
+            Draw(epoch, measure, whole.number, whole.end_ms, noisy),
+            account.last.get(measure.name),
+            account.last.get("present"),
+            self._page,
+            self._sums.needed_offset,
+            self._writer,
+        )
+        for valid in await self._ledger.append(record):
+            await self._publish(valid)
+        self._metrics.draw.observe(time.perf_counter() - began)
+        self._metrics.releases.labels(measure.name).inc()
+        self._metrics.budget.set(epoch.rho)
+        self._metrics.spent.set(account.spent(epoch.epoch))
+
+    async def _publish(self, record: LedgerRecord) -> None:
+        if record.kind == "void":
+            return
+        for topic, number in (await self._publisher.to_kafka(record)).items():
+            self._metrics.published.labels(topic).inc(number)
+        await self._show(record)
+        self._metrics.suppressed.labels(record.measure).set(_suppressed(record))
+        self._metrics.pane_end.labels(record.measure).set(record.end_ms / 1000)
+
+    async def _show(self, record: LedgerRecord) -> None:
+        try:
+            await self._publisher.to_redis(record)
+        except (RedisError, OSError) as error:
+            self._not_shown[record.measure] = record
+            self._readiness.waiting("redis", f"Redis does not answer ({type(error).__name__}): it shows an older pane")
+        else:
+            if self._not_shown.get(record.measure) in (None, record):
+                self._not_shown.pop(record.measure, None)
+            if not self._not_shown:
+                self._readiness.over("redis")
+
+
+def _suppressed(record: LedgerRecord) -> int:
+    items = [orjson.loads(item.value) for item in publications(record)]
+    flows = [item for item, raw in zip(items, publications(record), strict=True) if raw.topic == FLOWS]
+    if flows:
+        return int(flows[-1]["suppressed_pairs"])
+    return sum(1 for item in items if item["suppressed"])

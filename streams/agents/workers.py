@@ -1,0 +1,304 @@
+"""Puts a role together from the settings and runs it in this process until it is told to stop.
+
+Everything a role needs is made here, started in order, and stopped in the reverse order: readers of control topics,
+producers, Redis, the HTTP server; then the Faust app with the role's services beside it (`app.run`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+from numpy.typing import NDArray
+from redis.asyncio import Redis, RedisCluster
+
+from schemas.measures import DEFAULT_MEASURES
+from schemas.plan import Plan
+from schemas.policy import Policy
+from schemas.topics import (
+    ATTACH,
+    EPOCHS,
+    FLOWS,
+    FOOTFALL,
+    LEDGER,
+    PANES,
+    REGISTRY,
+    REJECTS,
+    SALTS,
+    SIGHTINGS,
+    TOPICS,
+)
+from streams.agents.app import RoleApp, make_app, run
+from streams.agents.crowd import CrowdAgent, Stores
+from streams.agents.gateway import Commits, Gateway, Limits, Topics
+from streams.agents.health import HealthServer, Readiness
+from streams.agents.release import Releaser
+from streams.agents.roles import Role, TransportSettings
+from streams.core.budget import rho_for
+from streams.core.crowd import Crowd
+from streams.core.epochs import Terms, make_epoch
+from streams.core.framing import Framer
+from streams.core.gateway import Context
+from streams.core.policy import PolicyTable
+from streams.core.pseudonyms import key_state
+from streams.core.render import Page
+from streams.core.zones import CellTable
+from streams.errors import ThrongError
+from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
+from streams.settings import Settings
+from streams.stores.counts import CountStore
+from streams.stores.epochs import EpochKeeper, EpochReader
+from streams.stores.keys import FileKeys
+from streams.stores.ledger import Ledger
+from streams.stores.log import TailReader
+from streams.stores.plans import load_plan
+from streams.stores.policies import SHIPPED, load_policies
+from streams.stores.registry import RegistryReader
+from streams.stores.released import Publisher
+from streams.stores.salts import SaltGone, Vault
+from streams.stores.snapshots import SnapshotStore
+from streams.stores.topics import open_admin, partition_counts
+
+LONGEST_REQUEST = 16 << 20
+
+
+async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
+    """The gateway, until `stop` is set.
+
+    Raises:
+        ThrongError: it can't begin or can't go on; the process must exit non-zero.
+    """
+    plan = load_plan(Path(settings.gateway.plan))
+    policies = load_policies(Path(settings.gateway.policies) if settings.gateway.policies else SHIPPED)
+    keys = FileKeys(Path(settings.gateway.keys))
+    counts = await _partitions(settings)
+    readiness = Readiness()
+    async with (
+        _served("gateway", settings, readiness),
+        _producer(settings) as producer,
+        _started(RegistryReader(settings.kafka.bootstrap, settings.topic(REGISTRY))) as registry,
+        _started(EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))) as epochs,
+        _started(TailReader(settings.kafka.bootstrap, settings.topic(SALTS))) as salts_log,
+    ):
+        metrics = GatewayMetrics()
+        metrics.registry_entries.set(registry.table.subscribers)
+        vault = Vault(salts_log, producer, settings.topic(SALTS), keys)
+        salts: dict[int, NDArray[np.uint64]] = {}
+        gone: set[int] = set()
+        excluded = {kind for policy in policies if policy.state == "active" for kind in policy.excluded_zones}
+        context = Context(
+            epochs.table,
+            salts,
+            PolicyTable(policies, settings.gateway.purpose),
+            registry.table,
+            CellTable(plan, excluded),
+            counts[SIGHTINGS],
+            settings.epoch.lateness_ms,
+            gone,
+        )
+        terms = _terms(settings, plan, policies, counts)
+        keeper = EpochKeeper(
+            epochs, vault, producer, settings.topic(EPOCHS), lambda ts: make_epoch(ts, terms, epochs.table)
+        )
+
+        async def provide(ts_ms: int) -> None:
+            epoch = (await keeper.provide(ts_ms)).epoch
+            try:
+                salts[epoch] = key_state(await vault.ensure(epoch))
+            except SaltGone:
+                gone.add(epoch)
+
+        app: list[RoleApp] = []
+        gateway = Gateway(
+            Topics(settings.topic(ATTACH), settings.topic(SIGHTINGS), settings.topic(REJECTS)),
+            Limits(settings.gateway.flush_ms, settings.gateway.flush_rows, settings.gateway.max_record_bytes),
+            Framer(counts[SIGHTINGS], settings.epoch.lateness_ms),
+            context,
+            provide,
+            producer,
+            Commits(lambda: app[0].group_offsets.read(), lambda marks: app[0].group_offsets.commit(marks)),
+            registry.fresh,
+            metrics,
+            readiness,
+        )
+        role = Role(
+            "gateway",
+            settings.topic(ATTACH),
+            gateway.handle,
+            gateway.positions,
+            on_revoked=gateway.revoked,
+            on_lost=gateway.lost,
+        )
+        app.append(_app(role, settings))
+        await run(app[0], [gateway.keep_flushing, registry.follow], stop)
+
+
+async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
+    """The crowd, until `stop` is set.
+
+    Raises:
+        ThrongError: it can't begin or can't go on; the process must exit non-zero.
+    """
+    plan = load_plan(Path(settings.gateway.plan))
+    await _partitions(settings)
+    readiness = Readiness()
+    parents = np.array(plan.zone_parents(), np.uint16)
+    async with (
+        _served("crowd", settings, readiness),
+        _producer(settings) as producer,
+        _started(EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))) as epochs,
+        connect(settings) as redis,
+    ):
+        prefix = redis_prefix(settings)
+        agent = CrowdAgent(
+            settings.topic(PANES),
+            lambda partition: Crowd(partition, parents),
+            epochs,
+            plan.hash(),
+            Stores(SnapshotStore(redis, prefix), CountStore(redis, prefix)),
+            producer,
+            CrowdMetrics(),
+            readiness,
+        )
+        role = Role("crowd", settings.topic(SIGHTINGS), agent.handle, agent.positions, on_revoked=agent.revoked)
+        app = _app(role, settings)
+
+        async def keep_storing() -> None:
+            await agent.keep_storing(settings.crowd.snapshot_ms)
+
+        await run(app, [keep_storing], stop)
+
+
+async def run_release(settings: Settings, stop: asyncio.Event) -> None:
+    """The release, until `stop` is set.
+
+    Raises:
+        ThrongError: it can't begin or can't go on; the process must exit non-zero.
+    """
+    plan = load_plan(Path(settings.gateway.plan))
+    counts = await _partitions(settings)
+    readiness = Readiness()
+    async with (
+        _served("release", settings, readiness),
+        _producer(settings) as producer,
+        _started(EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))) as epochs,
+        _started(TailReader(settings.kafka.bootstrap, settings.topic(LEDGER))) as ledger_log,
+        connect(settings) as redis,
+    ):
+        names = {name: settings.topic(name) for name in (FOOTFALL, FLOWS)}
+        releaser = Releaser(
+            Page(plan, settings.release.confidence),
+            plan.hash(),
+            epochs,
+            Ledger(ledger_log, producer, settings.topic(LEDGER)),
+            Publisher(producer, redis, names, counts, redis_prefix(settings)),
+            ReleaseMetrics(),
+            readiness,
+        )
+        role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions)
+        await run(_app(role, settings), [releaser.keep_showing], stop)
+
+
+def redis_prefix(settings: Settings) -> str:
+    """What stands before every Redis key of the deployment."""
+    return f"{settings.kafka.namespace}:" if settings.kafka.namespace else ""
+
+
+@asynccontextmanager
+async def connect(settings: Settings) -> AsyncIterator[Redis | RedisCluster]:
+    """A Redis client that waits for a server that is away, within a call."""
+    url = settings.redis.url
+    client: Redis | RedisCluster
+    client = RedisCluster.from_url(url) if settings.redis.cluster else Redis.from_url(url, socket_timeout=5.0)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def _app(role: Role, settings: Settings) -> RoleApp:
+    transport = TransportSettings(session_s=settings.kafka.session_ms / 1000, stall_s=settings.worker.stall_s)
+    return make_app(role, settings.kafka.bootstrap, settings.kafka.namespace, transport)
+
+
+async def _partitions(settings: Settings) -> dict[str, int]:
+    """How many partitions the topics have whose number matters; all must exist."""
+    admin = await open_admin(settings)
+    try:
+        return await partition_counts(admin, settings, [topic.name for topic in TOPICS])
+    finally:
+        await admin.close()
+
+
+def _terms(settings: Settings, plan: Plan, policies: list[Policy], counts: dict[str, int]) -> Terms:
+    """What the next epochs hold. Of several active policies the strictest k and budget count for all."""
+    active = [policy for policy in policies if policy.state == "active"]
+    if not active:
+        raise ThrongError("policy", "every policy is suspended: there is nothing that may be counted")
+    epsilon, delta = min(p.epsilon for p in active), min(p.delta for p in active)
+    return Terms(
+        timezone=settings.epoch.timezone or plan.timezone,
+        change_hour=settings.epoch.change_hour,
+        partitions=counts[SIGHTINGS],
+        plan=plan.hash(),
+        zones=len(plan.zones),
+        parents=len(plan.parents),
+        measures=DEFAULT_MEASURES,
+        epsilon=epsilon,
+        delta=delta,
+        rho=rho_for(epsilon, delta),
+        k=max(policy.k for policy in active),
+        policy=",".join(policy.country for policy in active),
+        sources=tuple(range(counts[ATTACH])),
+        lateness_ms=settings.epoch.lateness_ms,
+        tick_ms=settings.epoch.tick_ms,
+    )
+
+
+@asynccontextmanager
+async def _served(role: str, settings: Settings, readiness: Readiness) -> AsyncIterator[None]:
+    server = HealthServer(role, settings.worker.http_host, settings.worker.http_port, readiness)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop()
+
+
+@asynccontextmanager
+async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap,
+        enable_idempotence=True,
+        acks="all",
+        compression_type="zstd",
+        max_request_size=LONGEST_REQUEST,
+        linger_ms=5,
+    )
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+class Startable(Protocol):
+    """A reader of a control topic."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+T = TypeVar("T", bound=Startable)
+
+
+@asynccontextmanager
+async def _started(thing: T) -> AsyncIterator[T]:
+    await thing.start()
+    try:
+        yield thing
+    finally:
+        await thing.stop()

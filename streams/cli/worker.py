@@ -1,0 +1,52 @@
+"""`throng worker`: one role in this process, or several as children."""
+
+import asyncio
+import signal
+
+import click
+import msgspec
+
+from streams.agents.app import configure_logging
+from streams.agents.supervisor import supervise, watch_parent
+from streams.agents.workers import run_crowd, run_gateway, run_release
+from streams.cli.options import settings_options
+from streams.errors import ThrongError
+from streams.settings import Settings, to_environ
+
+ROLES = {"gateway": run_gateway, "crowd": run_crowd, "release": run_release}
+
+
+@click.command()
+@click.argument("roles", nargs=-1, type=click.Choice(list(ROLES)), metavar="[gateway] [crowd] [release]")
+@settings_options()
+def worker(settings: Settings, roles: tuple[str, ...]) -> None:
+    """Run the named roles, or all of them, until stopped (Ctrl-C or SIGTERM).
+
+    One role runs in this process. Several run as one child process each, on worker.http_port and the ports after it;
+    if one ends, all end. Start as many workers as there are partitions, on as many machines.
+    """
+    configure_logging(settings.worker.log_level)
+    chosen = roles or tuple(ROLES)
+    code = asyncio.run(_one(settings, chosen[0]) if len(chosen) == 1 else _several(settings, chosen))
+    if code:
+        raise ThrongError("worker", "a role ended; see above")
+
+
+async def _one(settings: Settings, role: str) -> int:
+    stop = asyncio.Event()
+    watch_parent(asyncio.get_running_loop(), stop)
+    await ROLES[role](settings, stop)
+    return 0
+
+
+async def _several(settings: Settings, roles: tuple[str, ...]) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    first = settings.worker.http_port
+    ports = [first + place if first else 0 for place in range(len(roles))]
+    environs = [
+        to_environ(msgspec.structs.replace(settings, worker=msgspec.structs.replace(settings.worker, http_port=port)))
+        for port in ports
+    ]
+    return await supervise(roles, environs, stop)

@@ -1,0 +1,223 @@
+"""CROWD: the state machine of one partition of `sightings`, a deterministic function of its log.
+
+In: frames and control records at their offsets (`feed`), and epochs (`add_epoch`). Out: panes. Kept: the chain, the
+watermarks, the reorder buffer, and the population of the current epoch; `snapshot.to_columns` gives all of it, and
+`snapshot.restore` takes it back.
+
+    feed     a frame's sections pass the chain; taken rows wait in the reorder buffer; watermarks advance
+    advance  to the last tick that the watermark has passed: rows before each boundary in the total order, then at a
+             base pane's end a pane, and after an epoch's end a new population, with nothing carried across
+
+Handling rows only up to the last tick changes nothing that can be seen: counts are as of a tick, panes end on ticks.
+
+What can fail: a frame that is none (ValueError: a defect or a foreign writer), an epoch that isn't known yet
+(`UnknownEpoch`; add it, feed again). In both cases nothing has changed.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.panes import Pane, sealed
+from schemas.sightings import GENESIS, LOST, Control, Section, decode_frame
+from streams.core.chain import Link, link
+from streams.core.population import Population
+from streams.core.reorder import Reorder, Rows, select
+from streams.core.watermarks import UNHEARD, Watermarks
+
+OnTick = Callable[[int, "Crowd"], None]
+
+
+class UnknownEpoch(LookupError):  # noqa: N818 - reads as what it is
+    """The watermark would pass beyond the epochs that are known."""
+
+
+class _Links(NamedTuple):
+    """A frame against the chain: taken sections with the first offset that counts, and where the chain then
+    stands."""
+
+    taken: list[tuple[Section, int]]
+    following: dict[int, int]
+    gaps: int
+    repeats: int
+
+
+class Crowd:
+    """One partition's state. `parents` u16[zones]: the parent of each zone.
+
+    Attributes:
+        next_offset: of the log, the record to feed next.
+        at_ms: the last boundary handled. last_tick_ms: what `counts` is as of.
+        following: next offset of each source. gaps, repeats: sections ignored; lost: raw records gone before they
+            were read; early: rows of before the first epoch opened; taken: rows taken up.
+    """
+
+    def __init__(self, partition: int, parents: NDArray[np.uint16]) -> None:
+        self.partition = partition
+        self.parents = parents
+        self.epochs: list[Epoch] = []
+        self.following: dict[int, int] = {}
+        self.watermarks: Watermarks = UNHEARD
+        self.reorder = Reorder()
+        self.population: Population | None = None
+        self.at_ms: int | None = None
+        self.next_offset = 0
+        self.last_tick_ms: int | None = None
+        self.taken = self.gaps = self.repeats = self.lost = self.early = 0
+        self._windows: dict[int, NDArray[np.uint32]] = {}
+
+    def add_epoch(self, epoch: Epoch) -> None:
+        """Take up an epoch; one that is known already is ignored."""
+        if all(known.epoch != epoch.epoch for known in self.epochs):
+            self.epochs = sorted([*self.epochs, epoch], key=lambda e: e.start_ms)
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The epoch that the counts are of."""
+        return self.population.epoch if self.population else None
+
+    @property
+    def watermark_ms(self) -> int | None:
+        """Event time up to which all is complete; None until every source has been heard of."""
+        return self.watermarks.least_ms
+
+    @property
+    def buffered(self) -> int:
+        """Sightings that wait for the watermark."""
+        return self.reorder.size
+
+    @property
+    def subscribers(self) -> int:
+        """Distinct pseudonyms heard in the epoch."""
+        return self.population.heard if self.population else 0
+
+    def counts(self, window_ms: int) -> NDArray[np.uint32]:
+        """Distinct subscribers in the window up to `last_tick_ms`, u32[zones, COHORTS].
+
+        Raises:
+            KeyError: before the first tick, or for a window that the epoch does not have.
+        """
+        return self._windows[window_ms]
+
+    def feed(self, value: bytes, offset: int, on_tick: OnTick | None = None) -> list[Pane]:
+        """Take the record at `offset`; returns the panes that it closes, in order.
+
+        Args:
+            on_tick: called at every tick, not only the last one, with its time and this crowd: for tests.
+
+        Raises:
+            ValueError: the value is neither a frame nor a control record. UnknownEpoch: see there.
+        """
+        record = decode_frame(value)
+        links = _Links([], self.following, 0, 0) if isinstance(record, Control) else self._link(record)
+        if isinstance(record, Control):
+            watermarks = self.watermarks.governed(record.version, record.sources)
+        else:
+            watermarks = self.watermarks.after({s.source: s.watermark_ms for s, _ in links.taken})
+        self._check_epochs(watermarks.least_ms)
+        for section, first in links.taken:
+            self._take(section, first)
+        self.following = links.following
+        self.gaps += links.gaps
+        self.repeats += links.repeats
+        self.watermarks = watermarks
+        self.next_offset = offset + 1
+        return [] if watermarks.least_ms is None else self._advance(watermarks.least_ms, on_tick)
+
+    def _link(self, sections: list[Section]) -> _Links:
+        following = dict(self.following)
+        taken: list[tuple[Section, int]] = []
+        found = {Link.TAKEN: 0, Link.GAP: 0, Link.REPEAT: 0}
+        for section in sections:
+            what, first = link(following, section.source, section.from_, section.to, bool(section.flags & GENESIS))
+            found[what] += 1
+            if what is Link.TAKEN:
+                following[section.source] = section.to
+                taken.append((section, first))
+        return _Links(taken, following, found[Link.GAP], found[Link.REPEAT])
+
+    def _check_epochs(self, least_ms: int | None) -> None:
+        horizon = max((epoch.end_ms for epoch in self.epochs), default=None)
+        if least_ms is not None and (horizon is None or least_ms > horizon):
+            raise UnknownEpoch(least_ms)
+
+    def _take(self, section: Section, first: int) -> None:
+        if section.flags & LOST:
+            self.lost += section.to - max(first, section.from_)
+        rows = Rows(section.pseudonym, section.ts, section.zone, section.cohort, section.kind)
+        rows = select(rows, slice(int(np.searchsorted(section.offset, first)), None))
+        self.taken += len(rows.ts)
+        self.reorder.add(section.source, rows)
+
+    def _advance(self, watermark_ms: int, on_tick: OnTick | None) -> list[Pane]:
+        goal = self._last_tick(watermark_ms)
+        if goal is None or (self.at_ms is not None and goal <= self.at_ms):
+            return []
+        rows = self.reorder.take_before(goal)
+        at = self.epochs[0].opens_ms if self.at_ms is None else self.at_ms
+        done = int(np.searchsorted(rows.ts, at))
+        self.early += done
+        panes: list[Pane] = []
+        while at < goal:
+            population, at = self._population_at(at)
+            boundary = _next_boundary(population.epoch, at, goal, on_tick is not None)
+            due = int(np.searchsorted(rows.ts, boundary))
+            population.handle(select(rows, slice(done, due)))
+            done = due
+            at = boundary
+            if boundary in (goal, population.epoch.end_ms) or on_tick is not None:
+                self.show(population, boundary)
+            if on_tick is not None:
+                on_tick(boundary, self)
+            if (boundary - population.epoch.start_ms) % population.epoch.pane_ms == 0:
+                panes.append(self._pane(population, boundary))
+        self.at_ms = at
+        return panes
+
+    def show(self, population: Population, boundary: int) -> None:
+        """Make the windows up to the boundary what `counts` gives."""
+        self._windows = {window: population.within(boundary, window) for window in population.epoch.windows_ms}
+        self.last_tick_ms = boundary
+
+    def _pane(self, population: Population, boundary: int) -> Pane:
+        epoch = population.epoch
+        return sealed(
+            Pane(
+                epoch=epoch.epoch,
+                partition=self.partition,
+                partitions=epoch.partitions,
+                number=(boundary - epoch.start_ms) // epoch.pane_ms,
+                start_ms=boundary - epoch.pane_ms,
+                end_ms=boundary,
+                logic=epoch.logic,
+                counts=population.close_pane(boundary),
+                heard=population.heard,
+            )
+        )
+
+    def _population_at(self, time_ms: int) -> tuple[Population, int]:
+        """The population of `time_ms`, and where it goes on: a new one if the epoch before is over."""
+        over = self.population.epoch.end_ms if self.population else None
+        if self.population is not None and over is not None and time_ms < over:
+            return self.population, time_ms
+        epoch = next(epoch for epoch in self.epochs if over is None or epoch.start_ms >= over)
+        self.population = Population(epoch, self.parents, epoch.parents)
+        return self.population, epoch.opens_ms
+
+    def _last_tick(self, watermark_ms: int) -> int | None:
+        """The last boundary at or before the watermark; None before the first epoch opens."""
+        begun = [epoch for epoch in self.epochs if epoch.opens_ms <= watermark_ms]
+        if not begun:
+            return None
+        epoch = begun[-1]
+        ticks = (watermark_ms - epoch.start_ms) // epoch.tick_ms
+        return min(epoch.start_ms + ticks * epoch.tick_ms, epoch.end_ms)
+
+
+def _next_boundary(epoch: Epoch, at_ms: int, goal: int, every_tick: bool) -> int:
+    step = epoch.tick_ms if every_tick else epoch.pane_ms
+    passed = (at_ms - epoch.start_ms) // step
+    return min(epoch.start_ms + (passed + 1) * step, goal, epoch.end_ms)

@@ -1,0 +1,88 @@
+"""Raw records to events, in columns: the fast scanner for what is plain, the reference for the rest.
+
+In: records (`records.walk`). Out: at least one event a record, in the order of (record, index); a bad one with its
+reason and its bytes' place, a good one with its fields as numbers. Nothing raises: a record can be anything.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.rejects import Reason
+from streams.core.decode_reference import decode_value
+from streams.core.records import Records
+from streams.core.scan import scan
+
+BYTES_A_ROW = 20
+
+
+class Events(NamedTuple):
+    """Columns of n events.
+
+    Attributes:
+        record: i32, row in `Records`. index: u32, place in the record's array. status: u8, a `Reason`.
+        imsi, cell: u64 packed (`schemas.attach`), ts: i64 ms, kind, rat: u8; 0 unless the status is OK.
+        start, end: i64, the event's bytes in the payload.
+    """
+
+    record: NDArray[np.int32]
+    index: NDArray[np.uint32]  # type: ignore[assignment]  # hides tuple.index: the contract's word
+    status: NDArray[np.uint8]
+    imsi: NDArray[np.uint64]
+    ts: NDArray[np.int64]
+    cell: NDArray[np.uint64]
+    kind: NDArray[np.uint8]
+    rat: NDArray[np.uint8]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
+def decode(records: Records, max_record_bytes: int) -> Events:
+    """All events of the records."""
+    number = len(records.offset)
+    room = len(records.payload) // BYTES_A_ROW + number + 1
+    record, index = np.empty(room, np.int32), np.empty(room, np.uint32)
+    imsi, ts, cell = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.uint64)
+    kind, rat, beats = np.empty(room, np.uint8), np.empty(room, np.uint8), np.empty(room, np.bool_)
+    start, end, plain = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(number, np.bool_)
+    columns = (record, index, beats, imsi, ts, cell, kind, rat, start, end)
+    rows = scan(records.payload, records.start, records.end, max_record_bytes, *columns, plain)
+    status = np.where(beats[:rows], np.uint8(Reason.BEAT), np.uint8(Reason.OK))
+    events = Events(
+        record[:rows],
+        index[:rows],
+        status,
+        imsi[:rows],
+        ts[:rows],
+        cell[:rows],
+        kind[:rows],
+        rat[:rows],
+        start[:rows],
+        end[:rows],
+    )
+    if plain.all():
+        return events
+    others = decode_reference(records, max_record_bytes, np.flatnonzero(~plain))
+    order = np.argsort(np.concatenate([events.record, others.record]), kind="stable")
+    return Events(*(np.concatenate([ours, theirs])[order] for ours, theirs in _pairs(events, others)))
+
+
+def _pairs(one: Events, other: Events) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    yield from zip(one, other, strict=True)
+
+
+def decode_reference(records: Records, max_record_bytes: int, numbers: NDArray[np.intp] | None = None) -> Events:
+    """The same by the reference alone, for the given records or all."""
+    rows: list[tuple[int, ...]] = []
+    chosen = range(len(records.offset)) if numbers is None else numbers.tolist()
+    for number in chosen:
+        begin, end = int(records.start[number]), int(records.end[number])
+        value = None if end < 0 else records.payload[begin:end].tobytes()
+        for index, event in enumerate(decode_value(value, max_record_bytes)):
+            fields = (event.reason, event.imsi, event.ts, event.cell, event.kind, event.rat)
+            rows.append((number, index, *fields, begin + event.start, begin + event.end))
+    types = (np.int32, np.uint32, np.uint8, np.uint64, np.int64, np.uint64, np.uint8, np.uint8, np.int64, np.int64)
+    columns = zip(*rows, strict=True) if rows else [()] * len(types)
+    return Events(*(np.array(column, kind) for column, kind in zip(columns, types, strict=True)))

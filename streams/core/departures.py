@@ -1,0 +1,64 @@
+"""The ring of departures: presences that ended within the longest window or gap, for counting and looking back.
+
+Departures are numbered from 1 in the order in which they were noted; number `n` lies at `n` modulo the ring's size.
+Each names the subscriber's one before it, so that a subscriber's departures are a chain from its row's `left`, newest
+first, ends falling, with at most one of each zone: what is older than the tail (`span[0]`) is gone, and ends a chain.
+
+`live` says that the departure counts: it doesn't while the subscriber is back in the zone, nor once annulled.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+DEPARTURE: Final = np.dtype(
+    [("end", "<i4"), ("older", "<u4"), ("zone", "<u2"), ("cohort", "u1"), ("live", "u1")],
+)
+TAIL: Final = 0
+HEAD: Final = 1
+
+SMALLEST: Final = 4096
+
+
+class Departures(NamedTuple):
+    """`ring` DEPARTURE[a power of two]; `span` i64[2]: the oldest number kept, the next one to give."""
+
+    ring: NDArray[np.void]
+    span: NDArray[np.int64]
+
+
+def new_departures(size: int = SMALLEST) -> Departures:
+    """An empty ring of `size`, a power of two."""
+    return Departures(np.zeros(size, DEPARTURE), np.ones(2, np.int64))
+
+
+def with_room(departures: Departures, more: int, since: int) -> Departures:
+    """Forget what ended at or before `since`; the same ring or a larger one, with room for `more` departures."""
+    ring, span = departures
+    _expire(ring, span, since)
+    needed = int(span[HEAD] - span[TAIL]) + more
+    if needed <= len(ring):
+        return departures
+    size = len(ring)
+    while size < needed:
+        size *= 2
+    larger = np.zeros(size, DEPARTURE)
+    numbers = kept(departures)
+    larger[numbers % size] = ring[numbers % len(ring)]
+    return Departures(larger, span)
+
+
+def kept(departures: Departures) -> NDArray[np.int64]:
+    """The numbers from tail to head."""
+    return np.arange(departures.span[TAIL], departures.span[HEAD])
+
+
+@njit(cache=True, nogil=True)
+def _expire(ring, span, since):  # type: ignore[no-untyped-def]
+    mask = len(ring) - 1
+    number = span[0]
+    while number < span[1] and ring[number & mask]["end"] <= since:
+        number += 1
+    span[0] = number

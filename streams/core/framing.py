@@ -1,0 +1,131 @@
+"""From screened batches to frames: the gateway's outgoing chain.
+
+In: for each source (a raw partition) consecutive batches of screened rows, each with the range of offsets it covers.
+Out: on `take`, one frame for every target partition, with a section for each source that has moved, rows or not, so
+that every target's chain covers every offset. Kept: per source where the last section ended and the running maximum
+of record times. A worker that loses a source forgets it with `drop`; one that gains it starts with `open` where the
+group's commit says.
+
+Two frames that overlap, from a zombie or after a restart, are harmless: the crowd takes each offset once (`chain`).
+"""
+
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.sightings import LOST, Section, encode_frame
+from streams.core.gateway import Screened
+
+T = TypeVar("T", bound=np.generic)
+
+
+class Mark(NamedTuple):
+    """How far a source is: the next offset to read, and the largest record time below it (ms)."""
+
+    next_offset: int
+    running_max: int
+
+
+class Flush(NamedTuple):
+    """What to send: `frames[p]` for target p, and the marks to commit once all are acknowledged."""
+
+    frames: list[bytes]
+    marks: dict[int, Mark]
+    rows: int
+
+
+class _Source:
+    def __init__(self, mark: Mark) -> None:
+        self.sent_to = mark.next_offset
+        self.mark = mark
+        self.lost = False
+        self.pending: list[Screened] = []
+
+
+class Framer:
+    """Collects screened rows of the sources of one worker."""
+
+    def __init__(self, targets: int, lateness_ms: int) -> None:
+        self._targets = targets
+        self._lateness_ms = lateness_ms
+        self._sources: dict[int, _Source] = {}
+        self.rows = 0
+
+    def open(self, source: int, mark: Mark) -> None:
+        """Take up a source at `mark`; sections begin there."""
+        self._sources[source] = _Source(mark)
+
+    def drop(self, source: int) -> None:
+        """Forget a source and what is pending of it."""
+        gone = self._sources.pop(source, None)
+        if gone is not None:
+            self.rows -= sum(len(screened.ts) for screened in gone.pending)
+
+    def mark(self, source: int) -> Mark | None:
+        """How far the source has been read, or None if it isn't open."""
+        found = self._sources.get(source)
+        return None if found is None else found.mark
+
+    def running_max(self) -> dict[int, int]:
+        """The largest record time of each open source, ms."""
+        return {number: state.mark.running_max for number, state in self._sources.items()}
+
+    def lose(self, source: int, log_start: int) -> int:
+        """Cover offsets below `log_start`, gone by retention, by a section flagged lost. Returns how many are
+        lost."""
+        state = self._sources[source]
+        lost = log_start - state.mark.next_offset
+        state.lost = True
+        state.mark = Mark(log_start, state.mark.running_max)
+        return lost
+
+    def add(self, source: int, screened: Screened, next_offset: int) -> None:
+        """Take up the rows of the offsets from the source's mark to `next_offset`."""
+        state = self._sources[source]
+        state.pending.append(screened)
+        state.mark = Mark(next_offset, screened.running_max)
+        self.rows += len(screened.ts)
+
+    def take(self) -> Flush | None:
+        """Frames for all that has moved since the last call, or None if nothing has."""
+        moved = [(number, state) for number, state in sorted(self._sources.items()) if _moved(state)]
+        if not moved:
+            return None
+        frames = [
+            encode_frame([self._section(number, state, target) for number, state in moved])
+            for target in range(self._targets)
+        ]
+        flush = Flush(frames, {number: state.mark for number, state in moved}, self.rows)
+        for _, state in moved:
+            state.sent_to = state.mark.next_offset
+            state.lost = False
+            state.pending = []
+        self.rows = 0
+        return flush
+
+    def _section(self, number: int, state: _Source, target: int) -> Section:
+        parts = [(s, slice(int(s.starts[target]), int(s.starts[target + 1]))) for s in state.pending]
+        return Section(
+            source=number,
+            flags=LOST if state.lost else 0,
+            from_=state.sent_to,
+            to=state.mark.next_offset,
+            watermark_ms=state.mark.running_max - self._lateness_ms,
+            pseudonym=_join([s.pseudonym[rows] for s, rows in parts], np.uint64),
+            ts=_join([s.ts[rows] for s, rows in parts], np.int64),
+            offset=_join([s.offset[rows] for s, rows in parts], np.int64),
+            index=_join([s.index[rows] for s, rows in parts], np.uint32),
+            zone=_join([s.zone[rows] for s, rows in parts], np.uint16),
+            cohort=_join([s.cohort[rows] for s, rows in parts], np.uint8),
+            kind=_join([s.kind[rows] for s, rows in parts], np.uint8),
+        )
+
+
+def _join(parts: list[NDArray[T]], dtype: type[T]) -> NDArray[T]:
+    """One column; of no rows, where a source has sent none."""
+    return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+
+def _moved(state: _Source) -> bool:
+    return state.mark.next_offset > state.sent_to

@@ -1,0 +1,54 @@
+"""The account of what was drawn: the first record of a (epoch, measure, pane) in the log is the release.
+
+In: ledger records in the order of the log. Out: whether each is valid. Kept: for each epoch and measure the pane
+through which it is closed, what the epoch's measures have cost, and the last valid record of each measure. A pure
+function of the log, so that all who read it agree, zombies included.
+"""
+
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord
+
+
+class Overspent(ValueError):  # noqa: N818 - reads as what it is
+    """A draw would cost more than the epoch has."""
+
+
+class Account:
+    """The ledger as read so far."""
+
+    def __init__(self) -> None:
+        self._closed: dict[tuple[int, str], int] = {}
+        self._cost: dict[int, dict[str, float]] = {}
+        self.last: dict[str, LedgerRecord] = {}
+
+    def take(self, record: LedgerRecord) -> bool:
+        """Take the next record; True if it is the first for its pane, False if it is void."""
+        if record.number <= self.closed_through(record.epoch, record.measure):
+            return False
+        self._closed[record.epoch, record.measure] = record.number
+        self._cost.setdefault(record.epoch, {})[record.measure] = record.rho
+        self.last[record.measure] = record
+        return True
+
+    def closed_through(self, epoch: int, measure: str) -> int:
+        """The highest pane of the measure that is drawn or void; nothing at or below it is ever drawn. 0: none."""
+        return self._closed.get((epoch, measure), 0)
+
+    def spent(self, epoch: int) -> float:
+        """rho that the epoch's measures have cost so far."""
+        return sum(self._cost.get(epoch, {}).values())
+
+    def check(self, epoch: Epoch, measure: str, rho: float) -> None:
+        """Refuse a draw that the epoch can't pay for. A measure is paid once an epoch, for all of its panes.
+
+        Raises:
+            Overspent: saying which.
+        """
+        others = sum(cost for name, cost in self._cost.get(epoch.epoch, {}).items() if name != measure)
+        paid = self._cost.get(epoch.epoch, {}).get(measure)
+        if (paid is not None and rho > paid * (1 + 1e-9)) or others + rho > epoch.rho * (1 + 1e-9):
+            raise Overspent(f"epoch {epoch.epoch}: {measure} at rho {rho:.6f} would overspend it")
+
+    def needed_offset(self) -> int:
+        """Where reading `panes` must begin: the least of what the last records of the measures name."""
+        return min((record.panes_offset for record in self.last.values()), default=0)

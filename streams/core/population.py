@@ -1,0 +1,163 @@
+"""One partition's subscribers in one epoch: the tables, what is counted in the open panes, and the epoch's rules.
+
+In: rows in the total order, up to a boundary. Out: the counts of windows and of panes. This is the Python around the
+compiled loops (`presence`, `windows`): it makes room, calls them block by block, and closes panes. Measures are data:
+any number of them by zone or parent, but for the five arrivals measures that a row has flags for.
+
+What can fail: an epoch whose lengths or measures can't be counted (`ValueError`, when it begins).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.cohorts import COHORTS
+from schemas.epochs import LOGIC, Epoch
+from schemas.measures import Measure
+from schemas.panes import Counts, from_dense, sparse
+from streams.core import departures, slots, windows
+from streams.core.presence import Capped, Rules, Tally, handle, settle
+from streams.core.reorder import Rows
+
+# Rows handled at a time: their subscribers' rows fit the cache between finding and handling.
+BLOCK: Final = 4096
+SETTLE_BLOCK: Final = 65536
+NO_CAP_ABOVE: Final = 0xFFFF
+
+
+class Population:
+    """Everyone heard in `epoch`. `parents` u16[zones]: each zone's parent; lengths and times as in `Epoch`."""
+
+    def __init__(self, epoch: Epoch, parents: NDArray[np.uint16], parent_count: int) -> None:
+        check(epoch, len(parents))
+        self.epoch = epoch
+        self.heard = 0
+        self._arrivals = [m for m in epoch.measures if m.statistic == "arrivals"]
+        self._trips = [m for m in epoch.measures if m.statistic == "trips"]
+        capped = [m for m in self._arrivals + self._trips if m.cap]
+        self.rules = Rules(
+            silence=epoch.silence_ms,
+            stay=epoch.stay_ms,
+            ping_pong=epoch.ping_pong_ms,
+            horizon=max([*epoch.windows_ms, epoch.ping_pong_ms + 1, *(m.gap_ms for m in self._arrivals)]),
+            parents=parents.astype(np.int64),
+            parent_count=parent_count,
+            arrivals=_columns(self._arrivals, capped),
+            trips=_columns(self._trips, capped),
+        )
+        self.slots = slots.new_slots(slots.SMALLEST, len(capped))
+        self.departures = departures.new_departures()
+        places = max(len(parents), parent_count)
+        self.tally = Tally(
+            np.zeros((len(self._arrivals), places), np.uint32),
+            np.zeros(len(self._arrivals), np.int64),
+            np.zeros((len(self._trips), BLOCK), np.uint32),
+            np.zeros(len(self._trips), np.int64),
+        )
+
+    def handle(self, rows: Rows) -> None:
+        """Handle rows of the open panes, in the total order."""
+        times = rows.ts - self.epoch.start_ms
+        found = np.empty(BLOCK, np.int64)
+        for first in range(0, len(times), BLOCK):
+            block = slice(first, min(first + BLOCK, len(times)))
+            at = found[: block.stop - first]
+            self._make_room(len(at), int(times[first]))
+            self.heard += slots.find_or_add(self.slots.rows, rows.pseudonym[block], at)
+            columns = (times[block], rows.zone[block], rows.cohort[block], rows.kind[block])
+            handle(self.slots, self.departures, self.rules, self.tally, at, *columns)
+
+    def _make_room(self, rows: int, now: int) -> None:
+        self.slots = slots.with_room(self.slots, self.heard, rows)
+        self.departures = departures.with_room(self.departures, rows, now - self.rules.horizon)
+        self._make_trip_room(rows)
+
+    def _make_trip_room(self, rows: int) -> None:
+        trips, filled = self.tally.trips, int(self.tally.trip_rows.max(initial=0))
+        if filled + rows > trips.shape[1]:
+            larger = np.zeros((len(trips), 2 * (filled + rows)), np.uint32)
+            larger[:, :filled] = trips[:, :filled]
+            self.tally = self.tally._replace(trips=larger)
+
+    def within(self, boundary_ms: int, window_ms: int) -> NDArray[np.uint32]:
+        """Distinct subscribers with a presence in `[boundary - window, boundary)`, u32[zones, COHORTS].
+
+        All rows before the boundary must have been handled and none after.
+        """
+        counts = np.zeros((self.epoch.zones, COHORTS), np.uint32)
+        since = boundary_ms - self.epoch.start_ms - window_ms
+        windows.within(self.slots.rows, self.departures, since, self.epoch.silence_ms, counts)
+        return counts
+
+    def close_pane(self, boundary_ms: int) -> dict[str, Counts]:
+        """The counts of the measures whose pane ends at the boundary, a base pane's end; they begin anew."""
+        boundary = boundary_ms - self.epoch.start_ms
+        self._settle(boundary)
+        present = np.zeros((self.epoch.zones, COHORTS), np.uint32)
+        windows.present_at(self.slots.rows, boundary, self.epoch.silence_ms, present)
+        return {
+            measure.name: self._close(measure, present, boundary)
+            for measure in self.epoch.measures
+            if boundary % measure.pane_ms == 0
+        }
+
+    def _settle(self, boundary: int) -> None:
+        for first in range(0, len(self.slots.rows), SETTLE_BLOCK):
+            last = min(first + SETTLE_BLOCK, len(self.slots.rows))
+            self._make_trip_room(last - first)
+            settle(self.slots, self.rules, self.tally, first, last, boundary)
+
+    def _close(self, measure: Measure, present: NDArray[np.uint32], boundary: int) -> Counts:
+        if measure.statistic == "arrivals":
+            number = self._arrivals.index(measure)
+            counts = from_dense(self.tally.arrivals[number])
+            self.tally.arrivals[number] = 0
+            self.tally.since[number] = boundary
+            return counts
+        if measure.statistic == "trips":
+            number = self._trips.index(measure)
+            keys = self.tally.trips[number, : self.tally.trip_rows[number]]
+            self.tally.trip_rows[number] = 0
+            return sparse(*np.unique(keys, return_counts=True))
+        by_cohort = present if measure.level == "zone" else self._by_parent(present)
+        return from_dense(by_cohort.sum(axis=1) if measure.statistic == "present" else by_cohort.ravel())
+
+    def _by_parent(self, counts: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        summed = np.zeros((self.rules.parent_count, COHORTS), np.uint32)
+        np.add.at(summed, self.rules.parents, counts)
+        return summed
+
+
+def check(epoch: Epoch, zones: int) -> None:
+    """Refuse an epoch that can't be counted.
+
+    Raises:
+        ValueError: naming what is wrong with it.
+    """
+    length = epoch.end_ms - epoch.start_ms
+    arrivals = [m for m in epoch.measures if m.statistic == "arrivals"]
+    wrong = {
+        f"it is counted by logic {epoch.logic}, this release has {LOGIC}": epoch.logic != LOGIC,
+        f"it has {epoch.zones} zones, the plan {zones}": epoch.zones != zones,
+        "its panes are no multiple of its ticks": epoch.pane_ms % epoch.tick_ms != 0,
+        "its length is no multiple of its panes": length % epoch.pane_ms != 0,
+        "a measure's panes are no multiple of its own": any(m.pane_ms % epoch.pane_ms for m in epoch.measures),
+        "it opens between two panes": (epoch.opens_ms - epoch.start_ms) % epoch.pane_ms != 0,
+        "a ping-pong may last as long as a stay": epoch.ping_pong_ms >= epoch.stay_ms,
+        f"it has more than {slots.MOST_ARRIVALS} measures of arrivals": len(arrivals) > slots.MOST_ARRIVALS,
+        f"a cap is above {NO_CAP_ABOVE}": any(m.cap > NO_CAP_ABOVE for m in epoch.measures),
+    }
+    for what, is_wrong in wrong.items():
+        if is_wrong:
+            raise ValueError(f"epoch {epoch.epoch}: {what}")
+
+
+def _columns(measures: Sequence[Measure], capped: Sequence[Measure]) -> Capped:
+    return Capped(
+        by_parent=np.array([measure.level == "parent" for measure in measures], np.int64),
+        cap=np.array([measure.cap for measure in measures], np.int64),
+        column=np.array([capped.index(measure) if measure.cap else 0 for measure in measures], np.int64),
+        gap=np.array([measure.gap_ms for measure in measures], np.int64),
+    )

@@ -1,0 +1,241 @@
+"""Who is where: the compiled loops that carry out docs/reference/semantics.md, row by row.
+
+In: the rows of sightings up to a boundary, in the total order. Changed: the subscribers' rows (`slots`), the ring of
+departures, and the counts of the open panes (`Tally`). Nothing can fail: the caller has made room for what `n` rows
+can add at most (`n` subscribers, `n` departures, `n` trips by each measure).
+
+Silence needs no sweep. A presence that has ended by it stays in its row until the subscriber is heard again or for
+good: its end is `last + silence`, which whoever counts compares with the boundary. Only what becomes a stay is looked
+up at each pane's end (`settle`), since a trip belongs to the pane in which it is known.
+
+All of a chain of calls stands in this one file: numba's cache looks only at the file of the function that is called.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from schemas.attach import DETACH
+from streams.core.departures import HEAD, TAIL, Departures
+from streams.core.slots import ARRIVED, BEFORE_STAY, HIDDEN, NOWHERE, STAY, Slots
+
+
+class Capped(NamedTuple):
+    """Measures of one statistic, in columns of i64: length `m` each.
+
+    Attributes:
+        by_parent: 1 if counted by parent zone.
+        cap: most counts of a subscriber in the epoch; 0: no limit.
+        column: where `Slots.used` keeps the count against the cap.
+        gap: arrivals only, ms.
+    """
+
+    by_parent: NDArray[np.int64]
+    cap: NDArray[np.int64]
+    column: NDArray[np.int64]
+    gap: NDArray[np.int64]
+
+
+class Rules(NamedTuple):
+    """What holds in an epoch; lengths in ms. `parents` i64[zones]; `horizon`: how far back a departure can matter."""
+
+    silence: int
+    stay: int
+    ping_pong: int
+    horizon: int
+    parents: NDArray[np.int64]
+    parent_count: int
+    arrivals: Capped
+    trips: Capped
+
+
+class Tally(NamedTuple):
+    """Counts of the open panes. Arrivals are a vector, trips a list of keys: few of the many keys ever occur.
+
+    Attributes:
+        arrivals: u32[arrivals measures, places].
+        since: i64[arrivals measures], the open pane's start, ms since the epoch's.
+        trips: u32[trips measures, room].
+        trip_rows: i64[trips measures], how many of `trips` are filled.
+    """
+
+    arrivals: NDArray[np.uint32]
+    since: NDArray[np.int64]
+    trips: NDArray[np.uint32]
+    trip_rows: NDArray[np.int64]
+
+
+@njit(cache=True, nogil=True)
+def _become_stay(row, used, rules, tally):  # type: ignore[no-untyped-def]
+    """The present presence is a stay: count the trip from the last one, if it was elsewhere."""
+    row["flags"] |= STAY
+    origin, zone = row["stayed"], row["zone"]
+    row["stayed"] = zone
+    if origin == NOWHERE or origin == zone:
+        return
+    trips = rules.trips
+    for m in range(len(trips.cap)):
+        if trips.cap[m] > 0:
+            if used[trips.column[m]] >= trips.cap[m]:
+                continue
+            used[trips.column[m]] += 1
+        if trips.by_parent[m]:
+            key = rules.parents[origin] * rules.parent_count + rules.parents[zone]
+        else:
+            key = np.int64(origin) * len(rules.parents) + zone
+        tally.trips[m, tally.trip_rows[m]] = key
+        tally.trip_rows[m] += 1
+
+
+@njit(cache=True, nogil=True)
+def _unlink(row, ring, tail, zone):  # type: ignore[no-untyped-def]
+    """Take the hidden departure from `zone` out of the chain: a newer one replaces it."""
+    mask = len(ring) - 1
+    number = row["left"]
+    newer = np.int64(-1)
+    while number >= tail:
+        gone = ring[number & mask]
+        if gone["zone"] == zone:
+            if newer < 0:
+                row["left"] = gone["older"]
+            else:
+                ring[newer]["older"] = gone["older"]
+            return
+        newer = np.int64(number & mask)
+        number = gone["older"]
+
+
+@njit(cache=True, nogil=True)
+def _leave(row, ring, span, rules, end, now):  # type: ignore[no-untyped-def]
+    """End the presence at `end`, which is known at `now`."""
+    if row["flags"] & HIDDEN:
+        _unlink(row, ring, span[TAIL], row["zone"])
+    if end > now - rules.horizon:
+        number = span[HEAD]
+        gone = ring[number & (len(ring) - 1)]
+        gone["end"] = end
+        gone["older"] = row["left"]
+        gone["zone"] = row["zone"]
+        gone["cohort"] = row["cohort"]
+        gone["live"] = 1
+        row["left"] = number
+        span[HEAD] = number + 1
+    row["zone"] = NOWHERE
+    row["before"] = NOWHERE
+    row["flags"] = 0
+
+
+@njit(cache=True, nogil=True)
+def _enter(row, used, ring, tail, rules, tally, zone, now):  # type: ignore[no-untyped-def]
+    """Open a presence; hide an older departure from the zone; count the arrival, if it is one."""
+    row["zone"] = zone
+    row["start"] = now
+    arrivals = rules.arrivals
+    lately = 0
+    mask = len(ring) - 1
+    number = row["left"]
+    while number >= tail:
+        gone = ring[number & mask]
+        if gone["end"] <= now - rules.horizon:
+            break
+        if gone["zone"] == zone:
+            gone["live"] = 0
+            row["flags"] |= HIDDEN
+        for m in range(len(arrivals.cap)):
+            same = gone["zone"] == zone or (
+                arrivals.by_parent[m] and rules.parents[gone["zone"]] == rules.parents[zone]
+            )
+            if same and gone["end"] > now - arrivals.gap[m]:
+                lately |= 1 << m
+        number = gone["older"]
+    for m in range(len(arrivals.cap)):
+        if lately >> m & 1:
+            continue
+        if arrivals.cap[m] > 0:
+            if used[arrivals.column[m]] >= arrivals.cap[m]:
+                continue
+            used[arrivals.column[m]] += 1
+        tally.arrivals[m, rules.parents[zone] if arrivals.by_parent[m] else zone] += 1
+        row["flags"] |= ARRIVED << m
+
+
+@njit(cache=True, nogil=True)
+def _annul(row, used, ring, tail, rules, tally):  # type: ignore[no-untyped-def]
+    """Ping-pong: the present presence never was, and the one before it goes on."""
+    zone = row["zone"]
+    arrivals = rules.arrivals
+    for m in range(len(arrivals.cap)):
+        if row["flags"] & (ARRIVED << m) and row["start"] >= tally.since[m]:
+            tally.arrivals[m, rules.parents[zone] if arrivals.by_parent[m] else zone] -= 1
+            if arrivals.cap[m] > 0:
+                used[arrivals.column[m]] -= 1
+    mask = len(ring) - 1
+    newest = ring[row["left"] & mask]
+    newest["live"] = 0
+    row["left"] = newest["older"]
+    if row["flags"] & HIDDEN:
+        number = row["left"]
+        while number >= tail:
+            if ring[number & mask]["zone"] == zone:
+                ring[number & mask]["live"] = 1
+                break
+            number = ring[number & mask]["older"]
+    row["zone"] = row["before"]
+    row["start"] = row["before_start"]
+    row["before"] = NOWHERE
+    row["flags"] = STAY if row["flags"] & BEFORE_STAY else 0
+
+
+@njit(cache=True, nogil=True)
+def _sight(row, used, ring, span, rules, tally, now, zone, cohort, kind):  # type: ignore[no-untyped-def]
+    """One sighting: the numbered rules of the reference's section "Presence"."""
+    if row["zone"] != NOWHERE:
+        silent = row["last"] + rules.silence
+        if not row["flags"] & STAY and min(now, silent) - row["start"] >= rules.stay:
+            _become_stay(row, used, rules, tally)
+        if now >= silent:
+            _leave(row, ring, span, rules, silent, now)
+    if kind == DETACH:
+        if row["zone"] != NOWHERE:
+            _leave(row, ring, span, rules, now, now)
+        return
+    if row["zone"] == NOWHERE:
+        _enter(row, used, ring, span[TAIL], rules, tally, zone, now)
+    elif row["zone"] != zone:
+        if row["before"] == zone and now - row["start"] <= rules.ping_pong:
+            _annul(row, used, ring, span[TAIL], rules, tally)
+        else:
+            before, before_start, before_stay = row["zone"], row["start"], row["flags"] & STAY
+            _leave(row, ring, span, rules, now, now)
+            _enter(row, used, ring, span[TAIL], rules, tally, zone, now)
+            row["before"] = before
+            row["before_start"] = before_start
+            if before_stay:
+                row["flags"] |= BEFORE_STAY
+    row["last"] = now
+    row["cohort"] = cohort
+
+
+@njit(cache=True, nogil=True)
+def handle(  # type: ignore[no-untyped-def]
+    slots: Slots, departures: Departures, rules: Rules, tally: Tally, found, times, zones, cohorts, kinds
+):
+    """Handle sightings in order. `found` i64[n]: their subscribers' rows; `times` i64[n], ms since the epoch's
+    start."""
+    ring, span = departures.ring, departures.span
+    for i in range(len(found)):
+        at = found[i]
+        _sight(slots.rows[at], slots.used[at], ring, span, rules, tally, times[i], zones[i], cohorts[i], kinds[i])
+
+
+@njit(cache=True, nogil=True)
+def settle(slots: Slots, rules: Rules, tally: Tally, first, last, boundary):  # type: ignore[no-untyped-def]
+    """At a pane's end, for the table's rows `[first, last)`: what has become a stay before `boundary` is one."""
+    for at in range(first, last):
+        row = slots.rows[at]
+        if row["pseudonym"] != 0 and row["zone"] != NOWHERE and not row["flags"] & STAY:
+            known = row["start"] + rules.stay
+            if known < boundary and known <= row["last"] + rules.silence:
+                _become_stay(row, slots.used[at], rules, tally)

@@ -1,0 +1,161 @@
+"""Kafka record batches, format v2, from bytes to columns: where each record's value lies.
+
+In: batches as the transport hands them on, decompressed and checked (`RecordBatch`). Out: for each record its offset,
+record time and value range in the joined payload. Keys and headers are passed over.
+Format: https://kafka.apache.org/documentation/#record
+What can fail: lengths that don't fit (`ValueError`): the batch's checksum was right, so it was written like that.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+APPEND_TIME = 1
+
+
+class RecordBatch(NamedTuple):
+    """One v2 batch. `payload` is its uncompressed records section; times are ms since the Unix epoch.
+
+    `next_offset` is the offset after the batch; `timestamp_type` 0: set by the producer, 1: by the broker.
+    """
+
+    base_offset: int
+    next_offset: int
+    timestamp_type: int
+    first_timestamp: int
+    max_timestamp: int
+    count: int  # type: ignore[assignment]  # hides tuple.count: Kafka's word
+    payload: bytes
+
+
+class Records(NamedTuple):
+    """Columns of n records: i64 each. A value is `payload[start:end]`; `end` is -1 where there is none (null)."""
+
+    offset: NDArray[np.int64]
+    time: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    payload: NDArray[np.uint8]
+
+
+def walk(batches: Sequence[RecordBatch]) -> Records:
+    """All records of the batches, in order.
+
+    Raises:
+        ValueError: a batch's lengths don't fit its bytes.
+    """
+    payload = np.frombuffer(b"".join(batch.payload for batch in batches), np.uint8)
+    total = sum(batch.count for batch in batches)
+    offset, time, start, end = (np.empty(total, np.int64) for _ in range(4))
+    begin = row = 0
+    for batch in batches:
+        stop = begin + len(batch.payload)
+        fixed_time = batch.timestamp_type == APPEND_TIME
+        base_time = batch.max_timestamp if fixed_time else batch.first_timestamp
+        rows = slice(row, row + batch.count)
+        columns = (offset[rows], time[rows], start[rows], end[rows])
+        if not _walk(payload, begin, stop, batch.base_offset, base_time, fixed_time, *columns):
+            raise ValueError(f"record batch at {batch.base_offset}: record lengths don't fit its {stop - begin} bytes")
+        begin, row = stop, row + batch.count
+    return Records(offset, time, start, end, payload)
+
+
+@njit(cache=True, nogil=True)
+def _varint(data, at, stop):  # type: ignore[no-untyped-def]
+    """(value, next position) of a zigzag varint; the position is -1 if it is cut off or too long."""
+    raw = np.uint64(0)
+    shift = np.uint64(0)
+    while at < stop and shift < 70:
+        byte = np.uint64(data[at])
+        at += 1
+        raw |= (byte & np.uint64(0x7F)) << shift
+        if byte < 128:
+            return np.int64(raw >> np.uint64(1)) ^ -np.int64(raw & np.uint64(1)), at
+        shift += np.uint64(7)
+    return np.int64(0), -1
+
+
+@njit(cache=True, nogil=True)
+def _walk(data, begin, stop, base_offset, base_time, fixed_time, offset, time, start, end):  # type: ignore[no-untyped-def]
+    at = begin
+    for row in range(len(offset)):
+        length, at = _varint(data, at, stop)
+        if at < 0 or length < 0 or at + length > stop:
+            return False
+        after = at + length
+        at += 1  # attributes: unused in v2
+        time_delta, at = _varint(data, at, after)
+        if at < 0:
+            return False
+        offset_delta, at = _varint(data, at, after)
+        if at < 0:
+            return False
+        key, at = _varint(data, at, after)
+        if at < 0 or key < -1 or key > after - at:
+            return False
+        at += max(key, 0)
+        value, at = _varint(data, at, after)
+        if at < 0 or value < -1 or value > after - at:
+            return False
+        offset[row] = base_offset + offset_delta
+        time[row] = base_time if fixed_time else base_time + time_delta
+        start[row] = at
+        end[row] = at + value if value >= 0 else -1
+        at = after
+    return at == stop
+
+
+def walk_reference(batches: Sequence[RecordBatch]) -> Records:
+    """The same, plainly: what `walk` is tested against."""
+    rows: list[tuple[int, int, int, int]] = []
+    begin = 0
+    for batch in batches:
+        reader = _Reader(batch.payload)
+        for _ in range(batch.count):
+            after = reader.varint() + reader.at
+            reader.at += 1
+            time = batch.first_timestamp + reader.varint()
+            offset = batch.base_offset + reader.varint()
+            reader.skip(reader.varint(), after)
+            length = reader.varint()
+            start = reader.at
+            reader.skip(length, after)
+            if not start <= after <= len(batch.payload):
+                raise ValueError("record: its length doesn't fit")
+            if batch.timestamp_type == APPEND_TIME:
+                time = batch.max_timestamp
+            rows.append((offset, time, begin + start, -1 if length < 0 else begin + start + length))
+            reader.at = after
+        if reader.at != len(batch.payload):
+            raise ValueError("record batch: bytes behind the last record")
+        begin += len(batch.payload)
+    columns = np.array(rows, np.int64).reshape(-1, 4).T
+    payload = np.frombuffer(b"".join(batch.payload for batch in batches), np.uint8)
+    return Records(columns[0], columns[1], columns[2], columns[3], payload)
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.at = 0
+
+    def varint(self) -> int:
+        raw = 0
+        for place in range(10):
+            if self.at >= len(self._data):
+                raise ValueError("varint: cut off")
+            byte = self._data[self.at]
+            self.at += 1
+            raw |= (byte & 0x7F) << (7 * place)
+            if byte < 128:
+                raw &= (1 << 64) - 1
+                return (raw >> 1) ^ -(raw & 1)
+        raise ValueError("varint: longer than 10 bytes")
+
+    def skip(self, length: int, after: int) -> None:
+        if length < -1 or length > after - self.at:
+            raise ValueError("record: a length doesn't fit")
+        self.at += max(length, 0)

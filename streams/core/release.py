@@ -1,0 +1,152 @@
+"""RELEASE: one measure's pane from exact sums to the ledger record, given the noise.
+
+In: the exact counts with noise added, and the measure's last ledger record. Out: the next ledger record, which holds
+the bytes to publish and the state that the pane after builds on. All but the noise is a pure function, and all after
+the noise is post-processing: the exact counts go no further than the addition.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord, Publication
+from schemas.measures import Measure
+from streams.core import estimate
+from streams.core.budget import rho_of, sigma
+from streams.core.estimate import Level
+from streams.core.render import Estimates, Page, Pane
+
+# People present at the start of a window of arrivals are looked up here: an hour of 5-minute panes.
+REMEMBERED = 13
+
+
+class State(msgspec.Struct, frozen=True):
+    """What a measure's next pane builds on: the filter, and what it said at the ends of the last panes."""
+
+    epoch: int
+    level: bytes
+    ends_ms: tuple[int, ...]
+    levels: tuple[bytes, ...]
+
+
+class Draw(NamedTuple):
+    """A noisy pane. `noisy` i64[keys]; `end_ms` of the pane that ends with base pane `number`."""
+
+    epoch: Epoch
+    measure: Measure
+    number: int
+    end_ms: int
+    noisy: NDArray[np.int64]
+
+
+def next_record(
+    draw: Draw, last: LedgerRecord | None, present: LedgerRecord | None, page: Page, panes_offset: int, writer: str
+) -> LedgerRecord:
+    """The ledger record of a draw.
+
+    Args:
+        last: the measure's last valid record. present: that of the measure `present`, for the footfall of windows.
+    """
+    scale = sigma(draw.measure, draw.epoch)
+    before = _state(last)
+    keys = len(draw.noisy)
+    known = before is not None and before.epoch == draw.epoch.epoch
+    level = estimate.unpack(before.level) if before is not None and known else estimate.unknown(keys)
+    walk = estimate.PRESENT if draw.measure.statistic.startswith("present") else estimate.EVENTS
+    level = estimate.update(level, draw.noisy, scale, walk)
+    packed = estimate.pack(level)
+    ends, levels = (before.ends_ms, before.levels) if before is not None and known else ((), ())
+    remembered = REMEMBERED if draw.measure.statistic == "present" else 0
+    state = State(
+        draw.epoch.epoch,
+        packed,
+        (*ends, draw.end_ms)[-remembered:] if remembered else (),
+        (*levels, packed)[-remembered:] if remembered else (),
+    )
+    cost = rho_of(draw.measure, draw.epoch)
+    return LedgerRecord(
+        epoch=draw.epoch.epoch,
+        measure=draw.measure.name,
+        number=draw.number,
+        start_ms=draw.end_ms - draw.measure.pane_ms,
+        end_ms=draw.end_ms,
+        kind="release",
+        noisy=draw.noisy.astype("<i8").tobytes(),
+        sigma=scale,
+        state=zstandard.compress(msgspec.msgpack.encode(state), 1),
+        publish=seal(_publications(draw, level, present, page, cost)),
+        panes_offset=panes_offset,
+        rho=cost,
+        writer=writer,
+    )
+
+
+def void_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, writer: str) -> LedgerRecord:
+    """What closes a pane that was lost: it is never drawn."""
+    end_ms = epoch.start_ms + number * epoch.pane_ms
+    return LedgerRecord(
+        epoch.epoch,
+        measure.name,
+        number,
+        end_ms - measure.pane_ms,
+        end_ms,
+        "void",
+        b"",
+        0.0,
+        b"",
+        seal([]),
+        panes_offset,
+        0.0,
+        writer,
+    )
+
+
+def seal(publications: Iterable[Publication]) -> bytes:
+    """Publications as the ledger keeps them."""
+    return zstandard.compress(msgspec.msgpack.encode(list(publications)), 3)
+
+
+def publications(record: LedgerRecord) -> list[Publication]:
+    """The very bytes that a ledger record publishes."""
+    return msgspec.msgpack.decode(zstandard.decompress(record.publish), type=list[Publication])
+
+
+def _publications(
+    draw: Draw, level: Level, present: LedgerRecord | None, page: Page, cost: float
+) -> Iterable[Publication]:
+    measure = draw.measure
+    pane = Pane(draw.epoch, draw.end_ms, measure.pane_ms, cost)
+    estimates = Estimates(draw.noisy, level.mean, np.sqrt(level.variance))
+    if measure.statistic == "trips":
+        yield from page.flows(measure, pane, estimates)
+    elif measure.statistic == "present_cohort":
+        yield from page.cohorts(measure.name, pane, estimates)
+    else:
+        yield from page.places(measure.name, pane, estimates, measure.statistic == "present")
+    if measure.statistic == "arrivals":
+        start = _present_at(present, draw.epoch.epoch, draw.end_ms - measure.pane_ms)
+        if start is not None:
+            window = Estimates(
+                np.rint(np.maximum(start.mean, 0)).astype(np.int64) + draw.noisy,
+                np.maximum(start.mean, 0) + level.mean,
+                np.sqrt(start.variance + level.variance),
+            )
+            yield from page.places("footfall", pane, window, with_parents=False)
+
+
+def _present_at(record: LedgerRecord | None, epoch: int, time_ms: int) -> Level | None:
+    state = _state(record)
+    if state is None or state.epoch != epoch or time_ms not in state.ends_ms:
+        return None
+    return estimate.unpack(state.levels[state.ends_ms.index(time_ms)])
+
+
+def _state(record: LedgerRecord | None) -> State | None:
+    if record is None or not record.state:
+        return None
+    return msgspec.msgpack.decode(zstandard.decompress(record.state), type=State)

@@ -1,0 +1,202 @@
+"""From estimates to released records: the threshold stands here, once, for all measures.
+
+In: a measure's estimates for all keys of a pane. Out: the records to publish. A number is told only if the estimate
+less the confidence's quantile of standard errors is at least k; else its zone speaks through its parent, if that is
+told.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from statistics import NormalDist
+from typing import NamedTuple, TypedDict
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.cohorts import COHORTS, cohort_name
+from schemas.epochs import Epoch
+from schemas.ledger import Publication
+from schemas.measures import Level, Measure
+from schemas.plan import Plan
+from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, Footfall, Released
+from schemas.topics import FLOWS, FOOTFALL
+
+TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
+
+
+class Estimates(NamedTuple):
+    """One value a key: what was drawn (i64), the estimate and its standard error (f64)."""
+
+    noisy: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    se: NDArray[np.float64]
+
+
+class Pane(NamedTuple):
+    """What the records say of themselves. `rho`: cost of the measure; `window_ms`: the pane's length."""
+
+    epoch: Epoch
+    end_ms: int
+    window_ms: int
+    rho: float
+
+
+class _Numbers(TypedDict):
+    noisy: int
+    estimate: float
+    se: float
+    low: float
+    high: float
+
+
+class _Common(TypedDict):
+    start: str
+    end: str
+    window_s: int
+    epsilon: float
+    rho: float
+    k: int
+    covered: float
+    complete: bool
+    plan: str
+    policy: str
+
+
+class Page:
+    """Renders the records of one deployment: its places, and the confidence of being at least k."""
+
+    def __init__(self, plan: Plan, confidence: float) -> None:
+        self._zones = [zone.id for zone in plan.zones]
+        self._parents = [parent.id for parent in plan.parents]
+        self._parent_of = np.array(plan.zone_parents(), np.int64)
+        self._quantile = NormalDist().inv_cdf(confidence)
+
+    def roll_up(self, zones: Estimates) -> Estimates:
+        """Districts from zones: values and variances add (an instant has each person in one zone)."""
+
+        def added(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.bincount(self._parent_of, values, len(self._parents)).astype(np.float64)
+
+        return Estimates(
+            added(zones.noisy.astype(np.float64)).astype(np.int64), added(zones.mean), np.sqrt(added(zones.se**2))
+        )
+
+    def places(self, measure: str, pane: Pane, zones: Estimates, with_parents: bool) -> Iterator[Publication]:
+        """A record for every zone, told or suppressed, and if `with_parents` for every district."""
+        told = self._told(zones, pane.epoch.k)
+        parents = self.roll_up(zones)
+        parents_told = self._told(parents, pane.epoch.k) & with_parents
+        for number, zone in enumerate(self._zones):
+            parent = int(self._parent_of[number])
+            through = self._parents[parent] if parents_told[parent] else None
+            yield self._place(measure, "zone", zone, pane, zones, number, bool(told[number]), through)
+        for number, district in enumerate(self._parents if with_parents else ()):
+            yield self._place(measure, "parent", district, pane, parents, number, bool(parents_told[number]), None)
+
+    def cohorts(self, measure: str, pane: Pane, keys: Estimates) -> Iterator[Publication]:
+        """A record for every zone, age band and gender that can be told."""
+        common = _common(pane)
+        for key in np.flatnonzero(self._told(keys, pane.epoch.k)).tolist():
+            band, gender = cohort_name(key % COHORTS)
+            record = Footfall(
+                schema=FOOTFALL_SCHEMA,
+                measure=measure,
+                level="zone",
+                zone=self._zones[key // COHORTS],
+                suppressed=False,
+                age_band=band,
+                gender=gender,
+                **_numbers(keys, key),
+                **common,
+            )
+            yield _publication(FOOTFALL, record.zone, record)
+
+    def flows(self, measure: Measure, pane: Pane, keys: Estimates) -> Iterator[Publication]:
+        """A record for every pair that can be told, and a summary."""
+        places = self._zones if measure.level == "zone" else self._parents
+        told = np.flatnonzero(self._told(keys, pane.epoch.k)).tolist()
+        common = _common(pane)
+        for key in told:
+            flow = Flow(
+                schema=FLOWS_SCHEMA,
+                measure=measure.name,
+                level=measure.level,
+                origin=places[key // len(places)],
+                destination=places[key % len(places)],
+                **_numbers(keys, key),
+                **common,
+            )
+            yield _publication(FLOWS, flow.origin, flow)
+        summary = FlowSummary(
+            schema=FLOWS_SCHEMA,
+            measure=measure.name,
+            level=measure.level,
+            published_pairs=len(told),
+            suppressed_pairs=len(keys.mean) - len(told),
+            **common,
+        )
+        yield _publication(FLOWS, measure.name, summary)
+
+    def _told(self, estimates: Estimates, k: int) -> NDArray[np.bool_]:
+        return np.asarray(estimates.mean - self._quantile * estimates.se >= k)
+
+    def _place(
+        self,
+        measure: str,
+        level: Level,
+        zone: str,
+        pane: Pane,
+        estimates: Estimates,
+        number: int,
+        told: bool,
+        through: str | None,
+    ) -> Publication:
+        record = Footfall(
+            schema=FOOTFALL_SCHEMA,
+            measure=measure,
+            level=level,
+            zone=zone,
+            suppressed=not told,
+            speaks_through=None if told else through,
+            **_common(pane),
+        )
+        if told:
+            record = msgspec.structs.replace(record, **_numbers(estimates, number))
+        return _publication(FOOTFALL, zone, record)
+
+
+def _numbers(estimates: Estimates, key: int) -> _Numbers:
+    mean, se = float(estimates.mean[key]), float(estimates.se[key])
+    return {
+        "noisy": int(estimates.noisy[key]),
+        "estimate": round(max(mean, 0.0), 1),
+        "se": round(se, 1),
+        "low": round(max(mean - TWO_SIDED_95 * se, 0.0), 1),
+        "high": round(max(mean + TWO_SIDED_95 * se, 0.0), 1),
+    }
+
+
+def _common(pane: Pane) -> _Common:
+    epoch = pane.epoch
+    return {
+        "start": rfc3339(pane.end_ms - pane.window_ms),
+        "end": rfc3339(pane.end_ms),
+        "window_s": pane.window_ms // 1000,
+        "epsilon": epoch.epsilon,
+        "rho": round(pane.rho, 9),
+        "k": epoch.k,
+        "covered": 1.0,
+        "complete": pane.end_ms >= epoch.opens_ms + epoch.silence_ms,
+        "plan": epoch.plan,
+        "policy": epoch.policy,
+    }
+
+
+def rfc3339(ms: int) -> str:
+    """A time in UTC, to the second."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _publication(topic: str, key: str, record: Released) -> Publication:
+    return Publication(topic, key.encode(), msgspec.json.encode(record))

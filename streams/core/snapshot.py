@@ -1,0 +1,177 @@
+"""A crowd as columns, and back: the whole of its state at one offset of its log.
+
+Out: a dict of little-endian columns, and a `header` that names the logic version, the offset, the epoch, the chain,
+the watermarks and the sizes. What isn't there is not state: epochs come from their topic, windows are counted anew.
+What can fail: a snapshot of another partition or logic version, or one that lacks a column (`ValueError`): the state
+must then be rebuilt from the log.
+"""
+
+import msgspec
+import numpy as np
+
+from schemas.epochs import LOGIC
+from streams.core import departures as ring
+from streams.core import slots
+from streams.core.crowd import Crowd
+from streams.core.population import Population
+from streams.core.reorder import Rows
+from streams.core.watermarks import Watermarks
+
+ROW_TYPES = {"pseudonym": "<u8", "ts": "<i8", "zone": "<u2", "cohort": "u1", "kind": "u1"}
+
+
+class Header(msgspec.Struct, frozen=True):
+    """Everything that is not a column. `waiting`: rows in the reorder buffer by source."""
+
+    logic: int
+    partition: int
+    next_offset: int
+    at_ms: int | None
+    last_tick_ms: int | None
+    following: dict[int, int]
+    counters: tuple[int, int, int, int, int]
+    control: int
+    live: tuple[int, ...]
+    heard_sources: dict[int, int]
+    least_ms: int | None
+    waiting: dict[int, int]
+    epoch: int | None = None
+    heard: int = 0
+    span: tuple[int, int] = (1, 1)
+    since: tuple[int, ...] = ()
+
+
+def to_columns(crowd: Crowd) -> dict[str, bytes]:
+    """All of the crowd's state; copies, so that the crowd may go on meanwhile."""
+    waiting = crowd.reorder.by_source()
+    columns = {
+        f"waiting_{name}": b"".join(getattr(rows, name).astype(kind).tobytes() for rows in waiting.values())
+        for name, kind in ROW_TYPES.items()
+    }
+    header = _header(crowd, {source: len(rows.ts) for source, rows in waiting.items()})
+    if crowd.population is not None:
+        columns |= _population_columns(crowd.population)
+        header = msgspec.structs.replace(
+            header,
+            epoch=crowd.population.epoch.epoch,
+            heard=crowd.population.heard,
+            span=tuple(crowd.population.departures.span.tolist()),
+            since=tuple(crowd.population.tally.since.tolist()),
+        )
+    columns["header"] = msgspec.msgpack.encode(header)
+    return columns
+
+
+def restore(crowd: Crowd, columns: dict[str, bytes]) -> None:
+    """Put a snapshot's state into a new crowd that knows the epochs.
+
+    Raises:
+        ValueError: the snapshot is of another logic version or partition, of an unknown epoch, or incomplete.
+    """
+    try:
+        header = msgspec.msgpack.decode(columns["header"], type=Header)
+        if header.logic != LOGIC or header.partition != crowd.partition:
+            raise ValueError(
+                f"snapshot: partition {header.partition}, logic {header.logic}; "
+                f"expected partition {crowd.partition}, logic {LOGIC}"
+            )
+        population = _population(crowd, header, columns)
+        waiting = {name: np.frombuffer(columns[f"waiting_{name}"], kind) for name, kind in ROW_TYPES.items()}
+    except KeyError as error:
+        raise ValueError(f"snapshot: the column {error} is missing") from error
+    crowd.population = population
+    crowd.next_offset, crowd.at_ms = header.next_offset, header.at_ms
+    crowd.taken, crowd.gaps, crowd.repeats, crowd.lost, crowd.early = header.counters
+    crowd.following = dict(header.following)
+    crowd.watermarks = Watermarks(header.heard_sources, header.control, frozenset(header.live), header.least_ms)
+    begin = 0
+    for source, size in header.waiting.items():
+        crowd.reorder.add(source, Rows(**{name: column[begin : begin + size] for name, column in waiting.items()}))
+        begin += size
+    if population is not None and header.last_tick_ms is not None:
+        crowd.show(population, header.last_tick_ms)
+
+
+def _header(crowd: Crowd, waiting: dict[int, int]) -> Header:
+    return Header(
+        logic=LOGIC,
+        partition=crowd.partition,
+        next_offset=crowd.next_offset,
+        at_ms=crowd.at_ms,
+        last_tick_ms=crowd.last_tick_ms,
+        following=crowd.following,
+        counters=(crowd.taken, crowd.gaps, crowd.repeats, crowd.lost, crowd.early),
+        control=crowd.watermarks.version,
+        live=tuple(sorted(crowd.watermarks.live)),
+        heard_sources=dict(crowd.watermarks.heard),
+        least_ms=crowd.watermarks.least_ms,
+        waiting=waiting,
+    )
+
+
+def _population_columns(population: Population) -> dict[str, bytes]:
+    there = population.slots.rows["pseudonym"] != 0
+    rows = population.slots.rows[there]
+    numbers = ring.kept(population.departures)
+    gone = population.departures.ring[numbers % len(population.departures.ring)]
+    tally = population.tally
+    columns = {f"subscriber_{name}": rows[name].tobytes() for name in slots.ROW.names or ()}
+    columns |= {f"departure_{name}": gone[name].tobytes() for name in ring.DEPARTURE.names or ()}
+    columns |= {
+        f"trips_{number}": tally.trips[number, :filled].tobytes()
+        for number, filled in enumerate(tally.trip_rows.tolist())
+    }
+    columns["subscriber_used"] = population.slots.used[there].tobytes()
+    columns["arrivals"] = tally.arrivals.tobytes()
+    return columns
+
+
+def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Population | None:
+    if header.epoch is None:
+        return None
+    epoch = next((known for known in crowd.epochs if known.epoch == header.epoch), None)
+    if epoch is None:
+        raise ValueError(f"snapshot: it is of epoch {header.epoch}, which is not in the epochs topic")
+    population = Population(epoch, crowd.parents, epoch.parents)
+    population.heard = header.heard
+    _fill_slots(population, columns)
+    _fill_departures(population, header.span, columns)
+    _fill_tally(population, header.since, columns)
+    return population
+
+
+def _fill_slots(population: Population, columns: dict[str, bytes]) -> None:
+    rows = np.empty(population.heard, slots.ROW)
+    for name in slots.ROW.names or ():
+        rows[name] = np.frombuffer(columns[f"subscriber_{name}"], slots.ROW[name])
+    used = np.frombuffer(columns["subscriber_used"], "<u2").reshape(population.heard, -1)
+    population.slots = slots.with_room(population.slots, 0, population.heard)
+    found = np.empty(population.heard, np.int64)
+    slots.find_or_add(population.slots.rows, rows["pseudonym"].copy(), found)
+    population.slots.rows[found] = rows
+    population.slots.used[found] = used
+
+
+def _fill_departures(population: Population, span: tuple[int, int], columns: dict[str, bytes]) -> None:
+    number = span[ring.HEAD] - span[ring.TAIL]
+    gone = np.empty(number, ring.DEPARTURE)
+    for name in ring.DEPARTURE.names or ():
+        gone[name] = np.frombuffer(columns[f"departure_{name}"], ring.DEPARTURE[name])
+    size = ring.SMALLEST
+    while size < number:
+        size *= 2
+    population.departures = ring.new_departures(size)
+    population.departures.span[:] = span
+    population.departures.ring[ring.kept(population.departures) % size] = gone
+
+
+def _fill_tally(population: Population, since: tuple[int, ...], columns: dict[str, bytes]) -> None:
+    tally = population.tally
+    tally.arrivals[:] = np.frombuffer(columns["arrivals"], "<u4").reshape(tally.arrivals.shape)
+    tally.since[:] = since
+    trips = [np.frombuffer(columns[f"trips_{number}"], "<u4") for number in range(len(tally.trips))]
+    room = max([tally.trips.shape[1], *(len(keys) for keys in trips)])
+    population.tally = tally._replace(trips=np.zeros((len(trips), room), np.uint32))
+    for number, keys in enumerate(trips):
+        population.tally.trips[number, : len(keys)] = keys
+        population.tally.trip_rows[number] = len(keys)

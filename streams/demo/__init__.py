@@ -1,0 +1,1 @@
+"""`throng demo`: the whole job, live, on this machine."""

@@ -1,0 +1,85 @@
+"""The `epochs` topic: immutable records, the first of an epoch wins.
+
+`EpochReader` is all that crowd and release need: read to the end, look up. `EpochKeeper` is the gateway's: where an
+event needs an epoch that isn't there, it makes the salt durable, proposes the epoch, reads back, and takes what came
+first, its own or another gateway's.
+"""
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from schemas.epochs import Epoch
+from streams.core.epochs import EpochTable
+from streams.stores.log import TailReader
+from streams.stores.salts import Vault
+
+log = logging.getLogger("throng.epochs")
+
+
+class EpochReader:
+    """The epochs written so far."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._reader = TailReader(bootstrap, topic)
+        self.table = EpochTable()
+        self.records: list[Epoch] = []
+
+    async def start(self) -> None:
+        """Connect and read all that is there."""
+        await self._reader.start()
+        await self.refresh()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._reader.stop()
+
+    async def refresh(self) -> list[Epoch]:
+        """Read to the topic's end. Returns the epochs that are new."""
+        new: list[Epoch] = []
+        async for chunk in self._reader.read_to_end():
+            for record in chunk:
+                epoch = msgspec.json.decode(record.value, type=Epoch)
+                if self.table.add(epoch):
+                    self.records.append(epoch)
+                    new.append(epoch)
+        return new
+
+
+class EpochKeeper:
+    """Provides the epoch and the salt of any event time. `propose(ts_ms)` makes the record."""
+
+    def __init__(
+        self,
+        reader: EpochReader,
+        vault: Vault,
+        producer: AIOKafkaProducer,
+        topic: str,
+        propose: Callable[[int], Epoch],
+    ) -> None:
+        self._reader = reader
+        self._vault = vault
+        self._producer = producer
+        self._topic = topic
+        self._propose = propose
+
+    async def provide(self, ts_ms: int) -> Epoch:
+        """The epoch that `ts_ms` falls in, written now if nobody has."""
+        found = self._reader.table.find(ts_ms)
+        if found is None:
+            await self._reader.refresh()
+            found = self._reader.table.find(ts_ms)
+        if found is None:
+            proposal = self._propose(ts_ms)
+            await self._vault.ensure(proposal.epoch)
+            await self._producer.send_and_wait(
+                self._topic, msgspec.json.encode(proposal), key=str(proposal.epoch).encode(), partition=0
+            )
+            await self._reader.refresh()
+            found = self._reader.table.find(ts_ms)
+            log.info("epoch %d opened", proposal.epoch)
+        if found is None:
+            raise LookupError("the epoch that was written does not cover the event time it was written for")
+        return found

@@ -1,0 +1,91 @@
+"""Publication: what the ledger says, to the released topics and to Redis, as often as it takes.
+
+A pure repeat of the ledger's bytes, so that doing it twice, or by two processes, gives consumers identical records.
+In Redis stands the newest pane only: `released:footfall:MEASURE:ZONE` (present by cohort: `...:ZONE:BAND:GENDER`) and
+`released:flows:MEASURE`, hashes of `end` (ms) and `record` (JSON); a write replaces older panes only.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Mapping, Sequence
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from redis.asyncio import Redis, RedisCluster
+
+from schemas.ledger import LedgerRecord, Publication
+from schemas.topics import FLOWS
+from streams.core.release import publications
+
+NEWER_OR_SAME = """
+local old = redis.call('HGET', KEYS[1], 'end')
+if old and tonumber(old) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'end', ARGV[1], 'record', ARGV[2])
+return 1
+"""
+
+
+class Publisher:
+    """Publishes valid ledger records. `partitions`: of each released topic; `names`: its name on the cluster."""
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        redis: Redis | RedisCluster,
+        names: Mapping[str, str],
+        partitions: Mapping[str, int],
+        prefix: str,
+    ) -> None:
+        self._producer = producer
+        self._redis = redis
+        self._names = names
+        self._partitions = partitions
+        self._prefix = prefix
+        self._script = redis.register_script(NEWER_OR_SAME)
+
+    async def to_kafka(self, record: LedgerRecord) -> dict[str, int]:
+        """Publish to the topics; returns how many records each got."""
+        sent: dict[str, int] = {}
+        acks = []
+        for item in publications(record):
+            partition = zlib.crc32(item.key) % self._partitions[item.topic]
+            acks.append(
+                await self._producer.send(
+                    self._names[item.topic],
+                    item.value,
+                    key=item.key,
+                    partition=partition,
+                    timestamp_ms=record.end_ms,
+                )
+            )
+            sent[item.topic] = sent.get(item.topic, 0) + 1
+        await asyncio.gather(*acks)
+        return sent
+
+    async def to_redis(self, record: LedgerRecord) -> None:
+        """Make the record's pane the one that Redis shows, unless a newer one is there."""
+        values = redis_values(publications(record), record.measure)
+        if isinstance(self._redis, RedisCluster):
+            for key, value in values.items():
+                await self._script(keys=[self._prefix + key], args=[record.end_ms, value])
+            return
+        pipe = self._redis.pipeline(transaction=False)
+        for key, value in values.items():
+            await self._script(keys=[self._prefix + key], args=[record.end_ms, value], client=pipe)
+        await pipe.execute()
+
+
+def redis_values(items: Sequence[Publication], measure: str) -> dict[str, bytes]:
+    """The keys and values that a pane's publications stand under."""
+    values: dict[str, bytes] = {}
+    flows: list[orjson.Fragment] = []
+    for item in items:
+        if item.topic == FLOWS:
+            flows.append(orjson.Fragment(item.value))
+            continue
+        read = orjson.loads(item.value)
+        cohort = f":{read['age_band']}:{read['gender']}" if "age_band" in read else ""
+        values[f"released:footfall:{read['measure']}:{read['zone']}{cohort}"] = item.value
+    if flows:
+        values[f"released:flows:{measure}"] = orjson.dumps(flows)
+    return values

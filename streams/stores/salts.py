@@ -1,0 +1,82 @@
+"""The salt vault: a fresh salt for each epoch, durable before its first use, the same for all gateways.
+
+`ensure(epoch)` reads the `salts` topic to its end. If the epoch's salt is there, the first one counts. If not, 32
+bytes from the system's CSPRNG are wrapped with AES-256-GCM under the epoch's own key, appended (acknowledged by all
+in-sync replicas), read back, and whatever came first is used, one's own or another gateway's. There is no ratchet: no
+salt can be worked out from another.
+"""
+
+import secrets
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from schemas.salts import WrappedSalt
+from streams.errors import ThrongError
+from streams.stores.keys import KeyProvider
+from streams.stores.log import TailReader
+
+SALT_BYTES = 32
+NONCE_BYTES = 12
+
+
+class SaltGone(LookupError):  # noqa: N818 - reads as what it is
+    """The epoch's key has been destroyed: its salt can't be had any more, nor made anew."""
+
+
+class Vault:
+    """Salts by epoch. Never logs, prints or returns them but from `ensure`."""
+
+    def __init__(self, reader: TailReader, producer: AIOKafkaProducer, topic: str, keys: KeyProvider) -> None:
+        self._reader = reader
+        self._producer = producer
+        self._topic = topic
+        self._keys = keys
+        self._first: dict[int, WrappedSalt] = {}
+
+    async def ensure(self, epoch: int) -> bytes:
+        """The epoch's salt, made now if nobody has.
+
+        Raises:
+            SaltGone: its key has been destroyed.
+            ThrongError: `salts` if the record doesn't open under the epoch's key.
+        """
+        await self._read()
+        if epoch not in self._first:
+            await self._append(epoch)
+            await self._read()
+        return self._open(self._first[epoch])
+
+    async def _read(self) -> None:
+        async for records in self._reader.read_to_end():
+            for record in records:
+                wrapped = msgspec.msgpack.decode(record.value, type=WrappedSalt)
+                self._first.setdefault(wrapped.epoch, wrapped)
+
+    async def _append(self, epoch: int) -> None:
+        held = self._keys.key(epoch, create=True)
+        if held is None:
+            raise SaltGone(f"epoch {epoch}")
+        key_id, key = held
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = AESGCM(key).encrypt(nonce, secrets.token_bytes(SALT_BYTES), _bound(epoch, key_id))
+        value = msgspec.msgpack.encode(WrappedSalt(epoch, key_id, nonce, sealed))
+        await self._producer.send_and_wait(self._topic, value, key=str(epoch).encode(), partition=0)
+
+    def _open(self, wrapped: WrappedSalt) -> bytes:
+        held = self._keys.key(wrapped.epoch, create=False)
+        if held is None:
+            raise SaltGone(f"epoch {wrapped.epoch}")
+        try:
+            return AESGCM(held[1]).decrypt(wrapped.nonce, wrapped.sealed, _bound(wrapped.epoch, wrapped.key_id))
+        except InvalidTag:
+            raise ThrongError(
+                "salts",
+                f"the salt of epoch {wrapped.epoch} does not open with this key: is gateway.keys right?",
+            ) from None
+
+
+def _bound(epoch: int, key_id: str) -> bytes:
+    return f"throng salt {epoch} {key_id}".encode()

@@ -1,0 +1,154 @@
+"""What a role sees, in which order: positions, chunks without a gap, giving up; and what ends the process."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+import pytest
+
+from streams.agents.app import Seldom, told
+from streams.agents.roles import Chunk, LogRange, Role, Tenure
+from streams.errors import ThrongError
+
+LOGS = {0: LogRange(10, 100), 1: LogRange(0, 50)}
+
+
+class Recorder:
+    """A role that notes what it is called with; `during` runs inside of each chunk."""
+
+    def __init__(
+        self, positions: Mapping[int, int | None], during: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self.seen: list[object] = []
+        self._positions, self._during = positions, during
+        self.role = Role("crowd", "sightings", self.on_chunk, self.positions, self.on_assigned, self.on_revoked)
+
+    async def positions(self, logs: Mapping[int, LogRange]) -> Mapping[int, int | None]:
+        await asyncio.sleep(0)
+        return self._positions
+
+    async def on_chunk(self, chunk: Chunk) -> None:
+        if self._during is not None:
+            await self._during()
+        self.seen.append((chunk.partition, chunk.first_offset, chunk.next_offset))
+
+    async def on_assigned(self, partitions: frozenset[int]) -> None:
+        self.seen.append("assigned")
+
+    async def on_revoked(self, partitions: frozenset[int]) -> None:
+        self.seen.append("revoked")
+
+
+def chunk(partition: int, first: int, after: int, generation: int = 1) -> Chunk:
+    return Chunk("sightings", partition, (), first, after, generation)
+
+
+async def opened(recorder: Recorder) -> Tenure:
+    tenure = Tenure(recorder.role)
+    term, positions = await tenure.place(LOGS, 1)
+    assert await tenure.begin(term, 1, positions)
+    return tenure
+
+
+async def test_no_position_means_the_logs_start() -> None:
+    tenure = await opened(Recorder({0: None, 1: 7}))
+    assert tenure.handled == {0: 10, 1: 7}
+
+
+@pytest.mark.parametrize(
+    ("positions", "code"),
+    [({0: 10}, "positions_missing"), ({0: 9, 1: 0}, "log_lost"), ({0: 101, 1: 0}, "log_ahead")],
+)
+async def test_positions_that_cannot_be_are_refused(positions: dict[int, int | None], code: str) -> None:
+    with pytest.raises(ThrongError) as caught:
+        await opened(Recorder(positions))
+    assert caught.value.code == code
+
+
+async def test_chunks_follow_each_other_from_the_position_on() -> None:
+    recorder = Recorder({0: 10, 1: 0})
+    tenure = await opened(recorder)
+    for each in (chunk(0, 10, 20), chunk(1, 0, 5), chunk(0, 20, 21)):
+        await tenure.handle(each)
+    assert recorder.seen == ["assigned", (0, 10, 20), (1, 0, 5), (0, 20, 21)]
+    assert tenure.handled == {0: 21, 1: 5}
+
+
+async def test_a_gap_ends_the_process() -> None:
+    recorder = Recorder({0: 10, 1: 0})
+    tenure = await opened(recorder)
+    await tenure.handle(chunk(0, 11, 20))
+    assert isinstance(error := await tenure.failure, ThrongError)
+    assert error.code == "gap"
+    assert recorder.seen == ["assigned"]
+
+
+async def test_a_chunk_of_another_generation_is_dropped() -> None:
+    recorder = Recorder({0: 10, 1: 0})
+    tenure = await opened(recorder)
+    await tenure.handle(chunk(0, 10, 20, generation=2))
+    assert recorder.seen == ["assigned"]
+    assert not tenure.failure.done()
+
+
+async def test_giving_up_waits_for_the_chunk_in_hand_and_lets_no_other_in() -> None:
+    go = asyncio.Event()
+
+    async def wait() -> None:
+        await go.wait()
+
+    recorder = Recorder({0: 10, 1: 0}, wait)
+    tenure = await opened(recorder)
+    in_hand = asyncio.create_task(tenure.handle(chunk(0, 10, 20)))
+    queued = asyncio.create_task(tenure.handle(chunk(0, 20, 30)))
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(tenure.end(1))
+    await asyncio.sleep(0.01)
+    assert recorder.seen == ["assigned"]
+    go.set()
+    await asyncio.gather(in_hand, queued, ending)
+    assert recorder.seen == ["assigned", (0, 10, 20), "revoked"]
+
+
+async def test_a_role_that_does_not_give_up_in_time_ends_the_process() -> None:
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    tenure = await opened(Recorder({0: 10, 1: 0}, wait))
+    stuck = asyncio.create_task(tenure.handle(chunk(0, 10, 20)))
+    await asyncio.sleep(0)
+    with pytest.raises(ThrongError, match="did not give up"):
+        await tenure.end(0.01)
+    stuck.cancel()
+
+
+async def test_a_rebalance_cancels_positions_and_begins_nothing() -> None:
+    recorder = Recorder({0: 10, 1: 0})
+    tenure = Tenure(recorder.role)
+    placing = asyncio.create_task(tenure.place(LOGS, 1))
+    await asyncio.sleep(0)
+    await tenure.end(1)
+    with pytest.raises(asyncio.CancelledError):
+        await placing
+    assert not await tenure.begin(0, 1, {0: 10, 1: 0})
+    assert recorder.seen == ["revoked"]
+
+
+async def test_after_a_failure_nothing_is_handled_or_given_up() -> None:
+    async def crash() -> None:
+        raise KeyError("001010123456789")
+
+    recorder = Recorder({0: 10, 1: 0}, crash)
+    tenure = await opened(recorder)
+    await tenure.handle(chunk(0, 10, 20))
+    await tenure.handle(chunk(0, 10, 20))
+    await tenure.end(1)
+    assert recorder.seen == ["assigned"]
+    assert "001010" not in told(await tenure.failure).sentence
+
+
+def test_what_aiokafka_repeats_is_logged_once_in_a_while() -> None:
+    seldom = Seldom()
+    record = logging.LogRecord("aiokafka.conn", logging.ERROR, "", 0, "Unable to %s", ("connect",), None)
+    own = logging.LogRecord("throng.app", logging.ERROR, "", 0, "Unable to %s", ("connect",), None)
+    assert [seldom.filter(each) for each in (record, record, own, own)] == [True, False, True, True]
