@@ -51,6 +51,7 @@ PLAIN_EVERY_S = 5.0
 @click.option(
     "--registry-out", type=click.Path(dir_okay=False, path_type=Path), help="Write the registry here, NDJSON."
 )
+@click.option("--registry/--no-registry", "with_registry", default=True, help="Send the registry first.")
 @click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), help="Write what truly happened here, .npz.")
 @settings_options(kafka=False, redis=False)
 def simulate(
@@ -69,6 +70,7 @@ def simulate(
     rates: tuple[str, ...],
     plan_out: Path | None,
     registry_out: Path | None,
+    with_registry: bool,
     truth: Path | None,
 ) -> None:
     """Simulate a town's people and send its network's attach events to Kafka, or with --to-file to a file.
@@ -106,7 +108,7 @@ def simulate(
             if brokers is not None:
                 settings = replace(settings, kafka=replace(settings.kafka, bootstrap=brokers))
             settings = with_servers(settings, redis=False)
-            asyncio.run(_to_kafka(settings, town, slices, partitions, pace, seen))
+            asyncio.run(_to_kafka(settings, town, slices, partitions, pace, seen, with_registry))
     click.echo(orjson.dumps({name: totals[name] for name in totals}))
 
 
@@ -130,6 +132,7 @@ async def _to_kafka(
     partitions: int | None,
     pace: float | None,
     seen: list[Callable[[Slice], None]],
+    with_registry: bool,
 ) -> None:
     """The registry first, then the events."""
     admin = await open_admin(settings)
@@ -142,7 +145,8 @@ async def _to_kafka(
     sender = producer(settings.kafka.bootstrap)
     await sender.start()
     try:
-        await publish_registry(sender, settings.topic(REGISTRY), registry(town))
+        if with_registry:
+            await publish_registry(sender, settings.topic(REGISTRY), registry(town))
         made = slices(partitions or there)
         await publish(sender, settings.topic(ATTACH), made, pace, lambda piece: _all(seen, piece))
     except KafkaError as error:

@@ -144,7 +144,7 @@ def _fill_slots(population: Population, columns: dict[str, bytes]) -> None:
     rows = np.empty(population.heard, slots.ROW)
     for name in slots.ROW.names or ():
         rows[name] = np.frombuffer(columns[f"subscriber_{name}"], slots.ROW[name])
-    used = np.frombuffer(columns["subscriber_used"], "<u2").reshape(population.heard, -1)
+    used = np.frombuffer(columns["subscriber_used"], "<u2").reshape(population.heard, population.slots.used.shape[1])
     population.slots = slots.with_room(population.slots, 0, population.heard)
     found = np.empty(population.heard, np.int64)
     slots.find_or_add(population.slots.rows, rows["pseudonym"].copy(), found)

@@ -1,0 +1,36 @@
+"""`throng demo`: the whole of it, live."""
+
+import os
+
+import click
+
+from streams.demo.run import Options, main
+from streams.errors import ThrongError
+
+
+@click.command()
+@click.option("--subscribers", default=200_000, show_default=True, help="How many people live in the town.")
+@click.option("--speed", default=180.0, show_default=True, help="Simulated seconds a second.")
+@click.option("--start", default="2026-03-02T06:00+01:00", show_default=True, help="RFC 3339 time at which it begins.")
+@click.option("--hours", default=6.0, show_default=True, help="How long the morning is.")
+@click.option("--seed", default=1, show_default=True, help="Which town.")
+@click.option("--for", "last_s", type=float, help="End after so many seconds.  [default: DEMO_FOR, else the end]")
+def demo(subscribers: int, speed: float, start: str, hours: float, seed: int, last_s: float | None) -> None:
+    """Run the whole job on a simulated town, with a live view, on a Kafka and a Redis of its own.
+
+    The last line of standard output counts what really arrived in Kafka and Redis, as JSON.
+    """
+    main(Options(subscribers, speed, start, hours, seed, last_s if last_s is not None else _from_environment()))
+
+
+def _from_environment() -> float | None:
+    text = os.environ.get("DEMO_FOR", "")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise ThrongError("usage", f"DEMO_FOR is {text!r}, not a number of seconds above 0")
+    return seconds
