@@ -1,6 +1,6 @@
 """From sightings to counts: each subscriber's story is told from beginning to end, then counted.
 
-A story is walked once per subscriber, sighting by sighting; boundaries (pane ends) are visited on the way, since what is known at a
+A story is walked once per subscriber, sighting by sighting; pane ends are visited on the way, since what is known at a
 pane's end must not be changed later.
 """
 

@@ -56,8 +56,11 @@ def epoch(number: int = 0, hours: int = 3, opens: int = 0) -> Epoch:
 EPOCHS = [epoch(0), epoch(1)]
 # Steps that land on and beside every rule's edge.
 STEPS = st.sampled_from(
-    [0, 1, 9_999, 10_000, 30_000, 59_999, 60_000, 60_001, 5 * MINUTE, 10 * MINUTE - 1, 10 * MINUTE, 10 * MINUTE + 1]
-    + [15 * MINUTE, 65 * MINUTE - 1, 65 * MINUTE, 65 * MINUTE + 1, 100_000, 7_777]
+    [
+        *(0, 1, 7_777, 9_999, 10_000, 30_000, 59_999, 60_000, 60_001, 100_000),
+        *(5 * MINUTE, 10 * MINUTE - 1, 10 * MINUTE, 10 * MINUTE + 1, 15 * MINUTE),
+        *(65 * MINUTE - 1, 65 * MINUTE, 65 * MINUTE + 1),
+    ]
 )
 KINDS = st.sampled_from([0, 0, 0, 1, 2, 3, 4])
 MOVES = st.lists(st.tuples(STEPS, st.integers(1, 4), st.integers(0, ZONES - 1), st.integers(0, 3), KINDS), max_size=60)

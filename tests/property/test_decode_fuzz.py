@@ -1,0 +1,126 @@
+"""The fast scanner, its plain reference and the oracle read every input alike."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.rejects import Reason
+from streams.core.decode import decode, decode_reference
+from tests.oracle.gate import read_record
+from tests.support.raw import records_of
+
+LIMIT = 262_144
+GOOD = {
+    "event_id": "e0000001",
+    "imsi": "001010123456789",
+    "msisdn": "+99912345678",
+    "tac": "35123456",
+    "kind": "service",
+    "ts": 1772420400000,
+    "cell": "001-01-1A2B3C4",
+    "rat": "lte",
+}
+ONE = json.dumps(GOOD, separators=(",", ":")).encode()
+OTHER = json.dumps(GOOD | {"ts": "2026-03-02T04:00:00.123Z", "cell": "262-01-ABCD-0001", "x": None, "y": 12}).encode()
+SEEDS = [
+    ONE,
+    OTHER,
+    b'{"kind":"beat","source":"a","ts":1772420400000}',
+    b"[" + ONE + b"," + OTHER + b"]",
+    b" [ " + OTHER + b" ,\n" + ONE + b" ] ",
+]
+PIECES = [
+    b'"',
+    b"\\",
+    b",",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b":",
+    b" ",
+    b"\n",
+    b"0",
+    b"-",
+    b"e",
+    b".",
+    b"\x00",
+    b"\x7f",
+    b"\xff",
+]
+PIECES += [b"\xc3\xa9", b"null", b"true", b"1", b"Z", b"T", b'"kind":"beat"', b'"ts":5,', b'"imsi":"001011234567890",']
+PIECES += [
+    b"\\u0041",
+    b"\\ud800",
+    b'"x":{"y":[1]},',
+    b"1e5",
+    b"NaN",
+    b"\xef\xbb\xbf",
+    b'"rat":"NR",',
+    b"+01:00",
+    b":60Z",
+]
+
+
+def compare(values: list[bytes | None]) -> None:
+    records = records_of(values)
+    fast, plain = decode(records, LIMIT), decode_reference(records, LIMIT)
+    for name, one, other in zip(fast._fields, fast, plain, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=name)
+    told = [
+        "beat" if read == "beat" else read if isinstance(read, str) else "OK"
+        for value in values
+        for read in read_record(value)
+    ]
+    assert [name.replace("BEAT", "beat") for name in (Reason(status).name for status in fast.status)] == told
+
+
+def mutated(rng: random.Random) -> bytes:
+    value = bytearray(rng.choice(SEEDS))
+    for _ in range(rng.choice([0, 1, 1, 2, 3, 6])):
+        at = rng.randrange(len(value) + 1)
+        draw = rng.random()
+        if draw < 0.4:
+            value[at:at] = rng.choice(PIECES)
+        elif draw < 0.7:
+            del value[at : at + rng.choice([1, 1, 2, 5, 20])]
+        elif at < len(value):
+            value[at] = rng.choice(b'0123456789abcTZ"{}[]:,- \\')
+    return bytes(value)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_mutated_records_are_read_alike(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(60):
+        compare([mutated(rng) for _ in range(20)] + [None, b""])
+
+
+FIELD = st.sampled_from([*GOOD, "extra", "Imsi", ""])
+VALUE = st.one_of(
+    st.sampled_from(list(GOOD.values())),
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 5_000_000_000_000),
+    st.floats(allow_nan=False),
+    st.text(max_size=20),
+    st.lists(st.integers(), max_size=2),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(st.dictionaries(FIELD, VALUE, max_size=9), VALUE), max_size=4), st.booleans())
+def test_any_json_is_read_alike(parts, ascii_only: bool) -> None:
+    texts = [json.dumps(GOOD | part if isinstance(part, dict) else part, ensure_ascii=ascii_only) for part in parts]
+    single = [text.encode("utf-8", "surrogatepass") for text in texts]
+    compare([*single, b"[" + b",".join(single) + b"]"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_alike(value: bytes) -> None:
+    compare([value, b"[" + value, b"{" + value, b"[" + ONE + b"," + value + b"]"])

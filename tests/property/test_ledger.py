@@ -1,0 +1,85 @@
+"""The ledger: whatever writers interleave, all who read it agree on one release a pane."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.ledger import LedgerRecord
+from streams.core.ledger import Account, Overspent
+from tests.support.world import epochs_at
+
+EPOCH = epochs_at(1_772_420_400_000)[0]
+
+
+def entry(number: int, writer: str, measure: str = "present", rho: float = 0.01, offset: int = 0) -> LedgerRecord:
+    return LedgerRecord(
+        EPOCH.epoch, measure, number, 0, number, "release", b"", 1.0, b"", writer.encode(), offset, rho, writer
+    )
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from("abc")), max_size=40))
+def test_the_first_record_of_a_pane_is_its_release(log: list[tuple[int, str]]) -> None:
+    account, released = Account(), {}
+    for number, writer in log:
+        if account.take(entry(number, writer)):
+            assert number not in released
+            assert all(number > earlier for earlier in released)
+            released[number] = writer
+    for number, writer in released.items():
+        assert next(w for n, w in log if n == number) == writer
+
+
+@given(st.integers(0, 1 << 30), st.integers(2, 4))
+def test_racing_writers_publish_the_same_bytes(seed: int, writers: int) -> None:
+    """Each draws the next pane that its account knows, appends, reads back; publishes what is valid."""
+    rng = random.Random(seed)
+    log: list[LedgerRecord] = []
+    accounts = {name: Account() for name in "abcd"[:writers]}
+    read = dict.fromkeys(accounts, 0)
+    published: dict[str, dict[int, bytes]] = {name: {} for name in accounts}
+
+    def read_back(name: str) -> None:
+        for record in log[read[name] :]:
+            if accounts[name].take(record):
+                published[name][record.number] = record.publish
+        read[name] = len(log)
+
+    for _ in range(60):
+        name = rng.choice(list(accounts))
+        if rng.random() < 0.3:
+            read_back(name)  # a paused one may not
+        log.append(entry(accounts[name].closed_through(EPOCH.epoch, "present") + 1, name))
+        if rng.random() < 0.7:
+            read_back(name)
+    for name in accounts:
+        read_back(name)
+    first = next(iter(published.values()))
+    assert all(seen == first for seen in published.values())
+    assert sorted(first) == list(range(1, len(first) + 1))
+
+
+def test_a_measure_is_paid_once_an_epoch() -> None:
+    account = Account()
+    account.take(entry(1, "a", rho=0.02))
+    account.take(entry(2, "a", rho=0.02))
+    assert account.spent(EPOCH.epoch) == 0.02
+    account.check(EPOCH, "present", 0.02)
+
+
+def test_an_overspent_epoch_is_refused() -> None:
+    account = Account()
+    account.take(entry(1, "a", rho=0.02))
+    with pytest.raises(Overspent, match="would overspend"):
+        account.check(EPOCH, "present", 0.03)
+    with pytest.raises(Overspent):
+        account.check(EPOCH, "arrivals", EPOCH.rho)
+
+
+def test_reading_begins_at_the_oldest_pane_that_is_needed() -> None:
+    account = Account()
+    assert account.needed_offset() == 0
+    account.take(entry(1, "a", offset=9))
+    account.take(entry(1, "a", measure="arrivals", offset=4))
+    assert account.needed_offset() == 4
