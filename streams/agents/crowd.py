@@ -55,7 +55,7 @@ class _Partition:
         self.acks: list[asyncio.Future[object]] = []
         self.stored_offset = crowd.next_offset
         self.shown_tick_ms: int | None = None
-        self.taken = 0
+        self.taken = crowd.taken
 
 
 class CrowdAgent:

@@ -1,13 +1,15 @@
 """Looks for identifiers in bytes that leave: in text, hex, base64, raw binary and BCD, and inside compressed payloads.
 
-In: secrets of a run and named blobs. Out: findings that name blob, form and place, never the secret. Made for needles by the
-hundred thousand: text is cut into runs of digits that are looked up, binary is looked at as 64-bit words at all alignments.
+In: secrets of a run and named blobs. Out: findings that name blob, form and place, never the secret. Made for needles
+by the hundred thousand: text is cut into runs of digits that are looked up, binary is looked at as 64-bit words at all
+alignments.
 """
 
 import base64
 import gzip
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import cramjam
@@ -138,10 +140,9 @@ def _expanded(data: bytes) -> Iterator[tuple[bytes, int]]:
     for magic in (ZSTD, GZIP, LZ4):
         at = data.find(magic)
         while at >= 0:
-            try:
+            # The magic may be there by chance, or the stream cut off.
+            with suppress(zstandard.ZstdError, OSError, EOFError, cramjam.DecompressionError):
                 yield _expand(magic, data[at:]), at
-            except (zstandard.ZstdError, OSError, EOFError, cramjam.DecompressionError):
-                pass  # the magic was there by chance, or the stream is cut off
             at = data.find(magic, at + 1)
 
 

@@ -9,7 +9,7 @@ import cramjam
 import pytest
 import zstandard
 
-from tests.support.leaks import Scanner, Secrets, bcd_forms
+from tests.support.scanner import Scanner, Secrets, bcd_forms
 
 RNG = random.Random(1)
 IMSIS = frozenset(f"00101{RNG.randrange(10**10):010d}" for _ in range(20_000))
