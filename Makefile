@@ -51,4 +51,5 @@ $(INSTALLED): requirements.lock pyproject.toml scripts/find-python
 	@echo "installing the packages of requirements.lock (the first time takes about a minute)"
 	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
+	@$(PY) -m streams.warm
 	@touch $@

@@ -88,6 +88,7 @@ class Gateway:
         self._readiness = readiness
         self._reject_acks: list[asyncio.Future[object]] = []
         self._flushing = asyncio.Lock()
+        self.silent_since: dict[int, float] = {}
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Take up sources where the group's commits say; one without a commit begins at offset 0."""
@@ -96,6 +97,8 @@ class Gateway:
         for source, log_range in logs.items():
             mark = _mark(committed.get(source))
             self._framer.open(source, mark)
+            self.silent_since[source] = time.monotonic()
+            self._metrics.lost.labels(source)  # a series that says zero, rather than none
             begins[source] = max(mark.next_offset, log_range.start)
             if log_range.start > mark.next_offset:
                 await self.lost(source, mark.next_offset, log_range)
@@ -114,14 +117,16 @@ class Gateway:
         await self.flush()
         for source in sources:
             self._framer.drop(source)
+            self.silent_since.pop(source, None)
 
     async def handle(self, chunk: Chunk) -> None:
         """Take one chunk of one source. Waits when too much is unsent."""
-        began = time.perf_counter()
+        began = time.monotonic()
         source = chunk.partition
         mark = self._framer.mark(source)
         if mark is None or chunk.next_offset <= mark.next_offset:
             return
+        self.silent_since[source] = began
         await self._registry_in_time()
         records = _from_offset(walk(chunk.batches), mark.next_offset)
         events = decode(records, self._limits.max_record_bytes)
@@ -129,7 +134,7 @@ class Gateway:
         await self._keep_ahead(screened.running_max)
         self._framer.add(source, screened, chunk.next_offset)
         await self._reject(source, records, events, screened)
-        self._count(source, records, events, screened, time.perf_counter() - began)
+        self._count(source, records, events, screened, time.monotonic() - began)
         if self._framer.rows >= self._limits.flush_rows:
             await self.flush()
 
@@ -152,6 +157,10 @@ class Gateway:
             marks = {s: Committed(mark.next_offset, str(mark.running_max)) for s, mark in flush.marks.items()}
             await self._commits.write(marks)
             self._sent(flush, time.perf_counter() - began)
+
+    def reached(self) -> dict[int, int]:
+        """The running maximum of record times of each owned source that has been heard, ms."""
+        return {source: at for source, at in self._framer.running_max().items() if at != NEVER_MS}
 
     async def keep_flushing(self) -> None:
         """Flush at the set interval, for ever."""

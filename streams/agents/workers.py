@@ -35,6 +35,7 @@ from streams.agents.app import RoleApp, make_app, run
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import HealthServer, Readiness
+from streams.agents.pacing import keep_aligned, keep_beating
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings
 from streams.core.budget import rho_for
@@ -60,7 +61,7 @@ from streams.stores.registry import RegistryReader
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
-from streams.stores.topics import open_admin, partition_counts
+from streams.stores.topics import open_admin, partition_counts, stamped_by_broker
 
 LONGEST_REQUEST = 16 << 20
 
@@ -133,7 +134,20 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             on_lost=gateway.lost,
         )
         app.append(_app(role, settings))
-        await run(app[0], [gateway.keep_flushing, registry.follow], stop)
+
+        async def align() -> None:
+            await keep_aligned(
+                lambda: app[0].group_offsets.read(), gateway.reached, app[0].hold, settings.gateway.align_ms, metrics
+            )
+
+        async def beat() -> None:
+            every_s = settings.gateway.beat_ms / 1000
+            await keep_beating(producer, settings.topic(ATTACH), lambda: gateway.silent_since, every_s)
+
+        services = [gateway.keep_flushing, registry.follow, align]
+        if settings.gateway.beat_ms and await _stamped_by_broker(settings):
+            services.append(beat)
+        await run(app[0], services, stop)
 
 
 async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
@@ -229,6 +243,14 @@ async def _partitions(settings: Settings) -> dict[str, int]:
     admin = await open_admin(settings)
     try:
         return await partition_counts(admin, settings, [topic.name for topic in TOPICS])
+    finally:
+        await admin.close()
+
+
+async def _stamped_by_broker(settings: Settings) -> bool:
+    admin = await open_admin(settings)
+    try:
+        return await stamped_by_broker(admin, settings, ATTACH)
     finally:
         await admin.close()
 

@@ -1,6 +1,7 @@
 """`throng demo`: the whole of it, live."""
 
 import os
+from pathlib import Path
 
 import click
 
@@ -14,13 +15,19 @@ from streams.errors import ThrongError
 @click.option("--start", default="2026-03-02T06:00+01:00", show_default=True, help="RFC 3339 time at which it begins.")
 @click.option("--hours", default=6.0, show_default=True, help="How long the morning is.")
 @click.option("--seed", default=1, show_default=True, help="Which town.")
+@click.option(
+    "--picture", type=click.Path(dir_okay=False, path_type=Path), help="Keep the last screen as a picture (SVG)."
+)
 @click.option("--for", "last_s", type=float, help="End after so many seconds.  [default: DEMO_FOR, else the end]")
-def demo(subscribers: int, speed: float, start: str, hours: float, seed: int, last_s: float | None) -> None:
+def demo(
+    subscribers: int, speed: float, start: str, hours: float, seed: int, picture: Path | None, last_s: float | None
+) -> None:
     """Run the whole job on a simulated town, with a live view, on a Kafka and a Redis of its own.
 
     The last line of standard output counts what really arrived in Kafka and Redis, as JSON.
     """
-    main(Options(subscribers, speed, start, hours, seed, last_s if last_s is not None else _from_environment()))
+    last_s = last_s if last_s is not None else _from_environment()
+    main(Options(subscribers, speed, start, hours, seed, last_s, picture))
 
 
 def _from_environment() -> float | None:

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 refused as wrong usage or settings, 130 stopped 
 """
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -58,6 +59,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    # What a user can do something about is told in a line; the client's own words on retries are no help there.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     sys.exit(run(arguments))
 
 

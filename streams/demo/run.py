@@ -7,6 +7,7 @@ Everything lives in a temporary folder, with free ports; whatever ends it (the t
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -45,7 +46,8 @@ PARTITIONS = 4
 
 
 class Options(NamedTuple):
-    """What the demo shows. `speed`: simulated seconds a second. `last_s`: None until Ctrl-C or the town's end."""
+    """What the demo shows. `speed`: simulated seconds a second. `last_s`: None until Ctrl-C or the town's end.
+    `picture`: where to keep the last screen."""
 
     subscribers: int
     speed: float
@@ -53,6 +55,7 @@ class Options(NamedTuple):
     hours: float
     seed: int
     last_s: float | None
+    picture: Path | None
 
 
 async def run(options: Options, console: Console) -> dict[str, object]:
@@ -104,6 +107,8 @@ async def _play(
         async with _watching(settings, state, names):
             await _show(options, state, zone, children, stop, console)
             step_to("")
+    if options.picture is not None:
+        _keep_picture(options.picture, state, zone)
 
 
 def _settings(stack: Stack, folder: Path) -> Settings:
@@ -227,6 +232,13 @@ async def _show(
                 console.print(plain_line(state, zone), highlight=False, soft_wrap=True)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), REFRESH_S)
+
+
+def _keep_picture(path: Path, state: DemoState, zone: ZoneInfo) -> None:
+    """The last screen as SVG."""
+    canvas = Console(record=True, width=118, file=io.StringIO(), force_terminal=True)
+    canvas.print(render(state, zone, None))
+    canvas.save_svg(str(path), title="throng demo")
 
 
 def _totals(state: DemoState) -> dict[str, object]:

@@ -60,19 +60,24 @@ class World(NamedTuple):
     log: list
     registry: dict
     plan: dict
+    hours: int
 
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    town = make_town(7, 3000, 40, consent=0.8, roamers=0.02)
+    return make_world(3000, HOURS)
+
+
+def make_world(subscribers: int, hours: int) -> World:
+    town = make_town(7, subscribers, 40, consent=0.8, roamers=0.02)
     log, offsets = [], Counter()
-    for piece in generate(town, START, START + HOURS * 3_600_000, RAW, 3, RATES):
+    for piece in generate(town, START, START + hours * 3_600_000, RAW, 3, RATES):
         for partition in range(RAW):
             for time, value in piece.values(partition):
                 log.append((partition, offsets[partition], time, value))
                 offsets[partition] += 1
     people = {key.decode(): orjson.loads(value) for key, value in registry(town)}
-    return World(town, log, people, plan(town))
+    return World(town, log, people, plan(town), hours)
 
 
 class Run(NamedTuple):
@@ -85,6 +90,7 @@ class Run(NamedTuple):
     folder: Path
     gate: Gate
     result: Result
+    ports: dict[str, int]
 
 
 @asynccontextmanager
@@ -112,7 +118,7 @@ async def deployment(
     sender = producer(settings.kafka.bootstrap)
     await sender.start()
     await publish_registry(sender, settings.topic(REGISTRY), registry(world.town))
-    slices = generate(world.town, START, START + HOURS * 3_600_000, RAW, 3, RATES)
+    slices = generate(world.town, START, START + world.hours * 3_600_000, RAW, 3, RATES)
     await publish(sender, settings.topic("attach"), slices, None, lambda _: None)
     await sender.stop()
     processes, ports = [], {}
@@ -140,7 +146,7 @@ async def deployment(
         panes = await all_panes(settings, max(number for _, _, number in result.panes), processes)
         await caught_up(settings, panes)
         metrics = {role: await asyncio.to_thread(fetch, port) for role, port in ports.items()}
-        yield Run(settings, epochs, panes, metrics, folder, gate, result)
+        yield Run(settings, epochs, panes, metrics, folder, gate, result, ports)
         for process in processes:
             process.terminate()
         assert [await asyncio.wait_for(process.wait(), 30) for process in processes] == [0] * len(processes)

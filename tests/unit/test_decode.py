@@ -1,6 +1,7 @@
 """What a raw record means, case by case: reason codes, positions and values."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -158,3 +159,9 @@ def test_an_explanation_names_the_field_and_never_the_value() -> None:
 
 def test_every_reason_has_a_meaning() -> None:
     assert set(MEANING) == set(Reason) - {Reason.OK, Reason.BEAT}
+
+
+def test_the_reference_page_lists_every_reason_with_its_meaning() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "rejects.md").read_text(encoding="utf-8")
+    for reason, meaning in MEANING.items():
+        assert f"| `{reason.name}` | {meaning} |" in page

@@ -1,0 +1,67 @@
+"""What keeps the sources of all gateways together: beats for silent ones, and a halt for those that are ahead.
+
+A source that says nothing holds the watermark of everybody. Where the broker stamps records the gateway that owns a
+silent raw partition appends a *beat* to it, and the log itself then says how late it is; elsewhere the producer
+must send beats.
+
+A source that is read far ahead of another fills the crowd's reorder buffers with what nobody can handle yet. Every
+second each gateway reads the group's commits, in which the running maximum of each source's record times stands,
+and holds those of its own that are too far ahead of the slowest.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+
+import orjson
+from aiokafka import AIOKafkaProducer
+
+from streams.agents.transport import Committed
+from streams.metrics import GatewayMetrics
+
+ALIGN_EVERY_S = 1.0
+
+
+def too_far_ahead(marks: Mapping[int, int], own: Collection[int], most_ms: int) -> set[int]:
+    """Of `own` sources those whose record time is more than `most_ms` ahead of the slowest of all in `marks`."""
+    slowest = min(marks.values(), default=0)
+    return {source for source in own if source in marks and marks[source] - slowest > most_ms}
+
+
+async def keep_beating(
+    producer: AIOKafkaProducer, topic: str, silent_since: Callable[[], Mapping[int, float]], every_s: float
+) -> None:
+    """Append a beat to each owned source that has been silent for `every_s`, for ever.
+
+    Args:
+        silent_since: for each owned source the monotonic time of its last record, s.
+    """
+    while True:
+        now = time.monotonic()
+        for source, since in silent_since().items():
+            if now - since >= every_s:
+                beat = {"kind": "beat", "source": f"gateway-{source}", "ts": time.time_ns() // 1_000_000}
+                await producer.send_and_wait(topic, orjson.dumps(beat), partition=source)
+        await asyncio.sleep(every_s)
+
+
+async def keep_aligned(
+    read_commits: Callable[[], Awaitable[Mapping[int, Committed]]],
+    own: Callable[[], Mapping[int, int]],
+    hold: Callable[[Collection[int]], None],
+    most_ms: int,
+    metrics: GatewayMetrics,
+) -> None:
+    """Hold the owned sources that are too far ahead, for ever.
+
+    Args:
+        own: the running maximum of record times of each owned source, ms, as read so far.
+    """
+    while True:
+        await asyncio.sleep(ALIGN_EVERY_S)
+        if not own():
+            continue
+        committed = {source: int(mark.metadata) for source, mark in (await read_commits()).items()}
+        held = too_far_ahead(committed | dict(own()), own().keys(), most_ms)
+        hold(held)
+        metrics.paused.set(len(held))

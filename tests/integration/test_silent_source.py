@@ -1,0 +1,69 @@
+"""A raw partition that says nothing: the gateway beats for it where the broker stamps records."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from schemas.topics import ATTACH
+from streams.demo.processes import free_port
+from streams.settings import load_settings, to_environ
+from streams.simulate import make_town, plan
+from streams.stores.topics import create
+from tests.integration.test_whole_job import fetch, read_topic, total
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_silent_source_holds_nobodys_watermark(stack: object, namespace: str, tmp_path: Path) -> None:
+    town = make_town(1, 100, 20)
+    (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(town)))
+    settings = load_settings(
+        None,
+        {
+            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
+            "redis.url": stack.redis,  # type: ignore[attr-defined]
+            "kafka.namespace": namespace,
+            "kafka.raw_partitions": 3,
+            "kafka.partitions": 1,
+            "gateway.plan": str(tmp_path / "plan.json"),
+            "gateway.keys": str(tmp_path / "keys"),
+            "gateway.beat_ms": 300,
+            "worker.http_port": free_port(),
+        },
+        {},
+    )
+    await create(settings)
+    event = {"event_id": "e", "imsi": "001010000000001", "ts": time.time_ns() // 10**6, "cell": "001-01-0000001"}
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        await producer.send_and_wait(settings.topic(ATTACH), json.dumps(event).encode(), partition=0)
+    with (tmp_path / "worker.log").open("wb") as log:
+        worker = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "streams.cli.main", "worker", "gateway", "crowd"),
+            env=to_environ(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                await asyncio.sleep(0.5)
+                try:
+                    text = await asyncio.to_thread(fetch, settings.worker.http_port + 1)
+                except OSError:
+                    continue
+                watermark = total({"crowd": text}, "crowd", "throng_crowd_watermark_seconds")["0"]
+                if watermark > event["ts"] / 1000 - 9:
+                    break
+        beats = [json.loads(record.value) for record in await read_topic(settings, ATTACH) if record.partition > 0]
+        assert {beat["source"] for beat in beats} == {"gateway-1", "gateway-2"}
+    finally:
+        worker.terminate()
+        assert await worker.wait() == 0
