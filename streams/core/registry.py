@@ -82,4 +82,7 @@ class RegistryTable:
         except msgspec.DecodeError:
             self.unreadable += 1
             return 0
-        return pack(subscriber) if subscriber.imsi.encode() == key else 0
+        if subscriber.imsi.encode() != key:
+            self.unreadable += 1
+            return 0
+        return pack(subscriber)

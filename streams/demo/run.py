@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -102,6 +103,8 @@ async def _play(
         step_to("starting the worker: gateway, crowd, release")
         await children.start("worker", ["worker"], environ)
         await _ready(children, settings, stop)
+        if stop.is_set():
+            return
         step_to(f"playing the morning at {options.speed:g} times its speed")
         await children.start("simulation", _simulation(options, stack), environ)
         async with _watching(settings, state, names):
@@ -204,9 +207,11 @@ async def _watching(settings: Settings, state: DemoState, names: dict[str, str])
             if task.done():
                 task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pending = set(tasks)
+        while pending:  # a consumer that is just starting may swallow the first cancellation
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=1.0)
         await redis.aclose()
 
 
@@ -238,7 +243,9 @@ def _keep_picture(path: Path, state: DemoState, zone: ZoneInfo) -> None:
     """The last screen as SVG."""
     canvas = Console(record=True, width=118, file=io.StringIO(), force_terminal=True)
     canvas.print(render(state, zone, None))
-    canvas.save_svg(str(path), title="throng demo")
+    drawing = canvas.export_svg(title="throng demo")
+    # The fonts that rich names would be fetched from somewhere else by whoever looks at the picture.
+    path.write_text(re.sub(r"@font-face \{.*?\}", "", drawing, flags=re.DOTALL))
 
 
 def _totals(state: DemoState) -> dict[str, object]:
@@ -260,5 +267,5 @@ def main(options: Options) -> None:
     totals = asyncio.run(run(options, console))
     sys.stdout.write(orjson.dumps(totals).decode() + "\n")
     sys.stdout.flush()
-    if not totals["attach_events"]:
+    if not totals["attach_events"] and options.last_s is not None:
         raise ThrongError("demo", "no event arrived: the time was too short; try DEMO_FOR=60")

@@ -38,7 +38,7 @@ class DemoState:
     flows_released: int = 0
     flows_withheld: int = 0
     watermark_ms: int | None = None
-    pane_end: str = ""
+    pane_end_ms: int | None = None
     places: dict[str, Place] = field(default_factory=dict)
     history: dict[str, deque[float]] = field(default_factory=dict)
     flows: list[Flow] = field(default_factory=list)

@@ -12,6 +12,7 @@ from streams.demo.state import DemoState
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 PLACES_SHOWN = 12
+PANES_SHOWN = 24
 FLOWS_SHOWN = 8
 
 
@@ -35,7 +36,7 @@ def render(state: DemoState, zone: tzinfo, left_s: float | None) -> RenderableTy
     """The whole screen."""
     return Group(
         _headline(state, zone, left_s),
-        _side_by_side(_places(state), _flows(state)),
+        _side_by_side(_places(state, zone), _flows(state)),
         _side_by_side(_withheld(state), _rejects(state)),
     )
 
@@ -62,26 +63,27 @@ def _headline(state: DemoState, zone: tzinfo, left_s: float | None) -> Panel:
     line = Text.assemble(
         ("watermark ", "dim"),
         (clock(state.watermark_ms, zone), "bold cyan"),
-        ("   attach ", "dim"),
+        ("  attach ", "dim"),
         (f"{state.attach_events:,}", "bold"),
         (f" ({state.attach_per_s:,.0f}/s)", "green"),
-        ("   sightings ", "dim"),
+        ("  sightings ", "dim"),
         (f"{state.sightings:,}", "bold"),
-        ("   counted live ", "dim"),
+        ("  live ", "dim"),
         (f"{state.live_people:,}", "bold"),
-        ("   released ", "dim"),
+        ("  released ", "dim"),
         (f"{state.footfall_released + state.flows_released:,}", "bold magenta"),
-        (f"   {left_s:.0f} s left" if left_s is not None else "   Ctrl-C ends", "dim"),
     )
-    return Panel(line, title="throng: where crowds are and move, without knowing anyone", subtitle=state.step or None)
+    line.no_wrap = True
+    ends = f"{left_s:.0f} s left" if left_s is not None else "Ctrl-C ends"
+    return Panel(line, title="throng: where crowds are and move, without knowing anyone", subtitle=state.step or ends)
 
 
-def _places(state: DemoState) -> Panel:
+def _places(state: DemoState, zone: tzinfo) -> Panel:
     table = Table(expand=True, box=None, pad_edge=False)
     table.add_column("busiest places, released")
     table.add_column("people", justify="right")
     table.add_column("±95%", justify="right", style="dim")
-    table.add_column("last hours")
+    table.add_column(f"last {PANES_SHOWN} panes", no_wrap=True)
     shown = [place for place in state.places.values() if place.estimate is not None]
     shown.sort(key=lambda place: -(place.estimate or 0.0))
     for place in shown[:PLACES_SHOWN]:
@@ -89,9 +91,9 @@ def _places(state: DemoState) -> Panel:
             place.name,
             f"{place.estimate:,.0f}",
             f"{1.96 * (place.error or 0.0):,.0f}",
-            Text(sparkline(state.history.get(place.name, ())), style="cyan"),
+            Text(sparkline(list(state.history.get(place.name, ()))[-PANES_SHOWN:]), style="cyan"),
         )
-    return Panel(table, title=f"present at {state.pane_end or '…'}")
+    return Panel(table, title=f"present at {clock(state.pane_end_ms, zone)}")
 
 
 def _flows(state: DemoState) -> Panel:

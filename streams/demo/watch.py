@@ -8,6 +8,7 @@ released records one by one.
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 
 import numpy as np
 import orjson
@@ -91,7 +92,7 @@ class Watcher:
 
     def _place(self, released: dict[str, object]) -> None:
         zone = str(released["zone"])
-        self.state.pane_end = str(released["end"])[11:16]
+        self.state.pane_end_ms = round(datetime.fromisoformat(str(released["end"])).timestamp() * 1000)
         estimate, error = released.get("estimate"), released.get("se")
         name = self._names.get(zone, zone)
         through = released.get("speaks_through")

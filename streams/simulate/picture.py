@@ -95,7 +95,7 @@ def _map(town: Town) -> list[str]:
 
 def _events(events: np.ndarray) -> list[str]:
     top = 8.0
-    parts = [_title(560, 30, "events a subscriber and hour"), *_axes(40, 230, lambda v: f"{v * top:.0f}")]
+    parts = [_title(560, 30, "events a subscriber, hour"), *_axes(40, 230, lambda v: f"{v * top:.0f}")]
     for hour in range(24):
         base = 0.0
         for kind in range(len(KINDS)):
@@ -105,7 +105,9 @@ def _events(events: np.ndarray) -> list[str]:
             parts.append(f'<rect x="{x}" y="{y:.1f}" {size} fill="{KIND_COLOURS[kind]}"/>')
             base += height
     for k, name in enumerate(KINDS):
-        parts.append(f'<text x="{738 + 48 * k}" y="30" fill="{KIND_COLOURS[k]}" font-size="10">{name}</text>')
+        parts.append(
+            f'<text x="{750 + 44 * k}" y="30" fill="{KIND_COLOURS[k]}" font-size="9.5">{name.replace("_request", "")}</text>'
+        )
     return parts
 
 
@@ -115,7 +117,7 @@ def _where(where: np.ndarray) -> list[str]:
     for k, (name, colour) in enumerate(names):
         line = " ".join(f"{568 + hour * 17},{460 - where[hour, k] * 180:.1f}" for hour in range(24))
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
-        parts.append(f'<text x="{700 + 100 * k}" y="270" fill="{colour}">{name}</text>')
+        parts.append(f'<text x="{(712, 778, 886)[k]}" y="270" fill="{colour}" font-size="11">{name}</text>')
     return parts
 
 

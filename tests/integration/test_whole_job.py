@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -93,11 +93,56 @@ class Run(NamedTuple):
     ports: dict[str, int]
 
 
+class Workers:
+    """The worker processes of a deployment, by name (`crowd-0`), with their HTTP ports and logs."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.ports: dict[str, int] = {}
+        self.running: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, name: str) -> None:
+        port = self.ports.setdefault(name, free_port())
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.running[name] = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "streams.cli.main", "worker", name.split("-")[0]),
+                env=to_environ(self.settings) | {"THRONG_WORKER_HTTP_PORT": str(port)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def kill(self, name: str) -> None:
+        self.running[name].kill()
+        await self.running[name].wait()
+
+    async def stop(self) -> list[int]:
+        for process in self.running.values():
+            process.terminate()
+        return [await asyncio.wait_for(process.wait(), 30) for process in self.running.values()]
+
+    def all_up(self) -> bool:
+        return all(process.returncode is None for process in self.running.values())
+
+
 @asynccontextmanager
 async def deployment(
-    stack: object, name: str, world: World, folder: Path, workers: dict[str, int], partitions: int
+    stack: object,
+    name: str,
+    world: World,
+    folder: Path,
+    roles: dict[str, int],
+    partitions: int,
+    speed: float | None = None,
+    faults: Callable[[Workers], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Run]:
-    """Publish the world, run the workers until all panes are there, and give what came of it."""
+    """Publish the world, run the workers until all panes are there, and give what came of it.
+
+    Args:
+        speed: publish so much faster than the events' own time, while the workers run; None: all before they start.
+        faults: what to do to the workers meanwhile.
+    """
     (folder / "plan.json").write_bytes(orjson.dumps(world.plan))
     settings = load_settings(
         None,
@@ -108,6 +153,7 @@ async def deployment(
             "kafka.keep_forever": True,
             "kafka.raw_partitions": RAW,
             "kafka.partitions": partitions,
+            "kafka.session_ms": 6000,
             "gateway.plan": str(folder / "plan.json"),
             "gateway.keys": str(folder / "keys"),
             "crowd.snapshot_ms": 2000,
@@ -119,39 +165,31 @@ async def deployment(
     await sender.start()
     await publish_registry(sender, settings.topic(REGISTRY), registry(world.town))
     slices = generate(world.town, START, START + world.hours * 3_600_000, RAW, 3, RATES)
-    await publish(sender, settings.topic("attach"), slices, None, lambda _: None)
-    await sender.stop()
-    processes, ports = [], {}
+    publishing = asyncio.create_task(publish(sender, settings.topic("attach"), slices, speed, lambda _: None))
+    if speed is None:
+        await publishing
+    workers = Workers(settings, folder)
     try:
-        for role, number in workers.items():
+        for role, number in roles.items():
             for each in range(number):
-                ports[f"{role}-{each}"] = port = free_port()
-                environ = to_environ(settings) | {"THRONG_WORKER_HTTP_PORT": str(port)}
-                with (folder / f"{role}-{each}.log").open("wb") as log:
-                    processes.append(
-                        await asyncio.create_subprocess_exec(
-                            *(sys.executable, "-m", "streams.cli.main", "worker", role),
-                            env=environ,
-                            stdin=subprocess.DEVNULL,
-                            stdout=log,
-                            stderr=log,
-                        )
-                    )
+                await workers.start(f"{role}-{each}")
         epochs = await opened(settings)
+        if faults is not None:
+            await faults(workers)
+        await publishing
         gate = oracle_screen(
             world.log, world.registry, policy(), world.plan, [msgspec.to_builtins(e) for e in epochs], 10_000
         )
         parents = [[p["id"] for p in world.plan["parents"]].index(zone["parent"]) for zone in world.plan["zones"]]
         result = count(gate.sightings, [msgspec.to_builtins(e) for e in epochs], parents, gate.until)
-        panes = await all_panes(settings, max(number for _, _, number in result.panes), processes)
+        panes = await all_panes(settings, max(number for _, _, number in result.panes), workers)
         await caught_up(settings, panes)
-        metrics = {role: await asyncio.to_thread(fetch, port) for role, port in ports.items()}
-        yield Run(settings, epochs, panes, metrics, folder, gate, result, ports)
-        for process in processes:
-            process.terminate()
-        assert [await asyncio.wait_for(process.wait(), 30) for process in processes] == [0] * len(processes)
+        metrics = {role: await asyncio.to_thread(fetch, port) for role, port in workers.ports.items()}
+        yield Run(settings, epochs, panes, metrics, folder, gate, result, workers.ports)
+        assert set(await workers.stop()) == {0}
     finally:
-        for process in processes:
+        await sender.stop()
+        for process in workers.running.values():
             if process.returncode is None:
                 process.kill()
                 await process.wait()
@@ -199,11 +237,11 @@ async def opened(settings: Settings) -> list[Epoch]:
     return list(first.values())
 
 
-async def all_panes(settings: Settings, last: int, processes: list) -> dict:
+async def all_panes(settings: Settings, last: int, workers: Workers) -> dict:
     """Every partition's panes up to `last`, summed; repeats must be equal."""
     async with asyncio.timeout(240):
         while True:
-            assert all(process.returncode is None for process in processes), "a worker ended"
+            assert workers.all_up(), "a worker ended"
             firsts: dict = {}
             for record in await read_topic(settings, PANES):
                 pane = msgspec.msgpack.decode(record.value, type=Pane)
@@ -275,6 +313,30 @@ async def test_all_that_is_counted_equals_the_oracle_and_no_identifier_leaves(
     sightings = await read_topic(run.settings, SIGHTINGS)
     planted = max((record.value for record in sightings), key=len)
     assert {found.kind for found in scanner.scan([("sightings", planted)])} == {"pseudonym"}
+
+
+@pytest.mark.timeout(900)
+async def test_workers_killed_at_work_go_on_from_their_snapshots(
+    stack: object, namespace: str, world: World, tmp_path: Path
+) -> None:
+    snapshots_used = 0
+
+    async def kill_each_twice(workers: Workers) -> None:
+        for name in ("crowd-0", "gateway-0", "release-0", "crowd-0", "gateway-0", "crowd-0"):
+            await asyncio.sleep(4)
+            await workers.kill(name)
+            await workers.start(name)
+
+    roles = {"gateway": 1, "crowd": 1, "release": 1}
+    # Three hours in half a minute: every kill falls among events that are still to come.
+    async with deployment(stack, namespace, world, tmp_path, roles, 4, 360.0, kill_each_twice) as run:
+        assert run.panes == {name: +counts for name, counts in run.result.panes.items()}
+        await rejects_are_told(run)
+        await windows_in_redis_are_right(run)
+        await released_records_keep_the_rules(run)
+        log = (tmp_path / "crowd-0.log").read_text()
+        snapshots_used = sum("goes on from offset" in line and "offset 0" not in line for line in log.splitlines())
+    assert snapshots_used > 0
 
 
 async def rejects_are_told(run: Run) -> None:

@@ -1,0 +1,137 @@
+"""Who is first on a control topic decides for all: salts, epochs and the ledger, raced for on a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from schemas.ledger import LedgerRecord
+from schemas.topics import EPOCHS, LEDGER, SALTS
+from streams.core.epochs import make_epoch
+from streams.errors import ThrongError
+from streams.settings import Settings, load_settings
+from streams.stores.epochs import EpochKeeper, EpochReader
+from streams.stores.keys import FileKeys
+from streams.stores.ledger import Ledger
+from streams.stores.log import TailReader
+from streams.stores.salts import SaltGone, Vault
+from streams.stores.topics import create
+from tests.support.world import TERMS
+
+pytestmark = pytest.mark.integration
+
+NIGHT = 1_772_420_400_000
+
+
+class Gateway(NamedTuple):
+    """What a gateway has of the control topics."""
+
+    vault: Vault
+    keeper: EpochKeeper
+    ledger: Ledger
+    epochs: EpochReader
+    salts: TailReader
+
+
+@pytest.fixture
+async def settings(stack: object, namespace: str) -> Settings:
+    found = load_settings(
+        None,
+        {
+            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
+            "redis.url": stack.redis,  # type: ignore[attr-defined]
+            "kafka.namespace": namespace,
+        },
+        {},
+    )
+    await create(found)
+    return found
+
+
+@asynccontextmanager
+async def gateway(settings: Settings, keys: Path, timezone: str = "Europe/Berlin") -> AsyncIterator[Gateway]:
+    async with AsyncExitStack() as exits:
+        servers = settings.kafka.bootstrap
+        producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True)
+        salts, drawn = TailReader(servers, settings.topic(SALTS)), TailReader(servers, settings.topic(LEDGER))
+        epochs = EpochReader(servers, settings.topic(EPOCHS))
+        for part in (producer, salts, drawn, epochs):
+            await part.start()
+            exits.push_async_callback(part.stop)
+        vault = Vault(salts, producer, settings.topic(SALTS), FileKeys(keys))
+        terms = TERMS._replace(timezone=timezone)
+        keeper = EpochKeeper(
+            epochs, vault, producer, settings.topic(EPOCHS), lambda ts: make_epoch(ts, terms, epochs.table)
+        )
+        yield Gateway(vault, keeper, Ledger(drawn, producer, settings.topic(LEDGER)), epochs, salts)
+
+
+async def test_gateways_that_race_for_a_salt_agree_and_a_later_one_reads_the_same(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with gateway(settings, tmp_path) as one, gateway(settings, tmp_path) as other:
+        rounds = [await asyncio.gather(one.vault.ensure(n), other.vault.ensure(n)) for n in range(20260301, 20260309)]
+    assert all(first == second and len(first) == 32 for first, second in rounds)
+    assert len({first for first, _ in rounds}) == len(rounds)
+    async with gateway(settings, tmp_path) as later:
+        assert [await later.vault.ensure(n) for n in range(20260301, 20260309)] == [first for first, _ in rounds]
+
+
+async def test_the_salts_topic_does_not_hold_a_salt(settings: Settings, tmp_path: Path) -> None:
+    async with gateway(settings, tmp_path) as one:
+        salt = await one.vault.ensure(20260301)
+        again = TailReader(settings.kafka.bootstrap, settings.topic(SALTS))
+        await again.start()
+        stored = b"".join([r.value for chunk in [c async for c in again.read_to_end()] for r in chunk])
+        await again.stop()
+    assert stored and salt not in stored and salt.hex().encode() not in stored
+
+
+async def test_without_its_key_a_salt_is_gone_and_never_made_anew(settings: Settings, tmp_path: Path) -> None:
+    async with gateway(settings, tmp_path) as one:
+        await one.vault.ensure(20260301)
+        FileKeys(tmp_path).destroy(20260301)
+        with pytest.raises(SaltGone):
+            await one.vault.ensure(20260301)
+    async with gateway(settings, tmp_path) as later:
+        with pytest.raises(SaltGone):
+            await later.vault.ensure(20260301)
+
+
+async def test_a_folder_of_other_keys_is_told(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir(mode=0o700)
+    async with gateway(settings, tmp_path / "right") as one:
+        await one.vault.ensure(20260301)
+    FileKeys(tmp_path / "other").key(20260301, create=True)
+    async with gateway(settings, tmp_path / "other") as wrong:
+        with pytest.raises(ThrongError, match=r"epoch 20260301 does not open with this key: is gateway\.keys right\?"):
+            await wrong.vault.ensure(20260301)
+
+
+async def test_gateways_with_other_ideas_of_an_epoch_take_the_first(settings: Settings, tmp_path: Path) -> None:
+    async with gateway(settings, tmp_path) as one, gateway(settings, tmp_path, "America/New_York") as other:
+        found = await asyncio.gather(one.keeper.provide(NIGHT), other.keeper.provide(NIGHT))
+        assert found[0] == found[1]
+        await one.epochs.refresh()
+        await other.epochs.refresh()
+        assert one.epochs.records == other.epochs.records
+
+
+async def test_of_two_draws_of_a_pane_the_first_is_published_by_both(settings: Settings, tmp_path: Path) -> None:
+    def record(number: int, writer: str) -> LedgerRecord:
+        return LedgerRecord(
+            20260301, "present", number, 0, number, "release", b"", 1.0, b"", writer.encode(), 0, 0.01, writer
+        )
+
+    async with gateway(settings, tmp_path) as one, gateway(settings, tmp_path) as other:
+        for number in range(1, 9):
+            await asyncio.gather(one.ledger.append(record(number, "one")), other.ledger.append(record(number, "other")))
+            await one.ledger.read()
+            await other.ledger.read()
+            assert msgspec.msgpack.encode(one.ledger.account.last) == msgspec.msgpack.encode(other.ledger.account.last)
+            assert one.ledger.account.closed_through(20260301, "present") == number

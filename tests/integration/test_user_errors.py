@@ -1,0 +1,105 @@
+"""What a user can get wrong on the command line: one line that says what to do next, no traceback, not 0."""
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from schemas.topics import TOPICS
+from streams.demo.processes import free_port
+from streams.settings import load_settings
+from streams.simulate import make_town, plan
+from streams.stores.topics import create, open_admin
+
+pytestmark = pytest.mark.integration
+
+
+async def throng(environ: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """Exit code, and what went to standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streams.cli.main", *arguments),
+        env={name: value for name, value in os.environ.items() if not name.startswith("THRONG_")} | environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(90):
+        _, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, err.decode()
+
+
+@pytest.fixture
+def environ(stack: object, namespace: str, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(make_town(1, 100, 20))))
+    return {
+        "THRONG_KAFKA_BOOTSTRAP": stack.kafka,  # type: ignore[attr-defined]
+        "THRONG_REDIS_URL": stack.redis,  # type: ignore[attr-defined]
+        "THRONG_KAFKA_NAMESPACE": namespace,
+        "THRONG_GATEWAY_PLAN": str(tmp_path / "plan.json"),
+        "THRONG_GATEWAY_KEYS": str(tmp_path / "keys"),
+        "THRONG_WORKER_HTTP_PORT": "0",
+    }
+
+
+def check(found: tuple[int, str], code: int, *words: str) -> None:
+    got, said = found
+    assert "Traceback" not in said, said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("throng: "), said
+    for word in words:
+        assert word in last
+    assert got == code
+
+
+@pytest.mark.parametrize("command", [["worker", "crowd"], ["topics", "create"], ["simulate", "--hours", "0.01"]])
+async def test_no_broker(environ: dict[str, str], command: list[str]) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    found = await throng(environ | {"THRONG_KAFKA_BOOTSTRAP": nowhere}, *command)
+    check(found, 1, "no Kafka broker answers", nowhere, "throng up")
+
+
+async def test_missing_topics(environ: dict[str, str]) -> None:
+    check(await throng(environ, "worker", "gateway"), 1, "is missing", "throng topics create")
+
+
+async def test_a_taken_port(environ: dict[str, str]) -> None:
+    settings = load_settings(None, {}, environ)
+    await create(settings)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        found = await throng(
+            environ | {"THRONG_WORKER_HTTP_PORT": port, "THRONG_WORKER_HTTP_HOST": "127.0.0.1"}, "worker", "release"
+        )
+    check(found, 1, port, "THRONG_WORKER_HTTP_PORT")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"THRONG_GATEWAY_PLAN": "nowhere.json"}, 1, ("zone plan", "nowhere.json", "No such file")),
+        ({"THRONG_CROWD_SNAPSHOT_MS": "soon"}, 2, ("crowd.snapshot_ms", "int")),
+        ({"THRONG_CROWD_SNAPSHOTS": "1"}, 2, ("THRONG_CROWD_SNAPSHOTS",)),
+        ({"THRONG_GATEWAY_POLICIES": "nowhere"}, 1, ("no policy", "nowhere")),
+    ],
+)
+async def test_wrong_settings(
+    environ: dict[str, str], change: dict[str, str], code: int, words: tuple[str, ...]
+) -> None:
+    check(await throng(environ | change, "worker", "gateway"), code, *words)
+
+
+async def test_all_topics_are_made_once(environ: dict[str, str]) -> None:
+    settings = load_settings(None, {}, environ)
+    assert await create(settings) == [topic.name for topic in TOPICS]
+    assert await create(settings) == []
+    admin = await open_admin(settings)
+    try:
+        assert {settings.topic(topic.name) for topic in TOPICS} <= set(await admin.list_topics())
+    finally:
+        await admin.close()

@@ -1,0 +1,55 @@
+"""What the demo draws, from a state to a screen."""
+
+import io
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+
+from streams.demo.state import DemoState, Flow, Place
+from streams.demo.view import clock, plain_line, render, sparkline
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def screen(state: DemoState) -> str:
+    canvas = Console(width=118, file=io.StringIO(), force_terminal=False)
+    canvas.print(render(state, BERLIN, None))
+    drawn = canvas.file
+    assert isinstance(drawn, io.StringIO)
+    return drawn.getvalue()
+
+
+def test_a_curve_is_scaled_from_zero_to_its_largest() -> None:
+    assert sparkline([0, 5, 10]) == "▁▅█"
+    assert sparkline([0, 0]) == "▁▁"
+    assert sparkline([-3, 8]) == "▁█"
+    assert sparkline([]) == ""
+
+
+def test_times_are_the_towns_own() -> None:
+    assert clock(1_772_427_600_000, BERLIN) == "Mon 06:00:00"
+    assert clock(None, BERLIN) == "--:--:--"
+
+
+def test_the_screen_shows_the_busiest_first_and_what_is_withheld() -> None:
+    state = DemoState(attach_events=1234, watermark_ms=1_772_427_600_000, pane_end_ms=1_772_427_300_000)
+    state.places = {
+        "a": Place("Station", 900.0, 10.0, None),
+        "b": Place("Docks", 1800.0, 10.0, None),
+        "c": Place("Chapel", None, None, "old town"),
+    }
+    for value in (1.0, 1800.0):
+        state.seen("Docks", value)
+    state.flows = [Flow("Docks", "Station", 321.0, 5.0)]
+    state.rejects = {"too_late": 3}
+    drawn = screen(state)
+    assert drawn.index("Docks") < drawn.index("Station")
+    for words in ("1,234", "Mon 06:00:00", "Mon 05:55:00", "1,800", "±95%", "▁█", "321", "too_late 3"):
+        assert words in drawn
+    assert "1 of 3 places too small to show; 1 speak through their district" in drawn
+    assert max(map(len, drawn.splitlines())) <= 118
+
+
+def test_without_a_terminal_one_line_says_the_same() -> None:
+    line = plain_line(DemoState(attach_events=10, sightings=9, rejects={"a": 1, "b": 2}), BERLIN)
+    assert "10 events" in line and "9 sightings" in line and "3 rejected" in line and "\n" not in line
