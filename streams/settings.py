@@ -220,7 +220,10 @@ def _env_target(name: str) -> tuple[str, str] | None:
     rest = name.removeprefix(ENV_PREFIX).lower()
     for section, kind in SECTIONS.items():
         field = rest.removeprefix(section + "_")
-        if field != rest and field in kind.__struct_fields__:
+        if field != rest and field not in kind.__struct_fields__:
+            known = ", ".join(kind.__struct_fields__)
+            raise ThrongError("config", f"unknown setting {name} in the environment; [{section}] has: {known}")
+        if field != rest:
             return section, field
     return None
 

@@ -105,9 +105,7 @@ def _events(events: np.ndarray) -> list[str]:
             parts.append(f'<rect x="{x}" y="{y:.1f}" {size} fill="{KIND_COLOURS[kind]}"/>')
             base += height
     for k, name in enumerate(KINDS):
-        parts.append(
-            f'<text x="{750 + 44 * k}" y="30" fill="{KIND_COLOURS[k]}" font-size="9.5">{name.replace("_request", "")}</text>'
-        )
+        parts.append(f'<text x="{750 + 44 * k}" y="30" fill="{KIND_COLOURS[k]}" font-size="9.5">{name}</text>')
     return parts
 
 
