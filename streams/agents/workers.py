@@ -15,9 +15,6 @@ from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 from redis.asyncio import Redis, RedisCluster
 
-from schemas.measures import DEFAULT_MEASURES
-from schemas.plan import Plan
-from schemas.policy import Policy
 from schemas.topics import (
     ATTACH,
     EPOCHS,
@@ -38,16 +35,15 @@ from streams.agents.health import HealthServer, Readiness
 from streams.agents.pacing import keep_aligned, keep_beating
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings
-from streams.core.budget import rho_for
+from streams.agents.terms import terms_of
 from streams.core.crowd import Crowd
-from streams.core.epochs import Terms, make_epoch
+from streams.core.epochs import make_epoch
 from streams.core.framing import Framer
 from streams.core.gateway import Context
 from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import key_state
 from streams.core.render import Page
 from streams.core.zones import CellTable
-from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
 from streams.settings import Settings
 from streams.stores.counts import CountStore
@@ -100,7 +96,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             settings.epoch.lateness_ms,
             gone,
         )
-        terms = _terms(settings, plan, policies, counts)
+        terms = terms_of(settings, plan, policies, counts[SIGHTINGS], counts[ATTACH])
         keeper = EpochKeeper(
             epochs, vault, producer, settings.topic(EPOCHS), lambda ts: make_epoch(ts, terms, epochs.table)
         )
@@ -253,31 +249,6 @@ async def _stamped_by_broker(settings: Settings) -> bool:
         return await stamped_by_broker(admin, settings, ATTACH)
     finally:
         await admin.close()
-
-
-def _terms(settings: Settings, plan: Plan, policies: list[Policy], counts: dict[str, int]) -> Terms:
-    """What the next epochs hold. Of several active policies the strictest k and budget count for all."""
-    active = [policy for policy in policies if policy.state == "active"]
-    if not active:
-        raise ThrongError("policy", "every policy is suspended: there is nothing that may be counted")
-    epsilon, delta = min(p.epsilon for p in active), min(p.delta for p in active)
-    return Terms(
-        timezone=settings.epoch.timezone or plan.timezone,
-        change_hour=settings.epoch.change_hour,
-        partitions=counts[SIGHTINGS],
-        plan=plan.hash(),
-        zones=len(plan.zones),
-        parents=len(plan.parents),
-        measures=DEFAULT_MEASURES,
-        epsilon=epsilon,
-        delta=delta,
-        rho=rho_for(epsilon, delta),
-        k=max(policy.k for policy in active),
-        policy=",".join(policy.country for policy in active),
-        sources=tuple(range(counts[ATTACH])),
-        lateness_ms=settings.epoch.lateness_ms,
-        tick_ms=settings.epoch.tick_ms,
-    )
 
 
 @asynccontextmanager

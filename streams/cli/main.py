@@ -25,7 +25,9 @@ COMMANDS = {
     "topics": ("topics", "Create and check the topics."),
     "worker": ("worker", "Run the gateway, the crowd and the release, all or some."),
     "simulate": ("simulate", "Play a synthetic mobile network."),
-    "policy": ("policy", "Show the countries' policies."),
+    "record": ("recording", "Record topics to a file."),
+    "replay": ("recording", "Play a recording into Kafka, or through the core alone."),
+    "diff": ("recording", "Compare what two runs counted."),
 }
 
 USAGE_CODES = frozenset({"usage", "config"})

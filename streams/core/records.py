@@ -64,7 +64,7 @@ def walk(batches: Sequence[RecordBatch]) -> Records:
 
 
 @njit(cache=True, nogil=True)
-def _varint(data, at, stop):  # type: ignore[no-untyped-def]
+def varint(data, at, stop):  # type: ignore[no-untyped-def]
     """(value, next position) of a zigzag varint; the position is -1 if it is cut off or too long."""
     raw = np.uint64(0)
     shift = np.uint64(0)
@@ -82,22 +82,22 @@ def _varint(data, at, stop):  # type: ignore[no-untyped-def]
 def _walk(data, begin, stop, base_offset, base_time, fixed_time, offset, time, start, end):  # type: ignore[no-untyped-def]
     at = begin
     for row in range(len(offset)):
-        length, at = _varint(data, at, stop)
+        length, at = varint(data, at, stop)
         if at < 0 or length < 0 or at + length > stop:
             return False
         after = at + length
         at += 1  # attributes: unused in v2
-        time_delta, at = _varint(data, at, after)
+        time_delta, at = varint(data, at, after)
         if at < 0:
             return False
-        offset_delta, at = _varint(data, at, after)
+        offset_delta, at = varint(data, at, after)
         if at < 0:
             return False
-        key, at = _varint(data, at, after)
+        key, at = varint(data, at, after)
         if at < 0 or key < -1 or key > after - at:
             return False
         at += max(key, 0)
-        value, at = _varint(data, at, after)
+        value, at = varint(data, at, after)
         if at < 0 or value < -1 or value > after - at:
             return False
         offset[row] = base_offset + offset_delta

@@ -5,6 +5,8 @@ sources. It is safe to run twice and by several at once: Kafka decides who makes
 version that a crowd has seen is ignored.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
@@ -16,6 +18,8 @@ from schemas.sightings import encode_control
 from schemas.topics import ATTACH, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Settings
+
+SETTLE_S = 15.0
 
 
 def partitions_of(topic: Topic, settings: Settings) -> int:
@@ -56,11 +60,23 @@ async def create(settings: Settings) -> list[str]:
             if error[1] not in (0, TopicAlreadyExistsError.errno):
                 reason = error[2] or for_code(error[1]).description
                 raise ThrongError("topics", f"Kafka did not create the topic {error[0]}: {reason}")
-        counts = await partition_counts(admin, settings, [ATTACH, SIGHTINGS])
+        counts = await _settled(admin, settings, [topic.name for topic in TOPICS])
     finally:
         await admin.close()
     await _announce(settings, range(counts[ATTACH]), counts[SIGHTINGS])
     return [topic.name for topic in missing]
+
+
+async def _settled(admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str]) -> dict[str, int]:
+    """Wait until the broker that is asked knows the topics that the controller has just made."""
+    deadline = time.monotonic() + SETTLE_S
+    while True:
+        try:
+            return await partition_counts(admin, settings, names)
+        except ThrongError:
+            if time.monotonic() >= deadline:
+                raise
+            await asyncio.sleep(0.1)
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str]) -> dict[str, int]:

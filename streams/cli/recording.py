@@ -1,0 +1,255 @@
+"""`throng record`, `throng replay` and `throng diff`: recordings of topics, and what runs over them count."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, TOPICS
+from streams.cli.options import settings_options, with_servers
+from streams.errors import ThrongError
+from streams.recording.capture import Bounds, capture, topic_settings
+from streams.recording.disguise import Disguise
+from streams.recording.embedded import LAST_MS, replay_embedded
+from streams.recording.file import Reader, Writer
+from streams.recording.panes import PaneTable, differences, save
+from streams.recording.play import Way, await_panes, play
+from streams.settings import Settings
+
+PERSONAL = (ATTACH, REGISTRY, REJECTS)
+DIFFERENCES_SHOWN = 10
+PLAIN_EVERY_S = 3.0
+
+
+@click.command()
+@click.argument("topics", nargs=-1, required=True, metavar="TOPIC...")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--for", "for_s", type=float, help="Go on for so many seconds.  [default: what is there now]")
+@click.option("--count", type=int, help="End after so many records, waiting for them.")
+@click.option("--from-offset", type=int, help="Of each partition, the first offset.  [default: the oldest]")
+@click.option("--to-offset", type=int, help="Of each partition, the offset to end before.")
+@click.option("--contains-personal-data", is_flag=True, help="I know that the file will hold identifiers.")
+@click.option("--re-pseudonymise", is_flag=True, help="Put consistent test-network IMSIs in place of the real ones.")
+@settings_options(redis=False)
+def record(
+    settings: Settings,
+    topics: tuple[str, ...],
+    file: Path,
+    for_s: float | None,
+    count: int | None,
+    from_offset: int | None,
+    to_offset: int | None,
+    contains_personal_data: bool,
+    re_pseudonymise: bool,
+) -> None:
+    """Record topics to a Parquet file: keys, values, headers, partitions, offsets and times.
+
+    TOPIC is a name without the namespace: attach, registry, panes, footfall, ... The last line of standard output
+    counts what was written, as JSON.
+    """
+    _check_topics(topics, contains_personal_data, re_pseudonymise)
+
+    async def run() -> int:
+        described = await topic_settings(settings, list(topics))
+        with Writer(file, described, re_pseudonymise) as writer, _progress("records") as told:
+            bounds = Bounds(from_offset, to_offset, count, for_s)
+            disguise = Disguise() if re_pseudonymise else None
+            return await capture(settings, described, bounds, writer, disguise, lambda n: told(n, ""))
+
+    began = time.process_time()
+    records = asyncio.run(run())
+    cpu_s = round(time.process_time() - began, 3)
+    click.echo(orjson.dumps({"records": records, "bytes": file.stat().st_size, "cpu_s": cpu_s}))
+
+
+def _check_topics(topics: tuple[str, ...], contains_personal_data: bool, re_pseudonymise: bool) -> None:
+    known = [topic.name for topic in TOPICS]
+    for name in topics:
+        if name not in known:
+            raise ThrongError("usage", f"there is no topic {name!r}; there are: {', '.join(known)}")
+    if SALTS in topics:
+        raise ThrongError("usage", "the salts are not for recordings")
+    personal = [name for name in topics if name in PERSONAL]
+    if personal and not (contains_personal_data or re_pseudonymise):
+        raise ThrongError(
+            "usage",
+            f"{', '.join(personal)} holds identifiers: say --contains-personal-data, or --re-pseudonymise",
+        )
+    if re_pseudonymise and REJECTS in topics:
+        raise ThrongError("usage", "rejects can't be re-pseudonymised: what is in them could not be read")
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--topic", "renamed", multiple=True, metavar="RECORDED=OTHER", help="Play a topic into another one.")
+@click.option("--only", multiple=True, metavar="TOPIC", help="Play these topics only.")
+@click.option("--speed", default="max", show_default=True, help="Times the recording's own speed, or max.")
+@click.option("--from", "from_", metavar="TIME", help="RFC 3339 record time to begin at.")
+@click.option("--to", metavar="TIME", help="RFC 3339 record time to end before.")
+@click.option("--loop", is_flag=True, help="Begin anew at the end, until stopped.")
+@click.option("--embedded", is_flag=True, help="Through the core in this process: no Kafka, no Redis.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the panes: *.parquet or *.duckdb.")
+@click.option("--json", "as_json", is_flag=True, help="Wait for the panes; end with their number and digest, as JSON.")
+@settings_options(kafka=False, redis=False)
+@click.option("--kafka", "brokers", metavar="HOST:PORT", help="Kafka's brokers.  [default: the local stack]")
+def replay(
+    settings: Settings,
+    file: Path,
+    renamed: tuple[str, ...],
+    only: tuple[str, ...],
+    speed: str,
+    from_: str | None,
+    to: str | None,
+    loop: bool,
+    embedded: bool,
+    out: Path | None,
+    as_json: bool,
+    brokers: str | None,
+) -> None:
+    """Play a recording into Kafka, or with --embedded through the core alone.
+
+    The same recording counts the same panes at any speed, with any number of workers, and embedded: --json ends with
+    {"events":...,"panes":...,"digest":...}. The panes are exact counts: internal data.
+    """
+    reader = Reader(file)
+    span = (_time(from_, -LAST_MS), _time(to, LAST_MS))
+    if embedded:
+        with _progress("events") as told:
+            panes, inline, _ = replay_embedded(reader, settings, *span, lambda at, events: told(events, _clock(at)))
+        _tell(panes, inline.events, settings, out, as_json)
+        return
+    if brokers is not None:
+        from msgspec.structs import replace
+
+        settings = replace(settings, kafka=replace(settings.kafka, bootstrap=brokers))
+    settings = with_servers(settings, redis=False)
+    way = Way(_renamed(reader, renamed, only), *span, _speed(speed))
+
+    async def run() -> PaneTable | None:
+        while True:
+            with _progress("records") as told:
+                played = await play(reader, settings, way, lambda at, records: told(records, _clock(at)))
+            if not loop:
+                break
+        if not (as_json or out):
+            click.echo(orjson.dumps({"records": played.records}))
+            return None
+        return await await_panes(settings, played.reached_ms, reader.about.topics[ATTACH].partitions)
+
+    panes_or_none = asyncio.run(run())
+    if panes_or_none is not None:
+        events = sum(group.rows for group in reader.about.groups if group.topic == ATTACH)
+        _tell(panes_or_none, events, settings, out, as_json)
+
+
+def _tell(panes: PaneTable, events: int, settings: Settings, out: Path | None, as_json: bool) -> None:
+    if out is not None:
+        from streams.stores.plans import load_plan
+
+        save(panes.rows(load_plan(Path(settings.gateway.plan))), out)
+    if as_json or out:
+        click.echo(orjson.dumps({"events": events, "panes": panes.panes, "digest": panes.digest()}))
+    else:
+        Console().print(_summary(panes))
+
+
+def _summary(panes: PaneTable) -> Table:
+    table = Table(title=f"{panes.panes} panes, digest {panes.digest()}")
+    for column in ("measure", "panes", "sum of counts", "keys above 0"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    for name in sorted({name for _, _, name in panes.counts}):
+        vectors = [vector for (_, _, measure), vector in panes.counts.items() if measure == name]
+        above = sum(int((vector > 0).sum()) for vector in vectors)
+        table.add_row(name, str(len(vectors)), f"{sum(int(v.sum()) for v in vectors):,}", f"{above:,}")
+    return table
+
+
+@click.command()
+@click.argument("one", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("other", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def diff(one: Path, other: Path) -> int:
+    """Compare the panes of two runs (Parquet, written by 'throng replay --out'). Ends with 1 if they differ."""
+    import pyarrow.parquet as pq
+
+    found = list(differences(pq.read_table(one), pq.read_table(other)))
+    for row, first, second in found[:DIFFERENCES_SHOWN]:
+        where = " ".join(str(row[name]) for name in ("place", "destination", "age_band", "gender") if row[name])
+        click.echo(f"{row['end']:%Y-%m-%dT%H:%M:%SZ} {row['measure']} {where}: {first} and {second}")
+    if len(found) > DIFFERENCES_SHOWN:
+        click.echo(f"... and {len(found) - DIFFERENCES_SHOWN:,} more")
+    if not found:
+        click.echo("the runs counted the same")
+    return 1 if found else 0
+
+
+def _renamed(reader: Reader, renamed: tuple[str, ...], only: tuple[str, ...]) -> dict[str, str]:
+    topics = {name: name for name in reader.about.topics if not only or name in only}
+    for text in renamed:
+        recorded, _, other = text.partition("=")
+        if recorded not in topics or other not in {topic.name for topic in TOPICS}:
+            raise ThrongError("usage", f"--topic {text}: it must be a recorded topic, =, and one of throng's topics")
+        topics[recorded] = other
+    if not topics:
+        raise ThrongError(
+            "usage", f"none of {', '.join(only)} is recorded; there are: {', '.join(reader.about.topics)}"
+        )
+    return topics
+
+
+def _speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if speed <= 0:
+        raise ThrongError("usage", f"--speed {text}: it must be max or a number above 0")
+    return speed
+
+
+def _time(text: str | None, default: int) -> int:
+    if text is None:
+        return default
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        read = None
+    if read is None or read.tzinfo is None:
+        raise ThrongError("usage", f"{text!r} is not an RFC 3339 time with its offset: 2026-03-02T06:00+01:00")
+    return round(read.timestamp() * 1000)
+
+
+def _clock(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, str], None]]:
+    """A line that is written over on a terminal, and now and then a line elsewhere."""
+    console = Console(stderr=True)
+    said_at = time.monotonic()
+    with console.status("") if console.is_terminal else _silent() as status:
+
+        def told(number: int, where: str) -> None:
+            nonlocal said_at
+            line = f"{number:,} {what} {where}"
+            if status is not None:
+                status.update(line)
+            elif time.monotonic() - said_at >= PLAIN_EVERY_S:
+                said_at = time.monotonic()
+                console.print(line, highlight=False, soft_wrap=True)
+
+        yield told
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    yield None

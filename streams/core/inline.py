@@ -1,0 +1,91 @@
+"""The gateway's and the crowd's core in one: raw record batches in, exact panes out, without a log between.
+
+The same functions in the same order as in a deployment, so the same panes; for replays without servers and for tests.
+In: runs of records of one source, in the order of its log; epochs and salts are asked for. Out: panes.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.panes import Pane
+from schemas.rejects import Reason
+from schemas.sightings import encode_control
+from streams.core.crowd import Crowd
+from streams.core.decode import decode
+from streams.core.framing import Framer, Mark
+from streams.core.gateway import Context, screen
+from streams.core.records import Records
+
+NEVER_MS = -(1 << 60)
+
+
+class Inline:
+    """A deployment of `sources` raw partitions in memory.
+
+    Args:
+        provide: makes an epoch and its salt for an event time, puts them into the context's tables, and returns the
+            epoch. parents u16[zones].
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        provide: Callable[[int], Epoch],
+        parents: NDArray[np.uint16],
+        sources: int,
+        max_record_bytes: int,
+    ) -> None:
+        self._context = context
+        self._provide = provide
+        self._limit = max_record_bytes
+        self._framer = Framer(context.partitions, context.lateness_ms)
+        self._highest = dict.fromkeys(range(sources), NEVER_MS)
+        self._offsets = dict.fromkeys(range(sources), 0)
+        self.crowds = [Crowd(partition, parents) for partition in range(context.partitions)]
+        for epoch in context.epochs.epochs:
+            self._add(epoch)
+        for source in range(sources):
+            self._framer.open(source, Mark(0, NEVER_MS))
+        for crowd in self.crowds:
+            crowd.feed(encode_control(1, list(range(sources))), 0)
+        self._frames = 0
+        self.events = 0
+        self.rejects: Counter[str] = Counter()
+        self.drops: Counter[str] = Counter()
+
+    def take(self, source: int, records: Records) -> None:
+        """Take the next records of a source; their offsets are counted anew from 0."""
+        number = len(records.offset)
+        first = self._offsets[source]
+        records = records._replace(offset=np.arange(first, first + number))
+        events = decode(records, self._limit)
+        screened = screen(records, events, self._highest[source], self._context)
+        while screened.needs_epoch is not None:
+            self._add(self._provide(screened.needs_epoch))
+            screened = screen(records, events, self._highest[source], self._context)
+        self._framer.add(source, screened, first + number)
+        self._highest[source] = screened.running_max
+        self._offsets[source] = first + number
+        self.events += int(np.count_nonzero(events.status != Reason.BEAT))
+        self.rejects.update(Reason(code).name for code in screened.rejected[1].tolist())
+        self.drops.update(screened.dropped)
+
+    def count(self) -> list[Pane]:
+        """Count what was taken since the last call; returns the panes that it closes."""
+        flush = self._framer.take()
+        if flush is None:
+            return []
+        self._frames += 1
+        return [
+            pane
+            for crowd, frame in zip(self.crowds, flush.frames, strict=True)
+            for pane in crowd.feed(frame, self._frames)
+        ]
+
+    def _add(self, epoch: Epoch) -> None:
+        for crowd in self.crowds:
+            crowd.add_epoch(epoch)

@@ -1,0 +1,95 @@
+"""Takes the persons out of a recording: every IMSI becomes one of the test network 001 01, the same one throughout.
+
+Subscribers are numbered in the order in which they are first met, so nothing of the number is left, and no key that
+could lead back. What is kept is a list of what may be: kind, time, cell, rat and the device's type (TAC). MSISDNs and
+fields that throng doesn't know are left out, event ids are numbered anew; an element that isn't an event (it may hold
+anything) is replaced by `"unreadable"`, still a reject. What can fail: nothing.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from schemas.rejects import Reason
+from streams.core.decode import Events, decode
+from streams.core.records import Records
+from streams.recording.columns import SCHEMA, spans
+from streams.recording.file import times_of
+
+EVENT_FIELDS = ("kind", "ts", "cell", "rat", "tac")
+PERSON_FIELDS = ("birth_year", "gender", "consent", "opted_out")
+BEAT_FIELDS = ("kind", "source", "ts")
+UNREADABLE = b'"unreadable"'
+TEST_NETWORK = "00101"
+LONGEST = 64 << 20
+
+
+class Disguise:
+    """One recording's mapping."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, str] = {}
+        self._events = 0
+
+    def imsi(self, imsi: str) -> str:
+        """The subscriber's new IMSI."""
+        return self._numbers.setdefault(imsi, f"{TEST_NETWORK}{len(self._numbers) + 1:010d}")
+
+    def attach(self, table: pa.Table) -> pa.Table:
+        """Raw events; keys and headers are left out."""
+        payload, start, end = spans(table["value"])
+        records = Records(np.asarray(table["offset"].to_numpy(), np.int64), times_of(table), start, end, payload)
+        events = decode(records, LONGEST)
+        values = [None if stop < 0 else b"" for stop in end.tolist()]
+        rows = list(self._elements(events, payload.tobytes()))
+        firsts = np.searchsorted(events.record, np.arange(len(values) + 1))
+        for record, value in enumerate(values):
+            if value is None:
+                continue
+            elements = rows[firsts[record] : firsts[record + 1]]
+            array = payload[start[record] : end[record]].tobytes().lstrip()[:1] == b"["
+            values[record] = b"[" + b",".join(elements) + b"]" if array else b"".join(elements)
+        return _with(table, [None] * len(values), values)
+
+    def registry(self, table: pa.Table) -> pa.Table:
+        """Registry records."""
+        keys: list[bytes | None] = []
+        values: list[bytes | None] = []
+        for key, value in zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True):
+            new = self.imsi((key or b"").decode("ascii", "replace"))
+            keys.append(new.encode())
+            values.append(None if value is None else _person(value, new))
+        return _with(table, keys, values)
+
+    def _elements(self, events: Events, payload: bytes) -> Iterator[bytes]:
+        for status, start, end in zip(events.status.tolist(), events.start.tolist(), events.end.tolist(), strict=True):
+            if status == Reason.BEAT:
+                beat = orjson.loads(payload[start:end])
+                yield orjson.dumps({name: beat[name] for name in BEAT_FIELDS if name in beat})
+            elif status != Reason.OK:
+                yield UNREADABLE
+            else:
+                self._events += 1
+                event = orjson.loads(payload[start:end])
+                kept = {name: event[name] for name in EVENT_FIELDS if event.get(name) is not None}
+                yield orjson.dumps({"event_id": str(self._events), "imsi": self.imsi(event["imsi"]), **kept})
+
+
+def _person(value: bytes, imsi: str) -> bytes:
+    try:
+        person = orjson.loads(value)
+        kept = {name: person[name] for name in PERSON_FIELDS if name in person}
+    except (orjson.JSONDecodeError, TypeError):
+        return UNREADABLE
+    return orjson.dumps({"imsi": imsi, **kept})
+
+
+def _with(table: pa.Table, keys: list[bytes | None], values: list[bytes | None]) -> pa.Table:
+    changed = {
+        "key": pa.array(keys, pa.binary()),
+        "value": pa.array(values, pa.binary()),
+        "headers": pa.array([[] for _ in values], SCHEMA.field("headers").type),
+    }
+    return pa.table([changed.get(name, table[name]) for name in SCHEMA.names], schema=SCHEMA)

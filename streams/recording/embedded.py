@@ -1,0 +1,97 @@
+"""A recording of `attach` and `registry` through the core in this process: no broker, no Redis, the same panes.
+
+The epochs begin as in a replay into Kafka: the first one opens by the recording's first record time. The salts are
+random and forgotten: counts don't depend on them.
+"""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.plan import Plan
+from schemas.topics import ATTACH, REGISTRY
+from streams.agents.terms import terms_of
+from streams.core.epochs import EpochTable, Terms, make_epoch
+from streams.core.gateway import Context
+from streams.core.inline import Inline
+from streams.core.policy import PolicyTable
+from streams.core.pseudonyms import key_state
+from streams.core.records import Records
+from streams.core.registry import RegistryTable
+from streams.core.zones import CellTable
+from streams.errors import ThrongError
+from streams.recording.columns import spans
+from streams.recording.file import Reader, Run
+from streams.recording.panes import PaneTable
+from streams.settings import Settings
+from streams.stores.plans import load_plan
+from streams.stores.policies import SHIPPED, load_policies
+
+STEP_MS = 10_000
+LAST_MS = 1 << 60
+
+
+def replay_embedded(
+    reader: Reader, settings: Settings, from_ms: int, to_ms: int, told: Callable[[int, int], None], partitions: int = 1
+) -> tuple[PaneTable, Inline, Plan]:
+    """Run the recording; `told` gets (record time reached in ms, events so far). Returns what was counted.
+
+    Raises:
+        ThrongError: `recording` if it has no raw events, `plan` or `policy` if the settings' can't be used.
+    """
+    if ATTACH not in reader.about.topics:
+        raise ThrongError("recording", "it holds no raw events: record the topics attach and registry")
+    sources = reader.about.topics[ATTACH].partitions
+    plan = load_plan(Path(settings.gateway.plan))
+    policies = load_policies(Path(settings.gateway.policies) if settings.gateway.policies else SHIPPED)
+    terms = terms_of(settings, plan, policies, partitions, sources)
+    people = RegistryTable()
+    for table in reader.topic(REGISTRY):
+        people.take(zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True))
+    table, salts = EpochTable(), dict[int, NDArray[np.uint64]]()
+    excluded = {kind for policy in policies if policy.state == "active" for kind in policy.excluded_zones}
+    context = Context(
+        *(table, salts, PolicyTable(policies, settings.gateway.purpose), people, CellTable(plan, excluded)),
+        *(partitions, settings.epoch.lateness_ms),
+    )
+    panes = PaneTable([])
+
+    def provide(ts_ms: int) -> Epoch:
+        epoch = table.find(ts_ms) or make_epoch(ts_ms, terms, table)
+        table.add(epoch)
+        salts[epoch.epoch] = key_state(secrets.token_bytes(32))
+        panes.epochs[epoch.epoch] = epoch
+        return epoch
+
+    first_ms = first_event_ms(reader, from_ms)
+    if first_ms is not None:
+        provide(first_ms)
+    parents = np.array(plan.zone_parents(), np.uint16)
+    inline = Inline(context, provide, parents, sources, settings.gateway.max_record_bytes)
+    for reached_ms, runs in reader.slices(STEP_MS, {ATTACH}, from_ms, to_ms):
+        for run in runs:
+            inline.take(run.partition, records_of(run))
+        panes.add(inline.count())
+        told(reached_ms, inline.events)
+    return panes, inline, plan
+
+
+def first_event_ms(reader: Reader, from_ms: int) -> int | None:
+    """The least record time of the raw events from `from_ms` on: by it the first epoch opens."""
+    _, runs = next(reader.slices(STEP_MS, {ATTACH}, from_ms, LAST_MS), (0, list[Run]()))
+    return min((int(run.time.min()) for run in runs), default=None)
+
+
+def first_epoch(terms: Terms, first_ms: int) -> Epoch:
+    """The epoch that a replay into Kafka opens before its first event."""
+    return make_epoch(first_ms, terms, EpochTable())
+
+
+def records_of(run: Run) -> Records:
+    """A run's values as the decoder takes them."""
+    payload, start, end = spans(run.table["value"])
+    return Records(np.asarray(run.table["offset"].to_numpy(), np.int64), run.time, start, end, payload)

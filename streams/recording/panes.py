@@ -1,0 +1,120 @@
+"""What a run counted: exact panes, summed over partitions, with a digest, as a table, Parquet or DuckDB. Internal data.
+
+Two runs over the same events count the same, whatever their partitions, workers and speed, so their digests are equal.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from schemas.cohorts import COHORTS, cohort_name
+from schemas.epochs import Epoch
+from schemas.measures import Measure
+from schemas.panes import Pane
+from schemas.plan import Plan
+from streams.core.sums import Sums
+from streams.errors import ThrongError
+
+Key = tuple[int, int, str]
+
+
+class PaneTable:
+    """Whole panes of a run. `counts`: i64[keys] by (epoch, pane end in ms, measure)."""
+
+    def __init__(self, epochs: Sequence[Epoch]) -> None:
+        self._sums = Sums()
+        self._offset = 0
+        self.epochs = {epoch.epoch: epoch for epoch in epochs}
+        self.counts: dict[Key, NDArray[np.int64]] = {}
+        self.panes = 0
+
+    def add(self, panes: Iterable[Pane]) -> None:
+        """Take panes as they come.
+
+        Raises:
+            PaneDiffers: one repeats another without being equal.
+        """
+        for pane in panes:
+            self._sums.add(pane, self._offset, self.epochs[pane.epoch])
+            self._offset += 1
+        for whole in self._sums.take_whole():
+            self.panes += 1
+            self.counts |= {(whole.epoch.epoch, whole.end_ms, name): vector for name, vector in whole.counts.items()}
+
+    def digest(self) -> str:
+        """32 hex digits over all counts above zero."""
+        hashed = hashlib.blake2b(digest_size=16)
+        for (epoch, end_ms, name), vector in sorted(self.counts.items()):
+            keys = np.flatnonzero(vector)
+            hashed.update(f"{epoch} {end_ms} {name} {len(keys)}\n".encode())
+            hashed.update(keys.astype("<i8").tobytes() + vector[keys].astype("<i8").tobytes())
+        return hashed.hexdigest()
+
+    def rows(self, plan: Plan) -> pa.Table:
+        """One row a count above zero, with the places' ids."""
+        found: dict[str, list[object]] = {name: [] for name in ("epoch", "end", "measure", *PLACES, "count")}
+        for (epoch, end_ms, name), vector in sorted(self.counts.items()):
+            measure = next(m for m in self.epochs[epoch].measures if m.name == name)
+            for key in np.flatnonzero(vector).tolist():
+                row = {"epoch": epoch, "end": end_ms, "measure": name, "count": int(vector[key])}
+                row |= dict(zip(PLACES, places_of(measure, key, plan), strict=True))
+                for column, value in row.items():
+                    found[column].append(value)
+        return pa.table(found, schema=ROWS)
+
+
+PLACES = ("place", "destination", "age_band", "gender")
+ROWS = pa.schema(
+    [("epoch", pa.int32()), ("end", pa.timestamp("ms", "UTC")), ("measure", pa.string())]
+    + [(name, pa.string()) for name in PLACES]
+    + [("count", pa.int64())]
+)
+
+
+def places_of(measure: Measure, key: int, plan: Plan) -> tuple[str, str | None, str | None, str | None]:
+    """(place, destination, age band, gender) that a key stands for; None where the measure has none."""
+    ids = [zone.id for zone in plan.zones] if measure.level == "zone" else [parent.id for parent in plan.parents]
+    if measure.statistic == "trips":
+        return ids[key // len(ids)], ids[key % len(ids)], None, None
+    if measure.statistic == "present_cohort":
+        return ids[key // COHORTS], None, *cohort_name(key % COHORTS)
+    return ids[key], None, None, None
+
+
+def save(table: pa.Table, path: Path) -> None:
+    """To Parquet, or to the table `panes` of a DuckDB file (*.duckdb, *.db).
+
+    Raises:
+        ThrongError: `recording` if it can't be written.
+    """
+    try:
+        if path.suffix in (".duckdb", ".db"):
+            import duckdb  # only where it is asked for: it takes a moment to load
+
+            with duckdb.connect(str(path)) as database:
+                database.register("counted", table)
+                database.execute("CREATE OR REPLACE TABLE panes AS SELECT * FROM counted")
+        else:
+            pq.write_table(table, path, compression="zstd")
+    except OSError as error:
+        raise ThrongError("recording", f"cannot write {path}: {error.strerror or error}") from error
+
+
+def differences(one: pa.Table, other: pa.Table) -> Iterator[tuple[Mapping[str, object], int, int]]:
+    """Rows (without their count) whose counts differ, in the order of time: (row, count of one, count of other)."""
+    names = [name for name in ROWS.names if name != "count"]
+
+    def read(table: pa.Table) -> dict[tuple[object, ...], int]:
+        columns = [table[name].to_pylist() for name in names]
+        return dict(zip(zip(*columns, strict=True), table["count"].to_pylist(), strict=True))
+
+    first, second = read(one), read(other)
+    order = {name: names.index(name) for name in ("end", "measure")}
+    for key in sorted(first.keys() | second.keys(), key=lambda k: (k[order["end"]], k[order["measure"]], str(k))):
+        if first.get(key, 0) != second.get(key, 0):
+            yield dict(zip(names, key, strict=True)), first.get(key, 0), second.get(key, 0)

@@ -1,0 +1,210 @@
+"""From a recording to Kafka: the same partitions and record times, at their true spacing times N or as fast as it goes.
+
+Registry records go first and whole, so that no event comes before its consent. If raw events are played into a
+deployment without epochs, the first epoch is opened here, by the recording's first record time: gateways that race
+for it would agree, but not on the same hour in each replay. What can fail: a topic that is missing, has fewer
+partitions than the recording, or is stamped by the broker (record times decide what is late).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from schemas.panes import Pane
+from schemas.topics import ATTACH, EPOCHS, PANES, REGISTRY, SIGHTINGS
+from streams.agents.terms import terms_of
+from streams.errors import ThrongError
+from streams.recording.embedded import LAST_MS, first_epoch, first_event_ms
+from streams.recording.file import Reader, Run
+from streams.recording.panes import PaneTable
+from streams.settings import Settings
+from streams.stores.epochs import EpochReader
+from streams.stores.log import TailReader
+from streams.stores.plans import load_plan
+from streams.stores.policies import SHIPPED, load_policies
+from streams.stores.topics import open_admin, partition_counts, stamped_by_broker
+
+STEP_MS = 1_000
+QUIET_S = 60.0
+# Within this time a running gateway goes by a new registry record.
+REGISTRY_S = 5.0
+
+
+class Way(NamedTuple):
+    """How to play: recorded topic to topic; record time's span; times its own speed, None as fast as it goes."""
+
+    topics: Mapping[str, str]
+    from_ms: int
+    to_ms: int
+    speed: float | None
+
+
+class Played(NamedTuple):
+    """What was sent. `reached_ms`: by partition of `attach`, the largest record time."""
+
+    records: int
+    reached_ms: dict[int, int]
+
+
+async def play(reader: Reader, settings: Settings, way: Way, told: Callable[[int, int], None]) -> Played:
+    """Play once; `told` gets (record time reached in ms, records so far).
+
+    Raises:
+        ThrongError: see the module.
+    """
+    await _check(reader, settings, way)
+    sender = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all", max_request_size=16 << 20
+    )
+    await sender.start()
+    try:
+        if way.topics.get(ATTACH) == ATTACH:
+            await _open_epoch(reader, settings, sender, way.from_ms)
+        records, reached = 0, dict[int, int]()
+        if REGISTRY in way.topics:
+            records += await _send(reader, settings, way, sender, {REGISTRY}, None, told, reached)
+            await asyncio.sleep(REGISTRY_S if records else 0.0)
+        others = set(way.topics) - {REGISTRY}
+        records += await _send(reader, settings, way, sender, others, way.speed, told, reached)
+        return Played(records, reached)
+    finally:
+        await sender.stop()
+
+
+async def _check(reader: Reader, settings: Settings, way: Way) -> None:
+    admin = await open_admin(settings)
+    try:
+        counts = await partition_counts(admin, settings, sorted(set(way.topics.values())))
+        for recorded, name in way.topics.items():
+            needed = reader.about.topics[recorded].partitions
+            if counts[name] < needed:
+                raise ThrongError(
+                    "topics",
+                    f"the topic {settings.topic(name)} has {counts[name]} partitions, the recording {needed}: "
+                    "make a deployment with as many (THRONG_KAFKA_NAMESPACE, THRONG_KAFKA_RAW_PARTITIONS)",
+                )
+            if recorded == ATTACH and await stamped_by_broker(admin, settings, name):
+                raise ThrongError(
+                    "topics",
+                    f"the topic {settings.topic(name)} is stamped by the broker, so record times would be lost: "
+                    "make it with THRONG_KAFKA_KEEP_FOREVER=true throng topics create",
+                )
+    finally:
+        await admin.close()
+
+
+async def _open_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProducer, from_ms: int) -> None:
+    first_ms = first_event_ms(reader, from_ms)
+    if first_ms is None or not settings.gateway.plan:
+        return
+    epochs = EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))
+    await epochs.start()
+    try:
+        if not epochs.records:
+            plan = load_plan(Path(settings.gateway.plan))
+            policies = load_policies(Path(settings.gateway.policies) if settings.gateway.policies else SHIPPED)
+            counts = await _counts(settings)
+            epoch = first_epoch(terms_of(settings, plan, policies, counts[SIGHTINGS], counts[ATTACH]), first_ms)
+            await sender.send_and_wait(
+                settings.topic(EPOCHS), msgspec.json.encode(epoch), key=str(epoch.epoch).encode(), partition=0
+            )
+    finally:
+        await epochs.stop()
+
+
+async def _counts(settings: Settings) -> dict[str, int]:
+    admin = await open_admin(settings)
+    try:
+        return await partition_counts(admin, settings, [ATTACH, SIGHTINGS])
+    finally:
+        await admin.close()
+
+
+async def _send(
+    reader: Reader,
+    settings: Settings,
+    way: Way,
+    sender: AIOKafkaProducer,
+    topics: set[str],
+    speed: float | None,
+    told: Callable[[int, int], None],
+    reached: dict[int, int],
+) -> int:
+    began_s, first_ms, records = time.monotonic(), None, 0
+    span = (way.from_ms, way.to_ms) if topics != {REGISTRY} else (-LAST_MS, LAST_MS)
+    flying: list[asyncio.Future[object]] = []
+    for end_ms, runs in reader.slices(STEP_MS, topics, *span):
+        if speed is not None:
+            first_ms = end_ms if first_ms is None else first_ms
+            await asyncio.sleep(max(0.0, began_s + (end_ms - first_ms) / 1000 / speed - time.monotonic()))
+        sending = [
+            future for run in runs for future in await _send_run(sender, settings.topic(way.topics[run.topic]), run)
+        ]
+        await asyncio.gather(*flying)
+        flying = sending
+        records += sum(len(run.time) for run in runs)
+        for run in runs:
+            if run.topic == ATTACH:
+                reached[run.partition] = max(int(run.time.max()), reached.get(run.partition, 0))
+        told(end_ms, records)
+    await asyncio.gather(*flying)
+    return records
+
+
+async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run) -> list[asyncio.Future[object]]:
+    columns = [run.time.tolist(), run.table["key"].to_pylist(), run.table["value"].to_pylist()]
+    headers = [[(h["name"], h["value"]) for h in some] for some in run.table["headers"].to_pylist()]
+    batch, sent = sender.create_batch(), []
+    for at, key, value, header in zip(*columns, headers, strict=True):
+        if batch.append(timestamp=at, key=key, value=value, headers=header) is None:
+            sent.append(await sender.send_batch(batch, topic, partition=run.partition))
+            batch = sender.create_batch()
+            batch.append(timestamp=at, key=key, value=value, headers=header)
+    sent.append(await sender.send_batch(batch, topic, partition=run.partition))
+    return sent
+
+
+async def await_panes(settings: Settings, reached_ms: Mapping[int, int], sources: int) -> PaneTable:
+    """Wait until the workers have sent all panes that the played events close, and sum them.
+
+    Raises:
+        ThrongError: `recording` if the watermark can't pass, or nothing has come for a minute.
+    """
+    silent = sorted(set(range(sources)) - set(reached_ms))
+    if silent:
+        raise ThrongError("recording", f"partition {silent[0]} of attach got no event: no watermark will pass")
+    watermark_ms = min(reached_ms.values()) - settings.epoch.lateness_ms
+    epochs = EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))
+    panes = TailReader(settings.kafka.bootstrap, settings.topic(PANES))
+    await epochs.start()
+    await panes.start()
+    try:
+        counted, heard_at = PaneTable([]), time.monotonic()
+        while True:
+            await epochs.refresh()
+            counted.epochs |= {epoch.epoch: epoch for epoch in epochs.records}
+            async for records in panes.read_to_end():
+                counted.add(msgspec.msgpack.decode(record.value, type=Pane) for record in records)
+                heard_at = time.monotonic()
+            last = max((end_ms for _, end_ms, _ in counted.counts), default=0)
+            due = max((_last_pane(epoch.start_ms, epoch.end_ms, epoch.opens_ms, epoch.pane_ms, watermark_ms)
+                       for epoch in epochs.records), default=0)  # fmt: skip
+            if epochs.records and last >= due:
+                return counted
+            if time.monotonic() - heard_at > QUIET_S:
+                raise ThrongError("recording", f"no pane came for {QUIET_S:g} s: is 'throng worker' running?")
+            await asyncio.sleep(0.2)
+    finally:
+        await panes.stop()
+        await epochs.stop()
+
+
+def _last_pane(start_ms: int, end_ms: int, opens_ms: int, pane_ms: int, watermark_ms: int) -> int:
+    """The end of the last pane that the watermark closes; 0 if it closes none."""
+    last = min(start_ms + max(0, watermark_ms - start_ms) // pane_ms * pane_ms, end_ms)
+    return last if last > opens_ms else 0

@@ -1,0 +1,220 @@
+"""Record, replay and embed on a real Kafka: the same events count the same panes whichever way they go."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from schemas.topics import ATTACH, REGISTRY, REJECTS
+from streams.demo.processes import free_port
+from streams.errors import ThrongError
+from streams.recording.capture import Bounds, capture, topic_settings
+from streams.recording.disguise import Disguise
+from streams.recording.file import Reader, Writer
+from streams.settings import Settings, load_settings, to_environ
+from streams.simulate import Rates, generate, make_town, plan, registry
+from streams.simulate.publish import producer as simulator
+from streams.simulate.publish import publish, publish_registry
+from streams.stores.topics import create
+from tests.integration.test_whole_job import read_topic
+
+pytestmark = pytest.mark.integration
+
+START = 1_772_427_600_000 + 40 * 60_000
+MINUTES = 75
+RATES = Rates(duplicates=0.02, reorder=0.1, late=0.02, malformed=0.02)
+TOWN = make_town(5, 2000, 30)
+
+
+def settings_for(stack: object, namespace: str, folder: Path, **others: object) -> Settings:
+    (folder / "plan.json").write_bytes(orjson.dumps(plan(TOWN)))
+    return load_settings(
+        None,
+        {
+            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
+            "redis.url": stack.redis,  # type: ignore[attr-defined]
+            "kafka.namespace": namespace,
+            "kafka.keep_forever": True,
+            "kafka.raw_partitions": 3,
+            "gateway.plan": str(folder / "plan.json"),
+            "gateway.keys": str(folder / "keys"),
+            "worker.http_port": free_port(),
+            **others,
+        },
+        {},
+    )
+
+
+async def fill(settings: Settings, events_a_record: int = 1) -> None:
+    """Make the topics and play a town's morning into them."""
+    await create(settings)
+    sender = simulator(settings.kafka.bootstrap)
+    await sender.start()
+    await publish_registry(sender, settings.topic(REGISTRY), registry(TOWN))
+    slices = generate(TOWN, START, START + MINUTES * 60_000, 3, events_a_record, RATES)
+    await publish(sender, settings.topic(ATTACH), slices, None, lambda _: None)
+    await sender.stop()
+
+
+async def record(settings: Settings, path: Path, bounds: Bounds = Bounds(), disguise: Disguise | None = None) -> int:  # noqa: B008
+    topics = await topic_settings(settings, [ATTACH, REGISTRY])
+    with Writer(path, topics) as writer:
+        return await capture(settings, topics, bounds, writer, disguise, lambda _: None)
+
+
+async def throng(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "streams.cli.main", *arguments],
+        env=to_environ(settings),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+async def test_a_recording_holds_the_topic_byte_for_byte(stack: object, namespace: str, tmp_path: Path) -> None:
+    settings = settings_for(stack, namespace, tmp_path)
+    await fill(settings)
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        for headers in ([("reason", b"x"), ("empty", None)], []):
+            await producer.send_and_wait(
+                settings.topic(ATTACH), b"odd", key=b"k", partition=1, timestamp_ms=START, headers=headers
+            )
+        await producer.send_and_wait(settings.topic(ATTACH), None, key=b"", partition=0, timestamp_ms=START)
+    path = tmp_path / "r.parquet"
+    total = await record(settings, path)
+    wanted = [(name, r) for name in (ATTACH, REGISTRY) for r in await read_topic(settings, name)]
+    assert total == len(wanted) > 5000
+    table = pq.read_table(path).to_pylist()
+    found = {(row["topic"], row["partition"], row["offset"]): row for row in table}
+    assert len(found) == len(table) == total
+    for name, r in wanted:
+        row = found[name, r.partition, r.offset]
+        headers = [(h["name"], h["value"]) for h in row["headers"]]
+        at = round(row["timestamp"].timestamp() * 1000)
+        assert (row["key"], row["value"], at, headers) == (r.key, r.value, r.timestamp, list(r.headers))
+    about = Reader(path).about
+    assert about.topics[ATTACH].partitions == 3
+    assert about.topics[ATTACH].config["message.timestamp.type"] == "CreateTime"
+    bounded = tmp_path / "b.parquet"
+    assert await record(settings, bounded, Bounds(from_offset=10, to_offset=20)) == 7 * 10
+    assert await record(settings, bounded, Bounds(most=123)) == 123
+
+
+async def test_the_same_recording_counts_the_same_embedded_and_replayed(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    source = settings_for(stack, namespace, tmp_path)
+    await fill(source, events_a_record=7)
+    whole, disguised = tmp_path / "whole.parquet", tmp_path / "disguised.parquet"
+    await record(source, whole)
+    await record(source, disguised, disguise=Disguise())
+    said = [
+        await throng(source, "replay", str(path), "--embedded", "--json", "--out", str(path.with_suffix(".panes")))
+        for path in (whole, disguised)
+    ]
+    embedded = [orjson.loads(run.stdout.splitlines()[-1]) for run in said]
+    assert embedded[0] == embedded[1]
+    assert embedded[0]["panes"] == MINUTES // 5 + 8 - 1  # from 06:00 on; the last 10 s are the lateness
+    for number, (workers, partitions, speed) in enumerate([(1, 4, "max"), (2, 6, "600")]):
+        target = settings_for(stack, f"{namespace}{number}", tmp_path, **{"kafka.partitions": partitions})
+        await create(target)
+        running = [
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "streams.cli.main", "worker", role),
+                env=to_environ(target) | {"THRONG_WORKER_HTTP_PORT": "0"},
+                stdin=subprocess.DEVNULL,
+            )
+            for role in ("gateway", "crowd")
+            for _ in range(workers)
+        ]
+        try:
+            panes = tmp_path / f"panes{number}"
+            run = await throng(target, "replay", str(whole), "--json", "--speed", speed, "--out", str(panes))
+            assert run.returncode == 0, run.stderr
+            replayed = orjson.loads(run.stdout.splitlines()[-1])
+            same = await throng(target, "diff", str(whole.with_suffix(".panes")), str(panes))
+            assert (same.stdout, same.returncode) == ("the runs counted the same\n", 0)
+            assert (replayed["digest"], replayed["panes"]) == (embedded[0]["digest"], embedded[0]["panes"])
+        finally:
+            for process in running:
+                process.terminate()
+            assert {await process.wait() for process in running} == {0}
+
+
+async def test_a_disguised_recording_holds_no_identifier(stack: object, namespace: str, tmp_path: Path) -> None:
+    settings = settings_for(stack, namespace, tmp_path)
+    await create(settings)
+    real = "262011234567890"
+    event = {"event_id": "e1", "imsi": real, "ts": START, "cell": "001-01-0000001", "msisdn": "491711234567"}
+    values = [
+        orjson.dumps(event | {"name": "Erika"}),
+        orjson.dumps([event, event | {"imsi": "not 491711234567"}]),
+        f'{{"imsi":"{real}"'.encode(),
+        orjson.dumps({"kind": "beat", "source": "s", "ts": START, "near": real}),
+        None,
+    ]
+    person = orjson.dumps({"imsi": real, "gender": "female", "name": "Erika", "consent": {"marketing": "granted"}})
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        for value in values:
+            await producer.send_and_wait(settings.topic(ATTACH), value, key=real.encode(), partition=0)
+        await producer.send_and_wait(settings.topic(REGISTRY), person, key=real.encode(), partition=0)
+    path = tmp_path / "r.parquet"
+    await record(settings, path, disguise=Disguise())
+    rows = pq.read_table(path).to_pylist()
+    held = repr(rows).encode() + path.read_bytes()
+    for secret in (real, "491711234567", "Erika", 'e1"', real[5:]):
+        assert secret.encode() not in held
+    by_topic = {name: [row for row in rows if row["topic"] == name] for name in (ATTACH, REGISTRY)}
+    one = orjson.loads(by_topic[ATTACH][0]["value"])
+    array = orjson.loads(by_topic[ATTACH][1]["value"])
+    new = orjson.loads(by_topic[REGISTRY][0]["value"])
+    assert one["imsi"] == array[0]["imsi"] == new["imsi"] == by_topic[REGISTRY][0]["key"].decode()
+    assert one["imsi"].startswith("00101") and one["cell"] == "001-01-0000001"
+    assert new["gender"] == "female" and new["consent"] == {"marketing": "granted"}
+    assert array[1] == "unreadable" and by_topic[ATTACH][4]["value"] is None
+    assert [row["key"] for row in by_topic[ATTACH]] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["record", ATTACH, "x"], "--contains-personal-data"),
+        (["record", REJECTS, "x", "--re-pseudonymise"], "rejects can't be re-pseudonymised"),
+        (["record", "salts", "x"], "the salts are not for recordings"),
+        (["record", "atach", "x"], "there is no topic 'atach'; there are: attach"),
+        (["replay", "PLAN", "--embedded"], "is not a recording: it is no Parquet file"),
+        (["replay", "PARQUET", "--embedded"], "is not a recording: make one with 'throng record'"),
+    ],
+)
+async def test_what_cannot_be_recorded_or_replayed_is_told(
+    stack: object, namespace: str, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    import pyarrow as pa
+
+    settings = settings_for(stack, namespace, tmp_path)
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
+    named = {"PLAN": str(tmp_path / "plan.json"), "PARQUET": str(tmp_path / "other.parquet")}
+    said = await throng(settings, *(named.get(argument, argument) for argument in arguments))
+    assert said.returncode in (1, 2)
+    assert words in said.stderr and said.stderr.count("\n") == 1
+
+
+async def test_a_topic_that_the_broker_stamps_is_refused(stack: object, namespace: str, tmp_path: Path) -> None:
+    source = settings_for(stack, namespace, tmp_path)
+    await fill(source)
+    await record(source, tmp_path / "r.parquet")
+    stamped = settings_for(stack, f"{namespace}s", tmp_path, **{"kafka.keep_forever": False})
+    await create(stamped)
+    said = await throng(stamped, "replay", str(tmp_path / "r.parquet"))
+    assert said.returncode == 1
+    assert "is stamped by the broker" in said.stderr and "THRONG_KAFKA_KEEP_FOREVER" in said.stderr
+    with pytest.raises(ThrongError, match="there is no recording"):
+        Reader(tmp_path / "nothing.parquet")
