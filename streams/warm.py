@@ -27,6 +27,7 @@ from streams.core.records import RecordBatch, Records, walk
 from streams.core.registry import RegistryTable
 from streams.core.snapshot import restore, to_columns
 from streams.core.zones import CellTable
+from streams.recording.columns import to_table
 from streams.simulate import Slice, generate, make_town, plan, registry
 from streams.simulate.batches import batches
 from streams.simulate.files import as_block
@@ -50,7 +51,9 @@ def _steps() -> Iterator[str]:
     for piece in pieces[:2]:
         list(batches(as_block(piece, 0)))
     yield "decoder"
-    walk([RecordBatch(0, 1, 0, 0, 0, 1, b"\x0c\x00\x00\x00\x01\x00\x00")])
+    one = RecordBatch(0, 1, 0, 0, 0, 1, b"\x0c\x00\x00\x00\x01\x00\x00")
+    walk([one])
+    to_table("attach", 0, [one], 0, 1)
     decoded = [(records, decode(records, 1 << 18)) for piece in pieces for records in [_records(piece)]]
     yield "gateway"
     shape = msgspec.json.decode(orjson.dumps(plan(town)), type=Plan)

@@ -1,0 +1,95 @@
+"""The golden recording: three hours of a village, with everything that can be wrong, counted as it always was.
+
+Its digest may change only where the counting rules do (`schemas.epochs.LOGIC`), never by a rewrite of a fast path. The
+oracle counts it too, so that the digest stands for the reference page and not for yesterday's program.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from streams.recording.embedded import LAST_MS, replay_embedded
+from streams.recording.file import Reader, times_of
+from streams.recording.panes import PaneTable, differences
+from streams.settings import Settings, load_settings
+from streams.stores.plans import load_plan
+from tests.oracle.counting import count
+from tests.oracle.gate import Gate, screen
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+DIGEST = "8dfb15296178b271cd31a80bbb0b48c1"
+EXCLUDED = {"hospital", "church", "mosque", "synagogue", "shelter", "party_office"}
+POLICY = {
+    "mcc": "001",
+    "home": "00101",
+    "minimum_age": 18,
+    "purpose": "marketing",
+    "excluded": EXCLUDED,
+    "suspended": {"262"},
+}
+
+
+def settings() -> Settings:
+    return load_settings(None, {"gateway.plan": str(GOLDEN / "plan.json")}, {})
+
+
+def run(partitions: int = 1, from_ms: int = -LAST_MS, to_ms: int = LAST_MS) -> tuple[PaneTable, object]:
+    reader = Reader(GOLDEN / "morning.parquet")
+    panes, inline, _ = replay_embedded(reader, settings(), from_ms, to_ms, lambda *_: None, partitions)
+    return panes, inline
+
+
+@pytest.fixture(scope="module")
+def gate() -> Gate:
+    panes, _ = run()
+    log, people = [], {}
+    for table in Reader(GOLDEN / "morning.parquet").topic("attach"):
+        rows = zip(*(table[name].to_pylist() for name in ("partition", "offset", "value")), strict=True)
+        log += [(*row[:2], at, row[2]) for row, at in zip(rows, times_of(table).tolist(), strict=True)]
+    for table in Reader(GOLDEN / "morning.parquet").topic("registry"):
+        for key, value in zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True):
+            people[key.decode()] = orjson.loads(value)
+    plan = orjson.loads((GOLDEN / "plan.json").read_bytes())
+    return screen(log, people, POLICY, plan, [msgspec.to_builtins(e) for e in panes.epochs.values()], 10_000)
+
+
+@pytest.mark.parametrize("partitions", [1, 2, 7])
+def test_it_counts_as_it_always_did(partitions: int) -> None:
+    panes, _ = run(partitions)
+    assert panes.digest() == DIGEST
+
+
+def test_it_counts_as_the_oracle_does(gate: Gate) -> None:
+    panes, inline = run()
+    plan = orjson.loads((GOLDEN / "plan.json").read_bytes())
+    parents = [[p["id"] for p in plan["parents"]].index(zone["parent"]) for zone in plan["zones"]]
+    epochs = [msgspec.to_builtins(epoch) for epoch in panes.epochs.values()]
+    wanted = {name: +counts for name, counts in count(gate.sightings, epochs, parents, gate.until).panes.items()}
+    found = {}
+    for (epoch, end_ms, measure), vector in panes.counts.items():
+        number = (end_ms - panes.epochs[epoch].start_ms) // panes.epochs[epoch].pane_ms
+        keys = np.flatnonzero(vector)
+        found[epoch, measure, number] = Counter(dict(zip(keys.tolist(), vector[keys].tolist(), strict=True)))
+    assert found == wanted
+    assert sum(sum(counts.values()) for counts in wanted.values()) > 5_000
+    assert (inline.events, +inline.rejects, +inline.drops) == (gate.events, Counter(gate.rejects.values()), gate.drops)
+    assert len(inline.rejects) > 12
+
+
+def test_a_part_of_it_counts_otherwise_and_the_difference_is_shown(tmp_path: Path) -> None:
+    plan = load_plan(GOLDEN / "plan.json")
+    whole, _ = run()
+    middle = sorted(end for _, end, _ in whole.counts)[len(whole.counts) // 2]
+    part, _ = run(to_ms=middle)
+    assert 0 < part.panes < whole.panes and part.digest() != whole.digest()
+    pq.write_table(whole.rows(plan), tmp_path / "whole.parquet")
+    found = list(differences(pq.read_table(tmp_path / "whole.parquet"), part.rows(plan)))
+    assert found and all(first != second for _, first, second in found)
+    assert next(differences(whole.rows(plan), whole.rows(plan)), None) is None
+    ends = [row["end"] for row, _, _ in found]
+    assert ends == sorted(ends)
