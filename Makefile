@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format types bench lock clean
+.PHONY: help setup demo test chaos lint format types bench lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ demo: $(INSTALLED) ## Run the whole of it on a simulated town (DEMO_FOR=90 ends 
 
 test: $(INSTALLED) ## Run all tests, on a Kafka and a Redis that they start
 	@$(PY) -m pytest $(ARGS)
+
+chaos: $(INSTALLED) ## Draw faults against a whole deployment (CHAOS_SEED, CHAOS_MINUTES, CHAOS_FAULTS)
+	@$(PY) -m tests.chaos
 
 lint: $(INSTALLED) ## Check style, formatting and import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

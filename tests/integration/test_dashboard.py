@@ -15,7 +15,7 @@ import pytest
 
 from streams import metrics
 from streams.demo.processes import free_port
-from tests.integration.test_whole_job import ONE, World, deployment, make_world
+from tests.support.deployment import ONE, World, deployment, make_world
 
 pytestmark = pytest.mark.integration
 

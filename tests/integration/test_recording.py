@@ -21,7 +21,7 @@ from streams.simulate import Rates, generate, make_town, plan, registry
 from streams.simulate.publish import producer as simulator
 from streams.simulate.publish import publish, publish_registry
 from streams.stores.topics import create
-from tests.integration.test_whole_job import read_topic
+from tests.support.deployment import read_topic
 
 pytestmark = pytest.mark.integration
 

@@ -16,7 +16,7 @@ from streams.demo.processes import free_port
 from streams.settings import load_settings, to_environ
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
-from tests.integration.test_whole_job import fetch, read_topic, total
+from tests.support.deployment import fetch, read_topic, total
 
 pytestmark = pytest.mark.integration
 

@@ -1,0 +1,1 @@
+"""Seeded faults against a whole deployment: `make chaos`."""

@@ -1,0 +1,271 @@
+"""A deployment of worker processes on a real Kafka and Redis, fed with a simulated town, beside the oracle."""
+
+import asyncio
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import orjson
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
+
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord
+from schemas.panes import Pane, pairs
+from schemas.topics import EPOCHS, LEDGER, PANES, REGISTRY
+from streams.demo.processes import free_port
+from streams.settings import Settings, load_settings, to_environ
+from streams.simulate import Rates, generate, make_town, plan, registry
+from streams.simulate.publish import producer, publish, publish_registry
+from streams.stores.topics import create
+from tests.oracle.counting import Result, count
+from tests.oracle.gate import Gate
+from tests.oracle.gate import screen as oracle_screen
+
+START = 1_772_427_600_000  # 2026-03-02T06:00+01:00
+HOURS = 3
+RAW = 4
+RATES = Rates(duplicates=0.01, reorder=0.1, late=0.01, clock_error=0.005, malformed=0.01, ping_pong=0.2, rfc3339=0.05)
+EXCLUDED = {"hospital", "church", "mosque", "synagogue", "shelter", "party_office"}
+
+
+class World(NamedTuple):
+    """The simulated input, and what the oracle makes of its raw part (the panes need the epochs of a run)."""
+
+    town: object
+    log: list
+    registry: dict
+    plan: dict
+    hours: float
+    rates: Rates
+
+
+def make_world(subscribers: int, hours: float, rates: Rates = RATES) -> World:
+    town = make_town(7, subscribers, 40, consent=0.8, roamers=0.02)
+    log, offsets = [], Counter()
+    for piece in generate(town, START, end_of(hours), RAW, 3, rates):
+        for partition in range(RAW):
+            for time, value in piece.values(partition):
+                log.append((partition, offsets[partition], time, value))
+                offsets[partition] += 1
+    people = {key.decode(): orjson.loads(value) for key, value in registry(town)}
+    return World(town, log, people, plan(town), hours, rates)
+
+
+def end_of(hours: float) -> int:
+    return START + round(hours * 3600) * 1000
+
+
+class Run(NamedTuple):
+    """A deployment after it has handled everything."""
+
+    settings: Settings
+    epochs: list[Epoch]
+    panes: dict
+    metrics: dict[str, str]
+    folder: Path
+    gate: Gate
+    result: Result
+    ports: dict[str, int]
+
+
+class Workers:
+    """The worker processes of a deployment, by name (`crowd-0`), with their HTTP ports and logs."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.ports: dict[str, int] = {}
+        self.running: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, name: str) -> None:
+        port = self.ports.setdefault(name, free_port())
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.running[name] = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "streams.cli.main", "worker", name.split("-")[0]),
+                env=to_environ(self.settings) | {"THRONG_WORKER_HTTP_PORT": str(port)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def kill(self, name: str) -> None:
+        self.running[name].kill()
+        await self.running[name].wait()
+
+    async def stop(self) -> list[int]:
+        for process in self.running.values():
+            process.terminate()
+        return [await asyncio.wait_for(process.wait(), 30) for process in self.running.values()]
+
+    def all_up(self) -> bool:
+        return all(process.returncode is None for process in self.running.values())
+
+
+@asynccontextmanager
+async def deployment(
+    stack: object,
+    name: str,
+    world: World,
+    folder: Path,
+    roles: dict[str, int],
+    partitions: int,
+    speed: float | None = None,
+    faults: Callable[[Workers], Awaitable[None]] | None = None,
+) -> AsyncIterator[Run]:
+    """Publish the world, run the workers until all panes are there, and give what came of it.
+
+    Args:
+        speed: publish so much faster than the events' own time, while the workers run; None: all before they start.
+        faults: what to do to the workers meanwhile.
+    """
+    (folder / "plan.json").write_bytes(orjson.dumps(world.plan))
+    settings = load_settings(
+        None,
+        {
+            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
+            "redis.url": stack.redis,  # type: ignore[attr-defined]
+            "kafka.namespace": name,
+            "kafka.keep_forever": True,
+            "kafka.raw_partitions": RAW,
+            "kafka.partitions": partitions,
+            "kafka.session_ms": 6000,
+            "gateway.plan": str(folder / "plan.json"),
+            "gateway.keys": str(folder / "keys"),
+            "crowd.snapshot_ms": 2000,
+        },
+        {},
+    )
+    await create(settings)
+    sender = producer(settings.kafka.bootstrap)
+    await sender.start()
+    await publish_registry(sender, settings.topic(REGISTRY), registry(world.town))
+    slices = generate(world.town, START, end_of(world.hours), RAW, 3, world.rates)
+    publishing = asyncio.create_task(publish(sender, settings.topic("attach"), slices, speed, lambda _: None))
+    if speed is None:
+        await publishing
+    workers = Workers(settings, folder)
+    try:
+        for role, number in roles.items():
+            for each in range(number):
+                await workers.start(f"{role}-{each}")
+        epochs = await opened(settings)
+        if faults is not None:
+            await faults(workers)
+        await publishing
+        gate = oracle_screen(
+            world.log, world.registry, policy(), world.plan, [msgspec.to_builtins(e) for e in epochs], 10_000
+        )
+        parents = [[p["id"] for p in world.plan["parents"]].index(zone["parent"]) for zone in world.plan["zones"]]
+        result = count(gate.sightings, [msgspec.to_builtins(e) for e in epochs], parents, gate.until)
+        panes = await all_panes(settings, max(number for _, _, number in result.panes), workers)
+        await caught_up(settings, panes)
+        metrics = {role: await asyncio.to_thread(fetch, port) for role, port in workers.ports.items()}
+        yield Run(settings, epochs, panes, metrics, folder, gate, result, workers.ports)
+        assert set(await workers.stop()) == {0}
+    finally:
+        await sender.stop()
+        for process in workers.running.values():
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+def policy() -> dict:
+    return {
+        "mcc": "001",
+        "home": "00101",
+        "minimum_age": 18,
+        "purpose": "marketing",
+        "excluded": EXCLUDED,
+        "suspended": {"262"},
+    }
+
+
+async def read_topic(settings: Settings, name: str) -> list:
+    """All records of a topic."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        await consumer._client.add_topic(settings.topic(name))
+        tps = [TopicPartition(settings.topic(name), p) for p in consumer.partitions_for_topic(settings.topic(name))]
+        consumer.assign(tps)
+        ends = await consumer.end_offsets(tps)
+        found: list = []
+        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += records
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def opened(settings: Settings) -> list[Epoch]:
+    async with asyncio.timeout(120):
+        while not (records := await read_topic(settings, EPOCHS)):  # noqa: ASYNC110 - other processes
+            await asyncio.sleep(0.5)
+    first: dict[int, Epoch] = {}
+    for record in records:
+        epoch = msgspec.json.decode(record.value, type=Epoch)
+        first.setdefault(epoch.epoch, epoch)
+    return list(first.values())
+
+
+async def all_panes(settings: Settings, last: int, workers: Workers) -> dict:
+    """Every partition's panes up to `last`, summed; repeats must be equal."""
+    async with asyncio.timeout(240):
+        while True:
+            assert workers.all_up(), "a worker ended"
+            firsts: dict = {}
+            for record in await read_topic(settings, PANES):
+                pane = msgspec.msgpack.decode(record.value, type=Pane)
+                assert firsts.setdefault((pane.epoch, pane.partition, pane.number), pane) == pane
+            if sum(number == last for _, _, number in firsts) == settings.kafka.partitions:
+                break
+            await asyncio.sleep(1)
+    summed: dict = {}
+    for pane in firsts.values():
+        for name, counts in pane.counts.items():
+            keys, values = pairs(counts)
+            mine = summed.setdefault((pane.epoch, name, pane.number), Counter())
+            mine.update(dict(zip(keys.tolist(), values.tolist(), strict=True)))
+    return summed
+
+
+async def caught_up(settings: Settings, panes: dict) -> None:
+    """Wait until every measure's pane is in the ledger."""
+    async with asyncio.timeout(120):
+        while True:
+            drawn = {
+                (entry.epoch, entry.measure, entry.number)
+                for record in await read_topic(settings, LEDGER)
+                if (entry := msgspec.msgpack.decode(record.value, type=LedgerRecord))
+            }
+            if drawn >= panes.keys():
+                return
+            await asyncio.sleep(0.5)
+
+
+def fetch(port: int, path: str = "metrics") -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def total(metrics: dict[str, str], role: str, name: str) -> Counter:
+    """A counter's values by its labels' values, added up over the role's workers."""
+    found: Counter = Counter()
+    for worker, text in metrics.items():
+        if worker.startswith(role):
+            for family in text_string_to_metric_families(text):
+                for sample in family.samples:
+                    if sample.name == name and sample.value:
+                        found[",".join(sample.labels.values())] += int(sample.value)
+    return found
