@@ -132,8 +132,9 @@ class Gateway:
         events = decode(records, self._limits.max_record_bytes)
         screened = await self._screen(records, events, mark.running_max)
         await self._keep_ahead(screened.running_max)
-        self._framer.add(source, screened, chunk.next_offset)
+        # In this order: a flush in between commits what the framer has, and by then its rejects must have been sent.
         await self._reject(source, records, events, screened)
+        self._framer.add(source, screened, chunk.next_offset)
         self._count(source, records, events, screened, time.monotonic() - began)
         if self._framer.rows >= self._limits.flush_rows:
             await self.flush()

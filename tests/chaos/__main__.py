@@ -6,6 +6,7 @@ The last line of standard output counts what was compared; the exit code is 0 on
 """
 
 import asyncio
+import logging
 import os
 import random
 import sys
@@ -102,6 +103,7 @@ def main() -> int:
     if unknown:
         print(f"chaos: unknown fault {unknown[0]}; there are: {', '.join(FAULTS)}", file=sys.stderr)
         return 2
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the harness's own clients, while the broker is away
     with tempfile.TemporaryDirectory(prefix="throng-chaos-") as folder:
         try:
             said = asyncio.run(run(seed, minutes, names, Path(folder)))

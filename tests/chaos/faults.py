@@ -103,7 +103,7 @@ class Chaos:
         state = read_state(self.stack_folder)
         assert state is not None and state.kafka is not None and state.redis is not None
         for server in (state.kafka, state.redis):
-            os.kill(server.pid, signal.SIGKILL)
+            os.kill(server.process.pid, signal.SIGKILL)
         await asyncio.sleep(self.rng.uniform(0.0, 5.0))
         await asyncio.to_thread(start, self.stack_folder, kafka_port=state.kafka.port, redis_port=state.redis.port)
 

@@ -1,0 +1,93 @@
+"""A commit says that all before it is in Kafka: what a flush may run into while a chunk is being handled.
+
+The producer here is a fake because the real one can't be held between two sends.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import orjson
+import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from streams.agents.gateway import Commits, Gateway, Limits, Topics
+from streams.agents.health import Readiness
+from streams.agents.transport import Chunk, Committed, LogRange
+from streams.core.framing import Framer
+from streams.core.records import RecordBatch
+from streams.metrics import GatewayMetrics
+from tests.support.world import context_of, epochs_at
+
+NOON = 1_772_449_200_000
+
+
+class Held:
+    """Acknowledges at once, but the reject number `holds` waits before it is sent."""
+
+    def __init__(self, holds: int) -> None:
+        self.sent: list[str] = []
+        self.let_go = asyncio.Event()
+        self.reached = asyncio.Event()
+        self._holds = holds
+
+    async def send(self, topic: str, value: bytes | None, **_: object) -> "asyncio.Future[object]":
+        if topic == "rejects" and self.sent.count("rejects") == self._holds:
+            self.reached.set()
+            await self.let_go.wait()
+        self.sent.append(topic)
+        ack: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        ack.set_result(None)
+        return ack
+
+
+def chunk_of(values: list[bytes]) -> Chunk:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+    for number, value in enumerate(values):
+        builder.append(number, NOON, None, value, [])
+    batch = RecordBatch(0, len(values), 0, NOON, NOON, len(values), bytes(builder.build())[61:])
+    return Chunk(topic="attach", partition=0, batches=(batch,), first_offset=0, next_offset=len(values), generation=1)
+
+
+@pytest.fixture(scope="module")
+def metrics() -> GatewayMetrics:
+    return GatewayMetrics()
+
+
+async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: GatewayMetrics) -> None:
+    producer = Held(holds=1)
+    committed: dict[int, Committed] = {}
+
+    async def read() -> Mapping[int, Committed]:
+        return {}
+
+    async def write(marks: Mapping[int, Committed]) -> bool:
+        committed.update(marks)
+        return True
+
+    async def provide(_: int) -> None: ...
+
+    context = context_of(epochs_at(NOON), {})
+    gateway = Gateway(
+        Topics("attach", "sightings", "rejects"),
+        Limits(250, 1000, 1 << 20),
+        Framer(context.partitions, context.lateness_ms),
+        context,
+        provide,
+        producer,  # type: ignore[arg-type]
+        Commits(read, write),
+        lambda: True,
+        metrics,
+        Readiness(),
+    )
+    await gateway.positions({0: LogRange(0, 0)})
+    good = {"event_id": "e", "imsi": "001010000000001", "ts": NOON, "cell": "001-01-0000001"}
+    handling = asyncio.create_task(gateway.handle(chunk_of([b"{", orjson.dumps(good), b"["])))
+    await producer.reached.wait()
+    await gateway.flush()
+    assert committed == {}
+    producer.let_go.set()
+    await handling
+    await gateway.flush()
+    assert committed[0].offset == 3
+    assert producer.sent.count("rejects") == 2
+    assert producer.sent[-1] == "sightings"
