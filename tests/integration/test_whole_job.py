@@ -26,6 +26,8 @@ from streams.stores.salts import Vault
 from tests.oracle.counting import window
 from tests.support.deployment import (
     HOURS,
+    ONE,
+    THREE,
     Run,
     Workers,
     World,
@@ -42,10 +44,6 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def world() -> World:
     return make_world(3000, HOURS)
-
-
-ONE = ({"gateway": 1, "crowd": 1, "release": 1}, 4)
-THREE = ({"gateway": 3, "crowd": 3, "release": 2}, 8)
 
 
 @pytest.mark.timeout(900)

@@ -34,6 +34,10 @@ RAW = 4
 RATES = Rates(duplicates=0.01, reorder=0.1, late=0.01, clock_error=0.005, malformed=0.01, ping_pong=0.2, rfc3339=0.05)
 EXCLUDED = {"hospital", "church", "mosque", "synagogue", "shelter", "party_office"}
 
+# Workers by role, and partitions of `sightings`.
+ONE = ({"gateway": 1, "crowd": 1, "release": 1}, 4)
+THREE = ({"gateway": 3, "crowd": 3, "release": 2}, 8)
+
 
 class World(NamedTuple):
     """The simulated input, and what the oracle makes of its raw part (the panes need the epochs of a run)."""
