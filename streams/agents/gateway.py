@@ -24,14 +24,12 @@ from streams.agents.health import Readiness
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.decode import Events, decode
 from streams.core.framing import Flush, Framer, Mark
-from streams.core.gateway import Context, Screened, screen
+from streams.core.gateway import NEVER_MS, Context, Screened, screen
 from streams.core.records import Records, walk
 from streams.metrics import GatewayMetrics
 
 log = logging.getLogger("throng.gateway")
 
-# Before its first record a source has no running maximum; far enough below any time that subtraction is safe.
-NEVER_MS = -(1 << 60)
 AHEAD_MS = 3_600_000
 LONG_SILENCE_MS = 2 * 86_400_000
 REGISTRY_POLL_S = 0.1

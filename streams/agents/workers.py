@@ -40,7 +40,7 @@ from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
 from streams.core.framing import Framer
 from streams.core.gateway import Context
-from streams.core.policy import PolicyTable
+from streams.core.policy import PolicyTable, excluded_kinds
 from streams.core.pseudonyms import key_state
 from streams.core.render import Page
 from streams.core.zones import CellTable
@@ -52,12 +52,12 @@ from streams.stores.keys import FileKeys
 from streams.stores.ledger import Ledger
 from streams.stores.log import TailReader
 from streams.stores.plans import load_plan
-from streams.stores.policies import SHIPPED, load_policies
+from streams.stores.policies import configured_policies
 from streams.stores.registry import RegistryReader
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
-from streams.stores.topics import open_admin, partition_counts, stamped_by_broker
+from streams.stores.topics import counts_of, open_admin, stamped_by_broker
 
 LONGEST_REQUEST = 16 << 20
 
@@ -69,7 +69,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
     plan = load_plan(Path(settings.gateway.plan))
-    policies = load_policies(Path(settings.gateway.policies) if settings.gateway.policies else SHIPPED)
+    policies = configured_policies(settings)
     keys = FileKeys(Path(settings.gateway.keys))
     counts = await _partitions(settings)
     readiness = Readiness()
@@ -85,13 +85,12 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         vault = Vault(salts_log, producer, settings.topic(SALTS), keys)
         salts: dict[int, NDArray[np.uint64]] = {}
         gone: set[int] = set()
-        excluded = {kind for policy in policies if policy.state == "active" for kind in policy.excluded_zones}
         context = Context(
             epochs.table,
             salts,
             PolicyTable(policies, settings.gateway.purpose),
             registry.table,
-            CellTable(plan, excluded),
+            CellTable(plan, excluded_kinds(policies)),
             counts[SIGHTINGS],
             settings.epoch.lateness_ms,
             gone,
@@ -235,12 +234,8 @@ def _app(role: Role, settings: Settings) -> RoleApp:
 
 
 async def _partitions(settings: Settings) -> dict[str, int]:
-    """How many partitions the topics have whose number matters; all must exist."""
-    admin = await open_admin(settings)
-    try:
-        return await partition_counts(admin, settings, [topic.name for topic in TOPICS])
-    finally:
-        await admin.close()
+    """How many partitions the topics have; all must exist."""
+    return await counts_of(settings, [topic.name for topic in TOPICS])
 
 
 async def _stamped_by_broker(settings: Settings) -> bool:

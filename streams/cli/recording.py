@@ -9,11 +9,14 @@ from pathlib import Path
 
 import click
 import orjson
+import pyarrow.parquet as pq
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, TOPICS
 from streams.cli.options import settings_options, with_servers
+from streams.cli.values import moment_ms, speed_of
 from streams.errors import ThrongError
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise
@@ -22,6 +25,7 @@ from streams.recording.file import Reader, Writer
 from streams.recording.panes import PaneTable, differences, save
 from streams.recording.play import Way, await_panes, play
 from streams.settings import Settings
+from streams.stores.plans import load_plan
 
 PERSONAL = (ATTACH, REGISTRY, REJECTS)
 DIFFERENCES_SHOWN = 10
@@ -119,18 +123,19 @@ def replay(
     {"events":...,"panes":...,"digest":...}. The panes are exact counts: internal data.
     """
     reader = Reader(file)
-    span = (_time(from_, -LAST_MS), _time(to, LAST_MS))
+    span = (
+        moment_ms("--from", from_) if from_ is not None else -LAST_MS,
+        moment_ms("--to", to) if to is not None else LAST_MS,
+    )
     if embedded:
         with _progress("events") as told:
             panes, inline, _ = replay_embedded(reader, settings, *span, lambda at, events: told(events, _clock(at)))
         _tell(panes, inline.events, settings, out, as_json)
         return
     if brokers is not None:
-        from msgspec.structs import replace
-
         settings = replace(settings, kafka=replace(settings.kafka, bootstrap=brokers))
     settings = with_servers(settings, redis=False)
-    way = Way(_renamed(reader, renamed, only), *span, _speed(speed))
+    way = Way(_renamed(reader, renamed, only), *span, speed_of(speed))
 
     async def run() -> PaneTable | None:
         while True:
@@ -151,8 +156,6 @@ def replay(
 
 def _tell(panes: PaneTable, events: int, settings: Settings, out: Path | None, as_json: bool) -> None:
     if out is not None:
-        from streams.stores.plans import load_plan
-
         save(panes.rows(load_plan(Path(settings.gateway.plan))), out)
     if as_json or out:
         click.echo(orjson.dumps({"events": events, "panes": panes.panes, "digest": panes.digest()}))
@@ -176,8 +179,6 @@ def _summary(panes: PaneTable) -> Table:
 @click.argument("other", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def diff(one: Path, other: Path) -> int:
     """Compare the panes of two runs (Parquet, written by 'throng replay --out'). Ends with 1 if they differ."""
-    import pyarrow.parquet as pq
-
     found = list(differences(pq.read_table(one), pq.read_table(other)))
     for row, first, second in found[:DIFFERENCES_SHOWN]:
         where = " ".join(str(row[name]) for name in ("place", "destination", "age_band", "gender") if row[name])
@@ -201,30 +202,6 @@ def _renamed(reader: Reader, renamed: tuple[str, ...], only: tuple[str, ...]) ->
             "usage", f"none of {', '.join(only)} is recorded; there are: {', '.join(reader.about.topics)}"
         )
     return topics
-
-
-def _speed(text: str) -> float | None:
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if speed <= 0:
-        raise ThrongError("usage", f"--speed {text}: it must be max or a number above 0")
-    return speed
-
-
-def _time(text: str | None, default: int) -> int:
-    if text is None:
-        return default
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        read = None
-    if read is None or read.tzinfo is None:
-        raise ThrongError("usage", f"{text!r} is not an RFC 3339 time with its offset: 2026-03-02T06:00+01:00")
-    return round(read.timestamp() * 1000)
 
 
 def _clock(ms: int) -> str:

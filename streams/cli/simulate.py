@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.topics import ATTACH, REGISTRY
 from streams.cli.options import settings_options, with_servers
+from streams.cli.values import moment_ms, speed_of
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.simulate import Rates, Slice, Town, generate, make_town, parse_rates, plan, registry
@@ -26,7 +27,7 @@ from streams.simulate.files import Recorder
 from streams.simulate.publish import producer, publish, publish_registry
 from streams.simulate.town import TIMEZONE
 from streams.simulate.truth import TruthFile
-from streams.stores.topics import open_admin, partition_counts
+from streams.stores.topics import counts_of
 
 FILE_PARTITIONS = 4
 PLAIN_EVERY_S = 5.0
@@ -77,9 +78,9 @@ def simulate(
 
     The last line of standard output counts what was made, as JSON.
     """
-    start_ms = _start(start)
+    start_ms = moment_ms("--start", start) // 1000 * 1000
     end_ms = start_ms + max(round(hours * 3600), 0) * 1000
-    pace = _speed(speed)
+    pace = speed_of(speed)
     try:
         shares = parse_rates(rates)
         town = make_town(seed, subscribers, zones, cells, consent=shares.consent, roamers=shares.roamers)
@@ -135,11 +136,7 @@ async def _to_kafka(
     with_registry: bool,
 ) -> None:
     """The registry first, then the events."""
-    admin = await open_admin(settings)
-    try:
-        there = (await partition_counts(admin, settings, [ATTACH, REGISTRY]))[ATTACH]
-    finally:
-        await admin.close()
+    there = (await counts_of(settings, [ATTACH, REGISTRY]))[ATTACH]
     if partitions is not None and partitions > there:
         raise ThrongError("usage", f"--partitions is {partitions}, but {settings.topic(ATTACH)} has {there}")
     sender = producer(settings.kafka.bootstrap)
@@ -153,28 +150,6 @@ async def _to_kafka(
         raise ThrongError("kafka", f"Kafka did not take the records ({type(error).__name__}): see its log") from error
     finally:
         await sender.stop()
-
-
-def _start(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = datetime.min
-    if moment.tzinfo is None:
-        raise ThrongError("usage", f"--start is {text!r}, not a time with an offset such as 2026-03-02T04:00+01:00")
-    return int(moment.timestamp()) * 1000
-
-
-def _speed(text: str) -> float | None:
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < 1e6:
-        raise ThrongError("usage", f"--speed is {text!r}, neither a number above 0 nor max")
-    return speed
 
 
 class _Progress:

@@ -39,6 +39,8 @@ from streams.core.registry import (
 from streams.core.zones import EXCLUDED, CellTable
 
 AHEAD_MS = 60_000
+# Before its first record a source has no running maximum; far enough below any time that subtraction is safe.
+NEVER_MS = -(1 << 60)
 BANDS_BY_AGE = np.array([age_band(age) for age in range(256)], np.uint8)
 # In the order of the checks.
 DROPS = ("roamer", "no_record", "opted_out", "under_age", "no_consent")

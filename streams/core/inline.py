@@ -17,10 +17,8 @@ from schemas.sightings import encode_control
 from streams.core.crowd import Crowd
 from streams.core.decode import decode
 from streams.core.framing import Framer, Mark
-from streams.core.gateway import Context, screen
+from streams.core.gateway import NEVER_MS, Context, screen
 from streams.core.records import Records
-
-NEVER_MS = -(1 << 60)
 
 
 class Inline:

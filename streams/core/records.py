@@ -108,6 +108,46 @@ def _walk(data, begin, stop, base_offset, base_time, fixed_time, offset, time, s
     return at == stop
 
 
+class KeysAndHeaders(NamedTuple):
+    """What `walk` passes over, i64[n] each. `key_end` is -1 where there is no key; `headers`: how many there are."""
+
+    key_start: NDArray[np.int64]
+    key_end: NDArray[np.int64]
+    headers_start: NDArray[np.int64]
+    headers: NDArray[np.int64]
+
+
+def keys_and_headers(records: Records) -> KeysAndHeaders:
+    """Where the keys and headers of records that `walk` gave lie in their payload.
+
+    Raises:
+        ValueError: the headers of a record don't fit it.
+    """
+    found = KeysAndHeaders(*(np.empty(len(records.offset), np.int64) for _ in KeysAndHeaders._fields))
+    if not _keys_and_headers(records.payload, records.start, records.end, *found):
+        raise ValueError("record: its headers don't fit")
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _keys_and_headers(data, start, end, key_start, key_end, headers_start, headers):  # type: ignore[no-untyped-def]
+    at = 0
+    for row in range(len(start)):
+        length, at = varint(data, at, len(data))
+        after = at + length
+        at += 1  # attributes
+        _, at = varint(data, at, after)
+        _, at = varint(data, at, after)
+        key, at = varint(data, at, after)
+        key_start[row] = at
+        key_end[row] = at + key if key >= 0 else -1
+        headers[row], headers_start[row] = varint(data, max(start[row], end[row]), after)
+        if headers_start[row] < 0 or headers[row] < 0:
+            return False
+        at = after
+    return True
+
+
 def walk_reference(batches: Sequence[RecordBatch]) -> Records:
     """The same, plainly: what `walk` is tested against."""
     rows: list[tuple[int, int, int, int]] = []

@@ -212,6 +212,7 @@ async def _watching(settings: Settings, state: DemoState, names: dict[str, str])
             for task in pending:
                 task.cancel()
             _, pending = await asyncio.wait(pending, timeout=1.0)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await redis.aclose()
 
 

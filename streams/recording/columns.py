@@ -5,14 +5,14 @@ in Python, but for records that have headers. What can fail: lengths that don't 
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from streams.core.records import APPEND_TIME, RecordBatch, varint
+from streams.core.records import RecordBatch, keys_and_headers, varint, walk
 
 SCHEMA: Final = pa.schema(
     [
@@ -29,14 +29,6 @@ SCHEMA: Final = pa.schema(
         ),
     ]
 )
-_RANGES: Final = 7  # key, value and headers: from and to; number of headers
-
-
-class _Walked(NamedTuple):
-    payload: NDArray[np.uint8]
-    offset: NDArray[np.int64]
-    time: NDArray[np.int64]
-    ranges: NDArray[np.int64]
 
 
 def to_table(topic: str, partition: int, batches: Sequence[RecordBatch], first: int, last: int) -> pa.Table:
@@ -45,9 +37,9 @@ def to_table(topic: str, partition: int, batches: Sequence[RecordBatch], first: 
     Raises:
         ValueError: a batch's lengths don't fit its bytes.
     """
-    walked = _walk_all(batches)
+    walked = walk(batches)
+    others = keys_and_headers(walked)
     kept = np.flatnonzero((walked.offset >= first) & (walked.offset < last))
-    ranges = walked.ranges[kept]
     number = len(kept)
     return pa.table(
         [
@@ -55,9 +47,9 @@ def to_table(topic: str, partition: int, batches: Sequence[RecordBatch], first: 
             pa.array(np.full(number, partition, np.int32)),
             pa.array(walked.offset[kept]),
             pa.array(walked.time[kept]).cast(pa.timestamp("ms", "UTC")),
-            binary(walked.payload, ranges[:, 0], ranges[:, 1]),
-            binary(walked.payload, ranges[:, 2], ranges[:, 3]),
-            _headers(walked.payload, ranges),
+            binary(walked.payload, others.key_start[kept], others.key_end[kept]),
+            binary(walked.payload, walked.start[kept], walked.end[kept]),
+            _headers(walked.payload, others.headers_start[kept], others.headers[kept]),
         ],
         schema=SCHEMA,
     )
@@ -89,36 +81,12 @@ def spans(column: pa.ChunkedArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]
     return payload, bounds[:-1], np.where(there, bounds[1:], -1)
 
 
-def _walk_all(batches: Sequence[RecordBatch]) -> _Walked:
-    payload = np.frombuffer(b"".join(batch.payload for batch in batches), np.uint8)
-    total = sum(batch.count for batch in batches)
-    offset, time = np.empty(total, np.int64), np.empty(total, np.int64)
-    ranges = np.empty((total, _RANGES), np.int64)
-    begin = row = 0
-    for batch in batches:
-        stop = begin + len(batch.payload)
-        fixed_time = batch.timestamp_type == APPEND_TIME
-        base_time = batch.max_timestamp if fixed_time else batch.first_timestamp
-        rows = slice(row, row + batch.count)
-        if not _walk_batch(
-            payload, begin, stop, batch.base_offset, base_time, fixed_time, offset[rows], time[rows], ranges[rows]
-        ):
-            raise ValueError(f"record batch at {batch.base_offset}: record lengths don't fit its {stop - begin} bytes")
-        begin, row = stop, row + batch.count
-    return _Walked(payload, offset, time, ranges)
-
-
-def _headers(payload: NDArray[np.uint8], ranges: NDArray[np.int64]) -> pa.Array:
-    if not ranges[:, 6].any():
-        empty = pa.array([], SCHEMA.field("headers").type.value_type)
-        return pa.ListArray.from_arrays(pa.array(np.zeros(len(ranges) + 1, np.int32)), empty)
-    return pa.array(
-        [
-            _header_list(payload, int(at), int(count)) if count else []
-            for at, count in zip(ranges[:, 4], ranges[:, 6], strict=True)
-        ],
-        SCHEMA.field("headers").type,
-    )
+def _headers(payload: NDArray[np.uint8], start: NDArray[np.int64], counts: NDArray[np.int64]) -> pa.Array:
+    kind = SCHEMA.field("headers").type
+    if not counts.any():
+        return pa.ListArray.from_arrays(pa.array(np.zeros(len(counts) + 1, np.int32)), pa.array([], kind.value_type))
+    rows = zip(start.tolist(), counts.tolist(), strict=True)
+    return pa.array([_header_list(payload, at, count) for at, count in rows], kind)
 
 
 def _header_list(payload: NDArray[np.uint8], at: int, count: int) -> list[dict[str, object]]:
@@ -139,35 +107,3 @@ def _gather(payload, start, lengths, data):  # type: ignore[no-untyped-def]
         for byte in range(lengths[row]):
             data[at + byte] = payload[start[row] + byte]
         at += lengths[row]
-
-
-@njit(cache=True, nogil=True)
-def _walk_batch(data, begin, stop, base_offset, base_time, fixed_time, offset, time, ranges):  # type: ignore[no-untyped-def]
-    at = begin
-    for row in range(len(offset)):
-        length, at = varint(data, at, stop)
-        if at < 0 or length < 0 or at + length > stop:
-            return False
-        after = at + length
-        at += 1  # attributes: unused in v2
-        time_delta, at = varint(data, at, after)
-        if at < 0:
-            return False
-        offset_delta, at = varint(data, at, after)
-        if at < 0:
-            return False
-        offset[row] = base_offset + offset_delta
-        time[row] = base_time if fixed_time else base_time + time_delta
-        for column in range(0, 4, 2):
-            size, at = varint(data, at, after)
-            if at < 0 or size < -1 or size > after - at:
-                return False
-            ranges[row, column] = at
-            ranges[row, column + 1] = at + size if size >= 0 else -1
-            at += max(size, 0)
-        headers, at = varint(data, at, after)
-        if at < 0 or headers < 0:
-            return False
-        ranges[row, 4], ranges[row, 5], ranges[row, 6] = at, after, headers
-        at = after
-    return at == stop

@@ -15,10 +15,10 @@ from schemas.epochs import Epoch
 from schemas.plan import Plan
 from schemas.topics import ATTACH, REGISTRY
 from streams.agents.terms import terms_of
-from streams.core.epochs import EpochTable, Terms, make_epoch
+from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context
 from streams.core.inline import Inline
-from streams.core.policy import PolicyTable
+from streams.core.policy import PolicyTable, excluded_kinds
 from streams.core.pseudonyms import key_state
 from streams.core.records import Records
 from streams.core.registry import RegistryTable
@@ -29,7 +29,7 @@ from streams.recording.file import Reader, Run
 from streams.recording.panes import PaneTable
 from streams.settings import Settings
 from streams.stores.plans import load_plan
-from streams.stores.policies import SHIPPED, load_policies
+from streams.stores.policies import configured_policies
 
 STEP_MS = 10_000
 LAST_MS = 1 << 60
@@ -47,15 +47,20 @@ def replay_embedded(
         raise ThrongError("recording", "it holds no raw events: record the topics attach and registry")
     sources = reader.about.topics[ATTACH].partitions
     plan = load_plan(Path(settings.gateway.plan))
-    policies = load_policies(Path(settings.gateway.policies) if settings.gateway.policies else SHIPPED)
+    policies = configured_policies(settings)
     terms = terms_of(settings, plan, policies, partitions, sources)
     people = RegistryTable()
     for table in reader.topic(REGISTRY):
         people.take(zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True))
     table, salts = EpochTable(), dict[int, NDArray[np.uint64]]()
-    excluded = {kind for policy in policies if policy.state == "active" for kind in policy.excluded_zones}
     context = Context(
-        *(table, salts, PolicyTable(policies, settings.gateway.purpose), people, CellTable(plan, excluded)),
+        *(
+            table,
+            salts,
+            PolicyTable(policies, settings.gateway.purpose),
+            people,
+            CellTable(plan, excluded_kinds(policies)),
+        ),
         *(partitions, settings.epoch.lateness_ms),
     )
     panes = PaneTable([])
@@ -84,11 +89,6 @@ def first_event_ms(reader: Reader, from_ms: int) -> int | None:
     """The least record time of the raw events from `from_ms` on: by it the first epoch opens."""
     _, runs = next(reader.slices(STEP_MS, {ATTACH}, from_ms, LAST_MS), (0, list[Run]()))
     return min((int(run.time.min()) for run in runs), default=None)
-
-
-def first_epoch(terms: Terms, first_ms: int) -> Epoch:
-    """The epoch that a replay into Kafka opens before its first event."""
-    return make_epoch(first_ms, terms, EpochTable())
 
 
 def records_of(run: Run) -> Records:

@@ -134,12 +134,11 @@ class Reader:
         """
         streams = [_Stream(self._file, self.about.groups, key) for key in self._keys(topics)]
         at = from_ms
-        while live := [stream for stream in streams if stream.begins() is not None]:
-            begins = min(begin for stream in live if (begin := stream.begins()) is not None)
-            if begins >= to_ms:
+        while begins := [begin for stream in streams if (begin := stream.begins()) is not None]:
+            if min(begins) >= to_ms:
                 return
-            at = max(at, begins // step_ms * step_ms) + step_ms
-            runs = [run for stream in live for run in stream.take(min(at, to_ms), from_ms)]
+            at = max(at, min(begins) // step_ms * step_ms) + step_ms
+            runs = [run for stream in streams for run in stream.take(min(at, to_ms), from_ms)]
             if runs:
                 yield min(at, to_ms), runs
 

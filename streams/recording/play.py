@@ -18,16 +18,17 @@ from aiokafka import AIOKafkaProducer
 from schemas.panes import Pane
 from schemas.topics import ATTACH, EPOCHS, PANES, REGISTRY, SIGHTINGS
 from streams.agents.terms import terms_of
+from streams.core.epochs import make_epoch
 from streams.errors import ThrongError
-from streams.recording.embedded import LAST_MS, first_epoch, first_event_ms
+from streams.recording.embedded import LAST_MS, first_event_ms
 from streams.recording.file import Reader, Run
 from streams.recording.panes import PaneTable
 from streams.settings import Settings
 from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
 from streams.stores.plans import load_plan
-from streams.stores.policies import SHIPPED, load_policies
-from streams.stores.topics import open_admin, partition_counts, stamped_by_broker
+from streams.stores.policies import configured_policies
+from streams.stores.topics import counts_of, open_admin, partition_counts, stamped_by_broker
 
 STEP_MS = 1_000
 QUIET_S = 60.0
@@ -107,22 +108,15 @@ async def _open_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProduc
     try:
         if not epochs.records:
             plan = load_plan(Path(settings.gateway.plan))
-            policies = load_policies(Path(settings.gateway.policies) if settings.gateway.policies else SHIPPED)
-            counts = await _counts(settings)
-            epoch = first_epoch(terms_of(settings, plan, policies, counts[SIGHTINGS], counts[ATTACH]), first_ms)
+            policies = configured_policies(settings)
+            counts = await counts_of(settings, [ATTACH, SIGHTINGS])
+            terms = terms_of(settings, plan, policies, counts[SIGHTINGS], counts[ATTACH])
+            epoch = make_epoch(first_ms, terms, epochs.table)
             await sender.send_and_wait(
                 settings.topic(EPOCHS), msgspec.json.encode(epoch), key=str(epoch.epoch).encode(), partition=0
             )
     finally:
         await epochs.stop()
-
-
-async def _counts(settings: Settings) -> dict[str, int]:
-    admin = await open_admin(settings)
-    try:
-        return await partition_counts(admin, settings, [ATTACH, SIGHTINGS])
-    finally:
-        await admin.close()
 
 
 async def _send(

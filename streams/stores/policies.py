@@ -7,6 +7,7 @@ import msgspec
 
 from schemas.policy import Policy
 from streams.errors import ThrongError
+from streams.settings import Settings
 
 SHIPPED = Path(__file__).parents[2] / "policies"
 
@@ -28,6 +29,15 @@ def load_policies(folder: Path = SHIPPED) -> list[Policy]:
                 raise ThrongError("policy", f"two policies in {folder} claim the country code {mcc}")
             seen.add(mcc)
     return policies
+
+
+def configured_policies(settings: Settings) -> list[Policy]:
+    """The policies of the deployment: of its own folder if it names one, else those shipped.
+
+    Raises:
+        ThrongError: `policy`, naming the file and what is wrong.
+    """
+    return load_policies(Path(settings.gateway.policies) if settings.gateway.policies else SHIPPED)
 
 
 def _load(file: Path) -> Policy:

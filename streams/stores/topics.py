@@ -104,6 +104,15 @@ async def stamped_by_broker(admin: AIOKafkaAdminClient, settings: Settings, name
     return False
 
 
+async def counts_of(settings: Settings, names: Sequence[str]) -> dict[str, int]:
+    """`partition_counts`, asked over a connection of its own."""
+    admin = await open_admin(settings)
+    try:
+        return await partition_counts(admin, settings, names)
+    finally:
+        await admin.close()
+
+
 def _new(topic: Topic, settings: Settings) -> NewTopic:
     config = dict(topic.config)
     if "cleanup.policy" not in config:

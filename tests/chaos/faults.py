@@ -32,7 +32,7 @@ class Chaos:
         self.rng = rng
         self.done: Counter[str] = Counter()
         self.ended_by_themselves: Counter[str] = Counter()
-        self._copy: dict[bytes, tuple[int, bytes]] = {}
+        self._copy: dict[bytes, bytes] = {}
 
     async def play(self, names: list[str], for_s: float) -> None:
         """Draw faults for so long."""
@@ -87,11 +87,11 @@ class Chaos:
     async def older(self) -> None:
         async with self._redis() as redis:
             copy = self._copy
-            self._copy = {key: (0, value) async for key in redis.scan_iter() if (value := await redis.dump(key))}
+            self._copy = {key: value async for key in redis.scan_iter() if (value := await redis.dump(key))}
             if copy:
                 await redis.flushall()
-                for key, (ttl, value) in copy.items():
-                    await redis.restore(key, ttl, value, replace=True)
+                for key, value in copy.items():
+                    await redis.restore(key, 0, value, replace=True)
 
     async def pause(self) -> None:
         seconds = self.rng.uniform(1.0, 9.0)

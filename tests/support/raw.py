@@ -1,8 +1,14 @@
 """Raw records without Kafka: values in, the columns that the walker would give out."""
 
-import numpy as np
+from collections.abc import Sequence
 
-from streams.core.records import Records
+import numpy as np
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+
+from streams.core.records import RecordBatch, Records
+
+# Record time, key, value, headers.
+Written = tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
 
 def records_of(values: list[bytes | None], times: list[int] | None = None) -> Records:
@@ -18,4 +24,22 @@ def records_of(values: list[bytes | None], times: list[int] | None = None) -> Re
         np.array(starts, np.int64),
         np.array(ends, np.int64),
         np.frombuffer(payload, np.uint8),
+    )
+
+
+def batch_of(records: Sequence[Written], base_offset: int = 100) -> RecordBatch:
+    """A batch as aiokafka's own writer makes it."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+    for number, (time, key, value, headers) in enumerate(records):
+        assert builder.append(number, time, key, value, headers) is not None
+    data = bytes(builder.build())
+    stock = DefaultRecordBatch(bytearray(data))
+    return RecordBatch(
+        base_offset,
+        base_offset + len(records),
+        0,
+        stock.first_timestamp,
+        stock.max_timestamp,
+        len(records),
+        data[61:],
     )

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 
 import orjson
 import pytest
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.framing import Framer
-from streams.core.records import RecordBatch
 from streams.metrics import GatewayMetrics
+from tests.support.raw import batch_of
 from tests.support.world import context_of, epochs_at
 
 NOON = 1_772_449_200_000
@@ -41,10 +40,7 @@ class Held:
 
 
 def chunk_of(values: list[bytes]) -> Chunk:
-    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
-    for number, value in enumerate(values):
-        builder.append(number, NOON, None, value, [])
-    batch = RecordBatch(0, len(values), 0, NOON, NOON, len(values), bytes(builder.build())[61:])
+    batch = batch_of([(NOON, None, value, []) for value in values], 0)
     return Chunk(topic="attach", partition=0, batches=(batch,), first_offset=0, next_offset=len(values), generation=1)
 
 

@@ -20,18 +20,10 @@ from streams.settings import Settings, load_settings
 from streams.stores.plans import load_plan
 from tests.oracle.counting import count
 from tests.oracle.gate import Gate, screen
+from tests.support.deployment import policy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DIGEST = "8dfb15296178b271cd31a80bbb0b48c1"
-EXCLUDED = {"hospital", "church", "mosque", "synagogue", "shelter", "party_office"}
-POLICY = {
-    "mcc": "001",
-    "home": "00101",
-    "minimum_age": 18,
-    "purpose": "marketing",
-    "excluded": EXCLUDED,
-    "suspended": {"262"},
-}
 
 
 def settings() -> Settings:
@@ -55,7 +47,7 @@ def gate() -> Gate:
         for key, value in zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True):
             people[key.decode()] = orjson.loads(value)
     plan = orjson.loads((GOLDEN / "plan.json").read_bytes())
-    return screen(log, people, POLICY, plan, [msgspec.to_builtins(e) for e in panes.epochs.values()], 10_000)
+    return screen(log, people, policy(), plan, [msgspec.to_builtins(e) for e in panes.epochs.values()], 10_000)
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 7])

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.records import APPEND_TIME, RecordBatch, walk, walk_reference
+from streams.core.records import APPEND_TIME, walk, walk_reference
+from tests.support.raw import batch_of
 
 RECORDS = st.lists(
     st.tuples(
@@ -18,23 +18,6 @@ RECORDS = st.lists(
     min_size=1,
     max_size=30,
 )
-
-
-def batch_of(records, base_offset: int = 100) -> RecordBatch:
-    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
-    for number, (time, key, value, headers) in enumerate(records):
-        assert builder.append(number, time, key, value, headers) is not None
-    data = bytes(builder.build())
-    stock = DefaultRecordBatch(bytearray(data))
-    return RecordBatch(
-        base_offset,
-        base_offset + len(records),
-        0,
-        stock.first_timestamp,
-        stock.max_timestamp,
-        len(records),
-        data[61:],
-    )
 
 
 @given(st.lists(RECORDS, min_size=1, max_size=3))
