@@ -137,7 +137,7 @@ def replay(
     settings = with_servers(settings, redis=False)
     way = Way(_renamed(reader, renamed, only), *span, speed_of(speed))
 
-    async def run() -> PaneTable | None:
+    async def run() -> tuple[PaneTable, int] | None:
         while True:
             with _progress("records") as told:
                 played = await play(reader, settings, way, lambda at, records: told(records, _clock(at)))
@@ -146,12 +146,12 @@ def replay(
         if not (as_json or out):
             click.echo(orjson.dumps({"records": played.records}))
             return None
-        return await await_panes(settings, played.reached_ms, reader.about.topics[ATTACH].partitions)
+        sources = reader.about.topics[ATTACH].partitions
+        return await await_panes(settings, played.reached_ms, sources), played.events
 
-    panes_or_none = asyncio.run(run())
-    if panes_or_none is not None:
-        events = sum(group.rows for group in reader.about.groups if group.topic == ATTACH)
-        _tell(panes_or_none, events, settings, out, as_json)
+    counted = asyncio.run(run())
+    if counted is not None:
+        _tell(*counted, settings, out, as_json)
 
 
 def _tell(panes: PaneTable, events: int, settings: Settings, out: Path | None, as_json: bool) -> None:

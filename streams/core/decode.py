@@ -39,6 +39,11 @@ class Events(NamedTuple):
     end: NDArray[np.int64]
 
 
+def events_in(events: Events) -> int:
+    """How many there are, whether they could be read or not; beats are none."""
+    return int(np.count_nonzero(events.status != Reason.BEAT))
+
+
 def decode(records: Records, max_record_bytes: int) -> Events:
     """All events of the records."""
     number = len(records.offset)

@@ -15,7 +15,7 @@ from schemas.panes import Pane
 from schemas.rejects import Reason
 from schemas.sightings import encode_control
 from streams.core.crowd import Crowd
-from streams.core.decode import decode
+from streams.core.decode import decode, events_in
 from streams.core.framing import Framer, Mark
 from streams.core.gateway import NEVER_MS, Context, screen
 from streams.core.records import Records
@@ -68,7 +68,7 @@ class Inline:
         self._framer.add(source, screened, first + number)
         self._highest[source] = screened.running_max
         self._offsets[source] = first + number
-        self.events += int(np.count_nonzero(events.status != Reason.BEAT))
+        self.events += events_in(events)
         self.rejects.update(Reason(code).name for code in screened.rejected[1].tolist())
         self.drops.update(screened.dropped)
 

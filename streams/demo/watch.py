@@ -10,15 +10,13 @@ import time
 from collections.abc import AsyncIterator
 from datetime import datetime
 
-import numpy as np
 import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from schemas.rejects import Reason
 from schemas.sightings import Section, decode_frame
 from schemas.topics import ATTACH, FLOWS, FOOTFALL, REJECTS, SIGHTINGS
 from streams.agents.fetch import hand_out_batches
-from streams.core.decode import decode
+from streams.core.decode import decode, events_in
 from streams.core.records import RecordBatch, walk
 from streams.demo.state import DemoState, Flow, Place
 from streams.settings import Settings
@@ -43,7 +41,7 @@ class Watcher:
         last_at, last_events = time.monotonic(), 0
         async for batches in self._raw_batches():
             events = await asyncio.to_thread(lambda b: decode(walk(b), limit), batches)
-            self.state.attach_events += int(np.count_nonzero(events.status != Reason.BEAT))
+            self.state.attach_events += events_in(events)
             now = time.monotonic()
             if self.state.first_event_at is None and self.state.attach_events:
                 self.state.first_event_at = now

@@ -18,9 +18,10 @@ from aiokafka import AIOKafkaProducer
 from schemas.panes import Pane
 from schemas.topics import ATTACH, EPOCHS, PANES, REGISTRY, SIGHTINGS
 from streams.agents.terms import terms_of
+from streams.core.decode import decode, events_in
 from streams.core.epochs import make_epoch
 from streams.errors import ThrongError
-from streams.recording.embedded import LAST_MS, first_event_ms
+from streams.recording.embedded import LAST_MS, first_event_ms, records_of
 from streams.recording.file import Reader, Run
 from streams.recording.panes import PaneTable
 from streams.settings import Settings
@@ -46,9 +47,11 @@ class Way(NamedTuple):
 
 
 class Played(NamedTuple):
-    """What was sent. `reached_ms`: by partition of `attach`, the largest record time."""
+    """What was sent. `events`: those in the records of `attach`, beats left out. `reached_ms`: by partition of `attach`,
+    the largest record time."""
 
     records: int
+    events: int
     reached_ms: dict[int, int]
 
 
@@ -68,11 +71,12 @@ async def play(reader: Reader, settings: Settings, way: Way, told: Callable[[int
             await _open_epoch(reader, settings, sender, way.from_ms)
         records, reached = 0, dict[int, int]()
         if REGISTRY in way.topics:
-            records += await _send(reader, settings, way, sender, {REGISTRY}, None, told, reached)
+            records, _ = await _send(reader, settings, way, sender, {REGISTRY}, None, told, reached)
             await asyncio.sleep(REGISTRY_S if records else 0.0)
         others = set(way.topics) - {REGISTRY}
-        records += await _send(reader, settings, way, sender, others, way.speed, told, reached)
-        return Played(records, reached)
+        more, events = await _send(reader, settings, way, sender, others, way.speed, told, reached)
+        records += more
+        return Played(records, events, reached)
     finally:
         await sender.stop()
 
@@ -128,8 +132,9 @@ async def _send(
     speed: float | None,
     told: Callable[[int, int], None],
     reached: dict[int, int],
-) -> int:
-    began_s, first_ms, records = time.monotonic(), None, 0
+) -> tuple[int, int]:
+    """How many records were sent, and how many events were in those of `attach`."""
+    began_s, first_ms, records, events = time.monotonic(), None, 0, 0
     span = (way.from_ms, way.to_ms) if topics != {REGISTRY} else (-LAST_MS, LAST_MS)
     flying: list[asyncio.Future[object]] = []
     for end_ms, runs in reader.slices(STEP_MS, topics, *span):
@@ -145,9 +150,10 @@ async def _send(
         for run in runs:
             if run.topic == ATTACH:
                 reached[run.partition] = max(int(run.time.max()), reached.get(run.partition, 0))
+                events += events_in(decode(records_of(run), settings.gateway.max_record_bytes))
         told(end_ms, records)
     await asyncio.gather(*flying)
-    return records
+    return records, events
 
 
 async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run) -> list[asyncio.Future[object]]:
