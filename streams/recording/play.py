@@ -47,8 +47,8 @@ class Way(NamedTuple):
 
 
 class Played(NamedTuple):
-    """What was sent. `events`: those in the records of `attach`, beats left out. `reached_ms`: by partition of `attach`,
-    the largest record time."""
+    """What was sent. `events`: in the records of `attach`, beats left out. `reached_ms`: by partition of `attach`, the
+    largest record time."""
 
     records: int
     events: int
