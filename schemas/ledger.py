@@ -21,7 +21,7 @@ class LedgerRecord(msgspec.Struct, frozen=True):
         noisy: little-endian i64, one for each public key. sigma: scale of the noise in it.
         state: what the estimates of the next pane build on (`core.release.State`).
         publish: zstd of msgpack of the publications.
-        panes_offset: of the `panes` topic, the oldest that is still needed after this.
+        panes_offset: of the `panes` topic; below it every pane is wholly in the ledger already.
         rho: the measure's cost in this epoch, charged once.
         writer: a random id of the process that drew it.
     """

@@ -13,10 +13,12 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from redis.exceptions import RedisError
 
 from schemas.epochs import Epoch
@@ -35,10 +37,12 @@ from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
-from streams.stores.noise import draw
 from streams.stores.released import Publisher
 
 log = logging.getLogger("throng.release")
+
+# Counts, L2 sensitivity, scale, and the rho that it may cost; gives the counts with noise.
+Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
 
 
 class Releaser:
@@ -51,6 +55,7 @@ class Releaser:
         epochs: EpochReader,
         ledger: Ledger,
         publisher: Publisher,
+        noise: Noise,
         metrics: ReleaseMetrics,
         readiness: Readiness,
     ) -> None:
@@ -59,6 +64,7 @@ class Releaser:
         self._epochs = epochs
         self._ledger = ledger
         self._publisher = publisher
+        self._noise = noise
         self._metrics = metrics
         self._readiness = readiness
         self._sums = Sums()
@@ -86,14 +92,16 @@ class Releaser:
             pane = msgspec.msgpack.decode(records.payload[start:end].tobytes(), type=Pane)
             self._metrics.panes.inc()
             try:
-                if not self._sums.add(pane, offset, await self._epoch(pane)):
-                    self._metrics.repeats.inc()
+                new = not self._over(pane) and self._sums.add(pane, offset, await self._epoch(pane))
             except PaneDiffers as error:
                 raise ThrongError("pane_differs", f"{error}; releases halt until it is understood") from error
-        for whole in self._sums.take_whole():
+            if not new:
+                self._metrics.repeats.inc()
+        while (whole := self._sums.first_whole()) is not None:
             for measure in whole.epoch.measures:
                 if measure.name in whole.counts:
                     await self._release(whole, measure)
+            self._sums.drop(whole)
 
     async def keep_showing(self) -> None:
         """Catch Redis up with what it missed while it was away, for ever."""
@@ -101,6 +109,17 @@ class Releaser:
             await asyncio.sleep(1.0)
             for record in list(self._not_shown.values()):
                 await self._show(record)
+
+    def _over(self, pane: Pane) -> bool:
+        """Is the pane a repeat of one that was released before this worker began to read?
+
+        A crowd that fell back behind the panes that this worker began at sends some again; the other partitions' are
+        not repeated, so it would never be whole, and hold all later ones.
+        """
+        if self._sums.knows(pane):
+            return False
+        account = self._ledger.account
+        return all(pane.number <= account.closed_through(pane.epoch, name) for name in pane.counts)
 
     async def _epoch(self, pane: Pane) -> Epoch:
         known = {epoch.epoch: epoch for epoch in self._epochs.records}
@@ -121,8 +140,8 @@ class Releaser:
         began = time.perf_counter()
         cost = rho_of(measure, epoch)
         account.check(epoch, measure.name, cost)
-        noise = (sensitivity(measure, epoch), sigma(measure, epoch), cost)
-        noisy = await asyncio.to_thread(draw, whole.counts[measure.name], *noise)
+        scale = (sensitivity(measure, epoch), sigma(measure, epoch), cost)
+        noisy = await asyncio.to_thread(self._noise, whole.counts[measure.name], *scale)
         record = next_record(
             Draw(epoch, measure, whole.number, whole.end_ms, noisy),
             account.last.get(measure.name),

@@ -51,6 +51,7 @@ from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.keys import FileKeys
 from streams.stores.ledger import Ledger
 from streams.stores.log import TailReader
+from streams.stores.noise import draw
 from streams.stores.plans import load_plan
 from streams.stores.policies import configured_policies
 from streams.stores.registry import RegistryReader
@@ -204,6 +205,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             epochs,
             Ledger(ledger_log, producer, settings.topic(LEDGER)),
             Publisher(producer, redis, names, counts, redis_prefix(settings)),
+            draw,
             ReleaseMetrics(),
             readiness,
         )

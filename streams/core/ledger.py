@@ -50,5 +50,5 @@ class Account:
             raise Overspent(f"epoch {epoch.epoch}: {measure} at rho {rho:.6f} would overspend it")
 
     def needed_offset(self) -> int:
-        """Where reading `panes` must begin: the least of what the last records of the measures name."""
-        return min((record.panes_offset for record in self.last.values()), default=0)
+        """Where reading `panes` must begin: behind what some writer had wholly released when it drew."""
+        return max((record.panes_offset for record in self.last.values()), default=0)

@@ -1,7 +1,7 @@
 """Adding up the partitions: a pane is whole once every partition has sent it, and it is taken up once.
 
 In: panes as they come on the one partition of `panes`, with their offsets. Out: whole panes in the order of time, as
-dense vectors by measure. Kept: what is not whole yet, and the digests of what was. The first record of a (partition,
+dense vectors by measure. Kept: what is not whole or not dropped yet, and the digests of what was. The first record of a (partition,
 pane) counts; a repeat must be the same. What can fail: a repeat that differs (`PaneDiffers`): two workers computed
 different results from one log, which is a defect, and nothing more may be released until it is understood.
 """
@@ -41,7 +41,7 @@ class _Part(NamedTuple):
 
 
 class Sums:
-    """Panes that are not whole yet."""
+    """Panes that are not whole yet, or not yet released."""
 
     def __init__(self) -> None:
         self._parts: dict[Key, _Part] = {}
@@ -52,6 +52,10 @@ class Sums:
     def needed_offset(self) -> int:
         """The oldest offset of `panes` that a restart must read again."""
         return min((part.first_offset for part in self._parts.values()), default=self._next_offset)
+
+    def knows(self, pane: Pane) -> bool:
+        """Has any partition's part of the pane been added and not been forgotten?"""
+        return (pane.epoch, pane.number) in self._digests
 
     def add(self, pane: Pane, offset: int, epoch: Epoch) -> bool:
         """Take a pane; False if it is a repeat.
@@ -79,16 +83,19 @@ class Sums:
             vector[keys] += values
         return True
 
-    def take_whole(self) -> list[Whole]:
-        """Remove and return the panes that are whole, in the order of time."""
-        whole = []
-        for key in sorted(self._parts, key=lambda k: self._parts[k].end_ms):
-            part = self._parts[key]
-            if len(self._digests[key]) < part.epoch.partitions:
-                break
-            whole.append(Whole(part.epoch, key[1], part.end_ms, part.counts))
-            del self._parts[key]
-        for key in list(self._digests)[: -REMEMBERED or None]:
+    def first_whole(self) -> Whole | None:
+        """The oldest pane, if every partition has sent it. It stays until it is dropped."""
+        if not self._parts:
+            return None
+        key = min(self._parts, key=lambda k: self._parts[k].end_ms)
+        part = self._parts[key]
+        if len(self._digests[key]) < part.epoch.partitions:
+            return None
+        return Whole(part.epoch, key[1], part.end_ms, part.counts)
+
+    def drop(self, whole: Whole) -> None:
+        """Forget a pane of which nothing is to be drawn any more: a restart needs it no longer."""
+        del self._parts[whole.epoch.epoch, whole.number]
+        for key in list(self._digests)[:-REMEMBERED]:
             if key not in self._parts:
                 del self._digests[key]
-        return whole

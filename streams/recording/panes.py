@@ -42,7 +42,8 @@ class PaneTable:
         for pane in panes:
             self._sums.add(pane, self._offset, self.epochs[pane.epoch])
             self._offset += 1
-        for whole in self._sums.take_whole():
+        while (whole := self._sums.first_whole()) is not None:
+            self._sums.drop(whole)
             self.panes += 1
             self.counts |= {(whole.epoch.epoch, whole.end_ms, name): vector for name, vector in whole.counts.items()}
 

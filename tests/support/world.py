@@ -68,7 +68,12 @@ def salt_of(epoch: int) -> bytes:
     return epoch.to_bytes(32, "big")
 
 
-def context_of(epochs: list[Epoch], registry: dict[str, dict[str, object]], lateness_ms: int = 10_000) -> Context:
+def context_of(
+    epochs: list[Epoch],
+    registry: dict[str, dict[str, object]],
+    lateness_ms: int = 10_000,
+    partitions: int = TERMS.partitions,
+) -> Context:
     """What the gateway decides by."""
     table = RegistryTable()
     table.take((imsi.encode(), msgspec.json.encode(person)) for imsi, person in registry.items())
@@ -79,6 +84,6 @@ def context_of(epochs: list[Epoch], registry: dict[str, dict[str, object]], late
         PolicyTable(POLICIES, "marketing"),
         table,
         CellTable(PLAN, {"hospital"}),
-        TERMS.partitions,
+        partitions,
         lateness_ms,
     )

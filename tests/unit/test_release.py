@@ -30,12 +30,29 @@ def test_a_pane_is_whole_once_every_partition_has_sent_it() -> None:
     sums = Sums()
     for offset, (partition, number) in enumerate([(0, 1), (1, 1), (0, 2), (1, 2), (2, 1)]):
         assert sums.add(pane(partition, number), offset, EPOCH)
-    whole = sums.take_whole()
-    assert [(w.number, w.counts["present"].tolist()) for w in whole] == [(1, [3, 0, 0, 3, 0, 0])]
+    whole = sums.first_whole()
+    assert whole is not None
+    assert (whole.number, whole.counts["present"].tolist()) == (1, [3, 0, 0, 3, 0, 0])
+    assert sums.needed_offset == 0
+    sums.drop(whole)
+    assert sums.first_whole() is None
     assert sums.needed_offset == 2
     sums.add(pane(2, 2), 5, EPOCH)
-    assert [w.number for w in sums.take_whole()] == [2]
+    whole = sums.first_whole()
+    assert whole is not None
+    assert whole.number == 2
+    sums.drop(whole)
     assert sums.needed_offset == 6
+
+
+def test_a_pane_that_waits_to_be_released_is_still_needed() -> None:
+    sums = Sums()
+    for offset in range(6):
+        sums.add(pane(offset % 3, 1 + offset // 3), offset, EPOCH)
+    first = sums.first_whole()
+    assert first is not None
+    sums.drop(first)
+    assert sums.needed_offset == 3
 
 
 def test_a_repeat_counts_once() -> None:
@@ -44,7 +61,10 @@ def test_a_repeat_counts_once() -> None:
     assert not sums.add(pane(0, 1), 1, EPOCH)
     sums.add(pane(1, 1), 2, EPOCH)
     sums.add(pane(2, 1), 3, EPOCH)
-    assert sums.take_whole()[0].counts["present"][0] == 3
+    whole = sums.first_whole()
+    assert whole is not None
+    assert whole.counts["present"][0] == 3
+    sums.drop(whole)
     assert not sums.add(pane(0, 1), 4, EPOCH)
 
 
@@ -60,7 +80,7 @@ def test_later_panes_wait_for_earlier_ones() -> None:
     for partition in range(3):
         sums.add(pane(partition, 2), partition, EPOCH)
     sums.add(pane(0, 1), 3, EPOCH)
-    assert sums.take_whole() == []
+    assert sums.first_whole() is None
 
 
 def drawn(measure, noisy, number: int = 12, last=None, present=None):

@@ -1,0 +1,309 @@
+"""A Kafka and a Redis in memory, as far as the roles' shell uses them, with everything that can happen on the way.
+
+Each worker talks through a `Node`: what it sends takes a drawn time, waits while the node is paused or the server is
+away, keeps its order by partition, and is in part lost if the node dies. A group is generations of an assignment; a
+member that is silent for longer than its session is thrown out, and learns of it when it comes back.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka.errors import KafkaTimeoutError
+from redis.exceptions import ConnectionError as RedisAway
+
+from streams.agents.transport import Committed, LogRange
+from streams.core.records import RecordBatch
+from streams.stores.counts import NEWER_ONLY
+from streams.stores.released import NEWER_OR_SAME
+from streams.stores.snapshots import MOVE_FORWARD
+from tests.support.raw import Written, batch_of
+
+SESSION_S = 6.0
+POLL_S = 0.5
+ACK_S = 0.02
+
+
+class Record(NamedTuple):
+    """What a reader of a control topic gets."""
+
+    value: bytes
+
+
+class Log:
+    """One partition: batches with their first offsets, `start` to `end`."""
+
+    def __init__(self) -> None:
+        self.batches: list[RecordBatch] = []
+        self.values: list[bytes] = []
+        self.start = 0
+        self.end = 0
+
+    def append(self, records: Sequence[Written]) -> None:
+        self.batches.append(batch_of(records, self.end))
+        self.values += [value or b"" for _, _, value, _ in records]
+        self.end += len(records)
+
+    def fetch(self, position: int, most: int) -> tuple[RecordBatch, ...]:
+        """Up to `most` batches, the first of which may begin before the position."""
+        found = [batch for batch in self.batches if batch.next_offset > position]
+        return tuple(found[:most])
+
+
+class Node:
+    """A worker's side of the network."""
+
+    def __init__(self, name: str, rng: random.Random) -> None:
+        self.name = name
+        self.rng = rng
+        self.running = asyncio.Event()
+        self.running.set()
+
+    async def reach(self, up: asyncio.Event) -> None:
+        """A question's way to a server and back, as far as the node runs and the server is there."""
+        await self.running.wait()
+        await asyncio.sleep(self.rng.uniform(0.001, 0.05))
+        await up.wait()
+        await self.running.wait()
+
+
+class Broker:
+    """Topics, and the commits and members of groups."""
+
+    def __init__(self, topics: Mapping[str, int]) -> None:
+        self.logs = {(name, number): Log() for name, count in topics.items() for number in range(count)}
+        self.up = asyncio.Event()
+        self.up.set()
+        self.groups: dict[str, Group] = {}
+
+    def partitions(self, topic: str) -> list[int]:
+        return [number for name, number in self.logs if name == topic]
+
+
+class Producer:
+    """A worker's producer. `lose(n)`: the next n deliveries fail, and what follows is accepted all the same."""
+
+    def __init__(self, broker: Broker, node: Node) -> None:
+        self._broker = broker
+        self._node = node
+        self._waiting: dict[tuple[str, int], deque[tuple[Written, asyncio.Future[object]]]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake: dict[tuple[str, int], asyncio.Event] = {}
+        self._to_lose = 0
+
+    def lose(self, number: int) -> None:
+        self._to_lose += number
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None = None,
+        partition: int = 0,
+        timestamp_ms: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> "asyncio.Future[object]":
+        await self._node.running.wait()
+        place = (topic, partition)
+        if place not in self._waiting:
+            self._waiting[place] = deque()
+            self._wake[place] = asyncio.Event()
+            self._tasks.append(asyncio.create_task(self._deliver(place)))
+        ack: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        ack.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._waiting[place].append(((timestamp_ms or 0, key, value, list(headers)), ack))
+        self._wake[place].set()
+        return ack
+
+    async def send_and_wait(self, topic: str, value: bytes, **more: Any) -> None:
+        await (await self.send(topic, value, **more))
+
+    async def _deliver(self, place: tuple[str, int]) -> None:
+        waiting, wake = self._waiting[place], self._wake[place]
+        while True:
+            await wake.wait()
+            wake.clear()
+            while waiting:
+                await self._node.reach(self._broker.up)
+                written, ack = waiting.popleft()
+                if self._to_lose:
+                    self._to_lose -= 1
+                    ack.set_exception(KafkaTimeoutError())
+                    continue
+                self._broker.logs[place].append([written])
+                asyncio.get_running_loop().call_later(ACK_S, _acknowledge, ack, self._node)
+
+    def die(self) -> None:
+        """What was on its way arrives in part; its acknowledgement reaches nobody."""
+        for task in self._tasks:
+            task.cancel()
+        for place in sorted(self._waiting):
+            waiting = self._waiting[place]
+            for _ in range(self._node.rng.randint(0, min(2, len(waiting)))):
+                self._broker.logs[place].append([waiting.popleft()[0]])
+
+
+def _acknowledge(ack: "asyncio.Future[object]", node: Node) -> None:
+    if not node.running.is_set():
+        asyncio.get_running_loop().call_later(0.5, _acknowledge, ack, node)
+    elif not ack.done():
+        ack.set_result(None)
+
+
+class Tail:
+    """In place of `TailReader`: a control topic of one partition."""
+
+    def __init__(self, broker: Broker, node: Node, topic: str) -> None:
+        self._broker = broker
+        self._node = node
+        self._log = broker.logs[topic, 0]
+        self._position = 0
+
+    async def read_to_end(self) -> AsyncIterator[list[Record]]:
+        await self._node.reach(self._broker.up)
+        end = self._log.end
+        await self._node.reach(self._broker.up)
+        found = self._log.values[self._position : end]
+        self._position = end
+        if found:
+            yield [Record(value) for value in found]
+
+
+class Group:
+    """The members of one role, and who has what in which generation."""
+
+    def __init__(self, broker: Broker, topic: str) -> None:
+        self.broker = broker
+        self.topic = topic
+        self.generation = 0
+        self.settling = False
+        self.heard: dict[str, float] = {}
+        self.ready: set[str] = set()
+        self.owner: dict[int, str] = {}
+        self.commits: dict[int, Committed] = {}
+        self._settled = asyncio.Event()
+
+    def beat(self, name: str) -> bool:
+        """A member is there. False if it has been thrown out."""
+        if name in self.heard:
+            self.heard[name] = asyncio.get_running_loop().time()
+            return True
+        return False
+
+    async def join(self, name: str) -> None:
+        """Wait for the next generation, with all others that are there."""
+        self.heard[name] = asyncio.get_running_loop().time()
+        self.ready.add(name)
+        self.settling = True
+        while self.settling:
+            self._settle()
+            if self.settling:
+                self._settled.clear()
+                try:
+                    await asyncio.wait_for(self._settled.wait(), POLL_S)
+                except TimeoutError:
+                    self.heard[name] = asyncio.get_running_loop().time()
+
+    def leave(self, name: str) -> None:
+        self.heard.pop(name, None)
+        self.ready.discard(name)
+        self.settling = True
+
+    def look(self) -> None:
+        """Throw out who has been silent for too long."""
+        now = asyncio.get_running_loop().time()
+        for name in [name for name, at in self.heard.items() if now - at > SESSION_S]:
+            self.leave(name)
+
+    def _settle(self) -> None:
+        self.look()
+        if self.ready >= self.heard.keys():
+            members = sorted(self.ready)
+            self.generation += 1
+            self.owner = {n: members[n % len(members)] for n in self.broker.partitions(self.topic)}
+            self.ready = set()
+            self.settling = False
+            self._settled.set()
+
+    def ranges(self, name: str) -> dict[int, LogRange]:
+        """What a member has, with the logs as they are now."""
+        own = [number for number, owner in self.owner.items() if owner == name]
+        logs = self.broker.logs
+        return {n: LogRange(logs[self.topic, n].start, logs[self.topic, n].end) for n in own}
+
+
+class Redis:
+    """One server's keys. While it is away every question fails."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.away = False
+        self.copy: dict[str, Any] = {}
+
+
+class Client:
+    """A worker's client of it: the commands and scripts that the stores use."""
+
+    def __init__(self, redis: Redis, node: Node, up: asyncio.Event) -> None:
+        self._redis = redis
+        self._node = node
+        self._up = up
+
+    async def _ask(self) -> dict[str, Any]:
+        await self._node.reach(self._up)
+        if self._redis.away:
+            raise RedisAway("away")
+        return self._redis.data
+
+    async def set(self, key: str, value: bytes) -> None:
+        (await self._ask())[key] = value
+
+    async def get(self, key: str) -> bytes | None:
+        return (await self._ask()).get(key)
+
+    async def delete(self, key: str) -> None:
+        (await self._ask()).pop(key, None)
+
+    async def hmget(self, key: str, names: Sequence[str]) -> list[bytes | None]:
+        found = (await self._ask()).get(key, {})
+        return [found.get(name) for name in names]
+
+    def pipeline(self, transaction: bool) -> "Client":
+        return self
+
+    async def execute(self) -> None:
+        await self._ask()
+
+    def register_script(self, text: str) -> Any:
+        script = {MOVE_FORWARD: move_forward, NEWER_ONLY: newer_only, NEWER_OR_SAME: newer_or_same}[text]
+
+        async def run(keys: Sequence[str], args: Sequence[Any], client: object = None) -> Any:
+            return script(await self._ask() if client is None else self._redis.data, keys[0], *args)
+
+        return run
+
+
+def move_forward(data: dict[str, Any], key: str, offset: int, pointer: bytes) -> tuple[int, bytes]:
+    """`MOVE_FORWARD`, which tests/integration/test_redis_stores.py tests on a real Redis."""
+    old = data.get(key, {})
+    if old and int(old["offset"]) >= offset:
+        return 0, b""
+    before = old.get("before", b"")
+    data[key] = {"offset": str(offset).encode(), "pointer": pointer, "before": old.get("pointer", b"")}
+    return 1, before
+
+
+def newer_only(data: dict[str, Any], key: str, value: bytes) -> int:
+    """Counts are only shown: nothing here depends on them."""
+    data[key] = value
+    return 1
+
+
+def newer_or_same(data: dict[str, Any], key: str, end: int, value: bytes) -> int:
+    """The newest pane stands."""
+    if key in data and data[key][0] > end:
+        return 0
+    data[key] = (end, value)
+    return 1

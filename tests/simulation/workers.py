@@ -1,0 +1,285 @@
+"""Workers of the three roles: the real shell (`streams.agents`) on the simulated cluster.
+
+`Worker.live` stands in for Faust and the consumer: it joins the group, asks the role where to begin, fetches, and
+gives everything back at a rebalance, all through the real `Tenure`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from aiokafka.errors import KafkaError
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.topics import ATTACH, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SIGHTINGS
+from streams.agents.crowd import CrowdAgent, Stores
+from streams.agents.gateway import Commits, Gateway, Limits, Topics
+from streams.agents.health import Readiness
+from streams.agents.pacing import keep_aligned
+from streams.agents.release import Releaser
+from streams.agents.roles import Chunk, Role, Tenure
+from streams.agents.transport import Committed
+from streams.core.crowd import Crowd
+from streams.core.framing import Framer
+from streams.core.gateway import Context
+from streams.core.render import Page
+from streams.errors import ThrongError
+from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
+from streams.stores.counts import CountStore
+from streams.stores.ledger import Ledger
+from streams.stores.released import Publisher
+from streams.stores.snapshots import SnapshotStore
+from tests.simulation.cluster import Broker, Client, Group, Node, Producer, Redis
+from tests.simulation.cluster import Tail as SimulatedTail
+from tests.support.world import PLAN
+
+# Codes of an end that faults may bring about; every other one is a defect.
+BY_FAULTS = {"drain_late", "positions_late"}
+BEAT_S = 0.4
+FETCH_S = 0.15
+DRAIN_S = 5.0
+SNAPSHOT_MS = 3_000
+FLUSH_MS = 700
+ALIGN_MS = 120_000
+
+
+class Shared(NamedTuple):
+    """What all workers of a schedule have in common; the metrics are one set for all, since nobody reads them."""
+
+    broker: Broker
+    redis: Redis
+    redis_up: asyncio.Event
+    context: Context
+    epochs: list[Epoch]
+    parents: NDArray[np.uint16]
+    noise: Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
+    metrics: tuple[GatewayMetrics, CrowdMetrics, ReleaseMetrics]
+
+
+class _Epochs:
+    """In place of `EpochReader`: the epochs of a schedule are written before it begins."""
+
+    def __init__(self, epochs: list[Epoch]) -> None:
+        self.records = epochs
+
+    async def refresh(self) -> list[Epoch]:
+        return []
+
+
+class _Readiness(Readiness):
+    """Says nothing in the log."""
+
+    def waiting(self, name: str, reason: str) -> None:
+        self._reasons[name] = reason
+
+    def over(self, name: str) -> None:
+        self._reasons.pop(name, None)
+
+
+class Worker:
+    """One process. `run` ends with the failure that ended it, or None after `leave`."""
+
+    def __init__(self, name: str, node: Node, shared: Shared, max_batches: int) -> None:
+        self.name = name
+        self.node = node
+        self.shared = shared
+        self.producer = Producer(shared.broker, node)
+        self.crowd: CrowdAgent | None = None
+        self._max_batches = max_batches
+        self._leaving = asyncio.Event()
+        self._lost = False
+        make = {"gateway": self._gateway, "crowd": self._crowd, "release": self._release}
+        role, self._services = make[name.split("-")[0]]()
+        self.role = role
+        self.tenure = Tenure(role)
+        self.group = shared.broker.groups.setdefault(role.topic, Group(shared.broker, role.topic))
+        self.task = asyncio.create_task(self._run())
+
+    def leave(self) -> None:
+        """End in order."""
+        self._leaving.set()
+
+    def kill(self) -> None:
+        """End at once."""
+        self.task.cancel()
+        self.producer.die()
+
+    async def _run(self) -> BaseException | None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(service()) for service in (*self._services, self._beat)]
+            live = group.create_task(self._live())
+            ends = [live, *tasks]
+            done, _ = await asyncio.wait([self.tenure.failure, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for task in ends:
+                task.cancel()
+            failed = [task for task in ends if task in done and not task.cancelled()]
+        if self.tenure.failure.done():
+            return self.tenure.failure.result()
+        return failed[0].result() if failed else None
+
+    async def _guarded(self, work: Awaitable[object]) -> BaseException | None:
+        try:
+            await work
+        except (ThrongError, KafkaError) as error:
+            return error
+        return None
+
+    async def _beat(self) -> None:
+        while True:
+            await self.node.running.wait()
+            if not self.group.beat(self.name):
+                self._lost = True
+            await asyncio.sleep(BEAT_S)
+
+    async def _live(self) -> BaseException | None:
+        try:
+            while not self._leaving.is_set():
+                await self._joined()
+                await self._read()
+        except (ThrongError, KafkaError) as error:
+            return error
+        self.group.leave(self.name)
+        return None
+
+    async def _joined(self) -> None:
+        await self.node.reach(self.shared.broker.up)
+        await self.group.join(self.name)
+        self._lost = False
+
+    async def _read(self) -> None:
+        """Place and read until the group settles anew, or this worker has been thrown out or is to leave."""
+        generation = self.group.generation
+        await self.node.reach(self.shared.broker.up)
+        reading = asyncio.create_task(self._fetch(generation))
+        try:
+            while self.group.generation == generation and not self.group.settling and not self._left():
+                await self.node.running.wait()
+                if reading.done():
+                    reading.result()
+                await asyncio.sleep(BEAT_S / 4)
+                self.group.look()
+            # As in the transport: the chunk in hand is finished, nothing after it is begun.
+            await self.tenure.end(DRAIN_S)
+        finally:
+            reading.cancel()
+            await asyncio.wait([reading])
+
+    def _left(self) -> bool:
+        return self._lost or self._leaving.is_set()
+
+    async def _fetch(self, generation: int) -> None:
+        ranges = self.group.ranges(self.name)
+        if not ranges:
+            return
+        try:
+            term, positions = await self.tenure.place(ranges, 30.0)
+        except asyncio.CancelledError:
+            return
+        if not await self.tenure.begin(term, generation, positions):
+            return
+        reached = dict(positions)
+        while self.tenure.generation == generation:
+            for number in sorted(reached):
+                if number in self.tenure.held:
+                    continue
+                await self._one(number, reached, generation)
+            await asyncio.sleep(FETCH_S)
+
+    async def _one(self, number: int, reached: dict[int, int], generation: int) -> None:
+        log = self.shared.broker.logs[self.role.topic, number]
+        await self.node.reach(self.shared.broker.up)
+        batches = log.fetch(reached[number], self.node.rng.randint(1, self._max_batches))
+        await self.node.running.wait()
+        if not batches:
+            return
+        first, reached[number] = reached[number], batches[-1].next_offset
+        chunk = Chunk(
+            topic=self.role.topic,
+            partition=number,
+            batches=batches,
+            first_offset=first,
+            next_offset=reached[number],
+            generation=generation,
+        )
+        await self.tenure.handle(chunk)
+
+    def _gateway(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:
+        shared, broker = self.shared, self.shared.broker
+
+        async def read() -> Mapping[int, Committed]:
+            await self.node.reach(broker.up)
+            return dict(self.group.commits)
+
+        async def write(marks: Mapping[int, Committed]) -> bool:
+            generation = self.tenure.generation
+            await self.node.reach(broker.up)
+            own = {number for number, owner in self.group.owner.items() if owner == self.name}
+            if self.name not in self.group.heard or not marks.keys() <= own or generation is None:
+                return False
+            self.group.commits |= marks
+            return True
+
+        async def provide(_: int) -> None:
+            raise AssertionError("a schedule's epochs are written before it begins")
+
+        gateway = Gateway(
+            Topics(ATTACH, SIGHTINGS, REJECTS),
+            Limits(FLUSH_MS, 10_000, 1 << 20),
+            Framer(len(broker.partitions(SIGHTINGS)), shared.context.lateness_ms),
+            shared.context,
+            provide,
+            self.producer,  # type: ignore[arg-type]
+            Commits(read, write),
+            lambda: True,
+            shared.metrics[0],
+            _Readiness(),
+        )
+        role = Role(
+            "gateway", ATTACH, gateway.handle, gateway.positions, on_revoked=gateway.revoked, on_lost=gateway.lost
+        )
+
+        async def align() -> None:
+            await keep_aligned(read, gateway.reached, self.tenure.hold, ALIGN_MS, shared.metrics[0])
+
+        return role, [lambda: self._guarded(gateway.keep_flushing()), lambda: self._guarded(align())]
+
+    def _crowd(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:
+        shared = self.shared
+        client = Client(shared.redis, self.node, shared.redis_up)
+        agent = CrowdAgent(
+            PANES,
+            lambda partition: Crowd(partition, shared.parents),
+            _Epochs(shared.epochs),  # type: ignore[arg-type]
+            PLAN.hash(),
+            Stores(SnapshotStore(client, ""), CountStore(client, "")),  # type: ignore[arg-type]
+            self.producer,  # type: ignore[arg-type]
+            shared.metrics[1],
+            _Readiness(),
+        )
+        self.crowd = agent
+        role = Role("crowd", SIGHTINGS, agent.handle, agent.positions, on_revoked=agent.revoked)
+        return role, [lambda: self._guarded(agent.keep_storing(SNAPSHOT_MS))]
+
+    def _release(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:
+        shared = self.shared
+        client = Client(shared.redis, self.node, shared.redis_up)
+        releaser = Releaser(
+            Page(PLAN, 0.95),
+            PLAN.hash(),
+            _Epochs(shared.epochs),  # type: ignore[arg-type]
+            Ledger(SimulatedTail(shared.broker, self.node, LEDGER), self.producer, LEDGER),  # type: ignore[arg-type]
+            Publisher(
+                self.producer,  # type: ignore[arg-type]
+                client,  # type: ignore[arg-type]
+                {FOOTFALL: FOOTFALL, FLOWS: FLOWS},
+                {FOOTFALL: 1, FLOWS: 1},
+                "",
+            ),
+            shared.noise,
+            shared.metrics[2],
+            _Readiness(),
+        )
+        role = Role("release", PANES, releaser.handle, releaser.positions)
+        return role, [lambda: self._guarded(releaser.keep_showing())]
