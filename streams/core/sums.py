@@ -1,10 +1,10 @@
 """Adding up the partitions: a pane is whole once every partition has sent it, and it is taken up once.
 
 In: panes as they come on the one partition of `panes`, with their offsets. Out: whole panes in the order of time, as
-dense vectors by measure. Kept: what is not whole or not dropped yet,
-and the digests of what was. The first record of a (partition,
-pane) counts; a repeat must be the same. What can fail: a repeat that differs (`PaneDiffers`): two workers computed
-different results from one log, which is a defect, and nothing more may be released until it is understood.
+dense vectors by measure. Kept: what is not whole or not dropped yet, and the digests of what was. The first record of
+a (partition, pane) counts; a repeat must be the same. What can fail: a repeat that differs (`PaneDiffers`): two
+workers computed different results from one log, which is a defect, and nothing more may be released until it is
+understood.
 """
 
 from typing import NamedTuple

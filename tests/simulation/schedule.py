@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.measures import DEFAULT_MEASURES
-from schemas.panes import Pane, pairs
+from schemas.panes import Pane
 from schemas.sightings import encode_control
 from schemas.topics import ATTACH, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SIGHTINGS
 from streams.core.release import publications
@@ -32,6 +32,7 @@ from tests.oracle.gate import screen as oracle_screen
 from tests.simulation.clock import VirtualLoop
 from tests.simulation.cluster import Broker, Node, Redis
 from tests.simulation.workers import BY_FAULTS, Shared, Worker
+from tests.support.panes import summed
 from tests.support.raw import Written
 from tests.support.world import ORACLE_POLICY, PLAN, context_of, epochs_at
 
@@ -159,7 +160,6 @@ class Schedule:
         self.apart_ms = 0
         self._rng = random.Random(seed)
         self._draws = 0
-        self._offsets: dict[bytes, int] = {}
         self._workers: dict[str, Worker] = {}
 
     async def run(self) -> None:
@@ -283,13 +283,7 @@ class Schedule:
             pane = msgspec.msgpack.decode(value, type=Pane)
             if firsts.setdefault((pane.epoch, pane.partition, pane.number), pane) != pane:
                 self.wrong.append(f"pane {pane.number} of partition {pane.partition} was sent twice and differs")
-        summed: dict[tuple[int, str, int], Counter] = {}
-        for pane in firsts.values():
-            for name, counts in pane.counts.items():
-                keys, values = pairs(counts)
-                mine = summed.setdefault((pane.epoch, name, pane.number), Counter())
-                mine.update(dict(zip(keys.tolist(), values.tolist(), strict=True)))
-        return summed
+        return summed(firsts.values())
 
     def _first_released(self) -> dict[tuple[int, str, int], LedgerRecord]:
         """The ledger by its rule, read plainly: the first record of a pane is its release."""
@@ -333,14 +327,13 @@ class Schedule:
             self.wrong.append(f"{len(unsaid)} published records are not what the ledger says first")
         if unpublished := said - published.keys():
             self.wrong.append(f"{len(unpublished)} records of the ledger were not published")
-        rejects = set(self._broker.logs[REJECTS, 0].values)
         hashed = hashlib.blake2b(digest_size=8)
         for place in sorted(self._broker.logs):
             hashed.update(repr((place, self._broker.logs[place].end)).encode())
             if place[0] in (SIGHTINGS, PANES):
                 hashed.update(b"".join(self._broker.logs[place].values))
         self.trace = hashed.hexdigest()
-        if len(rejects) == 0 and self.world.rejects:
+        if self.world.rejects and not self._broker.logs[REJECTS, 0].values:
             self.wrong.append("no rejects arrived")
 
 

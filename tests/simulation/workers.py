@@ -79,7 +79,7 @@ class _Readiness(Readiness):
 
 
 class Worker:
-    """One process. `run` ends with the failure that ended it, or None after `leave`."""
+    """One process. `task` ends with the failure that ended it, or None after `leave`."""
 
     def __init__(self, name: str, node: Node, shared: Shared, max_batches: int) -> None:
         self.name = name

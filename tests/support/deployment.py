@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
-from schemas.panes import Pane, pairs
+from schemas.panes import Pane
 from schemas.topics import EPOCHS, LEDGER, PANES, REGISTRY
 from streams.demo.processes import free_port
 from streams.settings import Settings, load_settings, to_environ
@@ -27,6 +27,7 @@ from streams.stores.topics import create
 from tests.oracle.counting import Result, count
 from tests.oracle.gate import Gate
 from tests.oracle.gate import screen as oracle_screen
+from tests.support.panes import summed
 
 START = 1_772_427_600_000  # 2026-03-02T06:00+01:00
 HOURS = 3
@@ -235,13 +236,7 @@ async def all_panes(settings: Settings, last: int, workers: Workers) -> dict:
             if sum(number == last for _, _, number in firsts) == settings.kafka.partitions:
                 break
             await asyncio.sleep(1)
-    summed: dict = {}
-    for pane in firsts.values():
-        for name, counts in pane.counts.items():
-            keys, values = pairs(counts)
-            mine = summed.setdefault((pane.epoch, name, pane.number), Counter())
-            mine.update(dict(zip(keys.tolist(), values.tolist(), strict=True)))
-    return summed
+    return summed(firsts.values())
 
 
 async def caught_up(settings: Settings, panes: dict) -> None:
