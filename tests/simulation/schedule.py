@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
 
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
@@ -121,7 +122,8 @@ def _event(rng: random.Random, time: int, imsis: list[str]) -> dict[str, object]
 
 @cache
 def _metrics() -> tuple[GatewayMetrics, CrowdMetrics, ReleaseMetrics]:
-    return GatewayMetrics(), CrowdMetrics(), ReleaseMetrics()
+    registry = CollectorRegistry()
+    return GatewayMetrics(registry), CrowdMetrics(registry), ReleaseMetrics(registry)
 
 
 def faults_of(seed: int) -> list[Fault]:

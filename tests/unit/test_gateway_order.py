@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import orjson
 import pytest
+from prometheus_client import CollectorRegistry
 
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
@@ -46,7 +47,7 @@ def chunk_of(values: list[bytes]) -> Chunk:
 
 @pytest.fixture(scope="module")
 def metrics() -> GatewayMetrics:
-    return GatewayMetrics()
+    return GatewayMetrics(CollectorRegistry())
 
 
 async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: GatewayMetrics) -> None:
