@@ -54,6 +54,20 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """How many panes of a length the epoch has: 276 to 300 of 5 minutes, over daylight-saving changes."""
         return (self.end_ms - self.start_ms) // pane_ms
 
+    @property
+    def first_pane(self) -> int:
+        """The number of the first base pane that is counted."""
+        return (self.opens_ms - self.start_ms) // self.pane_ms + 1
+
+    @property
+    def last_pane(self) -> int:
+        """The number of the last base pane."""
+        return self.panes(self.pane_ms)
+
+    def due(self, number: int) -> tuple[Measure, ...]:
+        """The measures whose own pane ends with base pane `number`."""
+        return tuple(m for m in self.measures if number * self.pane_ms % m.pane_ms == 0)
+
     def cap(self, measure: Measure) -> int:
         """The most counts that one subscriber adds to the measure in the epoch: m of the sensitivity sqrt(m)."""
         return measure.cap or self.panes(measure.pane_ms)

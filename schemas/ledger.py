@@ -24,6 +24,7 @@ class LedgerRecord(msgspec.Struct, frozen=True):
         panes_offset: of the `panes` topic; below it every pane is wholly in the ledger already.
         rho: the measure's cost in this epoch, charged once.
         writer: a random id of the process that drew it.
+        reason: of a void; lost: retention took the pane before every partition's part of it was read.
     """
 
     epoch: int
@@ -39,3 +40,4 @@ class LedgerRecord(msgspec.Struct, frozen=True):
     panes_offset: int
     rho: float
     writer: str
+    reason: Literal["", "lost"] = ""

@@ -137,6 +137,12 @@ class ReleaseMetrics:
             ["measure"],
             registry=registry,
         )
+        self.voids = Counter(
+            "throng_release_voids",
+            "Panes closed in the ledger without a release.",
+            ["measure", "reason"],
+            registry=registry,
+        )
         self.published = Counter("throng_release_published_records", "Records published.", ["topic"], registry=registry)
         self.suppressed = Gauge(
             "throng_release_suppressed_keys",

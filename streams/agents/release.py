@@ -6,7 +6,8 @@ Kept: nothing but what the ledger has. At the start the ledger is read, the last
 once more (the same bytes), and reading begins at the oldest pane that the ledger still needs.
 
 What can fail: a pane that differs from its first record (the process ends, and goes on ending: releases halt), a send
-(the process ends; the ledger decides what happened), Redis away (the topics go on; Redis is caught up later).
+(the process ends; the ledger decides what happened), Redis away (the topics go on; Redis is caught up later), panes
+lost to retention before they were released (a void in the ledger closes them, and the next goes on).
 """
 
 import asyncio
@@ -30,8 +31,8 @@ from streams.agents.health import Readiness
 from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import check_shares, rho_of, sensitivity, sigma
 from streams.core.records import walk
-from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page
+from streams.core.release import Draw, lost_record, next_record, publications
+from streams.core.render import Page, rfc3339
 from streams.core.sums import PaneDiffers, Sums, Whole
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
@@ -67,17 +68,18 @@ class Releaser:
         self._noise = noise
         self._metrics = metrics
         self._readiness = readiness
-        self._sums = Sums()
+        self._sums = Sums(ledger.account, epochs.records)
         self._writer = secrets.token_hex(8)
         self._not_shown: dict[str, LedgerRecord] = {}
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Read the ledger, publish its last word once more, and begin where it still needs panes."""
-        self._sums = Sums()
+        self._sums = Sums(self._ledger.account, self._epochs.records)
         await self._epochs.refresh()
         await self._ledger.read()
         for record in self._ledger.account.last.values():
-            await self._publish(record)
+            if record.kind == "release":
+                await self._publish(record)
         self._readiness.over("starting")
         needed = self._ledger.account.needed_offset()
         return dict.fromkeys(logs, needed)
@@ -92,11 +94,12 @@ class Releaser:
             pane = msgspec.msgpack.decode(records.payload[start:end].tobytes(), type=Pane)
             self._metrics.panes.inc()
             try:
-                new = not self._over(pane) and self._sums.add(pane, offset, await self._epoch(pane))
+                new = self._sums.add(pane, offset, await self._epoch(pane))
             except PaneDiffers as error:
                 raise ThrongError("pane_differs", f"{error}; releases halt until it is understood") from error
             if not new:
                 self._metrics.repeats.inc()
+        await self._close_lost()
         while (whole := self._sums.first_whole()) is not None:
             for measure in whole.epoch.measures:
                 if measure.name in whole.counts:
@@ -110,16 +113,29 @@ class Releaser:
             for record in list(self._not_shown.values()):
                 await self._show(record)
 
-    def _over(self, pane: Pane) -> bool:
-        """Is the pane a repeat of one that was released before this worker began to read?
+    async def lost(self, _: int, position: int, log_range: LogRange) -> int:
+        """Retention took panes that were not released: go on at the log's start, and close what can't be whole."""
+        log.error("records of panes from offset %d to %d are gone before they were read", position, log_range.start)
+        self._sums.begin_anywhere()
+        return log_range.start
 
-        A crowd that fell back behind the panes that this worker began at sends some again; the other partitions' are
-        not repeated, so it would never be whole, and hold all later ones.
-        """
-        if self._sums.knows(pane):
-            return False
+    async def _close_lost(self) -> None:
+        """A void for every measure of the lost panes."""
+        # They name the position before the loss: a restart amid them must find the loss again.
         account = self._ledger.account
-        return all(pane.number <= account.closed_through(pane.epoch, name) for name in pane.counts)
+        needed = account.needed_offset()
+        voids = [
+            lost_record(epoch, measure, number, needed, self._writer)
+            for epoch, number in self._sums.lost()
+            for measure in epoch.due(number)
+            if number > account.closed_through(epoch.epoch, measure.name)
+        ]
+        if not voids:
+            return
+        first, last = rfc3339(voids[0].start_ms), rfc3339(voids[-1].end_ms)
+        log.error("panes from %s to %s are lost: they are closed without a release", first, last)
+        for valid in await self._ledger.append(*voids):
+            await self._publish(valid)
 
     async def _epoch(self, pane: Pane) -> Epoch:
         known = {epoch.epoch: epoch for epoch in self._epochs.records}
@@ -159,6 +175,7 @@ class Releaser:
 
     async def _publish(self, record: LedgerRecord) -> None:
         if record.kind == "void":
+            self._metrics.voids.labels(record.measure, record.reason).inc()
             return
         for topic, number in (await self._publisher.to_kafka(record)).items():
             self._metrics.published.labels(topic).inc(number)

@@ -209,7 +209,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             ReleaseMetrics(),
             readiness,
         )
-        role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions)
+        role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions, on_lost=releaser.lost)
         await run(_app(role, settings), [releaser.keep_showing], stop)
 
 

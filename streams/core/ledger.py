@@ -26,13 +26,28 @@ class Account:
         if record.number <= self.closed_through(record.epoch, record.measure):
             return False
         self._closed[record.epoch, record.measure] = record.number
-        self._cost.setdefault(record.epoch, {})[record.measure] = record.rho
+        costs = self._cost.setdefault(record.epoch, {})
+        # A void costs nothing, and takes nothing back of what releases have cost.
+        costs[record.measure] = max(costs.get(record.measure, 0.0), record.rho)
         self.last[record.measure] = record
         return True
 
     def closed_through(self, epoch: int, measure: str) -> int:
         """The highest pane of the measure that is drawn or void; nothing at or below it is ever drawn. 0: none."""
         return self._closed.get((epoch, measure), 0)
+
+    def closed(self, epoch: Epoch, number: int) -> bool:
+        """Is everything of the epoch up to base pane `number` drawn or void?"""
+        for measure in epoch.measures:
+            every = measure.pane_ms // epoch.pane_ms
+            due = number // every * every
+            if due >= epoch.first_pane and self.closed_through(epoch.epoch, measure.name) < due:
+                return False
+        return True
+
+    def begun(self, epoch: int) -> bool:
+        """Is any pane of the epoch drawn or void?"""
+        return epoch in self._cost
 
     def spent(self, epoch: int) -> float:
         """rho that the epoch's measures have cost so far."""
@@ -45,8 +60,8 @@ class Account:
             Overspent: saying which.
         """
         others = sum(cost for name, cost in self._cost.get(epoch.epoch, {}).items() if name != measure)
-        paid = self._cost.get(epoch.epoch, {}).get(measure)
-        if (paid is not None and rho > paid * (1 + 1e-9)) or others + rho > epoch.rho * (1 + 1e-9):
+        paid = self._cost.get(epoch.epoch, {}).get(measure, 0.0)
+        if (paid > 0 and rho > paid * (1 + 1e-9)) or others + rho > epoch.rho * (1 + 1e-9):
             raise Overspent(f"epoch {epoch.epoch}: {measure} at rho {rho:.6f} would overspend it")
 
     def needed_offset(self) -> int:

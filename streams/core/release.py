@@ -86,23 +86,24 @@ def next_record(
     )
 
 
-def void_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, writer: str) -> LedgerRecord:
+def lost_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, writer: str) -> LedgerRecord:
     """What closes a pane that was lost: it is never drawn."""
     end_ms = epoch.start_ms + number * epoch.pane_ms
     return LedgerRecord(
-        epoch.epoch,
-        measure.name,
-        number,
-        end_ms - measure.pane_ms,
-        end_ms,
-        "void",
-        b"",
-        0.0,
-        b"",
-        seal([]),
-        panes_offset,
-        0.0,
-        writer,
+        epoch=epoch.epoch,
+        measure=measure.name,
+        number=number,
+        start_ms=end_ms - measure.pane_ms,
+        end_ms=end_ms,
+        kind="void",
+        noisy=b"",
+        sigma=0.0,
+        state=b"",
+        publish=seal([]),
+        panes_offset=panes_offset,
+        rho=0.0,
+        writer=writer,
+        reason="lost",
     )
 
 

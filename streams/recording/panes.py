@@ -28,6 +28,7 @@ class PaneTable:
 
     def __init__(self, epochs: Sequence[Epoch]) -> None:
         self._sums = Sums()
+        self._sums.begin_anywhere()  # a topic may have lost its oldest panes
         self._offset = 0
         self.epochs = {epoch.epoch: epoch for epoch in epochs}
         self.counts: dict[Key, NDArray[np.int64]] = {}

@@ -4,6 +4,8 @@ Kept: the account of all that was read. A writer that was paused and comes back 
 everybody, itself included, since it reads them back behind those of its successor.
 """
 
+import asyncio
+
 import msgspec
 from aiokafka import AIOKafkaProducer
 
@@ -31,7 +33,8 @@ class Ledger:
                     valid.append(entry)
         return valid
 
-    async def append(self, record: LedgerRecord) -> list[LedgerRecord]:
-        """Append, and read to beyond it; returns the valid records that are new, this one or others' among them."""
-        await self._producer.send_and_wait(self._topic, msgspec.msgpack.encode(record), partition=0)
+    async def append(self, *records: LedgerRecord) -> list[LedgerRecord]:
+        """Append, and read to beyond them; returns the valid records that are new, these or others' among them."""
+        acks = [await self._producer.send(self._topic, msgspec.msgpack.encode(each), partition=0) for each in records]
+        await asyncio.gather(*acks)
         return await self.read()

@@ -77,6 +77,27 @@ def test_an_overspent_epoch_is_refused() -> None:
         account.check(EPOCH, "arrivals", EPOCH.rho)
 
 
+def test_a_void_costs_nothing_and_takes_nothing_back() -> None:
+    account = Account()
+    account.take(entry(1, "a", rho=0.0))
+    account.check(EPOCH, "present", 0.02)
+    account.take(entry(2, "a", rho=0.02))
+    account.take(entry(3, "a", rho=0.0))
+    assert account.spent(EPOCH.epoch) == 0.02
+    account.check(EPOCH, "present", 0.02)
+
+
+def test_a_base_pane_is_closed_once_every_measure_that_ended_by_it_is() -> None:
+    account = Account()
+    account.take(entry(3, "a"))
+    assert account.closed(EPOCH, 2)
+    assert not account.closed(EPOCH, 3)
+    account.take(entry(3, "a", measure="arrivals"))
+    account.take(entry(3, "a", measure="trips_parent"))
+    assert account.closed(EPOCH, 3)
+    assert not account.closed(EPOCH, 4)
+
+
 def test_reading_begins_behind_what_is_wholly_released() -> None:
     account = Account()
     assert account.needed_offset() == 0

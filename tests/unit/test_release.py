@@ -1,4 +1,4 @@
-"""Sums over partitions, the threshold, and the records that leave."""
+"""The threshold, the filter, and the records that leave."""
 
 import msgspec
 import numpy as np
@@ -6,81 +6,16 @@ import orjson
 import pytest
 
 from schemas.measures import DEFAULT_MEASURES
-from schemas.panes import Counts, Pane, from_dense, sealed
 from streams.core import estimate
 from streams.core.release import Draw, next_record, publications
 from streams.core.render import Page
-from streams.core.sums import PaneDiffers, Sums
 from streams.stores.released import redis_values
 from tests.support.world import PLAN, epochs_at
 
 START = 1_772_420_400_000
-EPOCH = msgspec.structs.replace(epochs_at(START)[0], partitions=3)
+EPOCH = epochs_at(START)[0]
 PAGE = Page(PLAN, 0.95)
 PRESENT, ARRIVALS, TRIPS_ZONE, TRIPS_PARENT, COHORT = DEFAULT_MEASURES
-
-
-def pane(partition: int, number: int, counts: dict[str, Counts] | None = None) -> Pane:
-    end = EPOCH.start_ms + number * EPOCH.pane_ms
-    counts = counts if counts is not None else {"present": from_dense(np.array([number, 0, 0, partition, 0, 0]))}
-    return sealed(Pane(EPOCH.epoch, partition, 3, number, end - EPOCH.pane_ms, end, 1, counts, 0))
-
-
-def test_a_pane_is_whole_once_every_partition_has_sent_it() -> None:
-    sums = Sums()
-    for offset, (partition, number) in enumerate([(0, 1), (1, 1), (0, 2), (1, 2), (2, 1)]):
-        assert sums.add(pane(partition, number), offset, EPOCH)
-    whole = sums.first_whole()
-    assert whole is not None
-    assert (whole.number, whole.counts["present"].tolist()) == (1, [3, 0, 0, 3, 0, 0])
-    assert sums.needed_offset == 0
-    sums.drop(whole)
-    assert sums.first_whole() is None
-    assert sums.needed_offset == 2
-    sums.add(pane(2, 2), 5, EPOCH)
-    whole = sums.first_whole()
-    assert whole is not None
-    assert whole.number == 2
-    sums.drop(whole)
-    assert sums.needed_offset == 6
-
-
-def test_a_pane_that_waits_to_be_released_is_still_needed() -> None:
-    sums = Sums()
-    for offset in range(6):
-        sums.add(pane(offset % 3, 1 + offset // 3), offset, EPOCH)
-    first = sums.first_whole()
-    assert first is not None
-    sums.drop(first)
-    assert sums.needed_offset == 3
-
-
-def test_a_repeat_counts_once() -> None:
-    sums = Sums()
-    sums.add(pane(0, 1), 0, EPOCH)
-    assert not sums.add(pane(0, 1), 1, EPOCH)
-    sums.add(pane(1, 1), 2, EPOCH)
-    sums.add(pane(2, 1), 3, EPOCH)
-    whole = sums.first_whole()
-    assert whole is not None
-    assert whole.counts["present"][0] == 3
-    sums.drop(whole)
-    assert not sums.add(pane(0, 1), 4, EPOCH)
-
-
-def test_a_repeat_that_differs_halts() -> None:
-    sums = Sums()
-    sums.add(pane(0, 1), 0, EPOCH)
-    with pytest.raises(PaneDiffers, match="the repeat at offset 1 differs"):
-        sums.add(pane(0, 1, {}), 1, EPOCH)
-
-
-def test_later_panes_wait_for_earlier_ones() -> None:
-    sums = Sums()
-    for partition in range(3):
-        sums.add(pane(partition, 2), partition, EPOCH)
-    sums.add(pane(0, 1), 3, EPOCH)
-    assert sums.first_whole() is None
 
 
 def drawn(measure, noisy, number: int = 12, last=None, present=None):

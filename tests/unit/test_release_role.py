@@ -1,0 +1,149 @@
+"""The release role on logs in memory: what it writes to the ledger and publishes, chunk by chunk."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from prometheus_client import CollectorRegistry
+
+from schemas.ledger import LedgerRecord
+from schemas.panes import Pane, from_dense, sealed
+from schemas.topics import FLOWS, FOOTFALL, LEDGER, PANES
+from streams.agents.health import Readiness
+from streams.agents.release import Releaser
+from streams.agents.roles import Chunk, LogRange
+from streams.core.render import Page
+from streams.metrics import ReleaseMetrics
+from streams.stores.ledger import Ledger
+from streams.stores.released import Publisher
+from tests.support.raw import batch_of
+from tests.support.world import PLAN, epochs_at
+
+START = 1_772_420_400_000
+EPOCH = msgspec.structs.replace(epochs_at(START)[0], partitions=2)
+
+
+class Record(NamedTuple):
+    value: bytes
+
+
+class Logs:
+    """Topics in memory: in place of a producer, of a reader of the ledger, and of Redis."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[bytes]] = {LEDGER: [], FOOTFALL: [], FLOWS: []}
+
+    async def send(self, topic: str, value: bytes, **_: object) -> "asyncio.Future[object]":
+        self.values[topic].append(value)
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    def pipeline(self, transaction: bool) -> "Logs":
+        return self
+
+    async def execute(self) -> None: ...
+
+    def register_script(self, _: str):
+        async def run(**_: object) -> None: ...
+
+        return run
+
+    def ledger(self) -> list[LedgerRecord]:
+        return [msgspec.msgpack.decode(value, type=LedgerRecord) for value in self.values[LEDGER]]
+
+
+class Reader:
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
+        self._at = 0
+
+    async def read_to_end(self) -> AsyncIterator[list[Record]]:
+        new = self._logs.values[LEDGER][self._at :]
+        self._at += len(new)
+        yield [Record(value) for value in new]
+
+
+class Epochs:
+    records = [EPOCH]  # noqa: RUF012 - as the reader has it
+
+    async def refresh(self) -> list:
+        return []
+
+
+def releaser(logs: Logs, registry: CollectorRegistry | None = None) -> Releaser:
+    return Releaser(
+        Page(PLAN, 0.95),
+        PLAN.hash(),
+        Epochs(),  # type: ignore[arg-type]
+        Ledger(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
+        Publisher(logs, logs, {FOOTFALL: FOOTFALL, FLOWS: FLOWS}, {FOOTFALL: 1, FLOWS: 1}, ""),  # type: ignore[arg-type]
+        lambda counts, *_: counts,
+        ReleaseMetrics(registry or CollectorRegistry()),
+        Readiness(),
+    )
+
+
+def pane(partition: int, number: int) -> Pane:
+    end = EPOCH.start_ms + number * EPOCH.pane_ms
+    counts = {
+        measure.name: from_dense(np.full(measure.keys(EPOCH.zones, EPOCH.parents), 1000, np.int64))
+        for measure in EPOCH.due(number)
+    }
+    return sealed(Pane(EPOCH.epoch, partition, 2, number, end - EPOCH.pane_ms, end, 1, counts, 0))
+
+
+def chunk(panes: list[Pane], first: int) -> Chunk:
+    batch = batch_of([(0, None, msgspec.msgpack.encode(each), []) for each in panes], first)
+    return Chunk(PANES, 0, (batch,), first, first + len(panes), 1)
+
+
+def both(*numbers: int) -> list[Pane]:
+    return [pane(partition, number) for number in numbers for partition in (0, 1)]
+
+
+async def test_panes_gone_by_retention_are_void_and_the_next_are_released() -> None:
+    logs, registry = Logs(), CollectorRegistry()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 2)})
+    await role.handle(chunk(both(1), 0))
+    # Panes 2, 3 and partition 0's 4 are gone when the next worker begins.
+    role = releaser(logs, registry)
+    wanted = (await role.positions({0: LogRange(7, 11)}))[0]
+    assert wanted is not None
+    assert wanted < 7
+    assert await role.lost(0, wanted, LogRange(7, 11)) == 7
+    await role.handle(chunk([pane(1, 4), *both(5, 6)], 7))
+    kinds = {(record.measure, record.number): (record.kind, record.reason) for record in logs.ledger()}
+    void, release = ("void", "lost"), ("release", "")
+    assert {n: kinds["present", n] for n in range(1, 7)} == {1: release, 2: void, 3: void, 4: void} | {
+        5: release,
+        6: release,
+    }
+    assert (kinds["arrivals", 3], kinds["arrivals", 6]) == (void, release)
+    assert registry.get_sample_value("throng_release_voids_total", {"measure": "present", "reason": "lost"}) == 3
+
+
+async def test_a_restart_amid_the_voids_finds_the_loss_again() -> None:
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 2)})
+    await role.handle(chunk(both(1), 0))
+    role = releaser(logs)
+    await role.positions({0: LogRange(5, 9)})
+    await role.lost(0, 0, LogRange(5, 9))
+    await role.handle(chunk(both(4, 5), 5))
+    whole = [(record.measure, record.number, record.kind) for record in logs.ledger()]
+    voids = [number for number, (_, _, kind) in enumerate(whole) if kind == "void"]
+    for kept in range(voids[0], voids[-1] + 2):
+        again = Logs()
+        again.values[LEDGER] = logs.values[LEDGER][:kept]
+        role = releaser(again)
+        wanted = (await role.positions({0: LogRange(5, 9)}))[0]
+        assert wanted is not None
+        assert wanted < 5
+        await role.lost(0, wanted, LogRange(5, 9))
+        await role.handle(chunk(both(4, 5), 5))
+        assert [(record.measure, record.number, record.kind) for record in again.ledger()] == whole

@@ -1,0 +1,213 @@
+"""Sums over partitions: which panes are whole, which wait for others, which are lost."""
+
+import random
+
+import msgspec
+import numpy as np
+import pytest
+
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord
+from schemas.panes import Counts, Pane, from_dense, sealed
+from streams.core.ledger import Account
+from streams.core.sums import PaneDiffers, Sums
+from tests.support.world import epochs_at
+
+START = 1_772_420_400_000
+DAY = 86_400_000
+EPOCH, NEXT_EPOCH = (
+    msgspec.structs.replace(epoch, partitions=3, measures=epoch.measures[:1]) for epoch in epochs_at(START, START + DAY)
+)
+
+
+def pane(partition: int, number: int, counts: dict[str, Counts] | None = None, epoch: Epoch = EPOCH) -> Pane:
+    end = epoch.start_ms + number * epoch.pane_ms
+    counts = counts if counts is not None else {"present": from_dense(np.array([number, 0, 0, partition, 0, 0]))}
+    return sealed(Pane(epoch.epoch, partition, 3, number, end - epoch.pane_ms, end, 1, counts, 0))
+
+
+def test_a_pane_is_whole_once_every_partition_has_sent_it() -> None:
+    sums = Sums()
+    for offset, (partition, number) in enumerate([(0, 1), (1, 1), (0, 2), (1, 2), (2, 1)]):
+        assert sums.add(pane(partition, number), offset, EPOCH)
+    whole = sums.first_whole()
+    assert whole is not None
+    assert (whole.number, whole.counts["present"].tolist()) == (1, [3, 0, 0, 3, 0, 0])
+    assert sums.needed_offset == 0
+    sums.drop(whole)
+    assert sums.first_whole() is None
+    assert sums.needed_offset == 2
+    sums.add(pane(2, 2), 5, EPOCH)
+    whole = sums.first_whole()
+    assert whole is not None
+    assert whole.number == 2
+    sums.drop(whole)
+    assert sums.needed_offset == 6
+
+
+def test_a_pane_that_waits_to_be_released_is_still_needed() -> None:
+    sums = Sums()
+    for offset in range(6):
+        sums.add(pane(offset % 3, 1 + offset // 3), offset, EPOCH)
+    first = sums.first_whole()
+    assert first is not None
+    sums.drop(first)
+    assert sums.needed_offset == 3
+
+
+def test_a_repeat_counts_once() -> None:
+    sums = Sums()
+    sums.add(pane(0, 1), 0, EPOCH)
+    assert not sums.add(pane(0, 1), 1, EPOCH)
+    sums.add(pane(1, 1), 2, EPOCH)
+    sums.add(pane(2, 1), 3, EPOCH)
+    whole = sums.first_whole()
+    assert whole is not None
+    assert whole.counts["present"][0] == 3
+    sums.drop(whole)
+    assert not sums.add(pane(0, 1), 4, EPOCH)
+
+
+def test_a_repeat_that_differs_halts() -> None:
+    sums = Sums()
+    sums.add(pane(0, 1), 0, EPOCH)
+    with pytest.raises(PaneDiffers, match="the repeat at offset 1 differs"):
+        sums.add(pane(0, 1, {}), 1, EPOCH)
+
+
+def test_later_panes_wait_for_earlier_ones() -> None:
+    sums = Sums()
+    for partition in range(3):
+        sums.add(pane(partition, 2), partition, EPOCH)
+    sums.add(pane(0, 1), 3, EPOCH)
+    assert sums.first_whole() is None
+
+
+def test_panes_of_a_partition_count_without_a_hole() -> None:
+    """Kafka lost partition 0's pane 1 and took its pane 2; the other partitions are further on."""
+    sums = Sums()
+    log = [pane(0, 2), *(pane(partition, number) for number in (1, 2) for partition in (1, 2))]
+    for offset, sent in enumerate(log):
+        assert sums.add(sent, offset, EPOCH)
+    assert sums.first_whole() is None
+    assert sums.needed_offset == 0  # the one that is held
+    assert sums.add(pane(0, 1), 5, EPOCH)
+    assert not sums.add(pane(0, 2), 6, EPOCH)
+    assert [numbered(whole) for whole in taken(sums)] == [(EPOCH.epoch, 1), (EPOCH.epoch, 2)]
+
+
+def test_a_held_pane_is_compared_with_its_repeats() -> None:
+    sums = Sums()
+    sums.add(pane(0, 2), 0, EPOCH)
+    with pytest.raises(PaneDiffers):
+        sums.add(pane(0, 2, {}), 1, EPOCH)
+
+
+def test_an_epochs_panes_wait_for_the_last_of_the_epoch_before() -> None:
+    sums = Sums(account_of(EPOCH, EPOCH.last_pane - 1), [EPOCH, NEXT_EPOCH])
+    for partition in range(3):
+        sums.add(pane(partition, 1, epoch=NEXT_EPOCH), partition, NEXT_EPOCH)
+    assert sums.first_whole() is None
+    for partition in range(3):
+        sums.add(pane(partition, EPOCH.last_pane), 3 + partition, EPOCH)
+    assert [numbered(whole) for whole in taken(sums)] == [(EPOCH.epoch, EPOCH.last_pane), (NEXT_EPOCH.epoch, 1)]
+
+
+def test_what_the_ledger_has_closed_is_not_waited_for() -> None:
+    """A restart: the panes before are closed, and one of them is repeated by a crowd that fell back."""
+    sums = Sums(account_of(EPOCH, 4), [EPOCH])
+    assert not sums.add(pane(0, 4), 9, EPOCH)
+    for partition in range(3):
+        assert sums.add(pane(partition, 5), 10 + partition, EPOCH)
+    assert [whole.number for whole in taken(sums)] == [5]
+
+
+def test_what_another_writer_closes_is_not_waited_for() -> None:
+    account = account_of(EPOCH, 4)
+    sums = Sums(account, [EPOCH])
+    for partition in range(3):
+        sums.add(pane(partition, 6), partition, EPOCH)
+    assert sums.first_whole() is None
+    account.take(closing(EPOCH, 5))
+    assert [whole.number for whole in taken(sums)] == [6]
+
+
+def test_panes_lost_to_retention_are_told_and_the_next_go_on() -> None:
+    sums = Sums(account_of(EPOCH, 4), [EPOCH])
+    sums.begin_anywhere()
+    log = [pane(0, 6), pane(1, 7), pane(2, 6), pane(0, 7), pane(2, 7)]
+    for offset, sent in enumerate(log, 100):
+        sums.add(sent, offset, EPOCH)
+    assert [number for _, number in sums.lost()] == [5, 6]
+    assert list(sums.lost()) == []
+    assert [whole.number for whole in taken(sums)] == [7]
+    assert sums.needed_offset == 105
+
+
+def test_panes_lost_over_an_epochs_end_are_told() -> None:
+    last = EPOCH.last_pane
+    sums = Sums(account_of(EPOCH, last - 1), [NEXT_EPOCH, EPOCH])
+    sums.begin_anywhere()
+    for partition in range(3):
+        sums.add(pane(partition, 3, epoch=NEXT_EPOCH), partition, NEXT_EPOCH)
+    assert [(epoch.epoch, number) for epoch, number in sums.lost()] == [
+        (EPOCH.epoch, last),
+        (NEXT_EPOCH.epoch, 1),
+        (NEXT_EPOCH.epoch, 2),
+    ]
+    assert [numbered(whole) for whole in taken(sums)] == [(NEXT_EPOCH.epoch, 3)]
+
+
+def test_nothing_is_lost_if_retention_took_only_what_is_closed() -> None:
+    sums = Sums(account_of(EPOCH, 4), [EPOCH])
+    sums.begin_anywhere()
+    for offset in range(6):
+        sums.add(pane(offset % 3, 5 + offset // 3), offset, EPOCH)
+    assert list(sums.lost()) == []
+    assert [whole.number for whole in taken(sums)] == [5, 6]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_whatever_is_lost_and_sent_again_every_pane_is_whole_once_and_in_order(seed: int) -> None:
+    """Each partition sends its panes; of some the first is lost and the next taken, and it goes back behind it."""
+    rng = random.Random(seed)
+    next_up = dict.fromkeys(range(3), 1)
+    lost = dict.fromkeys(range(3), 1 << 30)
+    sums, released, offset = Sums(epochs=[EPOCH]), [], 0
+    for _ in range(600):
+        partition = rng.randrange(3)
+        number, next_up[partition] = next_up[partition], next_up[partition] + 1
+        if rng.random() < 0.1:
+            lost[partition] = min(lost[partition], number)
+        else:
+            sums.add(pane(partition, number), offset, EPOCH)
+            offset += 1
+        if rng.random() < 0.2:
+            next_up[partition] = max(1, min(lost[partition], number - 3))
+            lost[partition] = 1 << 30
+        released += [whole.number for whole in taken(sums)]
+    assert released == list(range(1, len(released) + 1))
+    assert len(released) > 10
+
+
+def taken(sums: Sums) -> list:
+    """All that is whole, dropped as after a release."""
+    found = []
+    while (whole := sums.first_whole()) is not None:
+        found.append(whole)
+        sums.drop(whole)
+    return found
+
+
+def numbered(whole) -> tuple[int, int]:
+    return whole.epoch.epoch, whole.number
+
+
+def closing(epoch: Epoch, number: int) -> LedgerRecord:
+    return LedgerRecord(epoch.epoch, "present", number, 0, number, "release", b"", 1.0, b"", b"", 0, 0.01, "me")
+
+
+def account_of(epoch: Epoch, number: int) -> Account:
+    account = Account()
+    account.take(closing(epoch, number))
+    return account
