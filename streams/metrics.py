@@ -65,6 +65,22 @@ class GatewayMetrics:
             "Sources paused because they are ahead of the slowest.",
             registry=registry,
         )
+        self.keys_destroyed = Counter(
+            "throng_gateway_keys_destroyed",
+            "Keys of past epochs' salts destroyed: passed by every source, or at the deadline.",
+            ["why"],
+            registry=registry,
+        )
+        self.epochs_kept = Gauge(
+            "throng_gateway_epochs_with_salt",
+            "Epochs whose salt was still needed when last looked.",
+            registry=registry,
+        )
+        self.key_errors = Counter(
+            "throng_gateway_key_errors",
+            "Keys that could not be destroyed, each tried again.",
+            registry=registry,
+        )
 
 
 class CrowdMetrics:

@@ -85,6 +85,15 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ""
     )
     keys: Annotated[str, Meta(description="Folder of the file key provider, one key an epoch.")] = ".throng/keys"
+    salt_hours: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=168,
+            description="Hours after an epoch's end at which its salt's key is destroyed at the latest, though a "
+            "source has not passed it; only where the broker stamps records. Longer than raw records are kept.",
+        ),
+    ] = 3
     purpose: Annotated[
         str, Meta(description="Purpose that the deployment runs for, as policies and consent name it.")
     ] = "marketing"

@@ -87,6 +87,7 @@ class Gateway:
         self._reject_acks: list[asyncio.Future[object]] = []
         self._flushing = asyncio.Lock()
         self.silent_since: dict[int, float] = {}
+        self.placed = asyncio.Event()
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Take up sources where the group's commits say; one without a commit begins at offset 0."""
@@ -101,6 +102,7 @@ class Gateway:
             if log_range.start > mark.next_offset:
                 await self.lost(source, mark.next_offset, log_range)
         self._readiness.over("starting")
+        self.placed.set()
         return begins
 
     async def lost(self, source: int, position: int, log_range: LogRange) -> int:

@@ -5,7 +5,8 @@ producers, Redis, the HTTP server; then the Faust app with the role's services b
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -20,6 +21,7 @@ from schemas.topics import (
     EPOCHS,
     FLOWS,
     FOOTFALL,
+    HOUR_MS,
     LEDGER,
     PANES,
     REGISTRY,
@@ -35,6 +37,7 @@ from streams.agents.health import HealthServer, Readiness
 from streams.agents.pacing import keep_aligned, keep_beating
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings
+from streams.agents.shredder import Shredder
 from streams.agents.terms import terms_of
 from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
@@ -140,8 +143,28 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             every_s = settings.gateway.beat_ms / 1000
             await keep_beating(producer, settings.topic(ATTACH), lambda: gateway.silent_since, every_s)
 
-        services = [gateway.keep_flushing, registry.follow, align]
-        if settings.gateway.beat_ms and await _stamped_by_broker(settings):
+        async def committed() -> Mapping[int, int]:
+            return {source: int(mark.metadata) for source, mark in (await app[0].group_offsets.read()).items()}
+
+        stamped = await _stamped_by_broker(settings)
+        shredder = Shredder(
+            lambda: epochs.table.epochs,
+            salts,
+            gone,
+            keys,
+            committed,
+            lambda: time.time_ns() // 1_000_000 if stamped else None,
+            settings.epoch.lateness_ms,
+            settings.gateway.salt_hours * HOUR_MS,
+            metrics,
+        )
+        services = [
+            gateway.keep_flushing,
+            registry.follow,
+            align,
+            lambda: shredder.keep_checking(gateway.placed),
+        ]
+        if settings.gateway.beat_ms and stamped:
             services.append(beat)
         await run(app[0], services, stop)
 

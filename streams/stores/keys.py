@@ -53,6 +53,8 @@ class FileKeys:
 
     def destroy(self, epoch: int) -> None:
         path = self._folder / f"{epoch}.key"
+        if self._tombstone(epoch).exists() and not path.exists():
+            return
         self._tombstone(epoch).touch(mode=0o600)
         _sync_folder(self._folder)
         if path.exists():

@@ -1,0 +1,101 @@
+"""Destroys the salts of epochs that are over, in the gateway: a service beside it.
+
+In: the epochs, the group's commits, the time. Out: the key of each epoch that is over is destroyed at the key
+provider, which shreds every copy of the salt, and the epoch's key state in this process is wiped. Every gateway does
+so by itself: destroying twice is harmless, and each has a key state of its own to forget. What is over is decided by
+`core.shredding`; it is looked at once the worker has its sources, and then every `EVERY_S`.
+
+What can fail: the key provider (told, counted, tried again: no event waits for it).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from streams.core import shredding
+from streams.errors import ThrongError
+from streams.metrics import GatewayMetrics
+from streams.stores.keys import KeyProvider
+
+log = logging.getLogger("throng.salts")
+
+EVERY_S: Final = 10.0
+SAID: Final = {
+    shredding.PASSED: "every source's commit is past the epoch",
+    shredding.DEADLINE: "its time is up: later events of it are rejected",
+}
+
+
+class Shredder:
+    """What one gateway knows of past epochs' keys.
+
+    Args:
+        epochs: all that are known now. salts, gone: the gateway's context, changed here.
+        committed: by source the largest record time (ms) below the group's commit; only sources that count.
+        now_ms: the time, or None for no deadline. latest_ms: see `core.shredding.over`.
+    """
+
+    def __init__(
+        self,
+        epochs: Callable[[], list[Epoch]],
+        salts: dict[int, NDArray[np.uint64]],
+        gone: set[int],
+        keys: KeyProvider,
+        committed: Callable[[], Awaitable[Mapping[int, int]]],
+        now_ms: Callable[[], int | None],
+        lateness_ms: int,
+        latest_ms: int,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._epochs = epochs
+        self._salts = salts
+        self._gone = gone
+        self._keys = keys
+        self._committed = committed
+        self._now_ms = now_ms
+        self._lateness_ms = lateness_ms
+        self._latest_ms = latest_ms
+        self._metrics = metrics
+        self._destroyed: set[int] = set()
+
+    async def check(self) -> None:
+        """Destroy what is over by now."""
+        committed = await self._committed()
+        epochs = self._epochs()
+        found = shredding.over(epochs, committed, self._lateness_ms, self._now_ms(), self._latest_ms)
+        for epoch, why in found.items():
+            self._forget(epoch)
+            if epoch not in self._destroyed:
+                self._destroy(epoch, why)
+        self._metrics.epochs_kept.set(len(epochs) - len(found))
+
+    async def keep_checking(self, ready: asyncio.Event) -> None:
+        """Check once `ready` is set, and from then on now and then, for ever."""
+        await ready.wait()
+        while True:
+            await self.check()
+            await asyncio.sleep(EVERY_S)
+
+    def _forget(self, epoch: int) -> None:
+        state = self._salts.pop(epoch, None)
+        if state is not None:
+            state.fill(0)
+        self._gone.add(epoch)
+
+    def _destroy(self, epoch: int, why: str) -> None:
+        try:
+            there = self._keys.key(epoch, create=False) is not None
+            self._keys.destroy(epoch)
+        except (OSError, ThrongError) as error:
+            self._metrics.key_errors.inc()
+            log.error("the key of epoch %d could not be destroyed, it is tried again: %s", epoch, error)
+            return
+        self._destroyed.add(epoch)
+        if there:
+            self._metrics.keys_destroyed.labels(why).inc()
+            log.info("the key of epoch %d is destroyed: %s", epoch, SAID[why])

@@ -1,0 +1,147 @@
+"""When a past epoch's key is destroyed, and what is left of it in the gateway."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streams.agents.shredder import Shredder
+from streams.core import shredding
+from streams.core.pseudonyms import key_state
+from streams.errors import ThrongError
+from streams.metrics import GatewayMetrics
+from streams.stores.keys import FileKeys
+from tests.support.world import epochs_at, salt_of
+
+HOUR = 3_600_000
+NOON = 1_772_449_200_000
+LATE = 10_000
+TODAY, TOMORROW = epochs_at(NOON, NOON + 24 * HOUR)
+END = TODAY.end_ms
+DONE = END + 2 * LATE
+
+
+def over(committed: Mapping[int, int], now_ms: int | None = None) -> dict[int, str]:
+    return shredding.over([TODAY, TOMORROW], committed, LATE, now_ms, 3 * HOUR)
+
+
+def test_an_epoch_is_over_once_every_committed_watermark_is_past_its_end_and_the_lateness() -> None:
+    assert over({0: DONE, 1: DONE}) == {TODAY.epoch: shredding.PASSED}
+    assert over({0: DONE, 1: DONE - 1}) == {}
+    assert over({0: DONE + 25 * HOUR, 1: DONE - 1}) == {}
+
+
+def test_a_source_without_a_commit_has_passed_nothing() -> None:
+    assert over({0: DONE + HOUR}) == {}
+    assert over({}) == {}
+
+
+def test_a_source_announced_since_must_have_passed_too() -> None:
+    assert over({0: DONE, 1: DONE, 7: END}) == {}
+    assert over({0: DONE, 1: DONE, 7: DONE}) == {TODAY.epoch: shredding.PASSED}
+
+
+def test_at_the_deadline_an_epoch_is_over_whoever_has_not_passed_it() -> None:
+    assert over({0: END}, END + 3 * HOUR - 1) == {}
+    assert over({0: END}, END + 3 * HOUR) == {TODAY.epoch: shredding.DEADLINE}
+    assert over({0: END}, None) == {}
+
+
+class Held:
+    """A shredder on a folder of keys, with commits and a clock of the test's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.keys = FileKeys(folder)
+        self.salts = {epoch.epoch: key_state(salt_of(epoch.epoch)) for epoch in (TODAY, TOMORROW)}
+        self.gone: set[int] = set()
+        self.committed: dict[int, int] = {}
+        self.now_ms: int | None = None
+        self.metrics = GatewayMetrics(CollectorRegistry())
+        for epoch in self.salts:
+            assert self.keys.key(epoch, create=True)
+        self.shredder = Shredder(
+            lambda: [TODAY, TOMORROW],
+            self.salts,
+            self.gone,
+            self.keys,
+            self._read,
+            lambda: self.now_ms,
+            LATE,
+            3 * HOUR,
+            self.metrics,
+        )
+
+    async def _read(self) -> Mapping[int, int]:
+        return self.committed
+
+    def destroyed(self, why: str) -> float:
+        return self.metrics.keys_destroyed.labels(why)._value.get()
+
+
+async def test_the_key_and_the_state_in_memory_go_together(tmp_path: Path) -> None:
+    held = Held(tmp_path)
+    state = held.salts[TODAY.epoch]
+    held.committed = {0: DONE, 1: DONE - 1}
+    await held.shredder.check()
+    assert held.keys.key(TODAY.epoch, create=False) and TODAY.epoch in held.salts and not held.gone
+    held.committed[1] = DONE
+    await held.shredder.check()
+    await held.shredder.check()
+    assert held.keys.key(TODAY.epoch, create=True) is None
+    assert held.salts.keys() == {TOMORROW.epoch} and held.gone == {TODAY.epoch}
+    assert not state.any()
+    assert held.keys.key(TOMORROW.epoch, create=False)
+    assert held.destroyed("passed") == 1
+
+
+async def test_another_gateway_that_finds_the_key_destroyed_forgets_its_state(tmp_path: Path) -> None:
+    held = Held(tmp_path)
+    FileKeys(tmp_path).destroy(TODAY.epoch)
+    held.committed = {0: DONE, 1: DONE}
+    await held.shredder.check()
+    assert TODAY.epoch not in held.salts and held.destroyed("passed") == 0
+
+
+async def test_the_deadline_counts_as_one(tmp_path: Path) -> None:
+    held = Held(tmp_path)
+    held.now_ms = END + 3 * HOUR
+    await held.shredder.check()
+    assert held.keys.key(TODAY.epoch, create=False) is None and held.destroyed("deadline") == 1
+
+
+async def test_a_key_that_could_not_be_destroyed_is_told_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = Held(tmp_path)
+    held.committed = {0: DONE, 1: DONE}
+
+    def fails(_: FileKeys, epoch: int) -> None:
+        raise ThrongError("keys", "the key service is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileKeys, "destroy", fails)
+        await held.shredder.check()
+    assert held.metrics.key_errors._value.get() == 1
+    assert f"the key of epoch {TODAY.epoch} could not be destroyed" in caplog.text
+    await held.shredder.check()
+    assert held.keys.key(TODAY.epoch, create=False) is None and held.destroyed("passed") == 1
+
+
+async def test_nothing_is_looked_at_before_the_worker_has_its_sources(tmp_path: Path) -> None:
+    held = Held(tmp_path)
+    held.committed = {0: DONE, 1: DONE}
+    ready = asyncio.Event()
+    checking = asyncio.create_task(held.shredder.keep_checking(ready))
+    await asyncio.sleep(0)
+    assert TODAY.epoch in held.salts
+    ready.set()
+    while TODAY.epoch in held.salts:  # noqa: ASYNC110 - the service has no other sign
+        await asyncio.sleep(0)
+    checking.cancel()
+
+
+def test_the_epochs_of_the_test_follow_each_other() -> None:
+    assert TOMORROW.start_ms == END and msgspec.to_builtins(TODAY)["sources"] == (0, 1)
