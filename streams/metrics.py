@@ -123,6 +123,12 @@ class CrowdMetrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
+        self.taken_up = Counter(
+            "throng_crowd_partitions_taken_up",
+            "Partitions taken up at an assignment, by where their state was: memory, snapshot or log.",
+            ["source"],
+            registry=registry,
+        )
         self.snapshots = Counter("throng_crowd_snapshots", "Snapshots stored.", ["partition"], registry=registry)
         self.snapshot_bytes = Gauge(
             "throng_crowd_snapshot_bytes",

@@ -223,7 +223,7 @@ async def _first_failure(
 
 async def _give_up(app: RoleApp) -> BaseException | None:
     try:
-        await app.tenure.end(app.transport_settings.drain_s)
+        await app.tenure.end(app.transport_settings.drain_s, leaving=True)
     except Exception as error:  # noqa: BLE001 - told by run()
         return error
     return app.tenure.failure.result() if app.tenure.failure.done() else None

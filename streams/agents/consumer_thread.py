@@ -10,7 +10,6 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import aiokafka
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -18,10 +17,12 @@ from faust.types import TP
 
 from streams.agents.fetch import Fetched, hand_out_batches
 from streams.agents.roles import LogRange, Tenure, TransportSettings
+from streams.agents.sticky import sticky_assignor
 
 T = TypeVar("T")
 
 CLOSE_S: Final = 5.0
+HEARTBEAT_S: Final = 0.5
 
 
 class Stamped(NamedTuple):
@@ -89,12 +90,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             client_id=conf.broker_client_id,
             group_id=conf.id,
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
-            partition_assignment_strategy=[RoundRobinPartitionAssignor],
+            partition_assignment_strategy=[sticky_assignor(lambda: self._ensure_consumer()._coordinator.generation)],
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
             session_timeout_ms=int(settings.session_s * 1000),
-            heartbeat_interval_ms=int(settings.session_s * 1000 / 5),
+            # By its answer to a heartbeat a member hears of a rebalance, for which all others wait.
+            heartbeat_interval_ms=int(min(settings.session_s / 5, HEARTBEAT_S) * 1000),
             max_poll_interval_ms=int(settings.poll_s * 1000),
             rebalance_timeout_ms=int(settings.rebalance_s * 1000),
             request_timeout_ms=int((settings.rebalance_s + settings.session_s) * 1000),

@@ -3,7 +3,9 @@
 In: chunks of frames of the assigned `sightings` partitions. Each frame goes through the partition's state machine
 (core). Out: one record on `panes` at each pane's end; the newest sliding-window counts to Redis after each chunk.
 Kept: a snapshot of each partition in Redis every minute, written only after Kafka has acknowledged the panes that it
-is past.
+is past. And through a rebalance every state in memory: a crowd is a function of its log, so a whole state is right
+whatever others did meanwhile, and a partition that comes back goes on from it, without Redis. Nothing is stored for a
+rebalance, which the whole group would wait for: whoever gets a partition replays at most one interval of its log.
 
 What can fail: Redis away (panes go on, counts and snapshots wait and are tried again; readiness says so), a send to
 `panes` (the process ends; the next one starts at the snapshot and sends the same again), an epoch not yet seen (read
@@ -14,7 +16,7 @@ worker stops and says so: counting is never silently begun anew).
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -37,6 +39,7 @@ from streams.stores.snapshots import BrokenSnapshot, SnapshotStore
 log = logging.getLogger("throng.crowd")
 
 RETRY_S = 0.2
+GLANCE_S = 0.5
 EPOCH_PATIENCE_S = 30.0
 
 
@@ -81,28 +84,60 @@ class CrowdAgent:
         self._metrics = metrics
         self._readiness = readiness
         self._owned: dict[int, _Partition] = {}
+        self._kept: dict[int, _Partition] = {}  # as they were when a rebalance took them
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
-        """Take up partitions from their snapshots, or from the log's beginning.
+        """Take up partitions from memory, from their snapshots, or from the log's beginning.
 
         Raises:
             ThrongError: `state_lost` if there is no usable snapshot and the log no longer reaches back.
         """
         await self._epochs.refresh()
+        self._forget(logs.keys())
         begins: dict[int, int | None] = {}
         for partition, log_range in logs.items():
-            crowd = self._restored(partition, await self._load(partition))
+            owned, source = await self._taken_up(partition, log_range)
+            crowd = owned.crowd
             if crowd.next_offset < log_range.start:
                 raise ThrongError(
                     "state_lost",
                     f"partition {partition} of the sightings begins at {log_range.start}, and no snapshot reaches it: "
                     "what was counted before is gone; see docs/reference/guarantees.md",
                 )
-            self._owned[partition] = _Partition(crowd)
+            self._owned[partition] = owned
+            self._kept.pop(partition, None)
+            self._metrics.taken_up.labels(source).inc()
             begins[partition] = crowd.next_offset
-            log.info("partition %d goes on from offset %d", partition, crowd.next_offset)
+            log.info("partition %d goes on from offset %d, from %s", partition, crowd.next_offset, source)
         self._readiness.over("starting")
         return begins
+
+    async def assigned(self, partitions: frozenset[int]) -> None:
+        """Forget what others own now; called also where this worker got nothing, so was not asked for positions."""
+        self._forget(partitions)
+
+    def _forget(self, still_owned: Collection[int]) -> None:
+        for partition in self._kept.keys() - still_owned:
+            del self._kept[partition]
+
+    async def _taken_up(self, partition: int, log_range: LogRange) -> tuple[_Partition, str]:
+        """The newest state that there is, and where it comes from."""
+        kept = self._kept.get(partition)
+        at = kept.crowd.next_offset if kept is not None else -1
+        if kept is not None and at >= log_range.start and at >= await self._stored_offset(partition):
+            self._add(kept.crowd, self._epochs.records)
+            return kept, "memory"
+        columns = await self._load(partition)
+        crowd = self._restored(partition, columns)
+        return _Partition(crowd), "snapshot" if crowd.next_offset else "log"
+
+    async def _stored_offset(self, partition: int) -> int:
+        """How far the newest snapshot is: ahead of us if another owner, whom we never heard of, went on."""
+        try:
+            async with asyncio.timeout(GLANCE_S):
+                return await self._stores.snapshots.newest(partition) or 0
+        except (RedisError, OSError, TimeoutError):
+            return 0  # what is in memory is right without Redis as well
 
     def _restored(self, partition: int, columns: dict[str, bytes] | None) -> Crowd:
         if columns is not None:
@@ -143,11 +178,16 @@ class CrowdAgent:
                 return None if found is None else found[1]
 
     async def revoked(self, partitions: frozenset[int]) -> None:
-        """Give partitions up: wait for their panes, store them once more, forget them."""
+        """Give partitions up, and keep their states until it is known who has them next."""
+        for partition in partitions & self._owned.keys():
+            self._kept[partition] = self._owned.pop(partition)
+
+    async def leaving(self, partitions: frozenset[int]) -> None:
+        """Give partitions up for good: store them once more, so that whoever is next replays nothing."""
         for partition in partitions & self._owned.keys():
             await self.store(partition)
-        for partition in partitions:
-            self._owned.pop(partition, None)
+        self._owned.clear()
+        self._kept.clear()
 
     async def handle(self, chunk: Chunk) -> None:
         """Feed one chunk's frames, send the panes that they close, show the newest counts."""

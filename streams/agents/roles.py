@@ -96,7 +96,8 @@ class Role:
             answer within `TransportSettings.place_s` and may be cancelled, if a new rebalance comes first.
         on_assigned: reading from those positions begins.
         on_revoked: give up all that was assigned; the group waits for it. Called after the chunk in hand is done,
-            also on an orderly stop, and also when `positions` was cancelled midway.
+            and also when `positions` was cancelled midway.
+        on_leaving: the same on an orderly stop, where nobody waits and nothing comes back; None: `on_revoked`.
         on_lost: the wanted offset is below the log's start. Returns the offset to go on from (`log.start`), or
             raises. Called after `positions`, or between chunks if retention overtakes the reader.
     """
@@ -107,6 +108,7 @@ class Role:
     positions: Callable[[Mapping[int, LogRange]], Awaitable[Mapping[int, int | None]]]
     on_assigned: Callable[[frozenset[int]], Awaitable[None]] = _nothing
     on_revoked: Callable[[frozenset[int]], Awaitable[None]] = _nothing
+    on_leaving: Callable[[frozenset[int]], Awaitable[None]] | None = None
     on_lost: Callable[[int, int, LogRange], Awaitable[int]] = _refuse_loss
 
 
@@ -220,8 +222,11 @@ class Tenure:
                 return
             self.handled[chunk.partition] = chunk.next_offset
 
-    async def end(self, deadline_s: float) -> None:
+    async def end(self, deadline_s: float, *, leaving: bool = False) -> None:
         """Take everything back: no further chunk, finish the one in hand, let the role give up its partitions.
+
+        Args:
+            leaving: for good, on an orderly stop.
 
         Raises:
             ThrongError: `drain_late` if the role doesn't within the time.
@@ -235,9 +240,10 @@ class Tenure:
         given, self._given = self._given, frozenset()
         if not given or self.failure.done():
             return
+        give_up = self.role.on_leaving if leaving and self.role.on_leaving is not None else self.role.on_revoked
         try:
             async with asyncio.timeout(deadline_s), self._turn:
-                await self.role.on_revoked(given)
+                await give_up(given)
         except TimeoutError as error:
             raise ThrongError(
                 "drain_late", f"the {self.role.name} did not give up its partitions within {deadline_s:g} s"

@@ -196,7 +196,15 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
             CrowdMetrics(),
             readiness,
         )
-        role = Role("crowd", settings.topic(SIGHTINGS), agent.handle, agent.positions, on_revoked=agent.revoked)
+        role = Role(
+            "crowd",
+            settings.topic(SIGHTINGS),
+            agent.handle,
+            agent.positions,
+            agent.assigned,
+            on_revoked=agent.revoked,
+            on_leaving=agent.leaving,
+        )
         app = _app(role, settings)
 
         async def keep_storing() -> None:

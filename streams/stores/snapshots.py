@@ -93,6 +93,11 @@ class SnapshotStore:
                 await self._redis.delete(self._chunk(partition, unused.id, number))
         return Stored(bool(moved), len(data))
 
+    async def newest(self, partition: int) -> int | None:
+        """The offset of the newest snapshot, without reading it; None if there never was one."""
+        (found,) = await cast("Redis", self._redis).hmget(self._head(partition), ["offset"])
+        return None if found is None else int(found)
+
     async def read(self, partition: int) -> tuple[int, dict[str, bytes]] | None:
         """The newest snapshot as (offset, columns), or None if there never was one.
 

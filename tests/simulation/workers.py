@@ -161,7 +161,7 @@ class Worker:
                 await asyncio.sleep(BEAT_S / 4)
                 self.group.look()
             # As in the transport: the chunk in hand is finished, nothing after it is begun.
-            await self.tenure.end(DRAIN_S)
+            await self.tenure.end(DRAIN_S, leaving=self._leaving.is_set())
         finally:
             reading.cancel()
             await asyncio.wait([reading])
@@ -172,6 +172,7 @@ class Worker:
     async def _fetch(self, generation: int) -> None:
         ranges = self.group.ranges(self.name)
         if not ranges:
+            await self.tenure.begin(self.tenure.term, generation, {})
             return
         try:
             term, positions = await self.tenure.place(ranges, 30.0)
@@ -259,7 +260,15 @@ class Worker:
             _Readiness(),
         )
         self.crowd = agent
-        role = Role("crowd", SIGHTINGS, agent.handle, agent.positions, on_revoked=agent.revoked)
+        role = Role(
+            "crowd",
+            SIGHTINGS,
+            agent.handle,
+            agent.positions,
+            agent.assigned,
+            on_revoked=agent.revoked,
+            on_leaving=agent.leaving,
+        )
         return role, [lambda: self._guarded(agent.keep_storing(SNAPSHOT_MS))]
 
     def _release(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:

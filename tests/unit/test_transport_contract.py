@@ -1,6 +1,7 @@
 """What the transport overrides in Faust and aiokafka: versions, names, signatures, and the same records as stock."""
 
 import inspect
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import NamedTuple
@@ -8,7 +9,9 @@ from typing import NamedTuple
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.group_coordinator import CoordinatorGroupRebalance, GroupCoordinator
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
@@ -22,6 +25,7 @@ from hypothesis import strategies as st
 
 from streams.agents.app import missing_extensions
 from streams.agents.fetch import APPEND_TIME, CONTROL, HEADER, BatchRuns, BatchViews, Fetched
+from streams.agents.sticky import sticky_assignor
 
 TP = TopicPartition("t", 0)
 
@@ -42,6 +46,9 @@ def test_the_compiled_parts_are_loaded() -> None:
         (fetcher.Fetcher._proc_fetch_request, "self assignment node_id request"),
         (fetcher.Fetcher.fetched_records, "self partitions timeout max_records"),
         (GroupCoordinator.fetch_committed_offsets, "self partitions"),
+        (StickyPartitionAssignor.on_assignment, "assignment"),
+        (StickyPartitionAssignor.on_generation_assignment, "generation"),
+        (GroupCoordinator._on_join_complete, "self generation member_id protocol member_assignment_bytes"),
         (AIOKafkaConsumer.seek, "self partition offset"),
         (AIOKafkaConsumer.commit, "self offsets"),
         (driver.AIOKafkaConsumerThread._create_worker_consumer, "self transport"),
@@ -80,6 +87,82 @@ def test_faust_still_asks_for_positions_and_reads_offsets_where_we_answer() -> N
     assert "consumer.perform_seek()" in recovery
     assert "self._read_offset.__getitem__" in inspect.getsource(Consumer._drain_messages)
     assert "active_partitions = self._get_active_partitions()" in inspect.getsource(Consumer._wait_next_records)
+
+
+def test_aiokafka_still_asks_the_first_assignor_only_and_tells_it_no_generation() -> None:
+    source = inspect.getsource(CoordinatorGroupRebalance.perform_group_join)
+    assert source.index("for assignor in self._assignors") < source.index("JoinGroupRequest(")
+    assert "on_generation_assignment" not in inspect.getsource(sys.modules[GroupCoordinator.__module__])
+
+
+class Member:
+    """One member of a simulated group, with an assignor of its own."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self.assignor = sticky_assignor(lambda: self.generation)
+        self.partitions: set[int] = set()
+
+    def metadata(self) -> ConsumerProtocolMemberMetadata:
+        encoded = self.assignor.metadata(["t"]).encode()
+        return ConsumerProtocolMemberMetadata.decode(encoded)
+
+    def take(self, assignment: ConsumerProtocolMemberAssignment, generation: int) -> None:
+        self.generation = generation
+        self.assignor.on_assignment(ConsumerProtocolMemberAssignment.decode(assignment.encode()))
+        self.partitions = {number for _, numbers in assignment.assignment for number in numbers}
+
+
+class Cluster:
+    def topics(self) -> set[str]:
+        return {"t", "other"}
+
+    def partitions_for_topic(self, _: str) -> set[int]:
+        return set(range(8))
+
+
+def rebalanced(members: dict[str, Member], generation: int) -> None:
+    assigned = sticky_assignor(lambda: 0).assign(Cluster(), {name: each.metadata() for name, each in members.items()})
+    for name, member in members.items():
+        member.take(assigned[name], generation)
+
+
+def test_partitions_stay_where_they_were_as_far_as_that_is_even() -> None:
+    members = {name: Member() for name in "abc"}
+    rebalanced(members, 1)
+    before = {name: member.partitions for name, member in members.items()}
+    members["d"] = Member()
+    rebalanced(members, 2)
+    assert sorted(len(member.partitions) for member in members.values()) == [2, 2, 2, 2]
+    assert all(members[name].partitions <= before[name] for name in "abc")
+    gone = members.pop("b")
+    before = {name: member.partitions for name, member in members.items()}
+    rebalanced(members, 3)
+    assert all(before[name] <= member.partitions for name, member in members.items())
+    # The one that was thrown out still claims what it had: whoever has had it since keeps it.
+    before = {name: member.partitions for name, member in members.items()}
+    members["b"] = gone
+    rebalanced(members, 4)
+    assert sorted(len(member.partitions) for member in members.values()) == [2, 2, 2, 2]
+    assert all(member.partitions <= before[name] for name, member in members.items() if name != "b")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sets(st.sampled_from("abcdefghij"), min_size=1), min_size=1, max_size=8))
+def test_every_partition_has_one_owner_loads_are_even_and_nothing_moves_that_need_not(rounds: list[set[str]]) -> None:
+    everyone: dict[str, Member] = {}
+    last: set[str] = set()
+    for generation, names in enumerate(rounds, 1):
+        members = {name: everyone.setdefault(name, Member()) for name in sorted(names)}
+        before = {name: members[name].partitions for name in names & last}
+        rebalanced(members, generation)
+        owned = [number for member in members.values() for number in member.partitions]
+        assert sorted(owned) == list(range(8))
+        sizes = [len(member.partitions) for member in members.values()]
+        assert max(sizes) - min(sizes) <= 1
+        for name, had in before.items():
+            assert len(had & members[name].partitions) >= min(len(had), 8 // len(members))
+        last = names
 
 
 class Batch(NamedTuple):

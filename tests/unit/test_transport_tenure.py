@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -120,6 +121,22 @@ async def test_a_role_that_does_not_give_up_in_time_ends_the_process() -> None:
     with pytest.raises(ThrongError, match="did not give up"):
         await tenure.end(0.01)
     stuck.cancel()
+
+
+async def test_leaving_for_good_is_told_apart_where_the_role_cares() -> None:
+    recorder = Recorder({0: 10, 1: 0})
+    left: list[frozenset[int]] = []
+
+    async def leaving(partitions: frozenset[int]) -> None:
+        left.append(partitions)
+
+    for role, expected in ((recorder.role, "revoked"), (replace(recorder.role, on_leaving=leaving), "assigned")):
+        tenure = Tenure(role)
+        term, positions = await tenure.place(LOGS, 1)
+        await tenure.begin(term, 1, positions)
+        await tenure.end(1, leaving=True)
+        assert recorder.seen[-1] == expected
+    assert left == [frozenset(LOGS)]
 
 
 async def test_a_rebalance_cancels_positions_and_begins_nothing() -> None:
