@@ -85,10 +85,10 @@ async def test_a_salt_is_destroyed_once_the_last_source_has_committed_past_it(
             assert key.read_bytes() == secret
             await send(2, END + 25_000)
             async with asyncio.timeout(90):
-                while key.exists():  # noqa: ASYNC110, ASYNC240 - another process
+                while key.exists():  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.5)
         assert (await wrapped_salt(settings)).sealed == wrapped.sealed
-        left = [path.read_bytes() for path in (tmp_path / "keys").iterdir()]  # noqa: ASYNC240
+        left = [path.read_bytes() for path in (tmp_path / "keys").iterdir()]
         assert secret not in b"".join(left)
         for candidate in left:
             if len(candidate) == 32:
