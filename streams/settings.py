@@ -33,7 +33,10 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     raw_partitions: Annotated[
-        int, Meta(ge=1, le=4096, description="Partitions of `attach` when throng creates it.")
+        int,
+        Meta(
+            ge=1, le=4096, description="Partitions of `attach`; `throng topics create` adds what it lacks, never fewer."
+        ),
     ] = 4
     partitions: Annotated[
         int,

@@ -55,6 +55,7 @@ class GroupOffsets:
     async def _read(self) -> dict[int, Committed]:
         consumer = self._thread._ensure_consumer()
         numbers = consumer._client.cluster.partitions_for_topic(self._topic) or ()
-        tps = [TopicPartition(self._topic, number) for number in numbers]
-        found = await consumer._coordinator.fetch_committed_offsets(tps)
+        tps = {TopicPartition(self._topic, number) for number in numbers}
+        # A partition that was just added may be assigned before this member's metadata shows it.
+        found = await consumer._coordinator.fetch_committed_offsets(list(tps | consumer.assignment()))
         return {tp.partition: Committed(mark.offset, mark.metadata) for tp, mark in found.items()}

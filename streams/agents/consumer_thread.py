@@ -100,6 +100,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             max_poll_interval_ms=int(settings.poll_s * 1000),
             rebalance_timeout_ms=int(settings.rebalance_s * 1000),
             request_timeout_ms=int((settings.rebalance_s + settings.session_s) * 1000),
+            metadata_max_age_ms=int(settings.metadata_s * 1000),
             max_poll_records=settings.buffer_chunks,
             max_partition_fetch_bytes=settings.fetch_bytes,
             # A fetch that waits for records blocks the next one, and so the first fetch after a seek.

@@ -38,8 +38,9 @@ async def keep_beating(
     """
     while True:
         now = time.monotonic()
+        known = await producer.partitions_for(topic)  # one added lately may not be: it gets its beat a little later
         for source, since in silent_since().items():
-            if now - since >= every_s:
+            if source in known and now - since >= every_s:
                 beat = {"kind": "beat", "source": f"gateway-{source}", "ts": time.time_ns() // 1_000_000}
                 await producer.send_and_wait(topic, orjson.dumps(beat), partition=source)
         await asyncio.sleep(every_s)

@@ -56,6 +56,7 @@ class TransportSettings:
         rebalance_s: how long the group waits for a member to give its partitions up.
         place_s: how long `Role.positions` may take.
         drain_s: how long the chunk in hand and `Role.on_revoked` may take together; below `rebalance_s`.
+        metadata_s: how soon a partition that was added to the topic is noticed, and given to a worker.
         stall_s: lag without any progress after which the worker gives up.
         chunk_bytes: a chunk ends with the batch that brings it to this many bytes, decompressed.
         fetch_bytes: most bytes of one partition in an answer, as compressed (one batch at least).
@@ -67,6 +68,7 @@ class TransportSettings:
     rebalance_s: float = 30.0
     place_s: float = 60.0
     drain_s: float = 20.0
+    metadata_s: float = 5.0
     stall_s: float = 120.0
     chunk_bytes: int = 2 << 20
     fetch_bytes: int = 1 << 20

@@ -298,6 +298,7 @@ async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         compression_type="zstd",
         max_request_size=LONGEST_REQUEST,
         linger_ms=5,
+        metadata_max_age_ms=round(TransportSettings.metadata_s * 1000),
     )
     await producer.start()
     try:

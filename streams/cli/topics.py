@@ -17,6 +17,10 @@ def topics() -> None:
 @topics.command()
 @settings_options(redis=False)
 def create(settings: Settings) -> None:
-    """Create the topics that are missing, and announce the raw partitions to the crowd. Safe to repeat."""
+    """Create what is missing: topics, and partitions of attach. Safe to repeat, while workers run too.
+
+    With a larger kafka.raw_partitions than attach has, the new partitions are announced to the crowd before they are
+    made; running gateways take them up within seconds.
+    """
     made = asyncio.run(create_topics(settings))
     click.echo(f"created {', '.join(made)}" if made else "all topics are there")

@@ -1,18 +1,20 @@
 """The topics on the cluster: made once, by command, and checked by every worker at its start.
 
 `create` makes what is missing and writes into every `sightings` partition the control record that names the live
-sources. It is safe to run twice and by several at once: Kafka decides who makes a topic, and a control record of a
-version that a crowd has seen is ignored.
+sources. If `attach` has fewer partitions than the settings say, the new ones are announced first and made then, so
+that no watermark passes what comes in on them. It is safe to run twice and by several at once: Kafka decides who makes
+a topic, its partitions never become fewer, and a control record's version is the number of raw partitions that it
+names: one that names no more than a crowd knows of is ignored.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExistsError, for_code
 
 from schemas.sightings import encode_control
 from schemas.topics import ATTACH, SIGHTINGS, TOPICS, Topic
@@ -50,7 +52,10 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
 
 
 async def create(settings: Settings) -> list[str]:
-    """Create the topics that are missing and announce the sources. Returns the names of those created."""
+    """Create the topics and raw partitions that are missing, and announce the sources.
+
+    Returns the names of what was created.
+    """
     admin = await open_admin(settings)
     try:
         there = set(await admin.list_topics())
@@ -60,23 +65,48 @@ async def create(settings: Settings) -> list[str]:
             if error[1] not in (0, TopicAlreadyExistsError.errno):
                 reason = error[2] or for_code(error[1]).description
                 raise ThrongError("topics", f"Kafka did not create the topic {error[0]}: {reason}")
-        counts = await _settled(admin, settings, [topic.name for topic in TOPICS])
+        counts = await _settled(admin, settings, dict.fromkeys([topic.name for topic in TOPICS], 1))
+        wanted = max(counts[ATTACH], settings.kafka.raw_partitions)
+        added = [f"partition {number} of {ATTACH}" for number in range(counts[ATTACH], wanted)]
+        if added:
+            await _add_raw_partitions(admin, settings, wanted, validate_only=True)
+        await _announce(settings, range(wanted), counts[SIGHTINGS])
+        if added:
+            await _add_raw_partitions(admin, settings, wanted, validate_only=False)
+            await _settled(admin, settings, {ATTACH: wanted})
     finally:
         await admin.close()
-    await _announce(settings, range(counts[ATTACH]), counts[SIGHTINGS])
-    return [topic.name for topic in missing]
+    return [topic.name for topic in missing] + added
 
 
-async def _settled(admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str]) -> dict[str, int]:
-    """Wait until the broker that is asked knows the topics that the controller has just made."""
+async def _add_raw_partitions(
+    admin: AIOKafkaAdminClient, settings: Settings, wanted: int, *, validate_only: bool
+) -> None:
+    topic = settings.topic(ATTACH)
+    try:
+        await admin.create_partitions({topic: NewPartitions(wanted)}, validate_only=validate_only)
+    except InvalidPartitionsError as error:
+        # Another, who ran at the same time, has made as many.
+        if (await partition_counts(admin, settings, [ATTACH]))[ATTACH] < wanted:
+            raise ThrongError("topics", f"Kafka did not add partitions to {topic}: {error}") from error
+    except KafkaError as error:
+        raise ThrongError("topics", f"Kafka did not add partitions to {topic}: {error}; run it again") from error
+
+
+async def _settled(admin: AIOKafkaAdminClient, settings: Settings, least: Mapping[str, int]) -> dict[str, int]:
+    """Wait until the broker that is asked knows what the controller has just made: so many partitions at least."""
     deadline = time.monotonic() + SETTLE_S
     while True:
         try:
-            return await partition_counts(admin, settings, names)
-        except ThrongError:
-            if time.monotonic() >= deadline:
-                raise
-            await asyncio.sleep(0.1)
+            counts = await partition_counts(admin, settings, list(least))
+            if all(counts[name] >= number for name, number in least.items()):
+                return counts
+            late = ThrongError("topics", f"the brokers do not know of all partitions after {SETTLE_S:g} s")
+        except ThrongError as error:
+            late = error
+        if time.monotonic() >= deadline:
+            raise late
+        await asyncio.sleep(0.1)
 
 
 async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str]) -> dict[str, int]:
@@ -132,7 +162,7 @@ async def _announce(settings: Settings, sources: range, targets: int) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all")
     await producer.start()
     try:
-        control = encode_control(1, list(sources))
+        control = encode_control(len(sources), list(sources))
         for target in range(targets):
             await producer.send_and_wait(settings.topic(SIGHTINGS), control, partition=target)
     finally:
