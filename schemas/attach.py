@@ -20,6 +20,8 @@ ATTACH: Final = 1
 HANDOVER: Final = 2
 SERVICE: Final = 3
 DETACH: Final = 4
+# An event may be so much ahead of its record; one that is more is a clock error.
+AHEAD_MS: Final = 60_000
 RATS: Final = ("unknown", "gsm", "umts", "lte", "nr")
 
 EARLIEST_MS: Final = 946_684_800_000  # 2000-01-01

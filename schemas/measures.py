@@ -34,6 +34,11 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     share: float
     gap_ms: int = 0
 
+    @property
+    def of_presence(self) -> bool:
+        """Does it tell who is there at an instant, whatever happened before?"""
+        return self.statistic in ("present", "present_cohort")
+
     def keys(self, zones: int, parents: int) -> int:
         """How many public keys the count vector has."""
         places = zones if self.level == "zone" else parents

@@ -23,7 +23,10 @@ class Pane(msgspec.Struct, frozen=True):
     Attributes:
         counts: by measure; a measure is there if its own pane ends here, even if it counted nothing.
         heard: distinct pseudonyms heard in the epoch so far.
-        digest: over all else; repeats of a pane are equal, so one that differs is a defect.
+        shut: measures whose pane ends here but isn't whole, since the partition's state was lost; not in `counts`.
+        resumed: the state was taken up amid the log after such a loss, and is not whole yet.
+        digest: over all else; repeats of a pane are equal, so one that differs is a defect; but one of a resumed state
+            may be of less than another worker had.
     """
 
     epoch: int
@@ -36,6 +39,8 @@ class Pane(msgspec.Struct, frozen=True):
     counts: dict[str, Counts]
     heard: int
     digest: bytes = NO_DIGEST
+    shut: tuple[str, ...] = ()
+    resumed: bool = False
 
 
 def sparse(keys: NDArray[np.integer], values: NDArray[np.integer]) -> Counts:
@@ -55,8 +60,10 @@ def pairs(counts: Counts) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
 
 
 def digest(pane: Pane) -> bytes:
-    """BLAKE2b-128 over everything but the digest itself."""
-    bare = msgspec.structs.replace(pane, digest=NO_DIGEST)
+    """BLAKE2b-128 over everything but the digest itself, and but what only a resumed state says if it is none."""
+    bare = msgspec.to_builtins(msgspec.structs.replace(pane, digest=NO_DIGEST), builtin_types=(bytes,))
+    if not pane.resumed:
+        del bare["shut"], bare["resumed"]
     return hashlib.blake2b(msgspec.msgpack.encode(bare, order="sorted"), digest_size=16).digest()
 
 

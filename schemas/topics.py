@@ -21,6 +21,7 @@ SALTS: Final = "salts"
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 DAY_MS: Final = 24 * HOUR_MS
+PANES_KEPT_MS: Final = 7 * DAY_MS
 
 
 class Topic(NamedTuple):
@@ -44,7 +45,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(ATTACH, "raw", 2 * HOUR_MS, {}),
     Topic(REJECTS, 1, 2 * HOUR_MS, {"max.message.bytes": str(4 << 20)}),
     Topic(SIGHTINGS, "sightings", 4 * HOUR_MS, {"max.message.bytes": str(8 << 20)}),
-    Topic(PANES, 1, 7 * DAY_MS, {"max.message.bytes": str(8 << 20)}),
+    Topic(PANES, 1, PANES_KEPT_MS, {"max.message.bytes": str(8 << 20)}),
     Topic(LEDGER, 1, -1, {"max.message.bytes": str(16 << 20)}),
     Topic(FOOTFALL, 4, 7 * DAY_MS, {}),
     Topic(FLOWS, 4, 7 * DAY_MS, {}),

@@ -8,6 +8,8 @@ watermarks, the reorder buffer, and the population of the current epoch; `snapsh
     advance  to the last tick that the watermark has passed: rows before each boundary in the total order, then at a
              base pane's end a pane, and after an epoch's end a new population, with nothing carried across
 
+A crowd whose state is lost begins amid its log (`resume`): see `resumed` for what is shut then, and until when.
+
 Handling rows only up to the last tick changes nothing that can be seen: counts are as of a tick, panes end on ticks.
 
 What can fail: a frame that is none (ValueError: a defect or a foreign writer), an epoch that isn't known yet
@@ -26,6 +28,7 @@ from schemas.sightings import GENESIS, LOST, Control, Section, decode_frame
 from streams.core.chain import Link, link
 from streams.core.population import Population
 from streams.core.reorder import Reorder, Rows, select
+from streams.core.resumed import Resumed, oldest_awaited
 from streams.core.watermarks import UNHEARD, Watermarks
 
 OnTick = Callable[[int, "Crowd"], None]
@@ -43,6 +46,7 @@ class _Links(NamedTuple):
     following: dict[int, int]
     gaps: int
     repeats: int
+    resumed: Resumed | None
 
 
 class Crowd:
@@ -53,6 +57,7 @@ class Crowd:
         at_ms: the last boundary handled. last_tick_ms: what `counts` is as of.
         following: next offset of each source. gaps, repeats: sections ignored; lost: raw records gone before they
             were read; early: rows of before the first epoch opened; taken: rows taken up.
+        resumed: that state was lost, until all of it is whole again.
     """
 
     def __init__(self, partition: int, parents: NDArray[np.uint16]) -> None:
@@ -65,9 +70,15 @@ class Crowd:
         self.population: Population | None = None
         self.at_ms: int | None = None
         self.next_offset = 0
+        self.resumed: Resumed | None = None
         self.last_tick_ms: int | None = None
         self.taken = self.gaps = self.repeats = self.lost = self.early = 0
         self._windows: dict[int, NDArray[np.uint32]] = {}
+
+    def resume(self, offset: int) -> None:
+        """Of a new crowd: begin at the start of a log that no longer holds all of it; what is not whole is shut."""
+        self.resumed = Resumed()
+        self.next_offset = offset
 
     def add_epoch(self, epoch: Epoch) -> None:
         """Take up an epoch; one that is known already is ignored."""
@@ -102,6 +113,19 @@ class Crowd:
         """
         return self._windows[window_ms]
 
+    def window_is_whole(self, window_ms: int) -> bool:
+        """Are the counts of the window of all that was there?"""
+        if self.resumed is None or self.last_tick_ms is None or self.epoch is None:
+            return self.resumed is None
+        return self.last_tick_ms >= self.resumed.whole_ms + self.epoch.silence_ms + window_ms
+
+    def shut_until(self) -> dict[str, int]:
+        """The measures that are shut now, each with the end of that, ms."""
+        if self.resumed is None:
+            return {}
+        at_ms = self.at_ms if self.at_ms is not None else self.watermark_ms or 0
+        return self.resumed.shut_until(self.epochs, at_ms)
+
     def feed(self, value: bytes, offset: int, on_tick: OnTick | None = None) -> list[Pane]:
         """Take the record at `offset`; returns the panes that it closes, in order.
 
@@ -112,11 +136,15 @@ class Crowd:
             ValueError: the value is neither a frame nor a control record. UnknownEpoch: see there.
         """
         record = decode_frame(value)
-        links = _Links([], self.following, 0, 0) if isinstance(record, Control) else self._link(record)
         if isinstance(record, Control):
+            links = _Links([], self.following, 0, 0, self.resumed)
             watermarks = self.watermarks.governed(record.version, record.sources)
         else:
-            watermarks = self.watermarks.after({s.source: s.watermark_ms for s, _ in links.taken})
+            if self.resumed and not self.epochs:
+                raise UnknownEpoch(0)
+            links = self._link(record)
+            said = {section.source: section.watermark_ms for section, _ in links.taken}
+            watermarks = self._live(said).after(said)
         self._check_epochs(watermarks.least_ms)
         for section, first in links.taken:
             self._take(section, first)
@@ -124,20 +152,45 @@ class Crowd:
         self.gaps += links.gaps
         self.repeats += links.repeats
         self.watermarks = watermarks
+        self.resumed = links.resumed
         self.next_offset = offset + 1
         return [] if watermarks.least_ms is None else self._advance(watermarks.least_ms, on_tick)
 
     def _link(self, sections: list[Section]) -> _Links:
-        following = dict(self.following)
+        following, resumed = dict(self.following), self.resumed
         taken: list[tuple[Section, int]] = []
         found = {Link.TAKEN: 0, Link.GAP: 0, Link.REPEAT: 0}
         for section in sections:
+            if resumed is not None and self._begins_at(section, following):
+                following[section.source] = section.from_
+                resumed = resumed.taken_up(section, self.epochs)
             what, first = link(following, section.source, section.from_, section.to, bool(section.flags & GENESIS))
             found[what] += 1
             if what is Link.TAKEN:
                 following[section.source] = section.to
                 taken.append((section, first))
-        return _Links(taken, following, found[Link.GAP], found[Link.REPEAT])
+        return _Links(taken, following, found[Link.GAP], found[Link.REPEAT], resumed)
+
+    def _begins_at(self, section: Section, following: dict[int, int]) -> bool:
+        """Is a source's chain to be taken up at the section, since what is before it is lost?
+
+        The first one in the log may be a zombie's repeat, and what really follows then seems to leave a gap. Until the
+        watermark has come to where all is whole it is no gap, and what is whole begins later.
+        """
+        at, least_ms = following.get(section.source), self.watermarks.least_ms
+        if at is None:
+            return section.from_ > 0 and not section.flags & GENESIS
+        return section.from_ > at and (least_ms is None or least_ms < self._whole_ms)
+
+    @property
+    def _whole_ms(self) -> int:
+        return self.resumed.whole_ms if self.resumed else 0
+
+    def _live(self, said: dict[int, int]) -> Watermarks:
+        """The watermarks, with the sources that must be live if the control record is no longer in the log."""
+        if self.resumed is None:
+            return self.watermarks
+        return self.watermarks.joined({*self.epochs[-1].sources, *said})
 
     def _check_epochs(self, least_ms: int | None) -> None:
         horizon = max((epoch.end_ms for epoch in self.epochs), default=None)
@@ -157,7 +210,7 @@ class Crowd:
         if goal is None or (self.at_ms is not None and goal <= self.at_ms):
             return []
         rows = self.reorder.take_before(goal)
-        at = self.epochs[0].opens_ms if self.at_ms is None else self.at_ms
+        at = self._begin(watermark_ms) if self.at_ms is None else self.at_ms
         done = int(np.searchsorted(rows.ts, at))
         self.early += done
         panes: list[Pane] = []
@@ -177,6 +230,10 @@ class Crowd:
         self.at_ms = at
         return panes
 
+    def _begin(self, watermark_ms: int) -> int:
+        first = self.epochs[0] if self.resumed is None else oldest_awaited(self.epochs, watermark_ms)
+        return first.opens_ms
+
     def show(self, population: Population, boundary: int) -> None:
         """Make the windows up to the boundary what `counts` gives."""
         self._windows = {window: population.within(boundary, window) for window in population.epoch.windows_ms}
@@ -184,17 +241,22 @@ class Crowd:
 
     def _pane(self, population: Population, boundary: int) -> Pane:
         epoch = population.epoch
+        number = (boundary - epoch.start_ms) // epoch.pane_ms
+        shut = self.resumed.shut(epoch, number) if self.resumed else frozenset[str]()
+        counts = population.close_pane(boundary)
         return sealed(
             Pane(
                 epoch=epoch.epoch,
                 partition=self.partition,
                 partitions=epoch.partitions,
-                number=(boundary - epoch.start_ms) // epoch.pane_ms,
+                number=number,
                 start_ms=boundary - epoch.pane_ms,
                 end_ms=boundary,
                 logic=epoch.logic,
-                counts=population.close_pane(boundary),
+                counts={name: counted for name, counted in counts.items() if name not in shut},
                 heard=population.heard,
+                shut=tuple(sorted(shut)),
+                resumed=self.resumed is not None,
             )
         )
 
@@ -203,7 +265,9 @@ class Crowd:
         over = self.population.epoch.end_ms if self.population else None
         if self.population is not None and over is not None and time_ms < over:
             return self.population, time_ms
-        epoch = next(epoch for epoch in self.epochs if over is None or epoch.start_ms >= over)
+        epoch = next(epoch for epoch in self.epochs if epoch.end_ms > time_ms)
+        if epoch.opens_ms >= self._whole_ms:
+            self.resumed = None
         self.population = Population(epoch, self.parents, epoch.parents)
         return self.population, epoch.opens_ms
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.attach import DETACH
+from schemas.attach import AHEAD_MS, DETACH
 from schemas.cohorts import GENDERS, age_band
 from schemas.plan import NO_ZONE
 from schemas.rejects import Reason
@@ -38,7 +38,6 @@ from streams.core.registry import (
 )
 from streams.core.zones import EXCLUDED, CellTable
 
-AHEAD_MS = 60_000
 # Before its first record a source has no running maximum; far enough below any time that subtraction is safe.
 NEVER_MS = -(1 << 60)
 BANDS_BY_AGE = np.array([age_band(age) for age in range(256)], np.uint8)

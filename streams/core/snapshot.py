@@ -15,6 +15,7 @@ from streams.core import slots
 from streams.core.crowd import Crowd
 from streams.core.population import Population
 from streams.core.reorder import Rows
+from streams.core.resumed import Resumed
 from streams.core.watermarks import Watermarks
 
 ROW_TYPES = {"pseudonym": "<u8", "ts": "<i8", "zone": "<u2", "cohort": "u1", "kind": "u1"}
@@ -39,6 +40,7 @@ class Header(msgspec.Struct, frozen=True):
     heard: int = 0
     span: tuple[int, int] = (1, 1)
     since: tuple[int, ...] = ()
+    resumed: Resumed | None = None
 
 
 def to_columns(crowd: Crowd) -> dict[str, bytes]:
@@ -82,6 +84,7 @@ def restore(crowd: Crowd, columns: dict[str, bytes]) -> None:
     crowd.population = population
     crowd.next_offset, crowd.at_ms = header.next_offset, header.at_ms
     crowd.taken, crowd.gaps, crowd.repeats, crowd.lost, crowd.early = header.counters
+    crowd.resumed = header.resumed
     crowd.following = dict(header.following)
     crowd.watermarks = Watermarks(header.heard_sources, header.control, frozenset(header.live), header.least_ms)
     begin = 0
@@ -106,6 +109,7 @@ def _header(crowd: Crowd, waiting: dict[int, int]) -> Header:
         heard_sources=dict(crowd.watermarks.heard),
         least_ms=crowd.watermarks.least_ms,
         waiting=waiting,
+        resumed=crowd.resumed,
     )
 
 

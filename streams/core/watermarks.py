@@ -5,7 +5,7 @@ time up to which all is complete, or None until every source has been heard. A s
 watermark where it is until its first section; one that leaves no longer does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -27,6 +27,12 @@ class Watermarks(NamedTuple):
         if version <= self.version:
             return self
         return self._replace(version=version, live=frozenset(sources))._advanced()
+
+    def joined(self, sources: Collection[int]) -> "Watermarks":
+        """With these sources live besides, as long as no control record is known."""
+        if self.version or self.live >= set(sources):
+            return self
+        return self._replace(live=self.live | set(sources))._advanced()
 
     def _advanced(self) -> "Watermarks":
         if not self.live or not self.live <= self.heard.keys():
