@@ -14,7 +14,7 @@ class Publication(msgspec.Struct, frozen=True, array_like=True):
 
 
 class LedgerRecord(msgspec.Struct, frozen=True):
-    """One drawn pane of a measure, or a `void` in place of one that was lost.
+    """One drawn pane of a measure, or a `void` in place of one that can't be.
 
     Attributes:
         number: base pane at whose end the measure's pane ends; nothing of the measure at or below it is drawn again.
@@ -24,7 +24,8 @@ class LedgerRecord(msgspec.Struct, frozen=True):
         panes_offset: of the `panes` topic; below it every pane is wholly in the ledger already.
         rho: the measure's cost in this epoch, charged once.
         writer: a random id of the process that drew it.
-        reason: of a void; lost: retention took the pane before every partition's part of it was read.
+        reason: of a void; lost: retention took the pane before every partition's part of it was read; shut: a
+            partition's state was lost, so it can't count the measure for now.
     """
 
     epoch: int
@@ -40,4 +41,4 @@ class LedgerRecord(msgspec.Struct, frozen=True):
     panes_offset: int
     rho: float
     writer: str
-    reason: Literal["", "lost"] = ""
+    reason: Literal["", "lost", "shut"] = ""

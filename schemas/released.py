@@ -3,7 +3,8 @@
 Every number here is noisy: `noisy` is the count plus noise, as drawn; `estimate` is what a filter makes of it and the
 panes before, with its standard error `se` and a 95 % interval from `low` to `high`. What is not surely at least `k`
 people is not told: `suppressed` is true, there is no number, and `speaks_through` names the district that includes
-it, if that is told.
+it, if that is told. Where state was lost, a pane that can't be counted whole is not told at all: its records are
+suppressed with `state_lost` (present by cohort one a zone, flows a summary alone).
 """
 
 from typing import Final, Literal
@@ -23,6 +24,7 @@ class Released(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         covered: share of the network's raw partitions that the count is from.
         complete: false until everyone has been heard once since pseudonyms changed.
         plan, policy: version of the zone plan, and the policies in force.
+        state_lost: nothing can be told of this pane, whatever the numbers are, because state was lost.
     """
 
     start: str
@@ -35,6 +37,7 @@ class Released(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     complete: bool
     plan: str
     policy: str
+    state_lost: bool = False
 
 
 class Footfall(Released, frozen=True, kw_only=True, omit_defaults=True):

@@ -125,8 +125,15 @@ class CrowdMetrics:
         )
         self.taken_up = Counter(
             "throng_crowd_partitions_taken_up",
-            "Partitions taken up at an assignment, by where their state was: memory, snapshot or log.",
+            "Partitions taken up at an assignment, by where their state was: memory, snapshot, log, or the rest of a "
+            "log that no longer reaches back.",
             ["source"],
+            registry=registry,
+        )
+        self.shut = Gauge(
+            "throng_crowd_shut_measures",
+            "Measures that are not counted for now because the partition's state was lost.",
+            ["partition"],
             registry=registry,
         )
         self.snapshots = Counter("throng_crowd_snapshots", "Snapshots stored.", ["partition"], registry=registry)

@@ -9,8 +9,9 @@ rebalance, which the whole group would wait for: whoever gets a partition replay
 
 What can fail: Redis away (panes go on, counts and snapshots wait and are tried again; readiness says so), a send to
 `panes` (the process ends; the next one starts at the snapshot and sends the same again), an epoch not yet seen (read
-again), no usable snapshot (the state is rebuilt from the log, if the log still begins where the state did; else the
-worker stops and says so: counting is never silently begun anew).
+again), no usable snapshot (the state is rebuilt from the log, if the log still begins where the state did; else it is
+resumed at the log's start, and readiness, metrics, panes and the log say what is shut and until when: counting is
+never silently begun anew).
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from streams.agents.transport import Chunk, LogRange
 from streams.core.crowd import Crowd, UnknownEpoch
 from streams.core.records import walk
 from streams.core.snapshot import restore, to_columns
+from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics
 from streams.stores.counts import CountStore, TickCounts
@@ -87,30 +89,29 @@ class CrowdAgent:
         self._kept: dict[int, _Partition] = {}  # as they were when a rebalance took them
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
-        """Take up partitions from memory, from their snapshots, or from the log's beginning.
-
-        Raises:
-            ThrongError: `state_lost` if there is no usable snapshot and the log no longer reaches back.
-        """
+        """Take up partitions from memory, their snapshots, the log's beginning, or where what is left of it begins."""
         await self._epochs.refresh()
         self._forget(logs.keys())
         begins: dict[int, int | None] = {}
         for partition, log_range in logs.items():
             owned, source = await self._taken_up(partition, log_range)
             crowd = owned.crowd
-            if crowd.next_offset < log_range.start:
-                raise ThrongError(
-                    "state_lost",
-                    f"partition {partition} of the sightings begins at {log_range.start}, and no snapshot reaches it: "
-                    "what was counted before is gone; see docs/reference/guarantees.md",
-                )
             self._owned[partition] = owned
             self._kept.pop(partition, None)
             self._metrics.taken_up.labels(source).inc()
             begins[partition] = crowd.next_offset
             log.info("partition %d goes on from offset %d, from %s", partition, crowd.next_offset, source)
+            self._tell_shut(partition, crowd)
         self._readiness.over("starting")
         return begins
+
+    async def lost(self, partition: int, position: int, log_range: LogRange) -> int:
+        """Retention overtook the partition: its state has no use any more."""
+        before = self._owned[partition]
+        owned = self._owned[partition] = _Partition(self._resumed(partition, position, log_range.start))
+        owned.acks = before.acks
+        self._tell_shut(partition, owned.crowd)
+        return log_range.start
 
     async def assigned(self, partitions: frozenset[int]) -> None:
         """Forget what others own now; called also where this worker got nothing, so was not asked for positions."""
@@ -129,7 +130,31 @@ class CrowdAgent:
             return kept, "memory"
         columns = await self._load(partition)
         crowd = self._restored(partition, columns)
+        if crowd.next_offset < log_range.start:
+            return _Partition(self._resumed(partition, crowd.next_offset, log_range.start)), "rest"
         return _Partition(crowd), "snapshot" if crowd.next_offset else "log"
+
+    def _resumed(self, partition: int, wanted: int, start: int) -> Crowd:
+        log.error(
+            "partition %d lost its state: offset %d is wanted, the log begins at %d; it is resumed there",
+            *(partition, wanted, start),
+        )
+        crowd = self._fresh(partition)
+        crowd.resume(start)
+        return crowd
+
+    def _tell_shut(self, partition: int, crowd: Crowd) -> None:
+        """Say what the partition can't count for now, and until when."""
+        shut = crowd.shut_until()
+        self._metrics.shut.labels(partition).set(len(shut))
+        name = f"shut {partition}"
+        if not shut:
+            self._readiness.over(name)
+        elif crowd.watermark_ms is None:
+            self._readiness.waiting(name, f"partition {partition} lost its state: it waits for its sources to be heard")
+        else:
+            measures = (f"{measure} until {rfc3339(until)}" for measure, until in sorted(shut.items()))
+            self._readiness.waiting(name, f"partition {partition} lost its state: shut are {', '.join(measures)}")
 
     async def _stored_offset(self, partition: int) -> int:
         """How far the newest snapshot is: ahead of us if another owner, whom we never heard of, went on."""
@@ -181,6 +206,8 @@ class CrowdAgent:
         """Give partitions up, and keep their states until it is known who has them next."""
         for partition in partitions & self._owned.keys():
             self._kept[partition] = self._owned.pop(partition)
+            self._readiness.over(f"shut {partition}")
+            self._metrics.shut.labels(partition).set(0)
 
     async def leaving(self, partitions: frozenset[int]) -> None:
         """Give partitions up for good: store them once more, so that whoever is next replays nothing."""
@@ -227,7 +254,8 @@ class CrowdAgent:
         if crowd.last_tick_ms is None or crowd.last_tick_ms == owned.shown_tick_ms or crowd.epoch is None:
             return
         try:
-            for window_ms in crowd.epoch.windows_ms:
+            # Whoever looks at a window that isn't whole would take it for one: the last whole one stays, with its tick.
+            for window_ms in filter(crowd.window_is_whole, crowd.epoch.windows_ms):
                 tick = TickCounts(crowd.last_tick_ms, crowd.epoch.epoch, crowd.counts(window_ms))
                 await self._stores.counts.write(partition, window_ms, tick)
         except (RedisError, OSError) as error:
@@ -285,3 +313,4 @@ class CrowdAgent:
         metrics.gaps.labels(partition).set(crowd.gaps)
         metrics.repeats.labels(partition).set(crowd.repeats)
         metrics.chunk.observe(seconds)
+        self._tell_shut(partition, crowd)

@@ -7,7 +7,8 @@ once more (the same bytes), and reading begins at the oldest pane that the ledge
 
 What can fail: a pane that differs from its first record (the process ends, and goes on ending: releases halt), a send
 (the process ends; the ledger decides what happened), Redis away (the topics go on; Redis is caught up later), panes
-lost to retention before they were released (a void in the ledger closes them, and the next goes on).
+lost to retention before they were released (a void in the ledger closes them, and the next goes on), a partition that
+lost its state (a void for what it can't count, which consumers are told).
 """
 
 import asyncio
@@ -31,9 +32,10 @@ from streams.agents.health import Readiness
 from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import check_shares, rho_of, sensitivity, sigma
 from streams.core.records import walk
-from streams.core.release import Draw, lost_record, next_record, publications
-from streams.core.render import Page, rfc3339
+from streams.core.release import Draw, lost_record, next_record, publications, shut_record
+from streams.core.render import Page
 from streams.core.sums import PaneDiffers, Sums, Whole
+from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
@@ -78,8 +80,7 @@ class Releaser:
         await self._epochs.refresh()
         await self._ledger.read()
         for record in self._ledger.account.last.values():
-            if record.kind == "release":
-                await self._publish(record)
+            await self._publish(record)
         self._readiness.over("starting")
         needed = self._ledger.account.needed_offset()
         return dict.fromkeys(logs, needed)
@@ -101,9 +102,8 @@ class Releaser:
                 self._metrics.repeats.inc()
         await self._close_lost()
         while (whole := self._sums.first_whole()) is not None:
-            for measure in whole.epoch.measures:
-                if measure.name in whole.counts:
-                    await self._release(whole, measure)
+            for measure in whole.epoch.due(whole.number):
+                await self._close(whole, measure)
             self._sums.drop(whole)
 
     async def keep_showing(self) -> None:
@@ -134,8 +134,7 @@ class Releaser:
             return
         first, last = rfc3339(voids[0].start_ms), rfc3339(voids[-1].end_ms)
         log.error("panes from %s to %s are lost: they are closed without a release", first, last)
-        for valid in await self._ledger.append(*voids):
-            await self._publish(valid)
+        await self._append(*voids)
 
     async def _epoch(self, pane: Pane) -> Epoch:
         known = {epoch.epoch: epoch for epoch in self._epochs.records}
@@ -149,10 +148,25 @@ class Releaser:
         check_shares(epoch)
         return epoch
 
+    async def _close(self, whole: Whole, measure: Measure) -> None:
+        """Release the measure's pane, or say that it can't be, unless that is done."""
+        if whole.number <= self._ledger.account.closed_through(whole.epoch.epoch, measure.name):
+            return
+        if measure.name not in whole.shut:
+            await self._release(whole, measure)
+            return
+        needed = self._sums.needed_offset
+        log.warning("%s of the pane to %s is shut: state was lost", measure.name, rfc3339(whole.end_ms))
+        await self._append(shut_record(whole.epoch, measure, whole.number, self._page, needed, self._writer))
+
+    async def _append(self, *records: LedgerRecord) -> None:
+        for valid in await self._ledger.append(*records):
+            if valid.kind == "void":
+                self._metrics.voids.labels(valid.measure, valid.reason).inc()
+            await self._publish(valid)
+
     async def _release(self, whole: Whole, measure: Measure) -> None:
         epoch, account = whole.epoch, self._ledger.account
-        if whole.number <= account.closed_through(epoch.epoch, measure.name):
-            return
         began = time.perf_counter()
         cost = rho_of(measure, epoch)
         account.check(epoch, measure.name, cost)
@@ -166,22 +180,19 @@ class Releaser:
             self._sums.needed_offset,
             self._writer,
         )
-        for valid in await self._ledger.append(record):
-            await self._publish(valid)
+        await self._append(record)
         self._metrics.draw.observe(time.perf_counter() - began)
         self._metrics.releases.labels(measure.name).inc()
         self._metrics.budget.set(epoch.rho)
         self._metrics.spent.set(account.spent(epoch.epoch))
 
     async def _publish(self, record: LedgerRecord) -> None:
-        if record.kind == "void":
-            self._metrics.voids.labels(record.measure, record.reason).inc()
-            return
         for topic, number in (await self._publisher.to_kafka(record)).items():
             self._metrics.published.labels(topic).inc(number)
         await self._show(record)
         self._metrics.suppressed.labels(record.measure).set(_suppressed(record))
-        self._metrics.pane_end.labels(record.measure).set(record.end_ms / 1000)
+        if record.kind == "release":
+            self._metrics.pane_end.labels(record.measure).set(record.end_ms / 1000)
 
     async def _show(self, record: LedgerRecord) -> None:
         try:

@@ -204,6 +204,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
             agent.assigned,
             on_revoked=agent.revoked,
             on_leaving=agent.leaving,
+            on_lost=agent.lost,
         )
         app = _app(role, settings)
 

@@ -6,7 +6,7 @@ the noise is post-processing: the exact counts go no further than the addition.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -87,7 +87,27 @@ def next_record(
 
 
 def lost_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, writer: str) -> LedgerRecord:
-    """What closes a pane that was lost: it is never drawn."""
+    """What closes a pane that retention took: it is never drawn."""
+    return _void(epoch, measure, number, "lost", (), panes_offset, writer)
+
+
+def shut_record(
+    epoch: Epoch, measure: Measure, number: int, page: Page, panes_offset: int, writer: str
+) -> LedgerRecord:
+    """What closes a pane that not every partition can count: it is never drawn, and consumers are told so."""
+    pane = Pane(epoch, epoch.start_ms + number * epoch.pane_ms, measure.pane_ms, rho_of(measure, epoch))
+    return _void(epoch, measure, number, "shut", page.shut(measure, pane), panes_offset, writer)
+
+
+def _void(
+    epoch: Epoch,
+    measure: Measure,
+    number: int,
+    reason: Literal["lost", "shut"],
+    publish: Iterable[Publication],
+    panes_offset: int,
+    writer: str,
+) -> LedgerRecord:
     end_ms = epoch.start_ms + number * epoch.pane_ms
     return LedgerRecord(
         epoch=epoch.epoch,
@@ -99,11 +119,11 @@ def lost_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, 
         noisy=b"",
         sigma=0.0,
         state=b"",
-        publish=seal([]),
+        publish=seal(publish),
         panes_offset=panes_offset,
         rho=0.0,
         writer=writer,
-        reason="lost",
+        reason=reason,
     )
 
 
@@ -138,6 +158,8 @@ def _publications(
                 np.sqrt(start.variance + level.variance),
             )
             yield from page.places("footfall", pane, window, with_parents=False)
+        elif draw.end_ms - measure.pane_ms > draw.epoch.opens_ms:
+            yield from page.no_footfall(pane)
 
 
 def _present_at(record: LedgerRecord | None, epoch: int, time_ms: int) -> Level | None:

@@ -5,8 +5,7 @@ less the confidence's quantile of standard errors is at least k; else its zone s
 told.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 from typing import NamedTuple, TypedDict
 
@@ -21,6 +20,7 @@ from schemas.measures import Level, Measure
 from schemas.plan import Plan
 from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, Footfall, Released
 from schemas.topics import FLOWS, FOOTFALL
+from streams.core.times import rfc3339
 
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 
@@ -138,6 +138,46 @@ class Page:
         )
         yield _publication(FLOWS, measure.name, summary)
 
+    def shut(self, measure: Measure, pane: Pane) -> Iterator[Publication]:
+        """What is said of a pane that can't be counted whole because state was lost: all is suppressed."""
+        if measure.statistic == "trips":
+            yield self._no_flows(measure, pane)
+            return
+        yield from self._untold(measure.name, "zone", self._zones, pane)
+        if measure.statistic == "present":
+            yield from self._untold(measure.name, "parent", self._parents, pane)
+        if measure.statistic == "arrivals":
+            yield from self.no_footfall(pane)
+
+    def no_footfall(self, pane: Pane) -> Iterator[Publication]:
+        """The windows' footfall where arrivals, or who was present at the start, can't be told."""
+        yield from self._untold("footfall", "zone", self._zones, pane)
+
+    def _untold(self, measure: str, level: Level, places: Sequence[str], pane: Pane) -> Iterator[Publication]:
+        for place in places:
+            record = Footfall(
+                schema=FOOTFALL_SCHEMA,
+                measure=measure,
+                level=level,
+                zone=place,
+                suppressed=True,
+                state_lost=True,
+                **_incomplete(pane),
+            )
+            yield _publication(FOOTFALL, place, record)
+
+    def _no_flows(self, measure: Measure, pane: Pane) -> Publication:
+        summary = FlowSummary(
+            schema=FLOWS_SCHEMA,
+            measure=measure.name,
+            level=measure.level,
+            published_pairs=0,
+            suppressed_pairs=measure.keys(pane.epoch.zones, pane.epoch.parents),
+            state_lost=True,
+            **_incomplete(pane),
+        )
+        return _publication(FLOWS, measure.name, summary)
+
     def _told(self, estimates: Estimates, k: int) -> NDArray[np.bool_]:
         return np.asarray(estimates.mean - self._quantile * estimates.se >= k)
 
@@ -193,9 +233,8 @@ def _common(pane: Pane) -> _Common:
     }
 
 
-def rfc3339(ms: int) -> str:
-    """A time in UTC, to the second."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _incomplete(pane: Pane) -> _Common:
+    return {**_common(pane), "complete": False}
 
 
 def _publication(topic: str, key: str, record: Released) -> Publication:

@@ -2,7 +2,8 @@
 
 In: panes as they come on the one partition of `panes`, with their offsets, and the ledger's account. Out: whole panes
 in the order of time, as dense vectors by measure, and panes that are lost. Kept: what is not whole or not dropped yet,
-and the digests of what was. The first record of a (partition, pane) counts; a repeat must be the same.
+and the digests of what was. The first record of a (partition, pane) counts; a repeat must be the same, unless one of
+the two is of a state that was resumed after a loss: the other may be of a worker that still had all of it.
 
 A partition's panes count without a hole: one that comes before its predecessor (Kafka lost a send and took the next)
 is held until that has come or is closed in the ledger. So no pane is ever closed over one that is still to come. What
@@ -36,12 +37,13 @@ class PaneDiffers(ValueError):  # noqa: N818 - reads as what it is
 
 
 class Whole(NamedTuple):
-    """A pane that every partition has sent. `counts`: i64[keys] by measure."""
+    """A pane that every partition has sent. `counts`: i64[keys] by measure; `shut`: measures that some can't count."""
 
     epoch: Epoch
     number: int
     end_ms: int
     counts: dict[str, NDArray[np.int64]]
+    shut: frozenset[str]
 
 
 class _Sent(NamedTuple):
@@ -61,10 +63,12 @@ class _Part:
         self.first_offset = sent.offset
         self.partitions: set[int] = set()
         self.counts: dict[str, NDArray[np.int64]] = {}
+        self.shut: frozenset[str] = frozenset()
 
     def add(self, sent: _Sent) -> None:
         self.first_offset = min(self.first_offset, sent.offset)
         self.partitions.add(sent.pane.partition)
+        self.shut |= set(sent.pane.shut)
         for name, counts in sent.pane.counts.items():
             measure = next(m for m in self.epoch.measures if m.name == name)
             size = measure.keys(self.epoch.zones, self.epoch.parents)
@@ -86,7 +90,8 @@ class Sums:
         self._begun: dict[int, Epoch] = {}
         self._parts: dict[Key, _Part] = {}
         self._held: dict[int, list[_Sent]] = {}
-        self._digests: dict[Key, dict[int, bytes]] = {}
+        # By partition: the first record's digest, and whether its state was a resumed one.
+        self._digests: dict[Key, dict[int, tuple[bytes, bool]]] = {}
         # The start of the epoch and the number of the last pane that each partition has counted.
         self._reached: dict[int, Key] = {}
         self._may_begin = False
@@ -120,13 +125,14 @@ class Sums:
             return False
         seen = self._digests.setdefault(key, {})
         if pane.partition in seen:
-            if seen[pane.partition] != pane.digest:
+            first, resumed = seen[pane.partition]
+            if first != pane.digest and not (resumed or pane.resumed):
                 raise PaneDiffers(
                     f"epoch {pane.epoch}, pane {pane.number}, partition {pane.partition}: "
                     f"the repeat at offset {offset} differs"
                 )
             return False
-        seen[pane.partition] = pane.digest
+        seen[pane.partition] = (pane.digest, pane.resumed)
         held = self._held.setdefault(pane.partition, [])
         held.append(_Sent(pane, offset, epoch))
         held.sort(key=lambda sent: sent.pane.end_ms)
@@ -143,7 +149,7 @@ class Sums:
         part = self._parts[key]
         if len(part.partitions) < part.epoch.partitions:
             return None
-        return Whole(part.epoch, key[1], part.end_ms, part.counts)
+        return Whole(part.epoch, key[1], part.end_ms, part.counts, part.shut)
 
     def drop(self, whole: Whole) -> None:
         """Forget a pane of which nothing is to be drawn any more: a restart needs it no longer."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import orjson
 from prometheus_client import CollectorRegistry
 
 from schemas.ledger import LedgerRecord
@@ -15,6 +16,7 @@ from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.roles import Chunk, LogRange
 from streams.core.render import Page
+from streams.core.times import rfc3339
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher
@@ -95,6 +97,12 @@ def pane(partition: int, number: int) -> Pane:
     return sealed(Pane(EPOCH.epoch, partition, 2, number, end - EPOCH.pane_ms, end, 1, counts, 0))
 
 
+def without(whole: Pane, shut: tuple[str, ...]) -> Pane:
+    """The pane of a partition that lost its state, so that it can't count these measures."""
+    counts = {name: counted for name, counted in whole.counts.items() if name not in shut}
+    return sealed(msgspec.structs.replace(whole, counts=counts, shut=shut, resumed=True))
+
+
 def chunk(panes: list[Pane], first: int) -> Chunk:
     batch = batch_of([(0, None, msgspec.msgpack.encode(each), []) for each in panes], first)
     return Chunk(PANES, 0, (batch,), first, first + len(panes), 1)
@@ -124,6 +132,50 @@ async def test_panes_gone_by_retention_are_void_and_the_next_are_released() -> N
     }
     assert (kinds["arrivals", 3], kinds["arrivals", 6]) == (void, release)
     assert registry.get_sample_value("throng_release_voids_total", {"measure": "present", "reason": "lost"}) == 3
+
+
+async def test_what_a_partition_cannot_count_is_void_and_consumers_are_told() -> None:
+    logs, registry = Logs(), CollectorRegistry()
+    role = releaser(logs, registry)
+    await role.positions({0: LogRange(0, 6)})
+    panes = both(*range(1, 13))
+    shut = {7: ("present",), 12: tuple(sorted(measure.name for measure in EPOCH.due(12)))}
+    panes = [without(each, shut.get(each.number, ())) if each.partition == 1 else each for each in panes]
+    await role.handle(chunk(panes, 0))
+    ledger = {(record.measure, record.number): record for record in logs.ledger()}
+    reasons = {key: record.reason for key, record in ledger.items() if record.kind == "void"}
+    assert reasons == dict.fromkeys([("present", 7), *((measure.name, 12) for measure in EPOCH.measures)], "shut")
+    footfall = [orjson.loads(value) for value in logs.values[FOOTFALL]]
+    told = {(said["measure"], said["level"], said["zone"]): said for said in footfall if said.get("state_lost")}
+    places = [("zone", f"z{number}") for number in range(6)]
+    assert told.keys() == {
+        *(("present", level, zone) for level, zone in [*places, ("parent", "north"), ("parent", "south")]),
+        *((measure, *place) for measure in ("arrivals", "footfall", "present_cohort") for place in places),
+    }
+    assert all(said["suppressed"] and not said["complete"] and "noisy" not in said for said in told.values())
+    flows = [said for value in logs.values[FLOWS] if (said := orjson.loads(value)).get("state_lost")]
+    assert [(said["measure"], said["published_pairs"], said["suppressed_pairs"]) for said in flows] == [
+        ("trips_zone", 0, 36),
+        ("trips_parent", 0, 4),
+    ]
+    assert registry.get_sample_value("throng_release_voids_total", {"measure": "present", "reason": "shut"}) == 2
+    # No more is spent than without it, and the next pane is drawn as ever.
+    await role.handle(chunk(both(13), 24))
+    assert [record.kind for record in logs.ledger() if record.number == 13] == ["release"]
+
+
+async def test_footfall_is_not_told_where_present_at_its_start_was_shut() -> None:
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 6)})
+    panes = [without(each, ("present",)) if each.number == 3 else each for each in both(*range(1, 10))]
+    await role.handle(chunk(panes, 0))
+    footfall = [said for value in logs.values[FOOTFALL] if (said := orjson.loads(value))["measure"] == "footfall"]
+    ends = [rfc3339(EPOCH.start_ms + number * EPOCH.pane_ms) for number in (6, 9)]
+    assert [(said["end"], said.get("state_lost", False)) for said in footfall] == [
+        *((ends[0], True) for _ in range(6)),
+        *((ends[1], False) for _ in range(6)),
+    ]
 
 
 async def test_a_restart_amid_the_voids_finds_the_loss_again() -> None:

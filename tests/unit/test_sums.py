@@ -75,6 +75,31 @@ def test_a_repeat_that_differs_halts() -> None:
         sums.add(pane(0, 1, {}), 1, EPOCH)
 
 
+def test_a_measure_that_any_partition_cannot_count_is_shut() -> None:
+    sums = Sums()
+    for partition in (0, 2):
+        sums.add(pane(partition, 1), partition, EPOCH)
+    sums.add(resumed(pane(1, 1)), 5, EPOCH)
+    whole = sums.first_whole()
+    assert whole is not None
+    assert whole.shut == {"present"}
+
+
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_a_repeat_of_a_resumed_state_may_differ_and_the_first_counts(whole_first: bool) -> None:
+    """A worker that had fallen back, or a zombie, may still have the whole state."""
+    sums = Sums()
+    first, repeat = (pane(0, 1), resumed(pane(0, 1))) if whole_first else (resumed(pane(0, 1)), pane(0, 1))
+    sums.add(first, 0, EPOCH)
+    assert not sums.add(repeat, 1, EPOCH)
+    for partition in (1, 2):
+        sums.add(pane(partition, 1), 1 + partition, EPOCH)
+    whole = sums.first_whole()
+    assert whole is not None
+    assert whole.shut == (set() if whole_first else {"present"})
+    assert whole.counts["present"][0] == (3 if whole_first else 2)
+
+
 def test_later_panes_wait_for_earlier_ones() -> None:
     sums = Sums()
     for partition in range(3):
@@ -188,6 +213,11 @@ def test_whatever_is_lost_and_sent_again_every_pane_is_whole_once_and_in_order(s
         released += [whole.number for whole in taken(sums)]
     assert released == list(range(1, len(released) + 1))
     assert len(released) > 10
+
+
+def resumed(whole: Pane) -> Pane:
+    """The pane as of a state that was lost and resumed: it can't count a thing."""
+    return sealed(msgspec.structs.replace(whole, counts={}, shut=("present",), resumed=True))
 
 
 def taken(sums: Sums) -> list:

@@ -1,0 +1,8 @@
+"""Times as people read them: milliseconds since the Unix epoch inside, RFC 3339 in UTC outside."""
+
+from datetime import UTC, datetime
+
+
+def rfc3339(ms: int) -> str:
+    """A time in UTC, to the second."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,190 @@
+"""What a crowd worker does where no state reaches the log's start: it goes on there, and says what is shut."""
+
+import asyncio
+import logging
+
+import msgspec
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from schemas.panes import Pane
+from streams.agents.crowd import CrowdAgent, Stores
+from streams.agents.health import Readiness
+from streams.agents.roles import Chunk, LogRange
+from streams.core.crowd import Crowd
+from streams.core.times import rfc3339
+from streams.metrics import CrowdMetrics
+from streams.stores.counts import TickCounts
+from tests.support.raw import batch_of
+from tests.support.world import PLAN, epochs_at
+from tests.unit.test_kept_state import START, Cache, log_of
+
+MINUTE = 60_000
+LOG = log_of(200)
+# Two epochs of two hours, of the one source that the log has.
+EPOCHS = [
+    msgspec.structs.replace(
+        epochs_at(START)[0],
+        epoch=20260302 + number,
+        start_ms=START + number * 120 * MINUTE,
+        opens_ms=START + number * 120 * MINUTE,
+        end_ms=START + (number + 1) * 120 * MINUTE,
+        sources=(0,),
+    )
+    for number in range(2)
+]
+PARENTS = np.array(PLAN.zone_parents(), np.uint16)
+BEGIN = 11
+# The first frame left says that its source is complete up to minute 10:50; lateness and a minute ahead come to it.
+WHOLE = START + 10 * MINUTE + 50_000 + 70_001
+
+
+class Counts:
+    """Windows written, as (window in minutes, minute of the tick)."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[int, int]] = []
+
+    async def write(self, _: int, window_ms: int, tick: TickCounts) -> None:
+        self.written.append((window_ms // MINUTE, (tick.tick_ms - START) // MINUTE))
+
+
+class Panes:
+    def __init__(self) -> None:
+        self.sent: list[Pane] = []
+
+    async def send(self, _: str, value: bytes, partition: int) -> "asyncio.Future[object]":
+        self.sent.append(msgspec.msgpack.decode(value, type=Pane))
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+class Epochs:
+    records = EPOCHS
+
+    async def refresh(self) -> list[object]:
+        return []
+
+
+class Worker:
+    """An agent that has one partition, 3, with what the transport would do for it."""
+
+    def __init__(self, cache: Cache | None = None) -> None:
+        self.registry, self.readiness = CollectorRegistry(), Readiness()
+        self.panes, self.counts = Panes(), Counts()
+        self.agent = CrowdAgent(
+            "panes",
+            lambda partition: Crowd(partition, PARENTS),
+            Epochs(),  # type: ignore[arg-type]
+            PLAN.hash(),
+            Stores(cache or Cache(), self.counts),  # type: ignore[arg-type]
+            self.panes,  # type: ignore[arg-type]
+            CrowdMetrics(self.registry),
+            self.readiness,
+        )
+        self.at = 0
+
+    async def given(self, log_start: int) -> None:
+        at = (await self.agent.positions({3: LogRange(log_start, len(LOG))}))[3]
+        assert at is not None
+        self.at = at
+
+    async def reads(self, to: int) -> None:
+        batch = batch_of([(START, None, value, []) for value in LOG[self.at : to]], self.at)
+        await self.agent.handle(Chunk("sightings", 3, (batch,), self.at, to, 1))
+        self.at = to
+
+    @property
+    def shut(self) -> float | None:
+        return self.registry.get_sample_value("throng_crowd_shut_measures", {"partition": "3"})
+
+
+def straight() -> list[Pane]:
+    crowd = Crowd(3, PARENTS)
+    for epoch in EPOCHS:
+        crowd.add_epoch(epoch)
+    return [pane for offset, value in enumerate(LOG) for pane in crowd.feed(value, offset)]
+
+
+async def test_it_goes_on_where_the_log_begins_and_says_what_is_shut(caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker()
+    with caplog.at_level(logging.ERROR, "throng.crowd"):
+        await worker.given(BEGIN)
+    assert worker.at == BEGIN
+    assert "partition 3 lost its state: offset 0 is wanted, the log begins at 11" in caplog.text
+    assert worker.readiness.reasons == ["partition 3 lost its state: it waits for its sources to be heard"]
+    await worker.reads(30)
+    assert worker.shut == 5
+    present, epoch_end = rfc3339(WHOLE + EPOCHS[0].silence_ms), rfc3339(EPOCHS[1].start_ms)
+    assert worker.readiness.reasons == [
+        f"partition 3 lost its state: shut are arrivals until {epoch_end}, present until {present}, "
+        f"present_cohort until {present}, trips_parent until {epoch_end}, trips_zone until {epoch_end}"
+    ]
+    await worker.reads(90)
+    assert worker.shut == 3
+    assert worker.readiness.reasons == [
+        f"partition 3 lost its state: shut are arrivals until {epoch_end}, trips_parent until {epoch_end}, "
+        f"trips_zone until {epoch_end}"
+    ]
+    await worker.reads(150)
+    assert worker.shut == 0
+    assert worker.readiness.reasons == []
+    wanted = straight()
+    assert [pane.end_ms for pane in worker.panes.sent] == [pane.end_ms for pane in wanted][: len(worker.panes.sent)]
+    for pane, whole in zip(worker.panes.sent, wanted, strict=False):
+        assert pane.counts.items() <= whole.counts.items()
+        assert (pane == whole) == (pane.epoch == EPOCHS[1].epoch)
+        assert ("present" in pane.shut) == (pane.end_ms < WHOLE + EPOCHS[0].silence_ms)
+
+
+async def test_windows_are_shown_once_they_are_whole() -> None:
+    worker = Worker()
+    await worker.given(BEGIN)
+    for to in range(BEGIN + 1, 130):
+        await worker.reads(to)
+    silence = (WHOLE + EPOCHS[0].silence_ms - START) // MINUTE
+    first = {window: min(tick for w, tick in worker.counts.written if w == window) for window in (15, 60)}
+    assert first == {15: silence + 15, 60: 120}
+
+
+async def test_a_worker_that_retention_overtakes_begins_again_where_the_log_does() -> None:
+    worker = Worker()
+    await worker.given(0)
+    await worker.reads(40)
+    assert worker.readiness.reasons == []
+    assert await worker.agent.lost(3, 40, LogRange(60, len(LOG))) == 60
+    worker.at = 60
+    await worker.reads(100)
+    assert worker.shut == 5
+    assert [pane.number for pane in worker.panes.sent] == [*range(1, 8), *range(1, 20)]
+    assert [pane.resumed for pane in worker.panes.sent] == [False] * 7 + [True] * 19
+
+
+async def test_a_snapshot_of_before_the_log_is_of_no_use_and_one_of_a_resumed_state_says_so() -> None:
+    cache = Cache()
+    worker = Worker(cache)
+    await worker.given(0)
+    await worker.reads(8)
+    await worker.agent.store(3)
+    worker = Worker(cache)
+    await worker.given(BEGIN)
+    await worker.reads(50)
+    await worker.agent.store(3)
+    reasons = worker.readiness.reasons
+    worker = Worker(cache)
+    await worker.given(20)
+    assert worker.at == 50
+    assert worker.readiness.reasons == reasons
+    assert worker.shut == 5
+    await worker.reads(150)
+    assert worker.panes.sent[-1].resumed is False
+
+
+async def test_a_partition_that_goes_is_no_longer_spoken_for() -> None:
+    worker = Worker()
+    await worker.given(BEGIN)
+    await worker.agent.revoked(frozenset({3}))
+    assert worker.readiness.reasons == []
+    assert worker.shut == 0
