@@ -42,6 +42,7 @@ log = logging.getLogger("throng.crowd")
 
 RETRY_S = 0.2
 GLANCE_S = 0.5
+LOADED_AT_ONCE = 4
 EPOCH_PATIENCE_S = 30.0
 
 
@@ -86,6 +87,7 @@ class CrowdAgent:
         self._metrics = metrics
         self._readiness = readiness
         self._owned: dict[int, _Partition] = {}
+        self._loading = asyncio.Semaphore(LOADED_AT_ONCE)
         self._kept: dict[int, _Partition] = {}  # as they were when a rebalance took them
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
@@ -93,8 +95,8 @@ class CrowdAgent:
         await self._epochs.refresh()
         self._forget(logs.keys())
         begins: dict[int, int | None] = {}
-        for partition, log_range in logs.items():
-            owned, source = await self._taken_up(partition, log_range)
+        states = await asyncio.gather(*(self._taken_up(*each) for each in logs.items()))
+        for (partition, log_range), (owned, source) in zip(logs.items(), states, strict=True):
             crowd = owned.crowd
             self._owned[partition] = owned
             self._kept.pop(partition, None)
@@ -120,6 +122,7 @@ class CrowdAgent:
     def _forget(self, still_owned: Collection[int]) -> None:
         for partition in self._kept.keys() - still_owned:
             del self._kept[partition]
+            self._readiness.over(f"shut {partition}")
 
     async def _taken_up(self, partition: int, log_range: LogRange) -> tuple[_Partition, str]:
         """The newest state that there is, and where it comes from."""
@@ -128,8 +131,9 @@ class CrowdAgent:
         if kept is not None and at >= log_range.start and at >= await self._stored_offset(partition):
             self._add(kept.crowd, self._epochs.records)
             return kept, "memory"
-        columns = await self._load(partition)
-        crowd = self._restored(partition, columns)
+        async with self._loading:
+            columns = await self._load(partition)
+            crowd = await asyncio.to_thread(self._restored, partition, columns)
         if crowd.next_offset < log_range.start:
             return _Partition(self._resumed(partition, crowd.next_offset, log_range.start)), "rest"
         return _Partition(crowd), "snapshot" if crowd.next_offset else "log"

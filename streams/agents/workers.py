@@ -45,6 +45,7 @@ from streams.core.framing import Framer
 from streams.core.gateway import Context
 from streams.core.policy import PolicyTable, excluded_kinds
 from streams.core.pseudonyms import key_state
+from streams.core.rehearsal import rehearse
 from streams.core.render import Page
 from streams.core.zones import CellTable
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
@@ -177,6 +178,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     """
     plan = load_plan(Path(settings.gateway.plan))
     await _partitions(settings)
+    await asyncio.to_thread(rehearse)
     readiness = Readiness()
     parents = np.array(plan.zone_parents(), np.uint16)
     async with (

@@ -92,6 +92,41 @@ def _move(rows, used, larger, larger_used):  # type: ignore[no-untyped-def]
             larger_used[target] = used[at]
 
 
+class Columns(NamedTuple):
+    """A table's rows as a snapshot has them, in any order: the fields of `ROW`, and `used`."""
+
+    pseudonym: NDArray[np.uint64]
+    start: NDArray[np.int32]
+    last: NDArray[np.int32]
+    before_start: NDArray[np.int32]
+    left: NDArray[np.uint32]
+    zone: NDArray[np.uint16]
+    before: NDArray[np.uint16]
+    stayed: NDArray[np.uint16]
+    cohort: NDArray[np.uint8]
+    flags: NDArray[np.uint8]
+    used: NDArray[np.uint16]
+
+
+@njit(cache=True, nogil=True)
+def fill(rows, used, columns: Columns):  # type: ignore[no-untyped-def]
+    """Put new subscribers' rows into a table that has room for them."""
+    for i in range(len(columns.pseudonym)):
+        at = _find(rows, columns.pseudonym[i])
+        row = rows[at]
+        row["pseudonym"] = columns.pseudonym[i]
+        row["start"] = columns.start[i]
+        row["last"] = columns.last[i]
+        row["before_start"] = columns.before_start[i]
+        row["left"] = columns.left[i]
+        row["zone"] = columns.zone[i]
+        row["before"] = columns.before[i]
+        row["stayed"] = columns.stayed[i]
+        row["cohort"] = columns.cohort[i]
+        row["flags"] = columns.flags[i]
+        used[at] = columns.used[i]
+
+
 @njit(cache=True, nogil=True)
 def find_or_add(rows, pseudonyms, found):  # type: ignore[no-untyped-def]
     """Write the rows' numbers of `pseudonyms` to `found`, adding new ones (nowhere yet). Returns how many were new.

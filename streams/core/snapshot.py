@@ -145,15 +145,12 @@ def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Popu
 
 
 def _fill_slots(population: Population, columns: dict[str, bytes]) -> None:
-    rows = np.empty(population.heard, slots.ROW)
-    for name in slots.ROW.names or ():
-        rows[name] = np.frombuffer(columns[f"subscriber_{name}"], slots.ROW[name])
+    rows = {name: np.frombuffer(columns[f"subscriber_{name}"], slots.ROW[name]) for name in slots.ROW.names or ()}
     used = np.frombuffer(columns["subscriber_used"], "<u2").reshape(population.heard, population.slots.used.shape[1])
+    if any(len(column) != population.heard for column in rows.values()):
+        raise ValueError(f"snapshot: a column does not have {population.heard} subscribers")
     population.slots = slots.with_room(population.slots, 0, population.heard)
-    found = np.empty(population.heard, np.int64)
-    slots.find_or_add(population.slots.rows, rows["pseudonym"].copy(), found)
-    population.slots.rows[found] = rows
-    population.slots.used[found] = used
+    slots.fill(population.slots.rows, population.slots.used, slots.Columns(**rows, used=used))
 
 
 def _fill_departures(population: Population, span: tuple[int, int], columns: dict[str, bytes]) -> None:
