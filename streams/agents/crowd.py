@@ -96,7 +96,7 @@ class CrowdAgent:
         self._forget(logs.keys())
         begins: dict[int, int | None] = {}
         states = await asyncio.gather(*(self._taken_up(*each) for each in logs.items()))
-        for (partition, log_range), (owned, source) in zip(logs.items(), states, strict=True):
+        for partition, (owned, source) in zip(logs, states, strict=True):
             crowd = owned.crowd
             self._owned[partition] = owned
             self._kept.pop(partition, None)

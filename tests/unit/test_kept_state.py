@@ -273,3 +273,18 @@ async def test_leaving_stores_what_the_next_one_begins_with(cache: Cache, panes:
     assert second.at[0] == 31
     await second.reads(0, LOG_LENGTH)
     assert_all_panes(panes, 0)
+
+
+async def test_a_snapshot_with_a_column_cut_short_is_not_taken(cache: Cache, panes: Panes) -> None:
+    first, second = Worker(cache, panes), Worker(cache, panes)
+    await first.given([0])
+    await first.reads(0, 31)
+    await first.agent.leaving(frozenset({0}))
+    columns = cache.stored[0][1]
+    for name in ("subscriber_zone", "subscriber_used", "departure_end"):
+        cache.stored[0] = (31, columns | {name: columns[name][:-8]})
+        await second.given([])
+        await second.given([0])
+        assert second.at[0] == 0, name
+    await second.reads(0, LOG_LENGTH)
+    assert_all_panes(panes, 0)

@@ -1,0 +1,39 @@
+"""What is rehearsed before a worker joins its group is what runs after."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import numpy as np
+from numba.core.dispatcher import Dispatcher
+from schemas.sightings import encode_control
+from streams.core import departures, presence, records, slots, windows
+from streams.core.crowd import Crowd
+from streams.core.rehearsal import rehearse
+from streams.core.snapshot import restore, to_columns
+from tests.support.raw import batch_of
+from tests.unit.test_kept_state import EPOCHS, LOG, PARENTS
+
+rehearse()
+loops = [loop for module in (departures, presence, records, slots, windows) for loop in vars(module).values()
+         if isinstance(loop, Dispatcher)]
+rehearsed = {loop.py_func.__name__: list(loop.signatures) for loop in loops}
+crowd = Crowd(0, PARENTS)
+crowd.add_epoch(EPOCHS[0])
+found = records.walk([batch_of([(0, None, value, []) for value in LOG], 0)])
+for offset, (start, end) in enumerate(zip(found.start.tolist(), found.end.tolist())):
+    if offset == 30:
+        again = Crowd(0, PARENTS)
+        again.add_epoch(EPOCHS[0])
+        restore(again, to_columns(crowd))
+        crowd = again
+    crowd.feed(found.payload[start:end].tobytes(), offset)
+assert {loop.py_func.__name__: list(loop.signatures) for loop in loops} == rehearsed
+print(sum(bool(signatures) for signatures in rehearsed.values()))
+"""
+
+
+def test_a_crowd_compiles_and_loads_nothing_that_was_not_rehearsed() -> None:
+    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) >= 9
