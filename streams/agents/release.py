@@ -102,6 +102,9 @@ class Releaser:
                 self._metrics.repeats.inc()
         await self._close_lost()
         while (whole := self._sums.first_whole()) is not None:
+            # What another has drawn, or a replay has brought along, is the release: nothing is drawn beside it.
+            for valid in await self._ledger.read():
+                await self._publish(valid)
             for measure in whole.epoch.due(whole.number):
                 await self._close(whole, measure)
             self._sums.drop(whole)

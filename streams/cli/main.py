@@ -27,7 +27,7 @@ COMMANDS = {
     "simulate": ("simulate", "Play a synthetic mobile network."),
     "record": ("recording", "Record topics to a file."),
     "replay": ("recording", "Play a recording into Kafka, or through the core alone."),
-    "diff": ("recording", "Compare what two runs counted."),
+    "diff": ("comparing", "Compare what two runs counted."),
 }
 
 USAGE_CODES = frozenset({"usage", "config"})

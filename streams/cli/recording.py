@@ -1,4 +1,4 @@
-"""`throng record`, `throng replay` and `throng diff`: recordings of topics, and what runs over them count."""
+"""`throng record` and `throng replay`: recordings of topics, and what runs over them count."""
 
 import asyncio
 import time
@@ -9,12 +9,11 @@ from pathlib import Path
 
 import click
 import orjson
-import pyarrow.parquet as pq
 from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, TOPICS
+from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
 from streams.cli.options import settings_options, with_servers
 from streams.cli.values import moment_ms, speed_of
 from streams.errors import ThrongError
@@ -22,13 +21,15 @@ from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise
 from streams.recording.embedded import LAST_MS, replay_embedded
 from streams.recording.file import Reader, Writer
-from streams.recording.panes import PaneTable, differences, save
+from streams.recording.panes import PaneTable, save
 from streams.recording.play import Way, await_panes, play
+from streams.recording.sightings import Seen, save_seen
+from streams.recording.watch import read_sightings
 from streams.settings import Settings
 from streams.stores.plans import load_plan
 
-PERSONAL = (ATTACH, REGISTRY, REJECTS)
-DIFFERENCES_SHOWN = 10
+PERSONAL = (ATTACH, REGISTRY, REJECTS, SIGHTINGS)
+UNDISGUISED = (REJECTS, SIGHTINGS)
 PLAIN_EVERY_S = 3.0
 
 
@@ -84,10 +85,12 @@ def _check_topics(topics: tuple[str, ...], contains_personal_data: bool, re_pseu
     if personal and not (contains_personal_data or re_pseudonymise):
         raise ThrongError(
             "usage",
-            f"{', '.join(personal)} holds identifiers: say --contains-personal-data, or --re-pseudonymise",
+            f"{', '.join(personal)} holds identifiers or pseudonyms: say --contains-personal-data, "
+            "or --re-pseudonymise",
         )
-    if re_pseudonymise and REJECTS in topics:
-        raise ThrongError("usage", "rejects can't be re-pseudonymised: what is in them could not be read")
+    plain = [name for name in topics if name in UNDISGUISED]
+    if re_pseudonymise and plain:
+        raise ThrongError("usage", f"{', '.join(plain)} can't be re-pseudonymised: only attach and registry can")
 
 
 @click.command()
@@ -97,9 +100,12 @@ def _check_topics(topics: tuple[str, ...], contains_personal_data: bool, re_pseu
 @click.option("--speed", default="max", show_default=True, help="Times the recording's own speed, or max.")
 @click.option("--from", "from_", metavar="TIME", help="RFC 3339 record time to begin at.")
 @click.option("--to", metavar="TIME", help="RFC 3339 record time to end before.")
-@click.option("--loop", is_flag=True, help="Begin anew at the end, until stopped.")
+@click.option("--loop", is_flag=True, help="Begin anew at the end, later in time, until stopped.")
+@click.option("--turns", type=click.IntRange(1), metavar="N", help="Like --loop, but end after N times.")
 @click.option("--embedded", is_flag=True, help="Through the core in this process: no Kafka, no Redis.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the panes: *.parquet or *.duckdb.")
+@click.option("--sightings", is_flag=True, help="With --out: also write what 'throng diff' explains by.")
+@click.option("--contains-personal-data", is_flag=True, help="I know that the sightings are real persons'.")
 @click.option("--json", "as_json", is_flag=True, help="Wait for the panes; end with their number and digest, as JSON.")
 @settings_options(kafka=False, redis=False)
 @click.option("--kafka", "brokers", metavar="HOST:PORT", help="Kafka's brokers.  [default: the local stack]")
@@ -112,8 +118,11 @@ def replay(
     from_: str | None,
     to: str | None,
     loop: bool,
+    turns: int | None,
     embedded: bool,
     out: Path | None,
+    sightings: bool,
+    contains_personal_data: bool,
     as_json: bool,
     brokers: str | None,
 ) -> None:
@@ -127,31 +136,49 @@ def replay(
         moment_ms("--from", from_) if from_ is not None else -LAST_MS,
         moment_ms("--to", to) if to is not None else LAST_MS,
     )
+    if sightings:
+        _check_sightings(reader, out, contains_personal_data)
+    if loop and (embedded or as_json or out):
+        raise ThrongError("usage", "--loop has no end to count at: say how often, with --turns")
     if embedded:
+        seen = Seen() if sightings else None
         with _progress("events") as told:
-            panes, inline, _ = replay_embedded(reader, settings, *span, lambda at, events: told(events, _clock(at)))
+            panes, inline, plan = replay_embedded(
+                reader, settings, *span, lambda at, events: told(events, _clock(at)), seen=seen, turns_played=turns or 1
+            )
+        if seen is not None and out is not None:
+            save_seen(out, seen, list(panes.epochs.values()), inline.crowds[0].watermark_ms or 0, plan)
         _tell(panes, inline.events, settings, out, as_json)
         return
     if brokers is not None:
         settings = replace(settings, kafka=replace(settings.kafka, bootstrap=brokers))
     settings = with_servers(settings, redis=False)
-    way = Way(_renamed(reader, renamed, only), *span, speed_of(speed))
+    way = Way(_renamed(reader, renamed, only), *span, speed_of(speed), None if loop else turns or 1)
 
-    async def run() -> tuple[PaneTable, int] | None:
-        while True:
-            with _progress("records") as told:
-                played = await play(reader, settings, way, lambda at, records: told(records, _clock(at)))
-            if not loop:
-                break
+    async def run() -> None:
+        with _progress("records") as told:
+            played = await play(reader, settings, way, lambda at, records: told(records, _clock(at)))
         if not (as_json or out):
             click.echo(orjson.dumps({"records": played.records}))
-            return None
-        sources = reader.about.topics[ATTACH].partitions
-        return await await_panes(settings, played.reached_ms, sources), played.events
+            return
+        panes = await await_panes(settings, played.reached_ms, reader.about.topics[ATTACH].partitions)
+        if sightings and out is not None:
+            seen, watermark_ms = await read_sightings(settings), played.complete_ms(settings)
+            save_seen(out, seen, list(panes.epochs.values()), watermark_ms, load_plan(Path(settings.gateway.plan)))
+        _tell(panes, played.events, settings, out, as_json)
 
-    counted = asyncio.run(run())
-    if counted is not None:
-        _tell(*counted, settings, out, as_json)
+    asyncio.run(run())
+
+
+def _check_sightings(reader: Reader, out: Path | None, contains_personal_data: bool) -> None:
+    if out is None:
+        raise ThrongError("usage", "--sightings goes with --out: the files are written beside it")
+    if not (reader.about.re_pseudonymised or contains_personal_data):
+        raise ThrongError(
+            "usage",
+            "the recording was not re-pseudonymised, and its sightings would be under pseudonyms that anybody can "
+            "compute: if they are simulated, or you may have them so, say --contains-personal-data",
+        )
 
 
 def _tell(panes: PaneTable, events: int, settings: Settings, out: Path | None, as_json: bool) -> None:
@@ -172,22 +199,6 @@ def _summary(panes: PaneTable) -> Table:
         above = sum(int((vector > 0).sum()) for vector in vectors)
         table.add_row(name, str(len(vectors)), f"{sum(int(v.sum()) for v in vectors):,}", f"{above:,}")
     return table
-
-
-@click.command()
-@click.argument("one", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("other", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def diff(one: Path, other: Path) -> int:
-    """Compare the panes of two runs (Parquet, written by 'throng replay --out'). Ends with 1 if they differ."""
-    found = list(differences(pq.read_table(one), pq.read_table(other)))
-    for row, first, second in found[:DIFFERENCES_SHOWN]:
-        where = " ".join(str(row[name]) for name in ("place", "destination", "age_band", "gender") if row[name])
-        click.echo(f"{row['end']:%Y-%m-%dT%H:%M:%SZ} {row['measure']} {where}: {first} and {second}")
-    if len(found) > DIFFERENCES_SHOWN:
-        click.echo(f"... and {len(found) - DIFFERENCES_SHOWN:,} more")
-    if not found:
-        click.echo("the runs counted the same")
-    return 1 if found else 0
 
 
 def _renamed(reader: Reader, renamed: tuple[str, ...], only: tuple[str, ...]) -> dict[str, str]:

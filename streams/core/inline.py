@@ -17,7 +17,7 @@ from schemas.sightings import encode_control
 from streams.core.crowd import Crowd
 from streams.core.decode import decode, events_in
 from streams.core.framing import Framer, Mark
-from streams.core.gateway import NEVER_MS, Context, screen
+from streams.core.gateway import NEVER_MS, Context, Screened, screen
 from streams.core.records import Records
 
 
@@ -55,8 +55,8 @@ class Inline:
         self.rejects: Counter[str] = Counter()
         self.drops: Counter[str] = Counter()
 
-    def take(self, source: int, records: Records) -> None:
-        """Take the next records of a source; their offsets are counted anew from 0."""
+    def take(self, source: int, records: Records) -> Screened:
+        """Take the next records of a source. Their offsets are counted anew from 0, also in the rows returned."""
         number = len(records.offset)
         first = self._offsets[source]
         records = records._replace(offset=np.arange(first, first + number))
@@ -71,6 +71,11 @@ class Inline:
         self.events += events_in(events)
         self.rejects.update(Reason(code).name for code in screened.rejected[1].tolist())
         self.drops.update(screened.dropped)
+        return screened
+
+    def taken(self, source: int) -> int:
+        """How many records of a source have been taken."""
+        return self._offsets[source]
 
     def count(self) -> list[Pane]:
         """Count what was taken since the last call; returns the panes that it closes."""

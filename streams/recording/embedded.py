@@ -1,7 +1,7 @@
 """A recording of `attach` and `registry` through the core in this process: no broker, no Redis, the same panes.
 
 The epochs begin as in a replay into Kafka: the first one opens by the recording's first record time. The salts are
-random and forgotten: counts don't depend on them.
+random and forgotten: counts don't depend on them. Only where what was seen is kept (`seen`) one that is known is used.
 """
 
 import secrets
@@ -19,14 +19,16 @@ from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context
 from streams.core.inline import Inline
 from streams.core.policy import PolicyTable, excluded_kinds
-from streams.core.pseudonyms import key_state
+from streams.core.pseudonyms import SALT_BYTES, key_state
 from streams.core.records import Records
 from streams.core.registry import RegistryTable
 from streams.core.zones import CellTable
 from streams.errors import ThrongError
 from streams.recording.columns import spans
 from streams.recording.file import Reader, Run
+from streams.recording.loop import turns
 from streams.recording.panes import PaneTable
+from streams.recording.sightings import KNOWN_SALT, Seen
 from streams.settings import Settings
 from streams.stores.plans import load_plan
 from streams.stores.policies import configured_policies
@@ -36,9 +38,20 @@ LAST_MS = 1 << 60
 
 
 def replay_embedded(
-    reader: Reader, settings: Settings, from_ms: int, to_ms: int, told: Callable[[int, int], None], partitions: int = 1
+    reader: Reader,
+    settings: Settings,
+    from_ms: int,
+    to_ms: int,
+    told: Callable[[int, int], None],
+    partitions: int = 1,
+    seen: Seen | None = None,
+    turns_played: int = 1,
 ) -> tuple[PaneTable, Inline, Plan]:
     """Run the recording; `told` gets (record time reached in ms, events so far). Returns what was counted.
+
+    Args:
+        seen: collects the sightings, under pseudonyms that anybody can compute.
+        turns_played: how often the recording is played, one turn after the other (`loop`).
 
     Raises:
         ThrongError: `recording` if it has no raw events, `plan` or `policy` if the settings' can't be used.
@@ -68,7 +81,7 @@ def replay_embedded(
     def provide(ts_ms: int) -> Epoch:
         epoch = table.find(ts_ms) or make_epoch(ts_ms, terms, table)
         table.add(epoch)
-        salts[epoch.epoch] = key_state(secrets.token_bytes(32))
+        salts[epoch.epoch] = key_state(secrets.token_bytes(SALT_BYTES) if seen is None else KNOWN_SALT)
         panes.epochs[epoch.epoch] = epoch
         return epoch
 
@@ -77,12 +90,20 @@ def replay_embedded(
         provide(first_ms)
     parents = np.array(plan.zone_parents(), np.uint16)
     inline = Inline(context, provide, parents, sources, settings.gateway.max_record_bytes)
-    for reached_ms, runs in reader.slices(STEP_MS, {ATTACH}, from_ms, to_ms):
+    for reached_ms, runs in turns(reader, STEP_MS, {ATTACH}, from_ms, to_ms, turns_played):
         for run in runs:
-            inline.take(run.partition, records_of(run))
+            _take(inline, run, seen)
         panes.add(inline.count())
         told(reached_ms, inline.events)
     return panes, inline, plan
+
+
+def _take(inline: Inline, run: Run, seen: Seen | None) -> None:
+    records = records_of(run)
+    first = inline.taken(run.partition)
+    screened = inline.take(run.partition, records)
+    if seen is not None:
+        seen.add(run.partition, records.offset[screened.offset - first], screened)
 
 
 def first_event_ms(reader: Reader, from_ms: int) -> int | None:

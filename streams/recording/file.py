@@ -122,10 +122,11 @@ class Reader:
             if group.topic == name:
                 yield self._file.read_row_group(number)
 
-    def first_time(self, name: str) -> int | None:
-        """The least record time of a topic, ms."""
-        firsts = [int(times_of(table).min()) for table in self.topic(name)]
-        return min(firsts, default=None)
+    def span(self, topics: set[str]) -> tuple[int, int]:
+        """The least and the largest record time of the topics, ms; (0, 0) if they hold nothing."""
+        numbers = [number for number, group in enumerate(self.about.groups) if group.topic in topics]
+        times = [times_of(self._file.read_row_group(number, ["timestamp"])) for number in numbers]
+        return min((int(t.min()) for t in times), default=0), max((int(t.max()) for t in times), default=0)
 
     def slices(self, step_ms: int, topics: set[str], from_ms: int, to_ms: int) -> Iterator[tuple[int, list[Run]]]:
         """(end of the slice in record time, what falls into it), in the order of time.

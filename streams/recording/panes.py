@@ -76,6 +76,8 @@ ROWS = pa.schema(
     + [(name, pa.string()) for name in PLACES]
     + [("count", pa.int64())]
 )
+# What names a count.
+KEYS = tuple(name for name in ROWS.names if name != "count")
 
 
 def places_of(measure: Measure, key: int, plan: Plan) -> tuple[str, str | None, str | None, str | None]:
@@ -109,14 +111,13 @@ def save(table: pa.Table, path: Path) -> None:
 
 def differences(one: pa.Table, other: pa.Table) -> Iterator[tuple[Mapping[str, object], int, int]]:
     """Rows (without their count) whose counts differ, in the order of time: (row, count of one, count of other)."""
-    names = [name for name in ROWS.names if name != "count"]
 
     def read(table: pa.Table) -> dict[tuple[object, ...], int]:
-        columns = [table[name].to_pylist() for name in names]
+        columns = [table[name].to_pylist() for name in KEYS]
         return dict(zip(zip(*columns, strict=True), table["count"].to_pylist(), strict=True))
 
     first, second = read(one), read(other)
-    order = {name: names.index(name) for name in ("end", "measure")}
+    order = {name: KEYS.index(name) for name in ("end", "measure")}
     for key in sorted(first.keys() | second.keys(), key=lambda k: (k[order["end"]], k[order["measure"]], str(k))):
         if first.get(key, 0) != second.get(key, 0):
-            yield dict(zip(names, key, strict=True)), first.get(key, 0), second.get(key, 0)
+            yield dict(zip(KEYS, key, strict=True)), first.get(key, 0), second.get(key, 0)

@@ -1,6 +1,7 @@
 """From a recording to Kafka: the same partitions and record times, at their true spacing times N or as fast as it goes.
 
-Registry records go first and whole, so that no event comes before its consent. If raw events are played into a
+Registry records go first and whole, so that no event comes before its consent; so does a ledger, so that what it holds
+is the release here too: nothing is drawn for its panes a second time. If raw events are played into a
 deployment without epochs, the first epoch is opened here, by the recording's first record time: gateways that race
 for it would agree, but not on the same hour in each replay. What can fail: a topic that is missing, has fewer
 partitions than the recording, or is stamped by the broker (record times decide what is late).
@@ -14,15 +15,18 @@ from typing import NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from msgspec.structs import replace
 
+from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
-from schemas.topics import ATTACH, EPOCHS, PANES, REGISTRY, SIGHTINGS
+from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY, SIGHTINGS
 from streams.agents.terms import terms_of
 from streams.core.decode import decode, events_in
 from streams.core.epochs import make_epoch
 from streams.errors import ThrongError
 from streams.recording.embedded import LAST_MS, first_event_ms, records_of
 from streams.recording.file import Reader, Run
+from streams.recording.loop import turns
 from streams.recording.panes import PaneTable
 from streams.settings import Settings
 from streams.stores.epochs import EpochReader
@@ -32,18 +36,21 @@ from streams.stores.policies import configured_policies
 from streams.stores.topics import counts_of, open_admin, partition_counts, stamped_by_broker
 
 STEP_MS = 1_000
+FIRST = frozenset({REGISTRY, LEDGER})
 QUIET_S = 60.0
 # Within this time a running gateway goes by a new registry record.
 REGISTRY_S = 5.0
 
 
 class Way(NamedTuple):
-    """How to play: recorded topic to topic; record time's span; times its own speed, None as fast as it goes."""
+    """How to play: recorded topic to topic; record time's span; times its own speed, None as fast as it goes; how often
+    (`loop`), None for ever."""
 
     topics: Mapping[str, str]
     from_ms: int
     to_ms: int
     speed: float | None
+    turns: int | None = 1
 
 
 class Played(NamedTuple):
@@ -54,9 +61,13 @@ class Played(NamedTuple):
     events: int
     reached_ms: dict[int, int]
 
+    def complete_ms(self, settings: Settings) -> int:
+        """The watermark that the events bring."""
+        return min(self.reached_ms.values()) - settings.epoch.lateness_ms
+
 
 async def play(reader: Reader, settings: Settings, way: Way, told: Callable[[int, int], None]) -> Played:
-    """Play once; `told` gets (record time reached in ms, records so far).
+    """Play; `told` gets (record time reached in ms, records so far).
 
     Raises:
         ThrongError: see the module.
@@ -70,13 +81,14 @@ async def play(reader: Reader, settings: Settings, way: Way, told: Callable[[int
         if way.topics.get(ATTACH) == ATTACH:
             await _open_epoch(reader, settings, sender, way.from_ms)
         records, reached = 0, dict[int, int]()
+        for name in FIRST & way.topics.keys():
+            whole = Way({name: way.topics[name]}, -LAST_MS, LAST_MS, None)
+            records += (await _send(reader, settings, whole, sender, told, reached))[0]
         if REGISTRY in way.topics:
-            records, _ = await _send(reader, settings, way, sender, {REGISTRY}, None, told, reached)
-            await asyncio.sleep(REGISTRY_S if records else 0.0)
-        others = set(way.topics) - {REGISTRY}
-        more, events = await _send(reader, settings, way, sender, others, way.speed, told, reached)
-        records += more
-        return Played(records, events, reached)
+            await asyncio.sleep(REGISTRY_S)
+        others = way._replace(topics={name: to for name, to in way.topics.items() if name not in FIRST})
+        more, events = await _send(reader, settings, others, sender, told, reached)
+        return Played(records + more, events, reached)
     finally:
         await sender.stop()
 
@@ -128,19 +140,16 @@ async def _send(
     settings: Settings,
     way: Way,
     sender: AIOKafkaProducer,
-    topics: set[str],
-    speed: float | None,
     told: Callable[[int, int], None],
     reached: dict[int, int],
 ) -> tuple[int, int]:
     """How many records were sent, and how many events were in those of `attach`."""
     began_s, first_ms, records, events = time.monotonic(), None, 0, 0
-    span = (way.from_ms, way.to_ms) if topics != {REGISTRY} else (-LAST_MS, LAST_MS)
     flying: list[asyncio.Future[object]] = []
-    for end_ms, runs in reader.slices(STEP_MS, topics, *span):
-        if speed is not None:
+    for end_ms, runs in turns(reader, STEP_MS, set(way.topics), way.from_ms, way.to_ms, way.turns):
+        if way.speed is not None:
             first_ms = end_ms if first_ms is None else first_ms
-            await asyncio.sleep(max(0.0, began_s + (end_ms - first_ms) / 1000 / speed - time.monotonic()))
+            await asyncio.sleep(max(0.0, began_s + (end_ms - first_ms) / 1000 / way.speed - time.monotonic()))
         sending = [
             future for run in runs for future in await _send_run(sender, settings.topic(way.topics[run.topic]), run)
         ]
@@ -157,7 +166,10 @@ async def _send(
 
 
 async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run) -> list[asyncio.Future[object]]:
-    columns = [run.time.tolist(), run.table["key"].to_pylist(), run.table["value"].to_pylist()]
+    values = run.table["value"].to_pylist()
+    if run.topic == LEDGER:
+        values = [_begin_anew(value) for value in values]
+    columns = [run.time.tolist(), run.table["key"].to_pylist(), values]
     headers = [[(h["name"], h["value"]) for h in some] for some in run.table["headers"].to_pylist()]
     batch, sent = sender.create_batch(), []
     for at, key, value, header in zip(*columns, headers, strict=True):
@@ -167,6 +179,11 @@ async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run) -> list[asyn
             batch.append(timestamp=at, key=key, value=value, headers=header)
     sent.append(await sender.send_batch(batch, topic, partition=run.partition))
     return sent
+
+
+def _begin_anew(value: bytes) -> bytes:
+    """A ledger record that asks for all panes: the offset in it is of the topic of another deployment."""
+    return msgspec.msgpack.encode(replace(msgspec.msgpack.decode(value, type=LedgerRecord), panes_offset=0))
 
 
 async def await_panes(settings: Settings, reached_ms: Mapping[int, int], sources: int) -> PaneTable:

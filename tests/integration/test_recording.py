@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from schemas.topics import ATTACH, REGISTRY, REJECTS
+from schemas.topics import ATTACH, REGISTRY, REJECTS, SIGHTINGS
 from streams.demo.processes import free_port
 from streams.errors import ThrongError
 from streams.recording.capture import Bounds, capture, topic_settings
@@ -108,6 +108,44 @@ async def test_a_recording_holds_the_topic_byte_for_byte(stack: object, namespac
     assert await record(settings, bounded, Bounds(most=123)) == 123
 
 
+async def test_a_recording_is_bounded_by_time_count_or_offsets_and_tells_how_far_it_is(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    settings = settings_for(stack, namespace, tmp_path)
+    await create(settings)
+
+    async def keep_sending(producer: AIOKafkaProducer) -> None:
+        number = 0
+        while True:
+            await producer.send_and_wait(settings.topic(ATTACH), b"%d" % number, partition=number % 3)
+            number += 1
+            await asyncio.sleep(0.01)
+
+    def rows(name: str) -> list[tuple[int, int]]:
+        table = pq.read_table(tmp_path / name)
+        return sorted(zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True))
+
+    async def recorded(name: str, *bounds: str) -> str:
+        said = await throng(settings, "record", ATTACH, str(tmp_path / name), "--contains-personal-data", *bounds)
+        assert said.returncode == 0, said.stderr
+        assert orjson.loads(said.stdout)["records"] == len(rows(name))
+        return said.stderr
+
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        sending = asyncio.create_task(keep_sending(producer))
+        await recorded("for", "--for", "1")
+        told = await recorded("count", "--count", "600")  # more than are there: it waits for them
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await producer.flush()
+    assert " records" in told
+    assert 0 < len(rows("for")) < 600 == len(rows("count"))
+    await recorded("offsets", "--from-offset", "5", "--to-offset", "9")
+    assert rows("offsets") == [(p, offset) for p in range(3) for offset in range(5, 9)]
+    await recorded("now")
+    assert set(rows("now")) >= set(rows("count")) | set(rows("for"))
+
+
 async def test_the_same_recording_counts_the_same_embedded_and_replayed(
     stack: object, namespace: str, tmp_path: Path
 ) -> None:
@@ -187,6 +225,8 @@ async def test_a_disguised_recording_holds_no_identifier(stack: object, namespac
     ("arguments", "words"),
     [
         (["record", ATTACH, "x"], "--contains-personal-data"),
+        (["record", "panes", REGISTRY, "x"], "registry holds identifiers"),
+        (["record", SIGHTINGS, "x"], "sightings holds identifiers or pseudonyms"),
         (["record", REJECTS, "x", "--re-pseudonymise"], "rejects can't be re-pseudonymised"),
         (["record", "salts", "x"], "the salts are not for recordings"),
         (["record", "atach", "x"], "there is no topic 'atach'; there are: attach"),

@@ -199,3 +199,19 @@ async def test_a_restart_amid_the_voids_finds_the_loss_again() -> None:
         await role.lost(0, wanted, LogRange(5, 9))
         await role.handle(chunk(both(4, 5), 5))
         assert [(record.measure, record.number, record.kind) for record in again.ledger()] == whole
+
+
+async def test_what_comes_into_the_ledger_meanwhile_is_the_release_and_nothing_is_drawn_beside_it() -> None:
+    other = Logs()
+    role = releaser(other)
+    await role.positions({0: LogRange(0, 6)})
+    await role.handle(chunk(both(1, 2, 3), 0))
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 0)})
+    logs.values[LEDGER] += other.values[LEDGER]  # as a replay does
+    await role.handle(chunk(both(1, 2, 3, 4), 0))
+    assert logs.ledger()[: len(other.ledger())] == other.ledger()
+    assert {record.number for record in logs.ledger()[len(other.ledger()) :]} == {4}
+    for topic in (FOOTFALL, FLOWS):
+        assert logs.values[topic][: len(other.values[topic])] == other.values[topic]
