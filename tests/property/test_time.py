@@ -141,6 +141,78 @@ def test_days_without_any_event_need_no_epoch() -> None:
     assert {epoch.epoch for epoch in epochs} >= {20260302, 20260309}
 
 
+def test_a_silent_source_holds_the_watermark_and_nothing_of_it_is_lost() -> None:
+    """With beats only the time goes on; without them no pane closes until it is heard again."""
+    start = at("2026-03-02T10:00")
+    whole = day(start, 3, 4)
+    silent = [record for record in whole[1] if not start + HOUR <= record[0] < start + 2 * HOUR]
+    beats = [(now, orjson.dumps({"kind": "beat", "source": "s"})) for now in range(start, start + 3 * HOUR, 1_000)]
+    beaten = sorted(silent + beats, key=lambda record: record[0])
+    quiet, wanted, _ = inline_and_oracle([whole[0], silent], 60)
+    assert quiet == wanted
+    found, wanted, _ = inline_and_oracle([whole[0], beaten], 60)
+    assert found == wanted
+    # One that is silent to the end holds all panes after its last word; one that beats holds none.
+    gone = [record for record in whole[1] if record[0] < start + HOUR]
+    held, wanted, epochs = inline_and_oracle([whole[0], gone], 60)
+    assert held == wanted
+    number = (start + HOUR - epochs[0].start_ms) // (5 * MINUTE)
+    assert max(pane for _, _, pane in held) == number - 1
+    going_on = sorted(gone + beats, key=lambda record: record[0])
+    found, wanted, _ = inline_and_oracle([whole[0], going_on], 60)
+    assert found == wanted
+    assert max(pane for _, _, pane in found) == number + 24 - 1
+
+
+@pytest.mark.parametrize("wrong_ms", [-5 * MINUTE, 59_000, 5 * MINUTE], ids=["slow", "a little fast", "fast"])
+def test_a_source_whose_clock_is_wrong_spoils_its_own_events_only(wrong_ms: int) -> None:
+    """Its event times are wrong, record times are the broker's: events are rejected, and hold or close no pane."""
+    start = at("2026-03-02T10:00")
+    right, other = day(start, 2, 6)
+    wrong = [(now, orjson.dumps(event | {"ts": event["ts"] + wrong_ms})) for now, event in map(_parsed, other)]
+    found, wanted, _ = inline_and_oracle([right, wrong], 40)
+    assert found == wanted
+    straight, _, _ = inline_and_oracle([right, other], 40)
+    assert found.keys() == straight.keys()
+    alone, _, _ = inline_and_oracle([right, [(now, b'{"kind":"beat"}') for now, _ in other]], 40)
+    assert (found == alone) == (abs(wrong_ms) == 5 * MINUTE)
+
+
+def test_a_producer_whose_record_times_jump_ahead_makes_its_own_next_events_late() -> None:
+    """Where producers stamp records, one that is an hour ahead moves its source's watermark, not the others'."""
+    start = at("2026-03-02T10:00")
+    right, jumping = day(start, 2, 8)
+    number = len(jumping) // 2
+    jumping[number] = (jumping[number][0] + HOUR, jumping[number][1])
+    found, wanted, _ = inline_and_oracle([right, jumping], 40)
+    assert found == wanted
+    silenced = [record if n <= number else (record[0], b'{"kind":"beat"}') for n, record in enumerate(jumping)]
+    without, _, _ = inline_and_oracle([right, silenced], 40)
+    assert found == without
+
+
+def test_a_day_with_a_leap_second_counts_as_the_oracle_does() -> None:
+    start = round(datetime.fromisoformat("2016-12-31T23:00:00+00:00").timestamp() * 1000)
+    records = day(start, 2, 9)
+    midnight = start + HOUR
+    for source, rows in enumerate(records):
+        who = {"event_id": "leap", "imsi": f"00101{source:010d}", "cell": "001-01-0000005", "kind": "handover"}
+        leap = [
+            (midnight + 1, orjson.dumps(who | {"ts": text}))
+            for text in ("2016-12-31T23:59:60Z", "2016-12-31T23:59:60.999Z", "2017-01-01T00:59:60.5+01:00")
+        ]
+        place = next(n for n, (now, _) in enumerate(rows) if now > midnight)
+        rows[place:place] = leap
+    found, wanted, _ = inline_and_oracle(records, 30)
+    assert found == wanted
+    without, _, _ = inline_and_oracle(day(start, 2, 9), 30)
+    assert found != without
+
+
+def _parsed(record: tuple[int, bytes]) -> tuple[int, dict]:
+    return record[0], orjson.loads(record[1])
+
+
 def test_a_leap_second_is_the_first_of_the_next_minute_or_a_reject_and_never_a_crash() -> None:
     from streams.core.decode import decode, decode_reference
 
