@@ -103,8 +103,7 @@ class Releaser:
         await self._close_lost()
         while (whole := self._sums.first_whole()) is not None:
             # What another has drawn, or a replay has brought along, is the release: nothing is drawn beside it.
-            for valid in await self._ledger.read():
-                await self._publish(valid)
+            await self._take(await self._ledger.read())
             for measure in whole.epoch.due(whole.number):
                 await self._close(whole, measure)
             self._sums.drop(whole)
@@ -163,7 +162,10 @@ class Releaser:
         await self._append(shut_record(whole.epoch, measure, whole.number, self._page, needed, self._writer))
 
     async def _append(self, *records: LedgerRecord) -> None:
-        for valid in await self._ledger.append(*records):
+        await self._take(await self._ledger.append(*records))
+
+    async def _take(self, new: list[LedgerRecord]) -> None:
+        for valid in new:
             if valid.kind == "void":
                 self._metrics.voids.labels(valid.measure, valid.reason).inc()
             await self._publish(valid)
