@@ -46,7 +46,11 @@ class PaneTable:
         while (whole := self._sums.first_whole()) is not None:
             self._sums.drop(whole)
             self.panes += 1
-            self.counts |= {(whole.epoch.epoch, whole.end_ms, name): vector for name, vector in whole.counts.items()}
+            self.counts |= {
+                (whole.epoch.epoch, whole.end_ms, name): vector
+                for name, vector in whole.counts.items()
+                if name not in whole.shut
+            }
 
     def digest(self) -> str:
         """32 hex digits over all counts above zero."""
