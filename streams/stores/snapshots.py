@@ -3,8 +3,9 @@
 In: the columns of a crowd at one offset of its log. Kept, all under the hash tag `{pN}`: chunks of at most 8 MiB of
 zstd under a random id, and one pointer to the newest complete snapshot. The pointer moves in one script, and only to
 a greater offset, so a zombie can do no harm. The id before the last is kept for a reader that has just taken the
-pointer; older ones are deleted. Any complete snapshot, by anyone, is correct, only older: losing all of them costs a
-replay of the log, nothing else.
+pointer; older ones are deleted by the same script. A write is announced beside the pointer before its first chunk
+(`try:ID`), so that the next one removes what a writer that failed or died half-way has left. Any complete snapshot,
+by anyone, is correct, only older: losing all of them costs a replay of the log, nothing else.
 """
 
 import asyncio
@@ -17,15 +18,56 @@ import msgspec
 import zstandard
 from redis.asyncio import Redis, RedisCluster
 
+from streams.stores.trouble import TROUBLE, kind_of
+
 CHUNK_BYTES = 8 << 20
 
-# ARGV: offset, new pointer. Returns {moved, id to delete}.
-MOVE_FORWARD = """
-local old = redis.call('HMGET', KEYS[1], 'offset', 'pointer', 'before')
-if old[1] and tonumber(old[1]) >= tonumber(ARGV[1]) then return {0, ''} end
-redis.call('HSET', KEYS[1], 'offset', ARGV[1], 'pointer', ARGV[2], 'before', old[2] or '')
-return {1, old[3] or ''}
+# Chunks stand under keys of the head's hash tag, so in its slot, where a script reaches them also on a cluster.
+DROP = """
+local head = KEYS[1]
+local function drop(id, chunks)
+  for n = 0, tonumber(chunks) - 1 do redis.call('UNLINK', head .. ':' .. id .. ':' .. n) end
+end
 """
+
+# ARGV: offset, new pointer, its id, its chunks. Returns 1 if it moved. What is no longer needed is gone in the same
+# step. A snapshot whose attempt was swept meanwhile has lost its chunks: nothing may point to it.
+MOVE_FORWARD = (
+    DROP
+    + """
+local attempt = 'try:' .. ARGV[3]
+if redis.call('HEXISTS', head, attempt) == 0 then return 0 end
+local old = redis.call('HMGET', head, 'offset', 'name', 'before')
+if old[1] and tonumber(old[1]) >= tonumber(ARGV[1]) then
+  drop(ARGV[3], ARGV[4])
+  redis.call('HDEL', head, attempt)
+  return 0
+end
+local name = ARGV[3] .. ' ' .. ARGV[4]
+redis.call('HSET', head, 'offset', ARGV[1], 'pointer', ARGV[2], 'name', name, 'before', old[2] or '')
+redis.call('HDEL', head, attempt)
+local before, chunks = string.match(old[3] or '', '^(%x+) (%d+)$')
+if before then drop(before, chunks) end
+return 1
+"""
+)
+
+# Removes what writers began and never pointed to: they failed or died half-way. Allowed also where Redis is full.
+SWEEP = (
+    DROP
+    + """
+local fields, swept = redis.call('HGETALL', head), 0
+for i = 1, #fields, 2 do
+  local id = string.match(fields[i], '^try:(.+)$')
+  if id then
+    drop(id, fields[i + 1])
+    redis.call('HDEL', head, fields[i])
+    swept = swept + 1
+  end
+end
+return swept
+"""
+)
 
 
 class Pointer(msgspec.Struct, frozen=True):
@@ -67,6 +109,7 @@ class SnapshotStore:
         self._redis = redis
         self._namespace = namespace
         self._move_forward = redis.register_script(MOVE_FORWARD)
+        self._sweep = redis.register_script(SWEEP)
 
     def _head(self, partition: int) -> str:
         return f"{self._namespace}{{p{partition}}}:snapshot"
@@ -80,17 +123,18 @@ class SnapshotStore:
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
         digest = hashlib.blake2b(data, digest_size=16).digest()
         pointer = Pointer(secrets.token_hex(8), len(chunks), digest, size)
-        for number, chunk in enumerate(chunks):
-            await self._redis.set(self._chunk(partition, pointer.id, number), chunk)
-        moved, old = await self._move_forward(
-            keys=[self._head(partition)], args=[offset, msgspec.msgpack.encode(pointer)]
-        )
-        unused = (
-            msgspec.msgpack.decode(cast("bytes", old), type=Pointer) if moved and old else None if moved else pointer
-        )
-        if unused is not None:
-            for number in range(unused.chunks):
-                await self._redis.delete(self._chunk(partition, unused.id, number))
+        head = self._head(partition)
+        await self._sweep(keys=[head])
+        try:
+            await cast("Redis", self._redis).hset(head, f"try:{pointer.id}", str(pointer.chunks))
+            for number, chunk in enumerate(chunks):
+                await self._redis.set(self._chunk(partition, pointer.id, number), chunk)
+            args: list[bytes | str | int] = [offset, msgspec.msgpack.encode(pointer), pointer.id, pointer.chunks]
+            moved = await self._move_forward(keys=[head], args=args)
+        except TROUBLE as error:
+            if kind_of(error) == "full":  # leave others the room that half a snapshot takes
+                await self._sweep(keys=[head])
+            raise
         return Stored(bool(moved), len(data))
 
     async def newest(self, partition: int) -> int | None:

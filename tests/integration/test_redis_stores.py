@@ -1,11 +1,13 @@
 """Snapshots and counts on a real Redis."""
 
+import random
 from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 from redis.asyncio import Redis
 
+from streams.stores import snapshots
 from streams.stores.counts import CountStore, TickCounts, unpack
 from streams.stores.snapshots import BrokenSnapshot, SnapshotStore
 
@@ -97,3 +99,50 @@ async def test_a_missing_chunk_is_noticed(redis: Redis, namespace: str) -> None:
         await redis.delete(key)
     with pytest.raises(BrokenSnapshot, match="missing"):
         await store.read(0)
+
+
+async def chunks_of(redis: Redis, namespace: str) -> set[bytes]:
+    return {key async for key in redis.scan_iter(f"{namespace}:{{p0}}:snapshot:*")}
+
+
+class Dies(Exception):  # noqa: N818
+    """The writer's process ends here."""
+
+
+async def test_what_a_writer_that_died_half_way_left_is_removed_by_the_next(
+    redis: Redis, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "CHUNK_BYTES", 100)
+    store = SnapshotStore(redis, f"{namespace}:")
+    columns = {"v": random.Random(1).randbytes(1000)}
+    await store.write(0, 1, columns)
+    before = await chunks_of(redis, namespace)
+
+    class Dying(SnapshotStore):
+        def _chunk(self, partition: int, snapshot_id: str, number: int) -> str:
+            if number == 5:
+                raise Dies
+            return super()._chunk(partition, snapshot_id, number)
+
+    with pytest.raises(Dies):
+        await Dying(redis, f"{namespace}:").write(0, 2, columns)
+    left = await chunks_of(redis, namespace) - before
+    assert len(left) == 5
+    await store.write(0, 3, columns)
+    assert not left & await chunks_of(redis, namespace)
+    assert await store.read(0) == (3, columns)
+
+
+async def test_a_writer_whose_chunks_were_swept_moves_no_pointer(redis: Redis, namespace: str) -> None:
+    store = SnapshotStore(redis, f"{namespace}:")
+    await store.write(0, 1, {"v": b"old"})
+    slow = SnapshotStore(redis, f"{namespace}:")
+    move = slow._move_forward
+
+    async def late(keys: list[str], args: list[object]) -> object:
+        await store.write(0, 2, {"v": b"new"})
+        return await move(keys=keys, args=args)
+
+    slow._move_forward = late  # type: ignore[assignment]
+    assert not (await slow.write(0, 3, {"v": b"swept"})).moved
+    assert await store.read(0) == (2, {"v": b"new"})

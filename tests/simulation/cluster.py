@@ -18,7 +18,7 @@ from streams.agents.transport import Committed, LogRange
 from streams.core.records import RecordBatch
 from streams.stores.counts import NEWER_ONLY
 from streams.stores.released import NEWER_OR_SAME
-from streams.stores.snapshots import MOVE_FORWARD
+from streams.stores.snapshots import MOVE_FORWARD, SWEEP
 from tests.support.raw import Written, batch_of
 
 SESSION_S = 6.0
@@ -266,6 +266,10 @@ class Client:
     async def delete(self, key: str) -> None:
         (await self._ask()).pop(key, None)
 
+    async def hset(self, key: str, name: str, value: str) -> None:
+        data = await self._ask()
+        data[key] = {**data.get(key, {}), name: value.encode()}  # a copy of Redis holds on to the old one
+
     async def hmget(self, key: str, names: Sequence[str]) -> list[bytes | None]:
         found = (await self._ask()).get(key, {})
         return [found.get(name) for name in names]
@@ -277,22 +281,50 @@ class Client:
         await self._ask()
 
     def register_script(self, text: str) -> Any:
-        script = {MOVE_FORWARD: move_forward, NEWER_ONLY: newer_only, NEWER_OR_SAME: newer_or_same}[text]
+        script = {MOVE_FORWARD: move_forward, SWEEP: sweep, NEWER_ONLY: newer_only, NEWER_OR_SAME: newer_or_same}[text]
 
-        async def run(keys: Sequence[str], args: Sequence[Any], client: object = None) -> Any:
+        async def run(keys: Sequence[str], args: Sequence[Any] = (), client: object = None) -> Any:
             return script(await self._ask() if client is None else self._redis.data, keys[0], *args)
 
         return run
 
 
-def move_forward(data: dict[str, Any], key: str, offset: int, pointer: bytes) -> tuple[int, bytes]:
+def move_forward(data: dict[str, Any], key: str, offset: int, pointer: bytes, name: str, chunks: int) -> int:
     """`MOVE_FORWARD`, which tests/integration/test_redis_stores.py tests on a real Redis."""
+    old = dict(data.get(key, {}))
+    if old.pop(f"try:{name}", None) is None:
+        return 0
+    if "offset" in old and int(old["offset"]) >= offset:
+        _drop(data, key, name, chunks)
+        data[key] = old
+        return 0
+    if before := old.get("before"):
+        unused, number = before.split()
+        _drop(data, key, unused, int(number))
+    new = {
+        "offset": str(offset).encode(),
+        "pointer": pointer,
+        "name": f"{name} {chunks}",
+        "before": old.get("name", ""),
+    }
+    data[key] = old | new
+    return 1
+
+
+def sweep(data: dict[str, Any], key: str) -> int:
+    """`SWEEP`, tested in the same place."""
     old = data.get(key, {})
-    if old and int(old["offset"]) >= offset:
-        return 0, b""
-    before = old.get("before", b"")
-    data[key] = {"offset": str(offset).encode(), "pointer": pointer, "before": old.get("pointer", b"")}
-    return 1, before
+    begun = {field: chunks for field, chunks in old.items() if field.startswith("try:")}
+    for field, chunks in begun.items():
+        _drop(data, key, field.removeprefix("try:"), int(chunks))
+    if begun:
+        data[key] = {field: value for field, value in old.items() if field not in begun}
+    return len(begun)
+
+
+def _drop(data: dict[str, Any], key: str, name: str, chunks: int) -> None:
+    for number in range(chunks):
+        data.pop(f"{key}:{name}:{number}", None)
 
 
 def newer_only(data: dict[str, Any], key: str, value: bytes) -> int:
