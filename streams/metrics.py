@@ -83,6 +83,20 @@ class GatewayMetrics:
         )
 
 
+class KafkaMetrics:
+    """How long a worker has been waiting for Kafka. Each worker has them."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.waiting = Gauge(
+            "throng_kafka_waiting_seconds", "Age of the oldest send that is not acknowledged.", registry=registry
+        )
+        self.unanswered = Gauge(
+            "throng_kafka_unanswered_seconds",
+            "Time since any broker answered; 0 while they answer within 5 s.",
+            registry=registry,
+        )
+
+
 class CrowdMetrics:
     """What the crowd counted and kept."""
 
@@ -150,7 +164,7 @@ class CrowdMetrics:
             registry=registry,
         )
         self.redis_errors = Counter(
-            "throng_crowd_redis_errors", "Failed writes to Redis, each tried again.", registry=registry
+            "throng_redis_errors", "Failed calls to Redis by kind, each tried again.", ["kind"], registry=registry
         )
 
 
@@ -181,6 +195,9 @@ class ReleaseMetrics:
         )
         self.spent = Gauge("throng_release_rho_spent", "zCDP budget spent in the current epoch.", registry=registry)
         self.budget = Gauge("throng_release_rho_budget", "zCDP budget of the current epoch.", registry=registry)
+        self.redis_errors = Counter(
+            "throng_redis_errors", "Failed calls to Redis by kind, each tried again.", ["kind"], registry=registry
+        )
         self.pane_end = Gauge(
             "throng_release_pane_end_seconds",
             "End of the last released pane, event time since the Unix epoch.",

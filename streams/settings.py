@@ -60,6 +60,14 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="Silence after which the group gives a worker's partitions to others, ms.",
         ),
     ] = 10_000
+    request_ms: Annotated[
+        int,
+        Meta(
+            ge=500,
+            le=300_000,
+            description="A request that a broker has not answered by then is sent again over a new connection, ms.",
+        ),
+    ] = 20_000
 
 
 class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +75,10 @@ class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     url: Annotated[str, Meta(description="`redis://host:port/db`. Empty: the local stack.")] = ""
     cluster: Annotated[bool, Meta(description="The server is a Redis Cluster.")] = False
+    timeout_ms: Annotated[
+        int,
+        Meta(ge=100, le=300_000, description="A Redis that has not connected or answered by then is too slow, ms."),
+    ] = 5000
 
 
 class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

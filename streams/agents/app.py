@@ -40,6 +40,8 @@ log = logging.getLogger("throng.app")
 
 STOP_GRACE_S: Final = 15.0
 REPEAT_S: Final = 30.0
+# Faust gives a seek up after this, and lives on idle. Ours has a time of its own, not counted while something is away.
+PLACED_WITHIN_S: Final = 86_400.0
 # What makes Faust and aiokafka fast enough; each has a slow fallback that nobody would notice.
 COMPILED: Final = ("faust._cython.streams", "faust.transport._cython.conductor", "aiokafka.record._crecords")
 
@@ -89,7 +91,7 @@ def make_app(role: Role, bootstrap: str, namespace: str, settings: TransportSett
     app = RoleApp(
         "-".join(filter(None, ("throng", namespace, role.name))),
         broker=";".join(f"kafka://{broker.strip()}" for broker in bootstrap.split(",")),
-        broker_request_timeout=settings.place_s * 2 + settings.rebalance_s,
+        broker_request_timeout=PLACED_WITHIN_S,
         broker_session_timeout=settings.session_s,
         stream_buffer_maxsize=settings.buffer_chunks,
         stream_wait_empty=False,

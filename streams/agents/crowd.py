@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from redis.exceptions import RedisError
 
 from schemas.epochs import Epoch
 from schemas.panes import Pane
 from streams.agents.health import Readiness
+from streams.agents.redis_watch import RedisWatch
 from streams.agents.transport import Chunk, LogRange
 from streams.core.crowd import Crowd, UnknownEpoch
 from streams.core.records import walk
@@ -37,10 +37,12 @@ from streams.metrics import CrowdMetrics
 from streams.stores.counts import CountStore, TickCounts
 from streams.stores.epochs import EpochReader
 from streams.stores.snapshots import BrokenSnapshot, SnapshotStore
+from streams.stores.trouble import TROUBLE
 
 log = logging.getLogger("throng.crowd")
 
 RETRY_S = 0.2
+SHOW_S = 1.0
 GLANCE_S = 0.5
 LOADED_AT_ONCE = 4
 EPOCH_PATIENCE_S = 30.0
@@ -62,6 +64,13 @@ class _Partition:
         self.stored_offset = crowd.next_offset
         self.shown_tick_ms: int | None = None
         self.taken = crowd.taken
+
+    async def acknowledged(self) -> None:
+        """Wait until Kafka has every pane so far. Two may wait at once."""
+        while self.acks:
+            waited_for = set(self.acks)
+            await asyncio.gather(*waited_for)
+            self.acks = [ack for ack in self.acks if ack not in waited_for]
 
 
 class CrowdAgent:
@@ -86,6 +95,7 @@ class CrowdAgent:
         self._producer = producer
         self._metrics = metrics
         self._readiness = readiness
+        self._redis = RedisWatch(metrics.redis_errors, readiness)
         self._owned: dict[int, _Partition] = {}
         self._loading = asyncio.Semaphore(LOADED_AT_ONCE)
         self._kept: dict[int, _Partition] = {}  # as they were when a rebalance took them
@@ -118,6 +128,8 @@ class CrowdAgent:
     async def assigned(self, partitions: frozenset[int]) -> None:
         """Forget what others own now; called also where this worker got nothing, so was not asked for positions."""
         self._forget(partitions)
+        if not partitions:
+            self._redis.forget()
 
     def _forget(self, still_owned: Collection[int]) -> None:
         for partition in self._kept.keys() - still_owned:
@@ -165,7 +177,7 @@ class CrowdAgent:
         try:
             async with asyncio.timeout(GLANCE_S):
                 return await self._stores.snapshots.newest(partition) or 0
-        except (RedisError, OSError, TimeoutError):
+        except (*TROUBLE, TimeoutError):
             return 0  # what is in memory is right without Redis as well
 
     def _restored(self, partition: int, columns: dict[str, bytes] | None) -> Crowd:
@@ -199,11 +211,11 @@ class CrowdAgent:
             except BrokenSnapshot as error:
                 log.error("%s; the state is rebuilt from the log", error)
                 return None
-            except (RedisError, OSError) as error:
-                self._redis_away(error)
+            except TROUBLE as error:
+                self._redis.failed("snapshots", error)
                 await asyncio.sleep(RETRY_S)
             else:
-                self._readiness.over("redis")
+                self._redis.done("snapshots")
                 return None if found is None else found[1]
 
     async def revoked(self, partitions: frozenset[int]) -> None:
@@ -231,12 +243,22 @@ class CrowdAgent:
         for offset, start, end in rows:
             if offset < owned.crowd.next_offset:
                 continue
-            for pane in await self._feed(owned.crowd, records.payload[start:end].tobytes(), offset):
-                owned.acks.append(
-                    await self._producer.send(self._panes_topic, msgspec.msgpack.encode(pane), partition=0)
-                )
-        await self._show(chunk.partition, owned)
+            if panes := await self._feed(owned.crowd, records.payload[start:end].tobytes(), offset):
+                await self._send(owned, panes)
+        if not self._redis.trouble:
+            await self._show(chunk.partition, owned)
         self._count(chunk.partition, owned, len(records.offset), time.perf_counter() - began)
+
+    async def _send(self, owned: _Partition, panes: list[Pane]) -> None:
+        """Hand panes over to the producer, which takes as long as Kafka does.
+
+        The state is past them already: what stands for them until then keeps a store meanwhile from being ahead.
+        """
+        handed_over: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        owned.acks.append(handed_over)
+        for pane in panes:
+            owned.acks.append(await self._producer.send(self._panes_topic, msgspec.msgpack.encode(pane), partition=0))
+        handed_over.set_result(None)
 
     async def _feed(self, crowd: Crowd, frame: bytes, offset: int) -> list[Pane]:
         deadline = time.monotonic() + EPOCH_PATIENCE_S
@@ -255,18 +277,31 @@ class CrowdAgent:
 
     async def _show(self, partition: int, owned: _Partition) -> None:
         crowd = owned.crowd
-        if crowd.last_tick_ms is None or crowd.last_tick_ms == owned.shown_tick_ms or crowd.epoch is None:
+        tick_ms = crowd.last_tick_ms
+        if tick_ms is None or tick_ms == owned.shown_tick_ms or crowd.epoch is None:
             return
+        # Whoever looks at a window that isn't whole would take it for one: the last whole one stays, with its tick.
+        whole = filter(crowd.window_is_whole, crowd.epoch.windows_ms)
+        ticks = [(ms, TickCounts(tick_ms, crowd.epoch.epoch, crowd.counts(ms))) for ms in whole]
         try:
-            # Whoever looks at a window that isn't whole would take it for one: the last whole one stays, with its tick.
-            for window_ms in filter(crowd.window_is_whole, crowd.epoch.windows_ms):
-                tick = TickCounts(crowd.last_tick_ms, crowd.epoch.epoch, crowd.counts(window_ms))
+            for window_ms, tick in ticks:
                 await self._stores.counts.write(partition, window_ms, tick)
-        except (RedisError, OSError) as error:
-            self._redis_away(error)
+        except TROUBLE as error:
+            self._redis.failed("counts", error)
         else:
-            owned.shown_tick_ms = crowd.last_tick_ms
-            self._readiness.over("redis")
+            owned.shown_tick_ms = tick_ms
+            self._redis.done("counts")
+
+    async def keep_showing(self) -> None:
+        """Show the newest counts that could not be shown when they were new, for ever.
+
+        While Redis is in trouble only this tries: counting does not wait for it, and of each partition no more than
+        the newest tick is owed.
+        """
+        while True:
+            await asyncio.sleep(SHOW_S)
+            for partition, owned in list(self._owned.items()):
+                await self._show(partition, owned)
 
     async def store(self, partition: int) -> None:
         """Write a snapshot of the partition, if it has moved since the last."""
@@ -276,16 +311,15 @@ class CrowdAgent:
             return
         began = time.perf_counter()
         columns = to_columns(owned.crowd)
-        acks, owned.acks = owned.acks, []
         # A snapshot ahead of a pane that Kafka doesn't have would lose the pane.
-        await asyncio.gather(*acks)
+        await owned.acknowledged()
         try:
             stored = await self._stores.snapshots.write(partition, offset, columns)
-        except (RedisError, OSError) as error:
-            self._redis_away(error)
+        except TROUBLE as error:
+            self._redis.failed("snapshots", error)
             return
         owned.stored_offset = offset
-        self._readiness.over("redis")
+        self._redis.done("snapshots")
         self._metrics.snapshots.labels(partition).inc()
         self._metrics.snapshot_bytes.labels(partition).set(stored.size)
         self._metrics.snapshot_time.observe(time.perf_counter() - began)
@@ -300,10 +334,6 @@ class CrowdAgent:
                     await self.store(partition)
             if not owned:
                 await asyncio.sleep(RETRY_S)
-
-    def _redis_away(self, error: Exception) -> None:
-        self._metrics.redis_errors.inc()
-        self._readiness.waiting("redis", f"Redis does not answer ({type(error).__name__}): counts and snapshots wait")
 
     def _count(self, partition: int, owned: _Partition, frames: int, seconds: float) -> None:
         crowd, metrics = owned.crowd, self._metrics

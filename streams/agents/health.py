@@ -6,6 +6,7 @@ it is ready when the list is empty. A role adds a reason under a name and takes 
 
 import errno
 import logging
+import re
 
 from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -24,7 +25,7 @@ class Readiness:
 
     def waiting(self, name: str, reason: str) -> None:
         """Not ready because of `reason` until `over(name)`."""
-        if self._reasons.get(name) != reason:
+        if _without_numbers(self._reasons.get(name, "")) != _without_numbers(reason):
             log.warning("not ready: %s", reason)
         self._reasons[name] = reason
 
@@ -34,9 +35,19 @@ class Readiness:
             log.info("ready")
 
     @property
+    def names(self) -> frozenset[str]:
+        """The names of the reasons."""
+        return frozenset(self._reasons)
+
+    @property
     def reasons(self) -> list[str]:
         """Why the worker isn't ready; empty if it is."""
         return list(self._reasons.values())
+
+
+def _without_numbers(reason: str) -> str:
+    """A reason that counts seconds is logged once, not each second."""
+    return re.sub(r"\d+", "", reason)
 
 
 class HealthServer:

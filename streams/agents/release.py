@@ -21,7 +21,6 @@ import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from redis.exceptions import RedisError
 
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
@@ -29,6 +28,7 @@ from schemas.measures import Measure
 from schemas.panes import Pane
 from schemas.topics import FLOWS
 from streams.agents.health import Readiness
+from streams.agents.redis_watch import RedisWatch
 from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import check_shares, rho_of, sensitivity, sigma
 from streams.core.records import walk
@@ -41,8 +41,11 @@ from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher
+from streams.stores.trouble import TROUBLE
 
 log = logging.getLogger("throng.release")
+
+SHOWN = "panes shown"
 
 # Counts, L2 sensitivity, scale, and the rho that it may cost; gives the counts with noise.
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
@@ -70,6 +73,7 @@ class Releaser:
         self._noise = noise
         self._metrics = metrics
         self._readiness = readiness
+        self._redis = RedisWatch(metrics.redis_errors, readiness)
         self._sums = Sums(ledger.account, epochs.records)
         self._writer = secrets.token_hex(8)
         self._not_shown: dict[str, LedgerRecord] = {}
@@ -194,7 +198,10 @@ class Releaser:
     async def _publish(self, record: LedgerRecord) -> None:
         for topic, number in (await self._publisher.to_kafka(record)).items():
             self._metrics.published.labels(topic).inc(number)
-        await self._show(record)
+        if self._redis.trouble:
+            self._not_shown[record.measure] = record  # `keep_showing` tries again: releases don't wait for it
+        else:
+            await self._show(record)
         self._metrics.suppressed.labels(record.measure).set(_suppressed(record))
         if record.kind == "release":
             self._metrics.pane_end.labels(record.measure).set(record.end_ms / 1000)
@@ -202,14 +209,14 @@ class Releaser:
     async def _show(self, record: LedgerRecord) -> None:
         try:
             await self._publisher.to_redis(record)
-        except (RedisError, OSError) as error:
+        except TROUBLE as error:
             self._not_shown[record.measure] = record
-            self._readiness.waiting("redis", f"Redis does not answer ({type(error).__name__}): it shows an older pane")
+            self._redis.failed(SHOWN, error)
         else:
             if self._not_shown.get(record.measure) in (None, record):
                 self._not_shown.pop(record.measure, None)
             if not self._not_shown:
-                self._readiness.over("redis")
+                self._redis.done(SHOWN)
 
 
 def _suppressed(record: LedgerRecord) -> int:

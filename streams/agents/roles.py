@@ -16,12 +16,14 @@ here, and nothing acknowledges what failed.
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from streams.core.records import RecordBatch
 from streams.errors import ThrongError
 
 POLL_S = 0.02
+
+T = TypeVar("T")
 
 
 class LogRange(NamedTuple):
@@ -114,6 +116,24 @@ class Role:
     on_lost: Callable[[int, int, LogRange], Awaitable[int]] = _refuse_loss
 
 
+async def _within(task: "asyncio.Task[T]", deadline_s: float, away: Callable[[], Collection[str]]) -> T:
+    """The task's result within the time, which begins anew as often as it ends while something is away.
+
+    Raises:
+        TimeoutError: the time is over, and the task cancelled.
+    """
+    try:
+        while not (await asyncio.wait([task], timeout=deadline_s))[0]:
+            if not away():
+                task.cancel()
+                await asyncio.wait([task])
+                raise TimeoutError
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+
+
 class Tenure:
     """What one worker owns now: the generation in force, and how far each partition has been handled.
 
@@ -128,6 +148,8 @@ class Tenure:
         self.held: frozenset[int] = frozenset()
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.term = 0
+        # What this worker waits for, of `kafka` and `redis`: time in which it does isn't counted against it.
+        self.away: Callable[[], Collection[str]] = tuple
         self._given: frozenset[int] = frozenset()
         self._turn = asyncio.Lock()
         self._placing: asyncio.Task[dict[int, int]] | None = None
@@ -153,7 +175,7 @@ class Tenure:
         term = self.term
         self._placing = asyncio.ensure_future(self._positions(logs))
         try:
-            return term, await asyncio.wait_for(self._placing, deadline_s)
+            return term, await _within(self._placing, deadline_s, self.away)
         except TimeoutError as error:
             raise ThrongError(
                 "positions_late", f"the {self.role.name}'s state could not be loaded within {deadline_s:g} s"
@@ -228,7 +250,7 @@ class Tenure:
         """Take everything back: no further chunk, finish the one in hand, let the role give up its partitions.
 
         Args:
-            leaving: for good, on an orderly stop.
+            leaving: for good, on an orderly stop, which does not wait for what is away.
 
         Raises:
             ThrongError: `drain_late` if the role doesn't within the time.
@@ -244,9 +266,13 @@ class Tenure:
             return
         give_up = self.role.on_leaving if leaving and self.role.on_leaving is not None else self.role.on_revoked
         try:
-            async with asyncio.timeout(deadline_s), self._turn:
-                await give_up(given)
+            giving = asyncio.ensure_future(self._given_up(give_up, given))
+            await _within(giving, deadline_s, tuple if leaving else self.away)
         except TimeoutError as error:
             raise ThrongError(
                 "drain_late", f"the {self.role.name} did not give up its partitions within {deadline_s:g} s"
             ) from error
+
+    async def _given_up(self, give_up: Callable[[frozenset[int]], Awaitable[None]], partitions: frozenset[int]) -> None:
+        async with self._turn:
+            await give_up(partitions)

@@ -21,7 +21,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
-from aiokafka.errors import ConsumerStoppedError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import ConsumerStoppedError, KafkaError, KafkaTimeoutError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -126,9 +126,7 @@ class Consumer(driver.Consumer):
 
     async def _place(self) -> bool:
         try:
-            generation, logs = await asyncio.wait_for(
-                self._thread.on_thread(self._thread.logs()), self.settings.place_s
-            )
+            generation, logs = await self._logs()
             by_number = {tp.partition: tp for tp in logs}
             term, positions = await self.tenure.place(
                 {tp.partition: log for tp, log in logs.items()}, self.settings.place_s
@@ -146,9 +144,22 @@ class Consumer(driver.Consumer):
             self.tenure.fail(error)
             return False
 
+    async def _logs(self) -> tuple[int, dict[TP, LogRange]]:
+        """The generation and its logs, as soon as Kafka tells them.
+
+        Raises:
+            KafkaError, TimeoutError: it doesn't, though it isn't away.
+        """
+        while True:
+            try:
+                return await asyncio.wait_for(self._thread.on_thread(self._thread.logs()), self.settings.place_s)
+            except (KafkaTimeoutError, TimeoutError):
+                if "kafka" not in self.tenure.away():
+                    raise
+
     async def _outrun(self, positions: Mapping[TopicPartition, int]) -> None:
         try:
-            generation, logs = await self._thread.on_thread(self._thread.logs())
+            generation, logs = await self._logs()
             for aiokafka_tp, position in positions.items():
                 tp = TP(*aiokafka_tp)
                 if generation != self.tenure.generation or tp not in logs:
@@ -189,11 +200,12 @@ class Consumer(driver.Consumer):
 
     @Service.task
     async def _touch_while_idle(self) -> None:
-        """Waiting for the group, or for held partitions, isn't being stuck."""
+        """Waiting for the group, for held partitions, or for Kafka, isn't being stuck."""
         while not self.should_stop:
             await self.sleep(self.settings.poll_s / 10)
             active = {tp.partition for tp in self._get_active_partitions()}
-            if not self.flow_active or (active <= self.tenure.held and not self._buffered_partitions):
+            waits = not self.flow_active or "kafka" in self.tenure.away()
+            if waits or (active <= self.tenure.held and not self._buffered_partitions):
                 await self._thread.on_thread(self._thread.touch())
 
 

@@ -3,7 +3,8 @@
 Known ways to get there: a client that doesn't find its way back after a broker was away, a rebalance that never
 ends, a partition that is assigned and never fetched. A log's end is asked from Kafka itself, since a stuck
 consumer's own idea of it is as old as its last fetch. While no broker can be reached, waiting is right and nothing
-counts as a stall; a broker that accepts connections while the consumer's questions go unanswered does.
+counts as a stall, nor while Kafka does not answer or takes no sends (`Tenure.away`, told by `reach`); a broker that
+answers others while the consumer's questions go unanswered does.
 """
 
 import asyncio
@@ -35,6 +36,8 @@ async def watch(app: "RoleApp") -> None:
         await asyncio.sleep(min(5.0, stall_s / 5))
         now = time.monotonic()
         behind = await _behind(app)
+        if "kafka" in app.tenure.away():
+            behind = {}
         since = {key: since.get(key, now) for key in behind}
         for key, began in since.items():
             if now - began >= stall_s:
@@ -44,6 +47,8 @@ async def watch(app: "RoleApp") -> None:
 async def _behind(app: "RoleApp") -> dict[object, str]:
     """What isn't as it should be, by a key that changes with any progress."""
     tenure, thread = app.tenure, app.consumer.thread
+    if tenure.generation is None and tenure.away():
+        return {}
     if tenure.generation is None:
         idle: dict[object, str] = {"group": "the group gave this worker no partitions to read"}
         return idle if await _reachable(app) else {}

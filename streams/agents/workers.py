@@ -6,15 +6,16 @@ producers, Redis, the HTTP server; then the Faust app with the role's services b
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from schemas.topics import (
     ATTACH,
@@ -30,11 +31,13 @@ from schemas.topics import (
     SIGHTINGS,
     TOPICS,
 )
-from streams.agents.app import RoleApp, make_app, run
+from streams.agents.app import RoleApp, Service, make_app, run
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import HealthServer, Readiness
 from streams.agents.pacing import keep_aligned, keep_beating
+from streams.agents.producing import Producer
+from streams.agents.reach import Reach
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings
 from streams.agents.shredder import Shredder
@@ -48,7 +51,7 @@ from streams.core.pseudonyms import key_state
 from streams.core.rehearsal import rehearse
 from streams.core.render import Page
 from streams.core.zones import CellTable
-from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
+from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, ReleaseMetrics
 from streams.settings import Settings
 from streams.stores.counts import CountStore
 from streams.stores.epochs import EpochKeeper, EpochReader
@@ -63,8 +66,6 @@ from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
 from streams.stores.topics import counts_of, open_admin, stamped_by_broker
-
-LONGEST_REQUEST = 16 << 20
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
@@ -159,7 +160,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             settings.gateway.salt_hours * HOUR_MS,
             metrics,
         )
-        services = [
+        services: list[Service] = [
             gateway.keep_flushing,
             registry.follow,
             align,
@@ -167,7 +168,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         ]
         if settings.gateway.beat_ms and stamped:
             services.append(beat)
-        await run(app[0], services, stop)
+        await _run(app[0], services, producer, readiness, stop, settings.worker.stall_s)
 
 
 async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
@@ -213,7 +214,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
         async def keep_storing() -> None:
             await agent.keep_storing(settings.crowd.snapshot_ms)
 
-        await run(app, [keep_storing], stop)
+        await _run(app, [keep_storing, agent.keep_showing], producer, readiness, stop, settings.worker.stall_s)
 
 
 async def run_release(settings: Settings, stop: asyncio.Event) -> None:
@@ -244,7 +245,8 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             readiness,
         )
         role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions, on_lost=releaser.lost)
-        await run(_app(role, settings), [releaser.keep_showing], stop)
+        app, services = _app(role, settings), [releaser.keep_showing]
+        await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 
 
 def redis_prefix(settings: Settings) -> str:
@@ -254,10 +256,14 @@ def redis_prefix(settings: Settings) -> str:
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Redis | RedisCluster]:
-    """A Redis client that waits for a server that is away, within a call."""
-    url = settings.redis.url
+    """A Redis client whose calls end in time. Trying again is the caller's: a client that does holds up its work."""
+    url, timeout_s = settings.redis.url, settings.redis.timeout_ms / 1000
     client: Redis | RedisCluster
-    client = RedisCluster.from_url(url) if settings.redis.cluster else Redis.from_url(url, socket_timeout=5.0)
+    if settings.redis.cluster:
+        client = RedisCluster.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    else:
+        once = Retry(NoBackoff(), 0)
+        client = Redis.from_url(url, retry=once, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
     try:
         yield client
     finally:
@@ -267,6 +273,22 @@ async def connect(settings: Settings) -> AsyncIterator[Redis | RedisCluster]:
 def _app(role: Role, settings: Settings) -> RoleApp:
     transport = TransportSettings(session_s=settings.kafka.session_ms / 1000, stall_s=settings.worker.stall_s)
     return make_app(role, settings.kafka.bootstrap, settings.kafka.namespace, transport)
+
+
+async def _run(
+    app: RoleApp,
+    services: Sequence[Service],
+    producer: Producer,
+    readiness: Readiness,
+    stop: asyncio.Event,
+    stall_s: float,
+) -> None:
+    """Run the app, its services, and an eye on Kafka and on what was sent."""
+    reach = Reach(producer, readiness, KafkaMetrics(), stall_s)
+    app.tenure.away = lambda: (
+        (["kafka"] if reach.away() else []) + [name for name in readiness.names if name == "redis"]
+    )
+    await run(app, [*services, producer.watch, reach.keep_asking], stop)
 
 
 async def _partitions(settings: Settings) -> dict[str, int]:
@@ -293,16 +315,9 @@ async def _served(role: str, settings: Settings, readiness: Readiness) -> AsyncI
 
 
 @asynccontextmanager
-async def _producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap,
-        enable_idempotence=True,
-        acks="all",
-        compression_type="zstd",
-        max_request_size=LONGEST_REQUEST,
-        linger_ms=5,
-        metadata_max_age_ms=round(TransportSettings.metadata_s * 1000),
-    )
+async def _producer(settings: Settings) -> AsyncIterator[Producer]:
+    metadata_ms = round(TransportSettings.metadata_s * 1000)
+    producer = Producer(settings.kafka.bootstrap, settings.kafka.request_ms, metadata_ms)
     await producer.start()
     try:
         yield producer

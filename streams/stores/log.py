@@ -2,14 +2,19 @@
 
 Epochs, salts, the registry and the ledger are logs that a worker must have read to their end before it decides
 anything. A `TailReader` assigns itself all partitions (no group), and `read_to_end` returns every record that was
-committed before the call and not yet returned.
+committed before the call and not yet returned; while Kafka is away it waits. Only the start gives up, where a wrong
+address is likelier than an outage.
 """
 
 from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from streams.errors import ThrongError
+
+# The answers are small: a connection that is silent for longer is half-open, and is renewed.
+REQUEST_MS = 10_000
 
 
 class TailReader:
@@ -23,6 +28,7 @@ class TailReader:
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=16 << 20,
             fetch_max_wait_ms=100,
+            request_timeout_ms=REQUEST_MS,
         )
         self._partitions: list[TopicPartition] = []
 
@@ -48,7 +54,7 @@ class TailReader:
 
     async def read_to_end(self) -> AsyncIterator[list[ConsumerRecord]]:
         """The records between the last position and the end of each partition as of now, in chunks."""
-        ends = await self._consumer.end_offsets(self._partitions)
+        ends = await self._ends()
         while True:
             behind = [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]
             if not behind:
@@ -56,6 +62,14 @@ class TailReader:
             for records in (await self._consumer.getmany(*behind, timeout_ms=500)).values():
                 if records:
                     yield list(records)
+
+    async def _ends(self) -> dict[TopicPartition, int]:
+        while True:
+            try:
+                ends: dict[TopicPartition, int] = await self._consumer.end_offsets(self._partitions)
+            except KafkaTimeoutError:
+                continue  # it has asked again and again for `REQUEST_MS`
+            return ends
 
     async def poll(self, timeout_ms: int) -> list[ConsumerRecord]:
         """Whatever arrives next within the time."""

@@ -122,8 +122,8 @@ def _event(rng: random.Random, time: int, imsis: list[str]) -> dict[str, object]
 
 @cache
 def _metrics() -> tuple[GatewayMetrics, CrowdMetrics, ReleaseMetrics]:
-    registry = CollectorRegistry()
-    return GatewayMetrics(registry), CrowdMetrics(registry), ReleaseMetrics(registry)
+    """Each with a registry of its own, as in processes of their own."""
+    return GatewayMetrics(CollectorRegistry()), CrowdMetrics(CollectorRegistry()), ReleaseMetrics(CollectorRegistry())
 
 
 def faults_of(seed: int) -> list[Fault]:

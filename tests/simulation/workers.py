@@ -269,7 +269,10 @@ class Worker:
             on_revoked=agent.revoked,
             on_leaving=agent.leaving,
         )
-        return role, [lambda: self._guarded(agent.keep_storing(SNAPSHOT_MS))]
+        return role, [
+            lambda: self._guarded(agent.keep_storing(SNAPSHOT_MS)),
+            lambda: self._guarded(agent.keep_showing()),
+        ]
 
     def _release(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:
         shared = self.shared

@@ -169,3 +169,45 @@ def test_what_aiokafka_repeats_is_logged_once_in_a_while() -> None:
     record = logging.LogRecord("aiokafka.conn", logging.ERROR, "", 0, "Unable to %s", ("connect",), None)
     own = logging.LogRecord("throng.app", logging.ERROR, "", 0, "Unable to %s", ("connect",), None)
     assert [seldom.filter(each) for each in (record, record, own, own)] == [True, False, True, True]
+
+
+async def test_time_in_which_something_is_away_is_not_counted_against_a_role() -> None:
+    recorder = Recorder({0: 10, 1: 0})
+    tenure = Tenure(recorder.role)
+    away, back = ["redis"], asyncio.Event()
+    tenure.away = lambda: away
+
+    async def loading(logs: Mapping[int, LogRange]) -> Mapping[int, int | None]:
+        await back.wait()
+        return {0: 10, 1: 0}
+
+    tenure.role = replace(recorder.role, positions=loading)
+    placing = asyncio.ensure_future(tenure.place(LOGS, 0.02))
+    await asyncio.wait([placing], timeout=0.2)
+    assert not placing.done()
+    back.set()
+    assert (await placing)[1] == {0: 10, 1: 0}
+
+    back.clear()
+    away.clear()
+    with pytest.raises(ThrongError) as caught:
+        await tenure.place(LOGS, 0.02)
+    assert caught.value.code == "positions_late"
+
+
+async def test_giving_up_waits_for_kafka_at_a_rebalance_but_not_at_the_end() -> None:
+    release = asyncio.Event()
+    recorder = Recorder({0: 10, 1: 0}, during=release.wait)
+    for leaving in (False, True):
+        tenure = await opened(recorder)
+        tenure.away = lambda: ["kafka"]
+        handling = asyncio.ensure_future(tenure.handle(chunk(0, 10, 20)))
+        await asyncio.sleep(0)
+        ending = asyncio.ensure_future(tenure.end(0.02, leaving=leaving))
+        await asyncio.wait([ending], timeout=0.2)
+        assert ending.done() == leaving
+        if leaving:
+            assert isinstance(ending.exception(), ThrongError)
+        release.set()
+        await asyncio.wait([ending, handling])
+        release.clear()

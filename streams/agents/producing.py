@@ -1,0 +1,164 @@
+"""The producer of a worker: what is sent waits for as long as Kafka is away, slow or refuses for now.
+
+In: `send` and its future, as aiokafka's. Out: records in the order of their sending within a partition, each once.
+Kept: what is not acknowledged, at most about two batches a partition; `send` itself waits when there is more, which
+is the backpressure: a role that waits for its send takes no further chunk, and nothing is fetched.
+
+What differs from aiokafka's own producer (0.14.0, `producer/message_accumulator.py`):
+- A batch never expires. There, one whose partition has no leader is given up after a request's time-out, and later
+  ones are accepted: a hole. A request still times out (`request_ms`), which renews its connection, and is repeated
+  with the same sequence numbers, so that a broker that had taken it says so instead of taking it twice.
+- `send` has no time-out while it waits for room, or for the topic's metadata.
+- A send that failed for good ends this producer: all that waits fails with it, and nothing is sent after it. Failing
+  for good are a record that is too large, a missing right, a fenced producer, and sequence numbers out of order (a
+  broker that lost this producer's state; no later batch would ever be accepted). `watch` then ends the process, and
+  the next one begins at the commit or the snapshot with a fresh producer.
+- `stop` is bounded: what could not be sent by then is sent again by the next worker, as after a crash.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import NoError, ProducerClosed, UnknownTopicOrPartitionError, for_code
+from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.structs import TopicPartition
+
+LONGEST_REQUEST: Final = 16 << 20
+LINGER_MS: Final = 5
+STOP_S: Final = 5.0
+
+
+class PatientBatches(MessageAccumulator):
+    """aiokafka's queue of batches, without expiry; `on_failure` is told of the first batch that failed for good."""
+
+    def __init__(self, stock: MessageAccumulator, on_failure: Callable[[BaseException], None]) -> None:
+        super().__init__(
+            stock._cluster,
+            stock._batch_size,
+            stock._compression_type,
+            math.inf,
+            txn_manager=stock._txn_manager,
+            loop=stock._loop,
+            linger_ms=LINGER_MS,
+        )
+        self._on_failure = on_failure
+
+    async def add_message(  # aiokafka's signature
+        self,
+        tp: TopicPartition,
+        key: bytes | None,
+        value: bytes | None,
+        timeout: float,  # noqa: ASYNC109
+        timestamp_ms: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Any:
+        return await super().add_message(tp, key, value, math.inf, timestamp_ms, list(headers))
+
+    def oldest(self) -> float | None:
+        """When the oldest batch that is not acknowledged was begun, monotonic s; None if there is none."""
+        waiting = [batch for batches in self._batches.values() for batch in batches]
+        return min((batch._ctime for batch in (*waiting, *self._pending_batches)), default=None)
+
+    def give_up(self, error: BaseException) -> None:
+        """Fail all that waits, and whatever is sent from now on."""
+        self.fail_all(error)
+        self._batches.clear()
+
+    def _append_batch(self, builder: object, tp: TopicPartition) -> MessageBatch:
+        batch = super()._append_batch(builder, tp)
+        batch.future.add_done_callback(self._over)
+        return batch
+
+    def _over(self, future: "asyncio.Future[object]") -> None:
+        if future.cancelled() or (error := future.exception()) is None or self._exception is not None:
+            return
+        self.give_up(error)
+        self._on_failure(error)
+
+
+class Producer(AIOKafkaProducer):
+    """An idempotent producer that waits. See the module.
+
+    Attributes:
+        answered_at: when a broker last answered any request of this producer's, monotonic s.
+        taken_at: when a broker last answered a request to append, monotonic s.
+        refusal: why it did not append then, as the name of Kafka's error, or None if it did.
+    """
+
+    def __init__(self, bootstrap: str, request_ms: int, metadata_ms: int = 300_000) -> None:
+        super().__init__(
+            bootstrap_servers=bootstrap,
+            enable_idempotence=True,
+            acks="all",
+            compression_type="zstd",
+            max_request_size=LONGEST_REQUEST,
+            linger_ms=LINGER_MS,
+            request_timeout_ms=request_ms,
+            metadata_max_age_ms=metadata_ms,
+        )
+        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._patient = PatientBatches(self._sender._message_accumulator, self._failed)
+        self._message_accumulator: MessageAccumulator = self._patient
+        self._sender._message_accumulator = self._patient
+        self._ask = self.client.send
+        self.client.send = self._asked
+        self.answered_at = self.taken_at = time.monotonic()
+        self.refusal: str | None = None
+
+    async def send(self, topic: str, *args: Any, **kwargs: Any) -> "asyncio.Future[object]":
+        """As aiokafka's, but without a time-out of its own.
+
+        Raises:
+            KafkaError: this send, or one before it, cannot be done however long one waits.
+        """
+        while self.client.cluster.partitions_for_topic(topic) is None:
+            try:
+                await self.client._wait_on_metadata(topic)
+            except UnknownTopicOrPartitionError:
+                continue  # all topics were there when the worker started
+        acknowledged: asyncio.Future[object] = await super().send(topic, *args, **kwargs)
+        return acknowledged
+
+    def waiting_s(self) -> float:
+        """Age of the oldest send that is not acknowledged, s; 0 if there is none."""
+        oldest = self._patient.oldest()
+        return 0.0 if oldest is None else time.monotonic() - oldest
+
+    async def watch(self) -> None:
+        """Return never; raise what a send failed with for good, as soon as it did."""
+        raise await asyncio.shield(self._failure)
+
+    async def stop(self) -> None:
+        """Send what is pending and disconnect, within a time."""
+        if self._closed:
+            return
+        stopping = asyncio.ensure_future(super().stop())
+        done, _ = await asyncio.wait([stopping], timeout=STOP_S)
+        if not done:
+            self._patient.give_up(ProducerClosed())
+            await self.client.close()
+            await asyncio.wait([stopping], timeout=STOP_S)
+            stopping.cancel()
+
+    def _failed(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)
+
+    async def _asked(self, node_id: object, request: object, **more: Any) -> Any:
+        response = await self._ask(node_id, request, **more)
+        self.answered_at = time.monotonic()
+        if isinstance(request, ProduceRequest):
+            self.taken_at = self.answered_at
+            self.refusal = _refusal(response)
+        return response
+
+
+def _refusal(response: Any) -> str | None:
+    """The first error of a produce response: each partition's entry begins with its number and its error's code."""
+    errors = [for_code(entry[1]) for _, partitions in response.topics for entry in partitions]
+    return next((error.__name__ for error in errors if error is not NoError), None)
