@@ -52,11 +52,16 @@ class Reach:
         Raises:
             ThrongError: `stalled` if a send gets no answer although brokers answer.
         """
+        self._producer.answered_at = looked = time.monotonic()
         try:
             while True:
                 self._ask()
                 self._tell()
                 await asyncio.sleep(ASK_S)
+                # An answer could not be read while this process itself stood still: a stop, a long computation.
+                before, looked = looked, time.monotonic()
+                if looked - before > 2 * ASK_S:
+                    self._producer.answered_at += looked - before - ASK_S
         finally:
             for task in self._asking.values():
                 task.cancel()

@@ -70,9 +70,12 @@ class Publisher:
                 await self._script(keys=[self._prefix + key], args=[record.end_ms, value])
             return
         pipe = self._redis.pipeline(transaction=False)
-        for key, value in values.items():
-            await self._script(keys=[self._prefix + key], args=[record.end_ms, value], client=pipe)
-        await pipe.execute()
+        try:
+            for key, value in values.items():
+                await self._script(keys=[self._prefix + key], args=[record.end_ms, value], client=pipe)
+            await pipe.execute()
+        finally:
+            await pipe.reset()  # type: ignore[no-untyped-call]
 
 
 def redis_values(items: Sequence[Publication], measure: str) -> dict[str, bytes]:

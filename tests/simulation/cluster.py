@@ -280,6 +280,9 @@ class Client:
     async def execute(self) -> None:
         await self._ask()
 
+    async def reset(self) -> None:
+        """Nothing is held."""
+
     def register_script(self, text: str) -> Any:
         script = {MOVE_FORWARD: move_forward, SWEEP: sweep, NEWER_ONLY: newer_only, NEWER_OR_SAME: newer_or_same}[text]
 
