@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -20,6 +20,7 @@ from streams.agents.producing import Producer, _refusal
 from streams.agents.reach import PATIENCE_S, Reach
 from streams.errors import ThrongError
 from streams.metrics import KafkaMetrics
+from tests.support.broker import Broker
 
 TP = TopicPartition("t", 0)
 
@@ -180,3 +181,113 @@ async def test_a_send_that_nobody_answers_though_brokers_do_ends_the_process(pro
     with pytest.raises(ThrongError, match="brokers answer, but a send has had no answer for 60 s") as caught:
         reach._tell()
     assert caught.value.code == "stalled"
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Broker]:
+    made = Broker()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def _sent(broker: Broker, numbers: range, started: Producer) -> "list[asyncio.Future[object]]":
+    return [await started.send("t", b"%d" % number, partition=0) for number in numbers]
+
+
+@pytest.fixture
+async def started(broker: Broker) -> AsyncIterator[Producer]:
+    made = Producer(f"127.0.0.1:{broker.port}", request_ms=200)
+    await made.start()
+    await made.send_and_wait("t", b"0", partition=0)
+    yield made
+    made._patient.give_up(ProducerClosed())
+    await made.stop()
+
+
+async def silent(broker: Broker) -> None:
+    broker.silent = True
+    await asyncio.sleep(1.0)
+    broker.silent = False
+
+
+async def gone(broker: Broker) -> None:
+    await broker.stop()
+    await asyncio.sleep(1.0)
+    await broker.start()
+
+
+async def without_leader(broker: Broker) -> None:
+    broker.leader, broker.refuse = -1, 6  # NOT_LEADER_OR_FOLLOWER
+    await asyncio.sleep(1.0)
+    broker.leader, broker.refuse = 0, 0
+
+
+async def without_replicas(broker: Broker) -> None:
+    broker.refuse = 19
+    await asyncio.sleep(1.0)
+    broker.refuse = 0
+
+
+async def answers_lost(broker: Broker) -> None:
+    broker.deaf = True
+    await asyncio.sleep(1.0)
+    broker.deaf = False
+
+
+@pytest.mark.parametrize("outage", [silent, gone, without_leader, without_replicas, answers_lost])
+async def test_what_is_sent_during_an_outage_arrives_once_and_in_order(
+    broker: Broker, started: Producer, outage: Callable[[Broker], Awaitable[None]]
+) -> None:
+    """Each outage is five times as long as a request may take."""
+    over = asyncio.ensure_future(outage(broker))
+    await asyncio.sleep(0.05)
+    acknowledged = await _sent(broker, range(1, 20), started)
+    await asyncio.sleep(0.3)
+    acknowledged += await _sent(broker, range(20, 40), started)
+    assert started.waiting_s() > 0.2
+    await over
+    async with asyncio.timeout(20):
+        await asyncio.gather(*acknowledged)
+    assert broker.log == [b"%d" % number for number in range(40)]
+    assert started.waiting_s() == 0
+
+
+async def test_a_broker_that_lost_its_producers_ends_the_process_at_once(broker: Broker, started: Producer) -> None:
+    broker.lose_state()
+    (acknowledged,) = await _sent(broker, range(1, 2), started)
+    async with asyncio.timeout(20):
+        with pytest.raises(OutOfOrderSequenceNumber):
+            await started.watch()
+    assert isinstance(acknowledged.exception(), OutOfOrderSequenceNumber)
+
+
+async def test_an_eye_on_a_real_connection_tells_an_outage_and_its_end(
+    broker: Broker, started: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.agents.reach.PATIENCE_S", 0.5)
+    monkeypatch.setattr("streams.agents.reach.ASK_S", 0.1)
+    readiness = Readiness()
+    readiness.over("starting")
+    reach = Reach(started, readiness, KafkaMetrics(CollectorRegistry()), stall_s=60)
+    asking = asyncio.ensure_future(reach.keep_asking())
+    async with asyncio.timeout(20):
+        for take, give in ((broker.stop, broker.start), (_hush(broker, True), _hush(broker, False))):
+            await asyncio.sleep(0.3)
+            assert readiness.reasons == []
+            await take()
+            while not any("Kafka does not answer" in reason for reason in readiness.reasons):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            assert reach.away()
+            await give()
+            while readiness.reasons:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            assert not reach.away()
+    asking.cancel()
+
+
+def _hush(broker: Broker, silent: bool) -> Callable[[], Awaitable[None]]:
+    async def set_it() -> None:
+        broker.silent = silent
+
+    return set_it
