@@ -7,6 +7,7 @@ import subprocess
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from streams.errors import ThrongError
 from streams.local.java import Java
@@ -16,10 +17,10 @@ CONFIG = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{also_listen}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{also_advertised}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,ALSO:PLAINTEXT
 log.dirs=data/kafka
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -53,11 +54,24 @@ logger.server.level=info
 """
 
 
-def write_config(folder: Path, port: int, controller_port: int) -> None:
+class Also(NamedTuple):
+    """A second listener: clients that come to `port` are told to go on talking to `advertised` (a proxy's port)."""
+
+    port: int
+    advertised: int
+
+
+def write_config(folder: Path, port: int, controller_port: int, also: Also | None = None) -> None:
     """Write the broker's configuration into the stack's folder. Its paths are relative, so any folder name will
     do."""
     (folder / "data" / "kafka").mkdir(parents=True, exist_ok=True)
-    (folder / "kafka.properties").write_text(CONFIG.format(port=port, controller=controller_port), "utf-8")
+    config = CONFIG.format(
+        port=port,
+        controller=controller_port,
+        also_listen=f",ALSO://127.0.0.1:{also.port}" if also else "",
+        also_advertised=f",ALSO://127.0.0.1:{also.advertised}" if also else "",
+    )
+    (folder / "kafka.properties").write_text(config, "utf-8")
     (folder / "log4j2.properties").write_text(LOGGING, "utf-8")
 
 

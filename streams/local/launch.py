@@ -14,7 +14,7 @@ from streams.local import kafka_server, redis_server
 from streams.local.answers import kafka_answers, redis_answers
 from streams.local.folders import told
 from streams.local.java import Java
-from streams.local.kafka_server import last_line
+from streams.local.kafka_server import Also, last_line
 from streams.local.processes import end, free_ports, identify, is_listening, spawn, wait_for_port
 from streams.local.redis_server import RedisBinary
 from streams.local.state import FILE, Server, State, log_of, write_state
@@ -35,6 +35,7 @@ class Plan(NamedTuple):
     heap_mb: int
     kafka_port: int
     redis_port: int
+    also: Also | None = None
 
 
 class PortTakenError(Exception):
@@ -68,7 +69,7 @@ def _attempt_launch(folder: Path, plan: Plan) -> tuple[State, Servers]:
     state = State()
     try:
         with told(folder):
-            kafka_server.write_config(folder, kafka_port, controller)
+            kafka_server.write_config(folder, kafka_port, controller, plan.also)
             arguments = redis_server.write_config(folder, redis_port)
         redis_log, kafka_log = log_of(folder, "redis"), log_of(folder, "kafka")
         redis = spawn([plan.redis.path, *arguments], folder, redis_log, os.environ)

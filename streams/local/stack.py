@@ -22,6 +22,7 @@ from streams.local.folders import Progress, locked, prepare, quiet, stack_folder
 from streams.local.guard import dismiss, post
 from streams.local.jars import ensure_jars, kafka_version, read_lock
 from streams.local.java import find_java
+from streams.local.kafka_server import Also
 from streams.local.launch import Plan, Servers, launch
 from streams.local.processes import end
 from streams.local.redis_server import find_redis
@@ -79,6 +80,7 @@ def start(
     heap_mb: int = HEAP_MB,
     kafka_port: int = 0,
     redis_port: int = 0,
+    kafka_also: Also | None = None,
 ) -> Stack:
     """Start the stack of a folder and wait until it is ready; one that is up already is returned as it is. Blocks.
 
@@ -89,6 +91,7 @@ def start(
         heap_mb: the broker's heap, MB.
         kafka_port: the port to use; 0 takes a free one.
         redis_port: the same for Redis.
+        kafka_also: a second listener of the broker, for clients behind a proxy.
 
     Raises:
         ThrongError: it can't be started; the sentence says why and what to do.
@@ -105,7 +108,7 @@ def start(
             if state := _already_up(folder, progress):
                 return _stack(folder, state, found=True)
             java, redis, version = find_java(), find_redis(), kafka_version(read_lock())
-            plan = Plan(java, ensure_jars(progress), version, redis, heap_mb, kafka_port, redis_port)
+            plan = Plan(java, ensure_jars(progress), version, redis, heap_mb, kafka_port, redis_port, kafka_also)
             guard = post(folder, remove_folder=temporary) if ephemeral else None
             progress(f"starting Kafka {version} (Java {java.major}) and Redis {redis.version}")
             state, servers = launch(folder, plan)

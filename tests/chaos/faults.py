@@ -1,122 +1,115 @@
-"""The faults that chaos draws from. Each works on the running deployment, and returns when it is over.
+"""The faults that chaos draws from, and how they are drawn.
 
-`kill`: SIGKILL a worker and start it again. `stop`: SIGSTOP one, often for longer than its session, and let it go on:
-a zombie. `leave`: end one in order, and start it again. `flush`: empty Redis. `older`: put an older copy of all of
-Redis back. `pause`: Redis answers nobody for some seconds. `servers`: SIGKILL the broker and Redis together, and start
-them again on the same ports, Redis empty.
+Three lanes run side by side: faults of workers, of servers, of the raw log. Each lane deals its faults from a shuffled
+deck, so that a short run covers many, and waits a drawn time between them. The seed decides the order in each lane and
+every fault's parameters; how the lanes fall together is up to the machine. `lost` waits until it is alone.
 """
 
 import asyncio
-import os
 import random
-import signal
-from collections import Counter
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
-from redis.asyncio import Redis
+from aiokafka.errors import KafkaError
+from redis.exceptions import RedisError
 
-from streams.local.stack import start
-from streams.local.state import read_state
-from tests.support.deployment import Workers
+from tests.chaos import input_faults, server_faults, worker_faults
+from tests.chaos.field import Field
+from tests.chaos.server_faults import Copies
 
-SESSION_S = 6.0
+Fault = Callable[[Field, random.Random], Awaitable[bool | None]]
 
-
-class Chaos:
-    """What a run of faults works on, and what it did."""
-
-    def __init__(self, workers: Workers, stack_folder: Path, rng: random.Random) -> None:
-        self.workers = workers
-        self.stack_folder = stack_folder
-        self.rng = rng
-        self.done: Counter[str] = Counter()
-        self.ended_by_themselves: Counter[str] = Counter()
-        self._copy: dict[bytes, bytes] = {}
-
-    async def play(self, names: list[str], for_s: float) -> None:
-        """Draw faults for so long."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + for_s
-        while loop.time() < until:
-            await asyncio.sleep(self.rng.uniform(1.0, 4.0))
-            name = self.rng.choice(names)
-            print(f"{until - loop.time():6.0f} s left  {name}", flush=True)
-            await FAULTS[name](self)
-            self.done[name] += 1
-
-    async def keep_running(self) -> None:
-        """Start again whatever ends, as a service manager would; for ever."""
-        while True:
-            for name, process in list(self.workers.running.items()):
-                if process.returncode is not None and process.returncode != -signal.SIGKILL:
-                    self.ended_by_themselves[name.split("-")[0]] += 1
-                    await self.workers.start(name)
-            await asyncio.sleep(0.2)
-
-    def worker(self) -> str:
-        """One of them."""
-        return self.rng.choice(sorted(self.workers.running))
-
-    async def kill(self) -> None:
-        name = self.worker()
-        await self.workers.kill(name)
-        await asyncio.sleep(self.rng.choice([0.0, 0.0, SESSION_S + 2]))
-        await self.workers.start(name)
-
-    async def stop(self) -> None:
-        process = self.workers.running[self.worker()]
-        if process.returncode is not None:
-            return
-        os.kill(process.pid, signal.SIGSTOP)
-        await asyncio.sleep(self.rng.choice([0.5, 3.0, SESSION_S + 3, SESSION_S + 6]))
-        os.kill(process.pid, signal.SIGCONT)
-
-    async def leave(self) -> None:
-        name = self.worker()
-        process = self.workers.running[name]
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        # The watcher starts it again.
-
-    async def flush(self) -> None:
-        async with self._redis() as redis:
-            await redis.flushall()
-
-    async def older(self) -> None:
-        async with self._redis() as redis:
-            copy = self._copy
-            self._copy = {key: value async for key in redis.scan_iter() if (value := await redis.dump(key))}
-            if copy:
-                await redis.flushall()
-                for key, value in copy.items():
-                    await redis.restore(key, 0, value, replace=True)
-
-    async def pause(self) -> None:
-        seconds = self.rng.uniform(1.0, 9.0)
-        async with self._redis() as redis:
-            await redis.execute_command("CLIENT", "PAUSE", round(seconds * 1000), "ALL")
-        await asyncio.sleep(seconds)
-
-    async def servers(self) -> None:
-        state = read_state(self.stack_folder)
-        assert state is not None and state.kafka is not None and state.redis is not None
-        for server in (state.kafka, state.redis):
-            os.kill(server.process.pid, signal.SIGKILL)
-        await asyncio.sleep(self.rng.uniform(0.0, 5.0))
-        await asyncio.to_thread(start, self.stack_folder, kafka_port=state.kafka.port, redis_port=state.redis.port)
-
-    def _redis(self) -> Redis:
-        return Redis.from_url(self.workers.settings.redis.url, socket_timeout=30.0)
-
-
-FAULTS: dict[str, Callable[[Chaos], Awaitable[None]]] = {
-    "kill": Chaos.kill,
-    "stop": Chaos.stop,
-    "leave": Chaos.leave,
-    "flush": Chaos.flush,
-    "older": Chaos.older,
-    "pause": Chaos.pause,
-    "servers": Chaos.servers,
+WORKERS: Final[dict[str, Fault]] = {
+    "kill": worker_faults.kill,
+    "stop": worker_faults.stop,
+    "leave": worker_faults.leave,
+    "rebalance": worker_faults.rebalance,
+    "midrelease": worker_faults.midrelease,
+    "skew": worker_faults.skew,
 }
+SERVERS: Final[dict[str, Fault]] = {
+    "broker": server_faults.broker,
+    "redis": server_faults.redis,
+    "servers": server_faults.servers,
+    "restore": server_faults.restore,  # type: ignore[dict-item]  # gets the copies, see `lanes`
+    "promote": server_faults.promote,
+    "flush": server_faults.flush,
+    "pause": server_faults.pause,
+    "full": server_faults.full,
+    "tcp": server_faults.tcp,
+}
+RAW_LOG: Final[dict[str, Fault]] = {"poison": input_faults.poison, "lost": input_faults.lost}
+FAULTS: Final = (*WORKERS, *SERVERS, *RAW_LOG)
+ALONE: Final = frozenset({"lost"})
+AGAIN: Final = 3
+OVERTIME_S: Final = 90.0
+
+
+def lanes(names: Sequence[str], copies: Copies) -> list[dict[str, Fault]]:
+    """The chosen faults by lane."""
+
+    async def restore(field: Field, rng: random.Random) -> None:
+        await server_faults.restore(field, rng, copies)
+
+    all_lanes = (WORKERS, SERVERS | {"restore": restore}, RAW_LOG)
+    chosen = [{name: fault for name, fault in lane.items() if name in names} for lane in all_lanes]
+    return [lane for lane in chosen if lane]
+
+
+def left_out(field: Field) -> dict[str, str]:
+    """The faults that this machine can't do, and why."""
+    reasons = {}
+    if field.proxy is None:
+        reasons["tcp"] = "there is no Go to build the proxy with"
+    if field.faketime is None:
+        reasons["skew"] = "libfaketime is not installed"
+    if field.servers.redis_version < (7,):
+        reasons["promote"] = "Redis is older than 7: its port can't be changed while it runs"
+    return reasons
+
+
+async def play(field: Field, names: Sequence[str], seed: int, for_s: float) -> None:
+    """Deal faults for so long; and until each was done once, if that takes a little longer."""
+    copies = Copies(field.folder)
+    taking = asyncio.create_task(copies.keep_taking(field))
+    loop = asyncio.get_running_loop()
+    until = loop.time() + for_s
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number, lane in enumerate(lanes(names, copies)):
+                group.create_task(_lane(field, lane, random.Random(f"{seed}/{number}"), until))
+    finally:
+        taking.cancel()
+
+
+async def _lane(field: Field, lane: dict[str, Fault], rng: random.Random, until: float) -> None:
+    loop = asyncio.get_running_loop()
+    deck: list[str] = []
+    short = len(lane) < AGAIN
+    while True:
+        missing = [name for name in lane if not field.done[name]]
+        now = loop.time()
+        if now >= until and (not missing or now >= until + OVERTIME_S):
+            return
+        if not deck:
+            deck = sorted(lane)
+            rng.shuffle(deck)
+        name = deck.pop()
+        drawn = random.Random(rng.random())
+        await asyncio.sleep(drawn.uniform(5.0, 20.0) if short else drawn.uniform(0.5, 3.0))
+        if loop.time() >= until and field.done[name]:
+            continue
+        await _do(field, name, lane[name], drawn)
+
+
+async def _do(field: Field, name: str, fault: Fault, rng: random.Random) -> None:
+    async with field.turns.alone() if name in ALONE else field.turns.together():
+        field.say(name)
+        try:
+            done = await fault(field, rng)
+        except (RedisError, KafkaError, OSError, TimeoutError) as error:
+            # Another lane's fault was in the way of this one's tools.
+            field.say(f"{name} not done: {type(error).__name__}: {error}")
+            return
+    if done is not False:
+        field.done[name] += 1

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -89,12 +89,15 @@ class Workers:
         self.ports: dict[str, int] = {}
         self.running: dict[str, asyncio.subprocess.Process] = {}
 
-    async def start(self, name: str) -> None:
+    async def start(self, name: str, environ: Mapping[str, str] | None = None) -> None:
+        """Start a worker (again), with `environ` over what all get."""
         port = self.ports.setdefault(name, free_port())
         with (self.folder / f"{name}.log").open("ab") as log:
             self.running[name] = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "streams.cli.main", "worker", name.split("-")[0]),
-                env=to_environ(self.settings) | {"THRONG_WORKER_HTTP_PORT": str(port)},
+                env=to_environ(self.settings)
+                | {"THRONG_WORKER_HTTP_PORT": str(port)}
+                | (dict(environ) if environ else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,0 +1,195 @@
+"""One run: a deployment, its load, the faults; then waiting until everything has come through, and the verdict."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+import orjson
+
+from schemas.topics import REGISTRY
+from streams.local.kafka_server import Also
+from streams.local.processes import free_ports
+from streams.local.stack import Stack, start
+from streams.settings import Settings, load_settings
+from streams.simulate import make_town, registry
+from streams.simulate import plan as zone_plan
+from streams.simulate.publish import producer, publish_registry
+from streams.stores.topics import create
+from tests.chaos import load, oracle
+from tests.chaos.completion import Complete, all_ready, complete
+from tests.chaos.faults import left_out, play
+from tests.chaos.field import Field
+from tests.chaos.proxy import Proxy, build
+from tests.chaos.servers import Servers
+from tests.chaos.verdict import verdict
+from tests.support.deployment import RAW, Workers, opened
+
+SUBSCRIBERS = 60_000
+ZONES = 40
+ROLES = {"gateway": 4, "crowd": 4, "release": 2}
+PARTITIONS = 8
+SETTLE_S = 4.0
+FAKETIME = ("usr/lib/*/faketime/libfaketime.so.1", "usr/lib/faketime/libfaketime.so.1")
+
+Said = dict[str, object]
+
+
+async def run(seed: int, minutes: float, names: Sequence[str], folder: Path) -> tuple[Said, list[str]]:
+    """What the run's last line says, and all that is wrong, a line a finding."""
+    town = make_town(seed, SUBSCRIBERS, ZONES, consent=0.8, roamers=0.02)
+    people = {key.decode(): orjson.loads(value) for key, value in registry(town)}
+    planning = asyncio.create_task(asyncio.to_thread(load.plan, town, minutes * 60))
+    async with stack_and_proxy(folder) as (stack, proxy, behind):
+        settings = settings_for(stack, folder, zone_plan(town))
+        await create(settings)
+        sender = producer(settings.kafka.bootstrap)
+        await sender.start()
+        await publish_registry(sender, settings.topic(REGISTRY), registry(town))
+        await sender.stop()
+        plan = await planning
+        pieces = load.slices(town, plan.end_ms + (plan.end_ms - load.START))
+        field = Field(
+            settings,
+            folder,
+            Workers(behind(settings), folder),
+            Servers(stack.folder),
+            load.Load(settings, pieces, plan.speed),
+            proxy,
+            find_faketime(),
+        )
+        out = {name: why for name, why in left_out(field).items() if name in names}
+        for name, why in out.items():
+            print(f"chaos: {name} is left out: {why}", flush=True)
+        try:
+            done = await _play(field, [name for name in names if name not in out], seed, minutes * 60)
+            asking = oracle.ask(_question(field, people, zone_plan(town), done), RAW)
+            field.say("complete; asking the oracle")
+            found = await verdict(field.cluster, await asking, done)
+        finally:
+            await _end_all(field)
+    seconds = field.load.ended_s - field.load.began_s
+    said: Said = {
+        "seed": seed,
+        "events": found.answer.events,
+        "faults": dict(sorted(field.done.items())),
+        "panes_compared": len(found.answer.panes),
+        "differences": len(found.panes),
+        "duplicate_releases_differing": len(found.releases),
+        "rejects_accounted": not found.rejects,
+        "minutes": round(seconds / 60, 1),
+        "events_per_s": round(found.answer.events / seconds),
+        "ended_by_themselves": dict(sorted(field.ended_by_themselves.items())),
+        "lost": field.lost,
+        "recovered_s": round(done.recovered_s, 1),
+        "left_out": out,
+    }
+    return said, [*found.panes, *found.releases, *found.rejects, *found.others, *field.wrong]
+
+
+def find_faketime() -> Path | None:
+    """libfaketime, where a package put it."""
+    return next((path for pattern in FAKETIME for path in Path("/").glob(pattern)), None)
+
+
+@asynccontextmanager
+async def stack_and_proxy(folder: Path) -> AsyncIterator[tuple[Stack, Proxy | None, "Behind"]]:
+    """A stack, a proxy before it if there can be one, and what turns the servers' addresses into the workers'."""
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    program = await asyncio.to_thread(build, say)
+    inner, kafka_port, redis_port = free_ports(3)
+    also = Also(inner, kafka_port) if program else None
+    stack = await asyncio.to_thread(start, folder / "stack", progress=say, ephemeral=True, kafka_also=also)
+    proxy: Proxy | None = None
+    try:
+        if program:
+            proxy = Proxy(program, folder / "proxy.log")
+            await proxy.start(
+                {"kafka": (kafka_port, inner), "redis": (redis_port, int(stack.redis[:-2].split(":")[2]))}
+            )
+        yield stack, proxy, Behind(kafka_port, redis_port) if program else Behind(0, 0)
+    finally:
+        if proxy:
+            proxy.stop()
+        await asyncio.to_thread(stack.stop)
+
+
+class Behind(msgspec.Struct, frozen=True):
+    """The proxy's ports; 0 where there is none."""
+
+    kafka: int
+    redis: int
+
+    def __call__(self, settings: Settings) -> Settings:
+        """Settings for a worker."""
+        if not self.kafka:
+            return settings
+        return msgspec.structs.replace(
+            settings,
+            kafka=msgspec.structs.replace(settings.kafka, bootstrap=f"127.0.0.1:{self.kafka}"),
+            redis=msgspec.structs.replace(settings.redis, url=f"redis://127.0.0.1:{self.redis}/0"),
+        )
+
+
+def settings_for(stack: Stack, folder: Path, plan: dict[str, object]) -> Settings:
+    """With a short session, so that takeovers fall within the run."""
+    (folder / "plan.json").write_bytes(orjson.dumps(plan))
+    return load_settings(
+        None,
+        {
+            "kafka.bootstrap": stack.kafka,
+            "redis.url": stack.redis,
+            "kafka.keep_forever": True,
+            "kafka.raw_partitions": RAW,
+            "kafka.partitions": PARTITIONS,
+            "kafka.session_ms": 6000,
+            "gateway.plan": str(folder / "plan.json"),
+            "gateway.keys": str(folder / "keys"),
+            "crowd.snapshot_ms": 2000,
+        },
+        {},
+    )
+
+
+async def _play(field: Field, names: Sequence[str], seed: int, seconds: float) -> Complete:
+    """Load and faults, and after them the wait until all has come through."""
+    for name in chain.from_iterable([f"{role}-{n}" for n in range(count)] for role, count in ROLES.items()):
+        await field.workers.start(name)
+    await all_ready(field)
+    sending = asyncio.create_task(field.load.run())
+    watching = asyncio.create_task(field.keep_running())
+    try:
+        await opened(field.settings)
+        await play(field, names, seed, seconds - (time.monotonic() - field.load.began_s) - SETTLE_S)
+        await asyncio.sleep(max(SETTLE_S, seconds - (time.monotonic() - field.load.began_s)))
+        field.load.stop()
+        await sending
+        field.say("no more faults, no more events; waiting for what is under way")
+        done = await complete(field)
+    finally:
+        sending.cancel()
+        watching.cancel()
+    for name, code in zip(field.workers.running, await field.workers.stop(), strict=True):
+        if code:
+            field.wrong.append(f"{name} ended with {code} when it was told to stop: {field.last_words(name)}")
+    return done
+
+
+def _question(field: Field, people: dict[str, object], plan: dict[str, object], done: Complete) -> oracle.Question:
+    epochs = [msgspec.to_builtins(epoch) for epoch in done.epochs]
+    return oracle.Question(field.settings, field.folder, people, plan, epochs, done.lost.ranges)
+
+
+async def _end_all(field: Field) -> None:
+    for process in field.workers.running.values():
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+    field.servers.stop()
