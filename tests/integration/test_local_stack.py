@@ -1,5 +1,6 @@
 """The local stack: real servers, started, found, ended, and never left behind."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,11 +16,13 @@ import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import UnknownTopicOrPartitionError
 from redis import Redis
 
 from streams.errors import ThrongError
-from streams.local.processes import is_listening
+from streams.local.kafka_server import Also
+from streams.local.processes import free_ports, is_listening
 from streams.local.stack import Stack, running, start, stop
 from streams.local.state import read_state
 
@@ -98,6 +101,16 @@ def test_a_stack_of_ones_own_does_not_disturb_another_and_leaves_nothing(stack: 
     assert not second.folder.exists()
     assert not any(is_listening(port) for port in ports)
     assert lines[-1].startswith("starting Kafka 4.")
+
+
+async def test_clients_of_a_second_listener_are_sent_to_the_port_that_it_names() -> None:
+    listening, named = free_ports(2)
+    with await asyncio.to_thread(start, ephemeral=True, kafka_also=Also(listening, named)) as stack:
+        for bootstrap, port in ((stack.kafka, int(stack.kafka.split(":")[1])), (f"127.0.0.1:{listening}", named)):
+            client = AIOKafkaClient(bootstrap_servers=bootstrap)
+            await client.bootstrap()
+            assert {broker.port for broker in client.cluster.brokers()} == {port}
+            await client.close()
 
 
 def test_up_status_down_from_the_command_line(folder: Path) -> None:

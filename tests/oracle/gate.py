@@ -13,6 +13,11 @@ RATS = {"gsm", "umts", "lte", "nr", "GSM", "UMTS", "LTE", "NR"}
 BANDS = [18, 25, 35, 45, 55, 65]
 GENDERS = ["unknown", "female", "male", "other"]
 LIMIT = 262_144
+MARKS = re.compile(rb'"(?:[^"\\]+|\\.)*"?|[\[\]{},]', re.DOTALL)  # texts whole, so that what is in them is no mark
+DECODER = json.JSONDecoder(object_pairs_hook=lambda pairs: ("object", pairs), parse_constant=int)
+HEX = r"[0-9A-Fa-f]"
+IMSI = re.compile(r"(001|[2-7]\d\d)\d{11,12}", re.ASCII)
+CELL = re.compile(rf"\d{{3}}-\d{{2,3}}-({HEX}{{4}}-{HEX}{{4}}|{HEX}{{7}}|{HEX}{{9}})", re.ASCII)
 
 
 class Bad(Exception):  # noqa: N818
@@ -102,24 +107,19 @@ def read_record(value):
 
 def elements(value):
     """The pieces between an array's own commas."""
-    at = value.index(b"[") + 1
-    parts, depth, text, start, closed = [], 0, False, at, False
-    while at < len(value) and not closed:
-        c = chr(value[at])
-        if text:
-            at += c == "\\"
-            text = c != '"'
-        elif c == '"':
-            text = True
-        elif c in "{[":
+    start = value.index(b"[") + 1
+    parts, depth, closed = [], 0, False
+    for mark in MARKS.finditer(value, start):
+        if mark[0] in (b"{", b"["):
             depth += 1
-        elif c in "}]" and depth:
+        elif mark[0] in (b"}", b"]") and depth:
             depth -= 1
-        elif c in ",]" and not depth:
-            closed = c == "]"
-            parts.append(value[start:at])
-            start = at + 1
-        at += 1
+        elif mark[0] in (b",", b"]") and not depth:
+            parts.append(value[start : mark.start()])
+            start = mark.end()
+            closed = mark[0] == b"]"
+        if closed:
+            break
     if not closed:
         return [*parts, value[start:]]
     if len(parts) == 1 and not parts[0].strip(b" \t\r\n"):
@@ -141,7 +141,7 @@ def check_event(raw):
     except UnicodeDecodeError:
         raise Bad("encoding") from None
     try:
-        pairs = json.loads(text, object_pairs_hook=lambda p: ("object", p), parse_constant=int)
+        pairs = DECODER.decode(text)
     except (ValueError, RecursionError):
         raise Bad("not_json") from None
     if not isinstance(pairs, tuple):
@@ -161,15 +161,12 @@ def check_event(raw):
             raise Bad("wrong_type")
     if not 1 <= len(event["event_id"]) <= 64:
         raise Bad("bad_event_id")
-    if not re.fullmatch(r"(001|[2-7]\d\d)\d{11,12}", event["imsi"], re.ASCII):
+    if not IMSI.fullmatch(event["imsi"]):
         raise Bad("bad_imsi")
     ts = event["ts"] if isinstance(event["ts"], int) else rfc3339(event["ts"])
     if not 946684800000 <= ts < 4102444800000:
         raise Bad("out_of_range")
-    hexes = r"[0-9A-Fa-f]"
-    if not re.fullmatch(
-        rf"\d{{3}}-\d{{2,3}}-({hexes}{{4}}-{hexes}{{4}}|{hexes}{{7}}|{hexes}{{9}})", event["cell"], re.ASCII
-    ):
+    if not CELL.fullmatch(event["cell"]):
         raise Bad("bad_cell")
     if event.get("kind", "update") not in KINDS:
         raise Bad("bad_kind")
