@@ -24,6 +24,7 @@ from tests.support.deployment import RATES, RAW, START
 RATE = 22_000  # events a second: above the 20,000 that a run must have had
 BATCH = 3  # events a record
 LONGEST_HOURS = 100
+MAKE_UP_S = 60.0
 
 
 class Plan(NamedTuple):
@@ -48,7 +49,11 @@ def slices(town: object, end_ms: int) -> Iterator[Slice]:
 
 
 class Load:
-    """Sends until it is told to stop. `now_ms`: the record time that it has come to."""
+    """Sends until it is told to stop.
+
+    Attributes:
+        now_ms: the record time that it has come to. sent: events.
+    """
 
     def __init__(self, settings: Settings, pieces: Iterator[Slice], speed: float) -> None:
         self._settings = settings
@@ -59,8 +64,15 @@ class Load:
         self.sent = 0
         self.began_s = self.ended_s = 0.0
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        """Stop, once it has made up for what it waited for the broker; or for some time."""
+        deadline = time.monotonic() + MAKE_UP_S
+        while self._due_s(self.now_ms) < time.monotonic() - 1.0 and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
         self._stopping = True
+
+    def _due_s(self, at_ms: int) -> float:
+        return self.began_s + (at_ms - START) / 1000 / self._speed
 
     async def run(self) -> None:
         """At the planned speed; after the broker was away as fast as it goes until that is made up."""
@@ -68,8 +80,7 @@ class Load:
         self.began_s = time.monotonic()
         try:
             async for piece, ready in ahead(self._pieces):
-                due_s = self.began_s + (piece.end_ms - START) / 1000 / self._speed
-                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+                await asyncio.sleep(max(0.0, self._due_s(piece.end_ms) - time.monotonic()))
                 while not await self._send(sender, ready):
                     await sender.stop()
                     sender = await _started(self._settings)

@@ -169,7 +169,7 @@ async def _play(field: Field, names: Sequence[str], seed: int, seconds: float) -
         await opened(field.settings)
         await play(field, names, seed, seconds - (time.monotonic() - field.load.began_s) - SETTLE_S)
         await asyncio.sleep(max(SETTLE_S, seconds - (time.monotonic() - field.load.began_s)))
-        field.load.stop()
+        await field.load.stop()
         await sending
         field.say("no more faults, no more events; waiting for what is under way")
         done = await complete(field)
