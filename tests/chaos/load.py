@@ -67,7 +67,7 @@ class Load:
     async def stop(self) -> None:
         """Stop, once it has made up for what it waited for the broker; or for some time."""
         deadline = time.monotonic() + MAKE_UP_S
-        while self._due_s(self.now_ms) < time.monotonic() - 1.0 and time.monotonic() < deadline:
+        while self._due_s(self.now_ms) < time.monotonic() - 1.0 and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         self._stopping = True
 
