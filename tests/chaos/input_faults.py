@@ -44,7 +44,7 @@ async def lost(field: Field, rng: random.Random) -> bool:
             points = {}
             for source in chosen:
                 lag = ranges[source][1] - committed[source]
-                points[source] = committed[source] + max(1, round(lag * rng.uniform(0.1, 0.8)))
+                points[source] = committed[source] + max(1, round(lag * rng.uniform(0.1, 0.6)))
                 if lag < 2:
                     return False
             for source, point in points.items():
