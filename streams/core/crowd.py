@@ -243,7 +243,9 @@ class Crowd:
         epoch = population.epoch
         number = (boundary - epoch.start_ms) // epoch.pane_ms
         shut = self.resumed.shut(epoch, number) if self.resumed else frozenset[str]()
-        counts = population.close_pane(boundary)
+        # After a loss thousands of panes may be passed of which there is nothing to count.
+        nothing = population.heard == 0 and len(shut) == len(epoch.due(number))
+        counts = {} if nothing else population.close_pane(boundary)
         return sealed(
             Pane(
                 epoch=epoch.epoch,

@@ -24,7 +24,7 @@ Key = tuple[int, int, str]
 
 
 class PaneTable:
-    """Whole panes of a run. `counts`: i64[keys] by (epoch, pane end in ms, measure)."""
+    """Whole panes of a run, without what was shut in them. `counts`: i64[keys] by (epoch, pane end in ms, measure)."""
 
     def __init__(self, epochs: Sequence[Epoch]) -> None:
         self._sums = Sums()
