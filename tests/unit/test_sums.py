@@ -11,6 +11,7 @@ from schemas.ledger import LedgerRecord
 from schemas.panes import Counts, Pane, from_dense, sealed
 from streams.core.ledger import Account
 from streams.core.sums import PaneDiffers, Sums
+from streams.recording.panes import PaneTable
 from tests.support.world import epochs_at
 
 START = 1_772_420_400_000
@@ -83,6 +84,19 @@ def test_a_measure_that_any_partition_cannot_count_is_shut() -> None:
     whole = sums.first_whole()
     assert whole is not None
     assert whole.shut == {"present"}
+
+
+def test_a_runs_table_leaves_out_what_was_shut() -> None:
+    table = PaneTable([EPOCH])
+    table.add([pane(0, 1), resumed(pane(1, 1)), pane(2, 1), *(pane(partition, 2) for partition in range(3))])
+    assert table.panes == 2
+    assert [end_ms for _, end_ms, _ in table.counts] == [EPOCH.start_ms + 2 * EPOCH.pane_ms]
+
+
+def test_a_runs_table_begins_where_its_topic_does() -> None:
+    table = PaneTable([EPOCH])
+    table.add(pane(partition, 7) for partition in range(3))
+    assert table.panes == 1
 
 
 @pytest.mark.parametrize("whole_first", [True, False])
