@@ -1,0 +1,83 @@
+"""What a crowd does while Kafka or Redis is away: it stores nothing that is ahead of its panes, and counts on."""
+
+import asyncio
+
+import pytest
+
+from streams.agents import crowd as crowd_module
+from tests.unit.test_kept_state import LOG_LENGTH, Cache, Panes, Worker, assert_all_panes
+
+
+class Slow(Panes):
+    """A producer that takes nothing, or acknowledges nothing, until told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def send(self, topic: str, value: bytes, partition: int) -> "asyncio.Future[object]":
+        await self.room.wait()
+        await super().send(topic, value, partition)
+        return asyncio.ensure_future(self._answered())
+
+    async def _answered(self) -> object:
+        return await self.answers.wait()
+
+
+class Shown:
+    """The counts' store: `away` makes every call fail; `calls` counts them."""
+
+    def __init__(self) -> None:
+        self.ticks: dict[int, int] = {}
+        self.calls = 0
+        self.away = False
+
+    async def write(self, partition: int, window_ms: int, tick: "crowd_module.TickCounts") -> None:
+        self.calls += 1
+        if self.away:
+            raise ConnectionError
+        self.ticks[window_ms] = tick.tick_ms
+
+
+async def test_no_state_is_stored_that_is_past_a_pane_which_kafka_does_not_have() -> None:
+    cache, panes = Cache(), Slow()
+    worker = Worker(cache, panes)
+    await worker.given([0])
+    reading = asyncio.ensure_future(worker.reads(0, LOG_LENGTH))
+    await asyncio.sleep(0.05)
+    assert not reading.done(), "the producer has no room: the chunk waits"
+    storing = [asyncio.ensure_future(worker.agent.store(0)) for _ in range(2)]  # at its interval, and on leaving
+    await asyncio.sleep(0.05)
+    assert cache.stored == {}
+    panes.room.set()
+    await reading
+    await asyncio.sleep(0.05)
+    assert cache.stored == {}, "handed over is not acknowledged"
+    panes.answers.set()
+    await asyncio.gather(*storing)
+    assert cache.stored.keys() == {0}
+    assert_all_panes(panes, 0)
+
+
+async def test_counting_does_not_wait_for_redis_and_the_newest_counts_catch_up_without_a_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crowd_module, "SHOW_S", 0.01)
+    cache, panes = Cache(), Panes()
+    worker = Worker(cache, panes)
+    shown = Shown()
+    worker.agent._stores = crowd_module.Stores(cache, shown)  # type: ignore[arg-type]
+    await worker.given([0])
+    shown.away = True
+    for to in range(10, LOG_LENGTH + 1, 10):
+        await worker.reads(0, to)
+    assert shown.calls == 1, "asked once, then left to `keep_showing`"
+    assert_all_panes(panes, 0)
+    assert any("counts wait" in reason for reason in worker.agent._readiness.reasons)
+    shown.away = False
+    showing = asyncio.ensure_future(worker.agent.keep_showing())
+    async with asyncio.timeout(10):
+        while worker.agent._readiness.reasons:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    showing.cancel()
+    assert set(shown.ticks.values()) == {worker.agent._owned[0].crowd.last_tick_ms}
