@@ -20,8 +20,8 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plan: hash of the zone plan. zones, parents: its sizes.
         rho: zCDP budget of a subscriber in the epoch, equivalent to (epsilon, delta).
         salt: reference of the salt in the vault.
-        sources: raw partitions that whoever wrote the record knew of. Which are live say the control records of
-            `sightings`: one may be added within an epoch.
+        sources: raw partitions that whoever wrote the record knew of, and the registry's sources where they hold the
+            watermark. Which are live say the control records of `sightings`: one may be added within an epoch.
     """
 
     epoch: int

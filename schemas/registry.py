@@ -8,6 +8,8 @@ from typing import Final, Literal
 
 import msgspec
 
+# A record with this key is a beat: it tells, by its record's time, how far its partition is, and nothing else.
+BEAT_KEY: Final = b"beat"
 PURPOSES: Final = ("market_research", "marketing", "traffic", "public")
 ConsentState = Literal["granted", "pending", "denied", "revoked", "expired", "requested", "objected"]
 

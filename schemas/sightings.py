@@ -1,7 +1,8 @@
 """The `sightings` topic: frames of fixed little-endian columns, a section a source; and control records.
 
 A frame is a header, then for each section a header and its columns one after the other. Rows of a section stand in
-the order of (offset, index). Internal: rows carry pseudonyms.
+the order of (offset, index). Internal: rows carry pseudonyms. A row of the registry says in `kind` whether the
+subscriber may be used from its time on; it names no place, and stands once for each epoch that was known and not over.
 
     frame    magic "THRF", version u8, 0 u8, sections u16
     section  source u32, flags u8, 3 x 0, from i64, to i64, watermark_ms i64, base_ts i64, rows u32, 4 x 0
@@ -16,6 +17,13 @@ from typing import Final, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+# Sources below are raw partitions by their number; registry partition r is source REGISTRY_SOURCE + r. An attach topic
+# has far fewer partitions than this.
+REGISTRY_SOURCE: Final = 1 << 16
+# Kinds of rows beyond those of `schemas.attach`, from the registry: a subscriber may not be used any more, or may.
+OPT_OUT: Final = 5
+OPT_IN: Final = 6
 
 VERSION: Final = 1
 LOST: Final = 1

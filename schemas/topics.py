@@ -49,7 +49,8 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(LEDGER, 1, -1, {"max.message.bytes": str(16 << 20)}),
     Topic(FOOTFALL, 4, 7 * DAY_MS, {}),
     Topic(FLOWS, 4, 7 * DAY_MS, {}),
-    Topic(REGISTRY, 4, -1, {"cleanup.policy": "compact"}),
+    # What isn't in a closed segment is not compacted: an erased subscriber's old records must not lie there for a week.
+    Topic(REGISTRY, 4, -1, {"cleanup.policy": "compact", "segment.ms": str(HOUR_MS)}),
     Topic(EPOCHS, 1, -1, {}),
     Topic(SALTS, 1, -1, {}),
 )

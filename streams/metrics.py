@@ -48,6 +48,12 @@ class GatewayMetrics:
         self.registry_entries = Gauge(
             "throng_gateway_registry_subscribers", "Subscribers in the registry.", registry=registry
         )
+        self.registry_records = Counter(
+            "throng_gateway_registry_records", "Registry records read for their rows, beats too.", registry=registry
+        )
+        self.registry_rows = Counter(
+            "throng_gateway_consent_rows", "Opt-outs and opt-ins sent as rows of sightings.", registry=registry
+        )
         self.chunk = Histogram(
             "throng_gateway_chunk_seconds",
             "Time to handle one fetched chunk.",
@@ -103,6 +109,12 @@ class CrowdMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.frames = Counter("throng_crowd_frames", "Frames handled.", ["partition"], registry=registry)
         self.sightings = Counter("throng_crowd_sightings", "Sightings taken up.", ["partition"], registry=registry)
+        self.barred = Counter(
+            "throng_crowd_opted_out_sightings",
+            "Sightings dropped because their subscriber had opted out.",
+            ["partition"],
+            registry=registry,
+        )
         self.panes = Counter("throng_crowd_panes", "Panes acknowledged by Kafka.", ["partition"], registry=registry)
         self.watermark = Gauge(
             "throng_crowd_watermark_seconds",

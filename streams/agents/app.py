@@ -73,7 +73,8 @@ class RoleApp(faust.App):
     @property
     def group_offsets(self) -> GroupOffsets:
         """The commits of the app's group."""
-        return GroupOffsets(self.consumer.thread, self.tenure.role.topic)
+        role = self.tenure.role
+        return GroupOffsets(self.consumer.thread, role.topic, role.beside)
 
     def hold(self, partitions: Collection[int]) -> None:
         """Fetch nothing from these partitions until the next call says otherwise."""

@@ -21,11 +21,15 @@ class Committed(NamedTuple):
 
 
 class GroupOffsets:
-    """The commits of the app's group on the role's topic. For the event loop that the app runs in."""
+    """The commits of the app's group on the role's topic, and on `beside`: partitions of other topics, by the number
+    that the role knows them by, of which the group keeps positions without having them assigned. For the event loop
+    that the app runs in.
+    """
 
-    def __init__(self, thread: ConsumerThread, topic: str) -> None:
+    def __init__(self, thread: ConsumerThread, topic: str, beside: Mapping[int, tuple[str, int]]) -> None:
         self._thread = thread
         self._topic = topic
+        self._beside = {number: TopicPartition(*there) for number, there in beside.items()}
 
     async def commit(self, marks: Mapping[int, Committed]) -> bool:
         """Commit for partitions that this worker owns.
@@ -42,20 +46,27 @@ class GroupOffsets:
         return await self._thread.on_thread(self._read())
 
     async def _commit(self, marks: Mapping[int, Committed]) -> bool:
-        offsets = {
-            TopicPartition(self._topic, number): OffsetAndMetadata(mark.offset, mark.metadata)
-            for number, mark in marks.items()
-        }
+        offsets = {self._there(number): OffsetAndMetadata(mark.offset, mark.metadata) for number, mark in marks.items()}
+        consumer = self._thread._ensure_consumer()
+        subscription = consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        if assignment is None or any(tp.topic == self._topic and tp not in assignment.tps for tp in offsets):
+            return False
         try:
-            await self._thread._ensure_consumer().commit(offsets)
+            # The consumer's own `commit` refuses partitions that aren't assigned; the group's generation fences all.
+            await consumer._coordinator.commit_offsets(assignment, offsets)
         except (CommitFailedError, IllegalStateError):
             return False
         return True
 
+    def _there(self, number: int) -> TopicPartition:
+        return self._beside.get(number) or TopicPartition(self._topic, number)
+
     async def _read(self) -> dict[int, Committed]:
         consumer = self._thread._ensure_consumer()
         numbers = consumer._client.cluster.partitions_for_topic(self._topic) or ()
-        tps = {TopicPartition(self._topic, number) for number in numbers}
         # A partition that was just added may be assigned before this member's metadata shows it.
-        found = await consumer._coordinator.fetch_committed_offsets(list(tps | consumer.assignment()))
-        return {tp.partition: Committed(mark.offset, mark.metadata) for tp, mark in found.items()}
+        tps = {TopicPartition(self._topic, number) for number in numbers} | consumer.assignment()
+        names = {tp: tp.partition for tp in tps} | {tp: number for number, tp in self._beside.items()}
+        found = await consumer._coordinator.fetch_committed_offsets(list(names))
+        return {names[tp]: Committed(mark.offset, mark.metadata) for tp, mark in found.items()}

@@ -64,6 +64,7 @@ class _Partition:
         self.stored_offset = crowd.next_offset
         self.shown_tick_ms: int | None = None
         self.taken = crowd.taken
+        self.barred = crowd.barred
 
     async def acknowledged(self) -> None:
         """Wait until Kafka has every pane so far. Two may wait at once."""
@@ -340,6 +341,8 @@ class CrowdAgent:
         metrics.frames.labels(partition).inc(frames)
         metrics.sightings.labels(partition).inc(crowd.taken - owned.taken)
         owned.taken = crowd.taken
+        metrics.barred.labels(partition).inc(crowd.barred - owned.barred)
+        owned.barred = crowd.barred
         if crowd.watermark_ms is not None:
             metrics.watermark.labels(partition).set(crowd.watermark_ms / 1000)
         metrics.buffered.labels(partition).set(crowd.buffered)

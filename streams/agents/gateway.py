@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.rejects import Reason
 from streams.agents.health import Readiness
+from streams.agents.registrar import Registrar
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.decode import Events, decode
 from streams.core.framing import Flush, Framer, Mark
@@ -73,6 +74,7 @@ class Gateway:
         registry_fresh: Callable[[], bool],
         metrics: GatewayMetrics,
         readiness: Readiness,
+        registrar: Registrar | None = None,
     ) -> None:
         self._topics = topics
         self._limits = limits
@@ -84,6 +86,7 @@ class Gateway:
         self._metrics = metrics
         self._registry_fresh = registry_fresh
         self._readiness = readiness
+        self._registrar = registrar
         self._reject_acks: list[asyncio.Future[object]] = []
         self._flushing = asyncio.Lock()
         self.silent_since: dict[int, float] = {}
@@ -101,6 +104,8 @@ class Gateway:
             begins[source] = max(mark.next_offset, log_range.start)
             if log_range.start > mark.next_offset:
                 await self.lost(source, mark.next_offset, log_range)
+        if self._registrar is not None:
+            await self._registrar.open(logs.keys(), committed)
         self._readiness.over("starting")
         self.placed.set()
         return begins
@@ -118,6 +123,8 @@ class Gateway:
         for source in sources:
             self._framer.drop(source)
             self.silent_since.pop(source, None)
+        if self._registrar is not None:
+            await self._registrar.close()
 
     async def handle(self, chunk: Chunk) -> None:
         """Take one chunk of one source. Waits when too much is unsent."""
@@ -132,6 +139,7 @@ class Gateway:
         events = decode(records, self._limits.max_record_bytes)
         screened = await self._screen(records, events, mark.running_max)
         await self._keep_ahead(screened.running_max)
+        await self._registry_sent()
         # In this order: a flush in between commits what the framer has, and by then its rejects must have been sent.
         await self._reject(source, records, events, screened)
         self._framer.add(source, screened, chunk.next_offset)
@@ -193,6 +201,13 @@ class Gateway:
             self._readiness.waiting("registry", "the registry has not been read for 5 s: nothing is sent meanwhile")
             await asyncio.sleep(REGISTRY_POLL_S)
         self._readiness.over("registry")
+
+    async def _registry_sent(self) -> None:
+        """Nothing is framed before the opt-outs that were there when this worker got its sources."""
+        if self._registrar is None or self._context.epochs.opens_ms is None:
+            return
+        while self._registrar.behind:  # noqa: ASYNC110 - seldom, and short
+            await asyncio.sleep(REGISTRY_POLL_S)
 
     async def _reject(self, source: int, records: Records, events: Events, screened: Screened) -> None:
         rows, reasons = screened.rejected

@@ -1,8 +1,8 @@
 """What keeps the sources of all gateways together: beats for silent ones, and a halt for those that are ahead.
 
 A source that says nothing holds the watermark of everybody. Where the broker stamps records the gateway that owns a
-silent raw partition appends a *beat* to it, and the log itself then says how late it is; elsewhere the producer
-must send beats.
+silent partition (raw, or of the registry) appends a *beat* to it, and the log itself then says how late it is;
+elsewhere the producer must send beats.
 
 A source that is read far ahead of another fills the crowd's reorder buffers with what nobody can handle yet. Every
 second each gateway reads the group's commits, in which the running maximum of each source's record times stands,
@@ -29,12 +29,17 @@ def too_far_ahead(marks: Mapping[int, int], own: Collection[int], most_ms: int) 
 
 
 async def keep_beating(
-    producer: AIOKafkaProducer, topic: str, silent_since: Callable[[], Mapping[int, float]], every_s: float
+    producer: AIOKafkaProducer,
+    topic: str,
+    silent_since: Callable[[], Mapping[int, float]],
+    every_s: float,
+    key: bytes | None = None,
 ) -> None:
-    """Append a beat to each owned source that has been silent for `every_s`, for ever.
+    """Append a beat to each owned partition that has been silent for `every_s`, for ever.
 
     Args:
-        silent_since: for each owned source the monotonic time of its last record, s.
+        silent_since: for each owned partition the monotonic time of its last record, s.
+        key: of the beats; on a compacted topic the last one stays.
     """
     while True:
         now = time.monotonic()
@@ -42,7 +47,7 @@ async def keep_beating(
         for source, since in silent_since().items():
             if source in known and now - since >= every_s:
                 beat = {"kind": "beat", "source": f"gateway-{source}", "ts": time.time_ns() // 1_000_000}
-                await producer.send_and_wait(topic, orjson.dumps(beat), partition=source)
+                await producer.send_and_wait(topic, orjson.dumps(beat), key=key, partition=source)
         await asyncio.sleep(every_s)
 
 

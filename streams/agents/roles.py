@@ -15,7 +15,7 @@ here, and nothing acknowledges what failed.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from streams.core.records import RecordBatch
@@ -104,6 +104,7 @@ class Role:
         on_leaving: the same on an orderly stop, where nobody waits and nothing comes back; None: `on_revoked`.
         on_lost: the wanted offset is below the log's start. Returns the offset to go on from (`log.start`), or
             raises. Called after `positions`, or between chunks if retention overtakes the reader.
+        beside: partitions of other topics whose positions the role keeps in its group too, by a number of its own.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Role:
     on_revoked: Callable[[frozenset[int]], Awaitable[None]] = _nothing
     on_leaving: Callable[[frozenset[int]], Awaitable[None]] | None = None
     on_lost: Callable[[int, int, LogRange], Awaitable[int]] = _refuse_loss
+    beside: Mapping[int, tuple[str, int]] = field(default_factory=dict)
 
 
 async def _within(task: "asyncio.Task[T]", deadline_s: float, away: Callable[[], Collection[str]]) -> T:

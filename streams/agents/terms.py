@@ -1,6 +1,6 @@
 """What a new epoch is to hold, from the settings, the policies and the zone plan."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Plan
@@ -11,11 +11,19 @@ from streams.errors import ThrongError
 from streams.settings import Settings
 
 
-def terms_of(settings: Settings, plan: Plan, policies: Sequence[Policy], targets: int, sources: int) -> Terms:
+def terms_of(
+    settings: Settings,
+    plan: Plan,
+    policies: Sequence[Policy],
+    targets: int,
+    sources: int,
+    registry: Collection[int] = (),
+) -> Terms:
     """What the next epochs hold. Of several active policies the strictest k and budget count for all.
 
     Args:
-        targets: partitions of `sightings`. sources: partitions of `attach`.
+        targets: partitions of `sightings`. sources: partitions of `attach`. registry: sources of the registry
+            that hold the watermark.
 
     Raises:
         ThrongError: `policy` if all are suspended.
@@ -37,7 +45,7 @@ def terms_of(settings: Settings, plan: Plan, policies: Sequence[Policy], targets
         rho=rho_for(epsilon, delta),
         k=max(policy.k for policy in active),
         policy=",".join(policy.country for policy in active),
-        sources=tuple(range(sources)),
+        sources=(*range(sources), *sorted(registry)),
         lateness_ms=settings.epoch.lateness_ms,
         tick_ms=settings.epoch.tick_ms,
     )

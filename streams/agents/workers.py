@@ -5,8 +5,7 @@ producers, Redis, the HTTP server; then the Faust app with the role's services b
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -17,12 +16,12 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import (
     ATTACH,
     EPOCHS,
     FLOWS,
     FOOTFALL,
-    HOUR_MS,
     LEDGER,
     PANES,
     REGISTRY,
@@ -34,13 +33,13 @@ from schemas.topics import (
 from streams.agents.app import RoleApp, Service, make_app, run
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
+from streams.agents.gateway_services import Salts, services_of
 from streams.agents.health import HealthServer, Readiness
-from streams.agents.pacing import keep_aligned, keep_beating
 from streams.agents.producing import Producer
 from streams.agents.reach import Reach
+from streams.agents.registrar import Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings
-from streams.agents.shredder import Shredder
 from streams.agents.terms import terms_of
 from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
@@ -61,11 +60,11 @@ from streams.stores.log import TailReader
 from streams.stores.noise import draw
 from streams.stores.plans import load_plan
 from streams.stores.policies import configured_policies
-from streams.stores.registry import RegistryReader
+from streams.stores.registry import RegistryLog, RegistryReader
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
-from streams.stores.topics import counts_of, open_admin, stamped_by_broker
+from streams.stores.topics import counts_of, live_registry, open_admin, stamped_by_broker
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
@@ -85,6 +84,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         _started(RegistryReader(settings.kafka.bootstrap, settings.topic(REGISTRY))) as registry,
         _started(EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))) as epochs,
         _started(TailReader(settings.kafka.bootstrap, settings.topic(SALTS))) as salts_log,
+        _started(RegistryLog(settings.kafka.bootstrap, settings.topic(REGISTRY))) as registry_log,
     ):
         metrics = GatewayMetrics()
         metrics.registry_entries.set(registry.table.subscribers)
@@ -101,7 +101,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             settings.epoch.lateness_ms,
             gone,
         )
-        terms = terms_of(settings, plan, policies, counts[SIGHTINGS], counts[ATTACH])
+        registry_sources, stamped = await _registry_and_stamps(settings, counts[REGISTRY])
+        terms = terms_of(settings, plan, policies, counts[SIGHTINGS], counts[ATTACH], registry_sources)
         keeper = EpochKeeper(
             epochs, vault, producer, settings.topic(EPOCHS), lambda ts: make_epoch(ts, terms, epochs.table)
         )
@@ -114,10 +115,14 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
                 gone.add(epoch)
 
         app: list[RoleApp] = []
+        framer = Framer(counts[SIGHTINGS], settings.epoch.lateness_ms)
+        registrar = Registrar(
+            registry_log, framer, context, counts[REGISTRY], counts[ATTACH], provide, epochs.refresh, metrics
+        )
         gateway = Gateway(
             Topics(settings.topic(ATTACH), settings.topic(SIGHTINGS), settings.topic(REJECTS)),
             Limits(settings.gateway.flush_ms, settings.gateway.flush_rows, settings.gateway.max_record_bytes),
-            Framer(counts[SIGHTINGS], settings.epoch.lateness_ms),
+            framer,
             context,
             provide,
             producer,
@@ -125,6 +130,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             registry.fresh,
             metrics,
             readiness,
+            registrar,
         )
         role = Role(
             "gateway",
@@ -133,41 +139,23 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             gateway.positions,
             on_revoked=gateway.revoked,
             on_lost=gateway.lost,
+            beside={REGISTRY_SOURCE + r: (settings.topic(REGISTRY), r) for r in range(counts[REGISTRY])},
         )
         app.append(_app(role, settings))
 
-        async def align() -> None:
-            await keep_aligned(
-                lambda: app[0].group_offsets.read(), gateway.reached, app[0].hold, settings.gateway.align_ms, metrics
-            )
-
-        async def beat() -> None:
-            every_s = settings.gateway.beat_ms / 1000
-            await keep_beating(producer, settings.topic(ATTACH), lambda: gateway.silent_since, every_s)
-
-        async def committed() -> Mapping[int, int]:
-            return {source: int(mark.metadata) for source, mark in (await app[0].group_offsets.read()).items()}
-
-        stamped = await _stamped_by_broker(settings)
-        shredder = Shredder(
-            lambda: epochs.table.epochs,
-            salts,
-            gone,
-            keys,
-            committed,
-            lambda: time.time_ns() // 1_000_000 if stamped else None,
-            settings.epoch.lateness_ms,
-            settings.gateway.salt_hours * HOUR_MS,
+        services = services_of(
+            settings,
+            app[0],
+            gateway,
+            registrar,
+            registry_sources,
+            stamped,
+            epochs.table,
+            Salts(salts, gone, keys),
+            producer,
             metrics,
         )
-        services: list[Service] = [
-            gateway.keep_flushing,
-            registry.follow,
-            align,
-            lambda: shredder.keep_checking(gateway.placed),
-        ]
-        if settings.gateway.beat_ms and stamped:
-            services.append(beat)
+        services.append(registry.follow)
         await _run(app[0], services, producer, readiness, stop, settings.worker.stall_s)
 
 
@@ -296,10 +284,11 @@ async def _partitions(settings: Settings) -> dict[str, int]:
     return await counts_of(settings, [topic.name for topic in TOPICS])
 
 
-async def _stamped_by_broker(settings: Settings) -> bool:
+async def _registry_and_stamps(settings: Settings, partitions: int) -> tuple[list[int], bool]:
+    """The registry's sources that hold the watermark, and whether the raw log's record times are the broker's."""
     admin = await open_admin(settings)
     try:
-        return await stamped_by_broker(admin, settings, ATTACH)
+        return await live_registry(admin, settings, partitions), await stamped_by_broker(admin, settings, ATTACH)
     finally:
         await admin.close()
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.panes import Pane, sealed
-from schemas.sightings import GENESIS, LOST, Control, Section, decode_frame
+from schemas.sightings import GENESIS, LOST, REGISTRY_SOURCE, Control, Section, decode_frame
 from streams.core.chain import Link, link
 from streams.core.population import Population
 from streams.core.reorder import Reorder, Rows, select
@@ -56,7 +56,8 @@ class Crowd:
         next_offset: of the log, the record to feed next.
         at_ms: the last boundary handled. last_tick_ms: what `counts` is as of.
         following: next offset of each source. gaps, repeats: sections ignored; lost: raw records gone before they
-            were read; early: rows of before the first epoch opened; taken: rows taken up.
+            were read; early: rows of before the first epoch opened; taken: rows taken up; barred: dropped by an
+            opt-out, since this object was made.
         resumed: that state was lost, until all of it is whole again.
     """
 
@@ -72,7 +73,7 @@ class Crowd:
         self.next_offset = 0
         self.resumed: Resumed | None = None
         self.last_tick_ms: int | None = None
-        self.taken = self.gaps = self.repeats = self.lost = self.early = 0
+        self.taken = self.gaps = self.repeats = self.lost = self.early = self.barred = 0
         self._windows: dict[int, NDArray[np.uint32]] = {}
 
     def resume(self, offset: int) -> None:
@@ -202,6 +203,9 @@ class Crowd:
             self.lost += section.to - max(first, section.from_)
         rows = Rows(section.pseudonym, section.ts, section.zone, section.cohort, section.kind)
         rows = select(rows, slice(int(np.searchsorted(section.offset, first)), None))
+        if section.source >= REGISTRY_SOURCE and self.at_ms is not None:
+            # Where the registry doesn't hold the watermark its rows may come late: they count from now on.
+            rows = rows._replace(ts=np.maximum(rows.ts, self.at_ms))
         self.taken += len(rows.ts)
         self.reorder.add(section.source, rows)
 
@@ -218,7 +222,7 @@ class Crowd:
             population, at = self._population_at(at)
             boundary = _next_boundary(population.epoch, at, goal, on_tick is not None)
             due = int(np.searchsorted(rows.ts, boundary))
-            population.handle(select(rows, slice(done, due)))
+            self.barred += population.handle(select(rows, slice(done, due)))
             done = due
             at = boundary
             if boundary in (goal, population.epoch.end_ms) or on_tick is not None:

@@ -1,10 +1,10 @@
 """From screened batches to frames: the gateway's outgoing chain.
 
-In: for each source (a raw partition) consecutive batches of screened rows, each with the range of offsets it covers.
-Out: on `take`, one frame for every target partition, with a section for each source that has moved, rows or not, so
-that every target's chain covers every offset. Kept: per source where the last section ended and the running maximum
-of record times. A worker that loses a source forgets it with `drop`; one that gains it starts with `open` where the
-group's commit says.
+In: for each source (a raw partition, or one of the registry) consecutive batches of screened rows, each with the range
+of offsets it covers. Out: on `take`, one frame for every target partition, with a section for each source that has
+moved, rows or not, so that every target's chain covers every offset. Kept: per source where the last section ended and
+the running maximum of record times. A worker that loses a source forgets it with `drop`; one that gains it starts with
+`open` where the group's commit says.
 
 Two frames that overlap, from a zombie or after a restart, are harmless: the crowd takes each offset once (`chain`).
 """
@@ -36,8 +36,9 @@ class Flush(NamedTuple):
 
 
 class _Source:
-    def __init__(self, mark: Mark) -> None:
+    def __init__(self, mark: Mark, lateness_ms: int) -> None:
         self.sent_to = mark.next_offset
+        self.lateness_ms = lateness_ms
         self.mark = mark
         self.lost = False
         self.pending: list[Screened] = []
@@ -52,9 +53,9 @@ class Framer:
         self._sources: dict[int, _Source] = {}
         self.rows = 0
 
-    def open(self, source: int, mark: Mark) -> None:
-        """Take up a source at `mark`; sections begin there."""
-        self._sources[source] = _Source(mark)
+    def open(self, source: int, mark: Mark, lateness_ms: int | None = None) -> None:
+        """Take up a source at `mark`; sections begin there. It has the lateness of all, or its own."""
+        self._sources[source] = _Source(mark, self._lateness_ms if lateness_ms is None else lateness_ms)
 
     def drop(self, source: int) -> None:
         """Forget a source and what is pending of it."""
@@ -111,7 +112,7 @@ class Framer:
             flags=LOST if state.lost else 0,
             from_=state.sent_to,
             to=state.mark.next_offset,
-            watermark_ms=state.mark.running_max - self._lateness_ms,
+            watermark_ms=state.mark.running_max - state.lateness_ms,
             pseudonym=_join([s.pseudonym[rows] for s, rows in parts], np.uint64),
             ts=_join([s.ts[rows] for s, rows in parts], np.int64),
             offset=_join([s.offset[rows] for s, rows in parts], np.int64),

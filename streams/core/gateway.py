@@ -88,19 +88,17 @@ def screen(records: Records, events: Events, running_max: int, context: Context)
     after = int(highest[-1]) if len(highest) else running_max
     status = events.status.copy()
     live = np.flatnonzero(status == Reason.OK)
-    rules = context.policies.rules[context.policies.mccs(events.imsi[live])]
-    suspended = (rules & SUSPENDED) != 0
+    suspended = (context.policies.rules[context.policies.mccs(events.imsi[live])] & SUSPENDED) != 0
     dropped = {"suspended": int(np.count_nonzero(suspended))}
-    live, rules = live[~suspended], rules[~suspended]
+    live = live[~suspended]
     reasons = _reasons(records, events, live, highest, context)
     status[live] = reasons
-    kept = reasons == Reason.OK
-    live, rules = live[kept], rules[kept]
+    live = live[reasons == Reason.OK]
     missing = _missing(events, live, context.epochs.find_index(events.ts[live]), context)
     if missing is not None:
-        return _NOTHING._replace(needs_epoch=missing)
+        return NOTHING._replace(needs_epoch=missing)
     bits = context.registry.get(events.imsi[live])
-    drop = _drops(events, live, rules, bits, context)
+    drop = refusals(events.imsi[live], bits, _ages(bits, events.ts[live], context), context.policies)
     dropped |= {name: int(np.count_nonzero(drop == n + 1)) for n, name in enumerate(DROPS)}
     live, bits = live[drop == 0], bits[drop == 0]
     epochs = context.epochs.find_index(events.ts[live])
@@ -130,16 +128,21 @@ def _reasons(
     )
 
 
-def _drops(
-    events: Events, live: NDArray[np.int64], rules: NDArray[np.uint8], bits: NDArray[np.uint32], context: Context
+def refusals(
+    imsi: NDArray[np.uint64], bits: NDArray[np.uint32], ages: NDArray[np.int64], policies: PolicyTable
 ) -> NDArray[np.uint8]:
-    """0, or one more than the place in DROPS."""
-    imsi = events.imsi[live]
-    foreign = ((rules & ALLOWED) == 0) | (((rules & ROAMERS) == 0) & ~context.policies.at_home(imsi))
-    consent = (bits >> np.uint32(CONSENT_SHIFT + 2 * context.policies.purpose)) & np.uint32(3)
+    """Why subscribers may not be used, by their bits in the registry: one more than the place in DROPS, 0 if they may.
+
+    Args:
+        ages: in whole years, 0 if unknown.
+    """
+    mccs = policies.mccs(imsi)
+    rules = policies.rules[mccs]
+    foreign = ((rules & ALLOWED) == 0) | (((rules & ROAMERS) == 0) & ~policies.at_home(imsi))
+    consent = (bits >> np.uint32(CONSENT_SHIFT + 2 * policies.purpose)) & np.uint32(3)
     granted = np.where((rules & OPT_OUT_BASIS) != 0, consent != REFUSED, consent == GRANTED)
-    minimum = context.policies.minimum_age[context.policies.mccs(imsi)]
-    young = (minimum > 0) & (_ages(bits, events.ts[live], context) < minimum)
+    minimum = policies.minimum_age[mccs]
+    young = (minimum > 0) & (ages < minimum)
     return np.select(
         [foreign, (bits & np.uint32(RECORD)) == 0, (bits & np.uint32(OPTED_OUT)) != 0, young, ~granted],
         [np.uint8(n + 1) for n in range(len(DROPS))],
@@ -150,9 +153,13 @@ def _drops(
 def _ages(bits: NDArray[np.uint32], ts: NDArray[np.int64], context: Context) -> NDArray[np.int64]:
     """Whole years by the year of birth, in the year in which the event's epoch begins; 0 if unknown."""
     years = np.array([epoch.epoch // 10_000 for epoch in context.epochs.epochs] + [0], np.int64)
+    return ages_in(bits, years[context.epochs.find_index(ts)])
+
+
+def ages_in(bits: NDArray[np.uint32], year: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """Whole years that subscribers reach in a year, by their bits in the registry; 0 if unknown."""
     born = (bits & np.uint32(0xFF)).astype(np.int64)
-    age = years[context.epochs.find_index(ts)] - (born + FIRST_YEAR - 1)
-    return np.where(born > 0, np.clip(age, 0, 255), 0)
+    return np.where(born > 0, np.clip(year - (born + FIRST_YEAR - 1), 0, 255), 0)
 
 
 def _missing(events: Events, live: NDArray[np.int64], epochs: NDArray[np.int64], context: Context) -> int | None:
@@ -191,7 +198,7 @@ def _rows(
     gender = ((bits >> np.uint32(GENDER_SHIFT)) & np.uint32(3)).astype(np.uint8)
     cohort = BANDS_BY_AGE[_ages(bits, ts, context)] * np.uint8(len(GENDERS)) + gender
     zone = np.where(zone == EXCLUDED, np.uint16(0), zone)
-    return _NOTHING._replace(
+    return NOTHING._replace(
         pseudonym=who[order],
         ts=ts,
         offset=records.offset[events.record[live]],
@@ -203,7 +210,7 @@ def _rows(
     )
 
 
-_NOTHING = Screened(
+NOTHING = Screened(
     np.empty(0, np.uint64),
     np.empty(0, np.int64),
     np.empty(0, np.int64),

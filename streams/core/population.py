@@ -17,6 +17,7 @@ from schemas.cohorts import COHORTS
 from schemas.epochs import LOGIC, Epoch
 from schemas.measures import Measure
 from schemas.panes import Counts, from_dense, sparse
+from schemas.sightings import OPT_IN
 from streams.core import departures, slots, windows
 from streams.core.presence import Capped, Rules, Tally, handle, settle
 from streams.core.reorder import Rows
@@ -28,7 +29,7 @@ NO_CAP_ABOVE: Final = 0xFFFF
 
 
 class Population:
-    """Everyone heard in `epoch`. `parents` u16[zones]: each zone's parent; lengths and times as in `Epoch`."""
+    """Everyone heard in `epoch`, or opted out in it. `parents` u16[zones]: each zone's parent; else as in `Epoch`."""
 
     def __init__(self, epoch: Epoch, parents: NDArray[np.uint16], parent_count: int) -> None:
         check(epoch, len(parents))
@@ -57,17 +58,20 @@ class Population:
             np.zeros(len(self._trips), np.int64),
         )
 
-    def handle(self, rows: Rows) -> None:
-        """Handle rows of the open panes, in the total order."""
+    def handle(self, rows: Rows) -> int:
+        """Handle rows of the open panes, in the total order. Returns how many were dropped by an opt-out."""
         times = rows.ts - self.epoch.start_ms
+        adds = rows.kind != OPT_IN  # an opt-in of somebody who isn't here changes nothing
+        barred = 0
         found = np.empty(BLOCK, np.int64)
         for first in range(0, len(times), BLOCK):
             block = slice(first, min(first + BLOCK, len(times)))
             at = found[: block.stop - first]
             self._make_room(len(at), int(times[first]))
-            self.heard += slots.find_or_add(self.slots.rows, rows.pseudonym[block], at)
+            self.heard += slots.find_or_add(self.slots.rows, rows.pseudonym[block], adds[block], at)
             columns = (times[block], rows.zone[block], rows.cohort[block], rows.kind[block])
-            handle(self.slots, self.departures, self.rules, self.tally, at, *columns)
+            barred += int(handle(self.slots, self.departures, self.rules, self.tally, at, *columns))
+        return barred
 
     def _make_room(self, rows: int, now: int) -> None:
         self.slots = slots.with_room(self.slots, self.heard, rows)

@@ -18,8 +18,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from schemas.attach import DETACH
+from schemas.sightings import OPT_IN, OPT_OUT
 from streams.core.departures import HEAD, TAIL, Departures
-from streams.core.slots import ARRIVED, BEFORE_STAY, HIDDEN, NOWHERE, STAY, Slots
+from streams.core.slots import ARRIVED, BARRED, BEFORE_STAY, HIDDEN, NOWHERE, STAY, Slots
 
 
 class Capped(NamedTuple):
@@ -189,17 +190,30 @@ def _annul(row, used, ring, tail, rules, tally):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _bar(row):  # type: ignore[no-untyped-def]
+    """An opt-out's tombstone: nothing of the subscriber is taken up until an opt-in, nor linked to what was before."""
+    row["before"] = BARRED
+    row["stayed"] = NOWHERE
+
+
+@njit(cache=True, nogil=True)
 def _sight(row, used, ring, span, rules, tally, now, zone, cohort, kind):  # type: ignore[no-untyped-def]
     """One sighting: the numbered rules of the reference's section "Presence"."""
+    if kind == OPT_IN:
+        if row["before"] == BARRED:
+            row["before"] = NOWHERE
+        return
     if row["zone"] != NOWHERE:
         silent = row["last"] + rules.silence
         if not row["flags"] & STAY and min(now, silent) - row["start"] >= rules.stay:
             _become_stay(row, used, rules, tally)
         if now >= silent:
             _leave(row, ring, span, rules, silent, now)
-    if kind == DETACH:
+    if kind == DETACH or kind == OPT_OUT:
         if row["zone"] != NOWHERE:
             _leave(row, ring, span, rules, now, now)
+        if kind == OPT_OUT:
+            _bar(row)
         return
     if row["zone"] == NOWHERE:
         _enter(row, used, ring, span[TAIL], rules, tally, zone, now)
@@ -222,12 +236,19 @@ def _sight(row, used, ring, span, rules, tally, now, zone, cohort, kind):  # typ
 def handle(  # type: ignore[no-untyped-def]
     slots: Slots, departures: Departures, rules: Rules, tally: Tally, found, times, zones, cohorts, kinds
 ):
-    """Handle sightings in order. `found` i64[n]: their subscribers' rows; `times` i64[n], ms since the epoch's
-    start."""
+    """Handle sightings in order. `found` i64[n]: their subscribers' rows, or -1; `times` i64[n], ms since the epoch's
+    start. Returns how many were dropped because their subscriber had opted out."""
     ring, span = departures.ring, departures.span
+    barred = 0
     for i in range(len(found)):
         at = found[i]
+        if at < 0:
+            continue
+        if slots.rows[at]["before"] == BARRED and kinds[i] < OPT_OUT:
+            barred += 1
+            continue
         _sight(slots.rows[at], slots.used[at], ring, span, rules, tally, times[i], zones[i], cohorts[i], kinds[i])
+    return barred
 
 
 @njit(cache=True, nogil=True)

@@ -2,7 +2,7 @@
 
 In: records of the `registry` topic, in the order of the log, a batch at a time. Out: for packed IMSIs one number
 each, whose bits say everything that the gateway decides by. A record that can't be read counts as no record: no
-record, no use.
+record, no use. Beats (by their key) say nothing of anybody.
 
     bits 0-7   year of birth - 1900 + 1, 0 unknown
     bits 8-9   gender, as in schemas.cohorts
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from schemas.attach import pack_imsi
 from schemas.cohorts import GENDERS
-from schemas.registry import PURPOSES, Subscriber
+from schemas.registry import BEAT_KEY, PURPOSES, Subscriber
 from streams.core.lookup import Lookup
 
 FIRST_YEAR = 1900
@@ -44,6 +44,21 @@ def pack(subscriber: Subscriber) -> int:
     return bits | RECORD
 
 
+def read(key: bytes | None, value: bytes | None) -> tuple[int | None, int | None]:
+    """(packed IMSI, bits) of a record, 0 for one that erases; None in place of what can't be read."""
+    try:
+        imsi = pack_imsi((key or b"").decode("ascii"))
+    except ValueError:
+        return None, None
+    if value is None:
+        return imsi, 0
+    try:
+        subscriber = _DECODER.decode(value)
+    except msgspec.DecodeError:
+        return imsi, None
+    return imsi, pack(subscriber) if subscriber.imsi.encode() == key else None
+
+
 class RegistryTable:
     """All subscribers' bits; 0 for one without a record."""
 
@@ -61,28 +76,15 @@ class RegistryTable:
         keys: list[int] = []
         values: list[int] = []
         for key, value in records:
-            try:
-                imsi = pack_imsi((key or b"").decode("ascii"))
-            except ValueError:
-                self.unreadable += 1
+            if key == BEAT_KEY:
                 continue
-            keys.append(imsi)
-            values.append(self._bits(value, key))
+            imsi, bits = read(key, value)
+            self.unreadable += imsi is None or bits is None
+            if imsi is not None:
+                keys.append(imsi)
+                values.append(bits or 0)
         self._table.put(np.array(keys, np.uint64), np.array(values, np.uint32))
 
     def get(self, imsis: NDArray[np.uint64]) -> NDArray[np.uint32]:
         """The bits of packed IMSIs."""
         return self._table.get(imsis)
-
-    def _bits(self, value: bytes | None, key: bytes | None) -> int:
-        if value is None:
-            return 0
-        try:
-            subscriber = _DECODER.decode(value)
-        except msgspec.DecodeError:
-            self.unreadable += 1
-            return 0
-        if subscriber.imsi.encode() != key:
-            self.unreadable += 1
-            return 0
-        return pack(subscriber)

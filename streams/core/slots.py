@@ -15,6 +15,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 NOWHERE: Final = 0xFFFF
+# In `before` of a subscriber who is nowhere: opted out, until an opt-in or the epoch's end. No zone has this number.
+BARRED: Final = 0xFFFE
 
 # `before` is the zone that the present one was entered from directly, at `start`, and `before_start` the presence's
 # start there: the ping-pong memory. `stayed` is the zone of the last stay; `left` the newest departure's number.
@@ -128,8 +130,9 @@ def fill(rows, used, columns: Columns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def find_or_add(rows, pseudonyms, found):  # type: ignore[no-untyped-def]
-    """Write the rows' numbers of `pseudonyms` to `found`, adding new ones (nowhere yet). Returns how many were new.
+def find_or_add(rows, pseudonyms, adds, found):  # type: ignore[no-untyped-def]
+    """Write the rows' numbers of `pseudonyms` to `found`, adding new ones (nowhere yet) where `adds`, else -1 for one
+    that isn't there. Returns how many were new.
 
     There must be room. Done for many at a time, so that the waits for memory overlap.
     """
@@ -137,6 +140,9 @@ def find_or_add(rows, pseudonyms, found):  # type: ignore[no-untyped-def]
     for i in range(len(pseudonyms)):
         at = _find(rows, pseudonyms[i])
         if rows[at]["pseudonym"] == 0:
+            if not adds[i]:
+                found[i] = -1
+                continue
             rows[at]["pseudonym"] = pseudonyms[i]
             rows[at]["zone"] = NOWHERE
             rows[at]["before"] = NOWHERE

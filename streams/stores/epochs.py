@@ -5,6 +5,7 @@ event needs an epoch that isn't there, it makes the salt durable, proposes the e
 first, its own or another gateway's.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ class EpochReader:
         self._reader = TailReader(bootstrap, topic)
         self.table = EpochTable()
         self.records: list[Epoch] = []
+        self._turn = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect and read all that is there."""
@@ -39,12 +41,13 @@ class EpochReader:
     async def refresh(self) -> list[Epoch]:
         """Read to the topic's end. Returns the epochs that are new."""
         new: list[Epoch] = []
-        async for chunk in self._reader.read_to_end():
-            for record in chunk:
-                epoch = msgspec.json.decode(record.value, type=Epoch)
-                if self.table.add(epoch):
-                    self.records.append(epoch)
-                    new.append(epoch)
+        async with self._turn:
+            async for chunk in self._reader.read_to_end():
+                for record in chunk:
+                    epoch = msgspec.json.decode(record.value, type=Epoch)
+                    if self.table.add(epoch):
+                        self.records.append(epoch)
+                        new.append(epoch)
         return new
 
 

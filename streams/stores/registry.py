@@ -1,10 +1,18 @@
-"""The gateway's copy of the registry: read to its end before any raw event, then followed."""
+"""The registry twice: the gateway's copy, read to its end before any raw event and then followed (`RegistryReader`);
+and single partitions as a log from given positions, for the rows that go to `sightings` (`RegistryLog`).
+"""
 
 import asyncio
 import time
+from collections.abc import Mapping
+from typing import NamedTuple
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.core.consents import RegistryRecord
 from streams.core.registry import RegistryTable
-from streams.stores.log import TailReader
+from streams.errors import ThrongError
+from streams.stores.log import REQUEST_MS, TailReader
 
 POLL_MS = 500
 FRESH_S = 5.0
@@ -41,3 +49,79 @@ class RegistryReader:
                 self.table.take((record.key, record.value) for record in records)
             self._read_at = time.monotonic()
             await asyncio.sleep(POLL_MS / 1000)
+
+
+class Stretch(NamedTuple):
+    """Consecutive records of one partition; `next_offset` is behind them and behind what compaction took after them."""
+
+    records: list[RegistryRecord]
+    next_offset: int
+
+
+class RegistryLog:
+    """A groupless consumer of some partitions of the registry."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=100,
+            request_timeout_ms=REQUEST_MS,
+        )
+        self._placed = False
+
+    async def start(self) -> None:
+        """Connect."""
+        await self._consumer.start()
+        await self._consumer._client.add_topic(self._topic)
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def place(self, begins: Mapping[int, int], since_ms: int) -> dict[int, tuple[int, int]]:
+        """Read these partitions from now on, and no others, each from its offset; 0 stands for the first record that is
+        not older than `since_ms`. Returns for each where it begins and where its log ends.
+
+        Raises:
+            ThrongError: `log_ahead` if the log ends before the offset. KafkaTimeoutError: Kafka does not answer for now.
+        """
+        self._placed = bool(begins)
+        if not begins:
+            self._consumer.unsubscribe()
+            return {}
+        tps = {number: TopicPartition(self._topic, number) for number in begins}
+        self._consumer.assign(list(tps.values()))
+        firsts = await self._consumer.beginning_offsets(list(tps.values()))
+        ends = await self._consumer.end_offsets(list(tps.values()))
+        since = await self._consumer.offsets_for_times(dict.fromkeys(tps.values(), since_ms))
+        placed: dict[int, tuple[int, int]] = {}
+        for number, tp in tps.items():
+            new = begins[number] == 0
+            wanted = (since[tp].offset if since.get(tp) is not None else ends[tp]) if new else begins[number]
+            begin = max(wanted, firsts[tp])
+            if begin > ends[tp]:
+                raise ThrongError(
+                    "log_ahead",
+                    f"partition {number} of {self._topic} ends at {ends[tp]}, but its rows were sent up to {begin}: "
+                    "the topic was cut or made anew, and its old state is still there",
+                )
+            self._consumer.seek(tp, begin)
+            placed[number] = (begin, ends[tp])
+        return placed
+
+    async def poll(self) -> dict[int, Stretch]:
+        """What comes next within a tenth of a second, by partition."""
+        if not self._placed:
+            await asyncio.sleep(POLL_MS / 1000)
+            return {}
+        fetched = await self._consumer.getmany(timeout_ms=100)
+        return {
+            tp.partition: Stretch(
+                [RegistryRecord(r.offset, r.timestamp, r.key, r.value) for r in records],
+                await self._consumer.position(tp),
+            )
+            for tp, records in fetched.items()
+        }

@@ -6,6 +6,7 @@ in-sync replicas), read back, and whatever came first is used, one's own or anot
 salt can be worked out from another.
 """
 
+import asyncio
 import secrets
 
 import msgspec
@@ -35,6 +36,7 @@ class Vault:
         self._topic = topic
         self._keys = keys
         self._first: dict[int, WrappedSalt] = {}
+        self._turn = asyncio.Lock()
 
     async def ensure(self, epoch: int) -> bytes:
         """The epoch's salt, made now if nobody has.
@@ -43,11 +45,12 @@ class Vault:
             SaltGone: its key has been destroyed.
             ThrongError: `salts` if the record doesn't open under the epoch's key.
         """
-        await self._read()
-        if epoch not in self._first:
-            await self._append(epoch)
+        async with self._turn:
             await self._read()
-        return self._open(self._first[epoch])
+            if epoch not in self._first:
+                await self._append(epoch)
+                await self._read()
+            return self._open(self._first[epoch])
 
     async def _read(self) -> None:
         async for records in self._reader.read_to_end():

@@ -16,8 +16,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExistsError, for_code
 
-from schemas.sightings import encode_control
-from schemas.topics import ATTACH, SIGHTINGS, TOPICS, Topic
+from schemas.sightings import REGISTRY_SOURCE, encode_control
+from schemas.topics import ATTACH, REGISTRY, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Settings
 
@@ -70,7 +70,8 @@ async def create(settings: Settings) -> list[str]:
         added = [f"partition {number} of {ATTACH}" for number in range(counts[ATTACH], wanted)]
         if added:
             await _add_raw_partitions(admin, settings, wanted, validate_only=True)
-        await _announce(settings, range(wanted), counts[SIGHTINGS])
+        registry = await live_registry(admin, settings, counts[REGISTRY])
+        await _announce(settings, [*range(wanted), *registry], counts[SIGHTINGS])
         if added:
             await _add_raw_partitions(admin, settings, wanted, validate_only=False)
             await _settled(admin, settings, {ATTACH: wanted})
@@ -134,6 +135,16 @@ async def stamped_by_broker(admin: AIOKafkaAdminClient, settings: Settings, name
     return False
 
 
+async def live_registry(admin: AIOKafkaAdminClient, settings: Settings, partitions: int) -> list[int]:
+    """The registry's sources that hold the watermark: all where the broker stamps them and gateways beat, else none.
+
+    Elsewhere their record times need not be those of the raw log, so they say nothing of how far that is.
+    """
+    if not settings.gateway.beat_ms or not await stamped_by_broker(admin, settings, REGISTRY):
+        return []
+    return [REGISTRY_SOURCE + number for number in range(partitions)]
+
+
 async def counts_of(settings: Settings, names: Sequence[str]) -> dict[str, int]:
     """`partition_counts`, asked over a connection of its own."""
     admin = await open_admin(settings)
@@ -148,7 +159,7 @@ def _new(topic: Topic, settings: Settings) -> NewTopic:
     if "cleanup.policy" not in config:
         config["retention.ms"] = str(-1 if settings.kafka.keep_forever else topic.retention_ms)
     config["min.insync.replicas"] = str(settings.kafka.min_insync)
-    if topic.name == ATTACH and not settings.kafka.keep_forever:
+    if topic.name in (ATTACH, REGISTRY) and not settings.kafka.keep_forever:
         config["message.timestamp.type"] = "LogAppendTime"
     return NewTopic(
         settings.topic(topic.name),
@@ -158,11 +169,11 @@ def _new(topic: Topic, settings: Settings) -> NewTopic:
     )
 
 
-async def _announce(settings: Settings, sources: range, targets: int) -> None:
+async def _announce(settings: Settings, sources: Sequence[int], targets: int) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all")
     await producer.start()
     try:
-        control = encode_control(len(sources), list(sources))
+        control = encode_control(len(sources), sources)
         for target in range(targets):
             await producer.send_and_wait(settings.topic(SIGHTINGS), control, partition=target)
     finally:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from typing import NamedTuple
 
 COHORTS = 28
-DETACH = 4
+DETACH, OPT_OUT, OPT_IN = 4, 5, 6
 
 
 class Sighting(NamedTuple):
@@ -82,6 +82,7 @@ class Story:
         self.last_stay = None
         self.used = Counter()
         self.cohort = None
+        self.opted_out = False
         self.log = []  # (ts, state) after each sighting, for windows at any tick
         self.pane_ends = []
 
@@ -99,13 +100,19 @@ class Story:
 
     def sight(self, s):
         e = self.epoch
+        if s.kind == OPT_IN:
+            self.opted_out = False
+        if s.kind == OPT_IN or (self.opted_out and s.kind != OPT_OUT):
+            return
         if self.here and s.ts >= self.here[2] + e["silence_ms"]:
             self.close(self.here[2] + e["silence_ms"])
             self.memory = None
-        if s.kind == DETACH:
+        if s.kind in (DETACH, OPT_OUT):
             if self.here:
                 self.close(s.ts)
             self.memory = None
+            if s.kind == OPT_OUT:
+                self.opted_out, self.last_stay = True, None
             return
         if not self.here:
             self.memory = None

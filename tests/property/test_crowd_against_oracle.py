@@ -62,7 +62,7 @@ STEPS = st.sampled_from(
         *(65 * MINUTE - 1, 65 * MINUTE, 65 * MINUTE + 1),
     ]
 )
-KINDS = st.sampled_from([0, 0, 0, 1, 2, 3, 4])
+KINDS = st.sampled_from([0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 6])
 MOVES = st.lists(st.tuples(STEPS, st.integers(1, 4), st.integers(0, ZONES - 1), st.integers(0, 3), KINDS), max_size=60)
 
 

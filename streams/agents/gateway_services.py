@@ -1,0 +1,100 @@
+"""What runs beside the gateway in its process: flushing, the registry, alignment, beats, and the end of salts."""
+
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from aiokafka import AIOKafkaProducer
+from numpy.typing import NDArray
+
+from schemas.registry import BEAT_KEY
+from schemas.sightings import REGISTRY_SOURCE
+from schemas.topics import ATTACH, HOUR_MS, REGISTRY
+from streams.agents.app import RoleApp, Service
+from streams.agents.gateway import Gateway
+from streams.agents.pacing import keep_aligned, keep_beating
+from streams.agents.registrar import Registrar
+from streams.agents.shredder import Shredder
+from streams.agents.transport import Committed
+from streams.core.epochs import EpochTable
+from streams.core.gateway import NEVER_MS
+from streams.metrics import GatewayMetrics
+from streams.settings import Settings
+from streams.stores.keys import KeyProvider
+
+
+class Salts(NamedTuple):
+    """What the gateway's context knows of salts, and who holds their keys."""
+
+    states: dict[int, NDArray[np.uint64]]
+    gone: set[int]
+    keys: KeyProvider
+
+
+def services_of(
+    settings: Settings,
+    app: RoleApp,
+    gateway: Gateway,
+    registrar: Registrar,
+    registry_sources: Collection[int],
+    stamped: bool,
+    epochs: EpochTable,
+    salts: Salts,
+    producer: AIOKafkaProducer,
+    metrics: GatewayMetrics,
+) -> list[Service]:
+    """The services, each running for ever.
+
+    Args:
+        registry_sources: those that hold the watermark. stamped: the broker stamps raw records.
+    """
+    every_s = settings.gateway.beat_ms / 1000
+
+    async def committed() -> Mapping[int, Committed]:
+        """The group's marks of the sources that count."""
+        marks = await app.group_offsets.read()
+        return {source: mark for source, mark in marks.items() if _counts(source, registry_sources)}
+
+    async def heard() -> Mapping[int, Committed]:
+        return {source: mark for source, mark in (await committed()).items() if int(mark.metadata) != NEVER_MS}
+
+    async def committed_ms() -> Mapping[int, int]:
+        return {source: int(mark.metadata) for source, mark in (await committed()).items()}
+
+    async def align() -> None:
+        def own() -> dict[int, int]:
+            return {source: ms for source, ms in gateway.reached().items() if _counts(source, registry_sources)}
+
+        await keep_aligned(heard, own, app.hold, settings.gateway.align_ms, metrics)
+
+    def beat(topic: str, silent: Callable[[], Mapping[int, float]], key: bytes | None) -> Callable[[], Awaitable[None]]:
+        return lambda: keep_beating(producer, settings.topic(topic), silent, every_s, key)
+
+    shredder = Shredder(
+        lambda: epochs.epochs,
+        salts.states,
+        salts.gone,
+        salts.keys,
+        committed_ms,
+        lambda: time.time_ns() // 1_000_000 if stamped else None,
+        settings.epoch.lateness_ms,
+        settings.gateway.salt_hours * HOUR_MS,
+        metrics,
+    )
+    services: list[Service] = [
+        gateway.keep_flushing,
+        registrar.keep_reading,
+        align,
+        lambda: shredder.keep_checking(gateway.placed),
+    ]
+    if settings.gateway.beat_ms and stamped:
+        services.append(beat(ATTACH, lambda: gateway.silent_since, None))
+    if registry_sources:
+        services.append(beat(REGISTRY, lambda: registrar.silent_since, BEAT_KEY))
+    return services
+
+
+def _counts(source: int, registry_sources: Collection[int]) -> bool:
+    """Whether a source's record times say how far the deployment is: raw ones, and the registry's where live."""
+    return source < REGISTRY_SOURCE or source in registry_sources

@@ -1,0 +1,166 @@
+"""The registry's way into `sightings`: opt-outs and opt-ins, sent by the gateways beside their raw sources.
+
+In: partitions of `registry`, each read by the gateway that owns raw partition `number modulo raw partitions`, from
+where the gateway's group has committed it. Out: rows (`core.consents`) into the gateway's framer, as sections of source
+`REGISTRY_SOURCE + number`: so they are chained, flushed and committed in one with the raw sources, and given up with
+them. Kept: nothing that the log doesn't have.
+
+A gateway handles raw events only once it has read its registry partitions up to where they ended when it got them
+(`behind`): what was in the registry before stands in `sightings` before the first raw section of that source.
+
+What can fail: reading Kafka, or a registry that was made anew (the process ends).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final, Protocol
+
+from schemas.registry import BEAT_KEY
+from schemas.sightings import REGISTRY_SOURCE
+from streams.agents.commits import Committed
+from streams.core.consents import RegistryRecord, announce
+from streams.core.framing import Framer, Mark
+from streams.core.gateway import NEVER_MS, Context
+from streams.metrics import GatewayMetrics
+
+log = logging.getLogger("throng.registrar")
+
+WAIT_S: Final = 0.1
+# A registry record has its own time; broker stamps of a partition don't go back, so none can be late.
+LATENESS_MS: Final = 0
+
+
+class Stretch(Protocol):
+    """Consecutive records of one partition, and the offset behind them."""
+
+    @property
+    def records(self) -> list[RegistryRecord]: ...
+    @property
+    def next_offset(self) -> int: ...
+
+
+class Log(Protocol):
+    """What reads the registry (`stores.registry.RegistryLog`)."""
+
+    async def place(self, begins: Mapping[int, int], since_ms: int) -> dict[int, tuple[int, int]]: ...
+    async def poll(self) -> Mapping[int, Stretch]: ...
+
+
+class Registrar:
+    """The registry's partitions that one gateway reads.
+
+    Args:
+        partitions, raw: how many the registry and `attach` have.
+        provide: has the epoch and the salt of an event time in the context. know_epochs: takes up those written by now.
+    """
+
+    def __init__(
+        self,
+        registry: Log,
+        framer: Framer,
+        context: Context,
+        partitions: int,
+        raw: int,
+        provide: Callable[[int], Awaitable[None]],
+        know_epochs: Callable[[], Awaitable[object]],
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._registry = registry
+        self._framer = framer
+        self._context = context
+        self._partitions = partitions
+        self._raw = raw
+        self._provide = provide
+        self._know_epochs = know_epochs
+        self._metrics = metrics
+        self._turn = asyncio.Lock()
+        self._unplaced = False
+        self._until: dict[int, int] = {}  # where partitions ended when they were taken up, until they are read so far
+        self.silent_since: dict[int, float] = {}  # of the partitions that are taken up, monotonic s
+
+    @property
+    def behind(self) -> bool:
+        """Whether a partition has not been read yet up to where it ended when it was taken up."""
+        return self._unplaced or bool(self._until)
+
+    async def open(self, raw: Collection[int], committed: Mapping[int, Committed]) -> None:
+        """Take up the partitions that go with these raw ones, where the group's commits say."""
+        async with self._turn:
+            self._until, self.silent_since = {}, {}
+            for number in range(self._partitions):
+                if number % self._raw in raw:
+                    at = committed.get(REGISTRY_SOURCE + number)
+                    mark = Mark(0, NEVER_MS) if at is None else Mark(at.offset, int(at.metadata))
+                    self._framer.open(REGISTRY_SOURCE + number, mark, LATENESS_MS)
+                    self.silent_since[number] = time.monotonic()
+            self._unplaced = bool(self.silent_since)
+
+    async def close(self) -> None:
+        """Give all partitions up; what is pending has been sent, or is sent by whoever is next."""
+        async with self._turn:
+            for number in self.silent_since:
+                self._framer.drop(REGISTRY_SOURCE + number)
+            self.silent_since = {}
+            self._until = {}
+            self._unplaced = False
+            await self._registry.place({}, 0)
+
+    async def keep_reading(self) -> None:
+        """Read on, for ever."""
+        while True:
+            async with self._turn:
+                await self._read()
+            await asyncio.sleep(0)
+
+    async def _read(self) -> None:
+        if self._unplaced and not await self._place():
+            await asyncio.sleep(WAIT_S)
+            return
+        for number, stretch in (await self._registry.poll()).items():
+            await self._take(number, stretch)
+
+    async def _place(self) -> bool:
+        """Begin to read, once the deployment's first epoch is known: what is older needs no row."""
+        if self._context.epochs.opens_ms is None:
+            await self._know_epochs()
+        opens_ms = self._context.epochs.opens_ms
+        if opens_ms is None:
+            return False
+        begins = {number: self._mark(number).next_offset for number in self.silent_since}
+        for number, (begin, end) in (await self._registry.place(begins, opens_ms)).items():
+            mark = self._mark(number)
+            if begin > mark.next_offset and mark.next_offset:
+                lost = self._framer.lose(REGISTRY_SOURCE + number, begin)
+                self._metrics.lost.labels(REGISTRY_SOURCE + number).inc(lost)
+                log.error("%d records of partition %d of the registry were deleted before they were read", lost, number)
+            elif begin > mark.next_offset:
+                self._framer.add(REGISTRY_SOURCE + number, announce([], mark.running_max, self._context), begin)
+            if begin < end:
+                self._until[number] = end
+        self._unplaced = False
+        return True
+
+    async def _take(self, number: int, stretch: Stretch) -> None:
+        mark = self._mark(number)
+        records = [record for record in stretch.records if record.offset >= mark.next_offset]
+        if stretch.next_offset <= mark.next_offset:
+            return
+        if any(record.key != BEAT_KEY for record in records):
+            # The next epoch, written by another gateway, has a pseudonym of everybody already.
+            await self._know_epochs()
+        while (rows := announce(records, mark.running_max, self._context)).needs_epoch is not None:
+            await self._provide(rows.needs_epoch)
+        self._framer.add(REGISTRY_SOURCE + number, rows, stretch.next_offset)
+        self.silent_since[number] = time.monotonic()
+        self._metrics.registry_records.inc(len(records))
+        self._metrics.registry_rows.inc(len(rows.ts))
+        if self._until.get(number, stretch.next_offset + 1) <= stretch.next_offset:
+            del self._until[number]
+
+    def _mark(self, number: int) -> Mark:
+        mark = self._framer.mark(REGISTRY_SOURCE + number)
+        if mark is None:
+            raise RuntimeError("the framer has lost a source that is open")
+        return mark
