@@ -1,11 +1,12 @@
 """The gateway's and the crowd's core in one: raw record batches in, exact panes out, without a log between.
 
 The same functions in the same order as in a deployment, so the same panes; for replays without servers and for tests.
-In: runs of records of one source, in the order of its log; epochs and salts are asked for. Out: panes.
+In: runs of records of one source, in the order of its log, and of the registry, which holds no watermark here; epochs
+and salts are asked for. Out: panes.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.panes import Pane
 from schemas.rejects import Reason
-from schemas.sightings import encode_control
+from schemas.sightings import REGISTRY_SOURCE, encode_control
+from streams.core.consents import RegistryRecord, announce
 from streams.core.crowd import Crowd
 from streams.core.decode import decode, events_in
 from streams.core.framing import Framer, Mark
@@ -76,6 +78,20 @@ class Inline:
     def taken(self, source: int) -> int:
         """How many records of a source have been taken."""
         return self._offsets[source]
+
+    def announce(self, partition: int, records: Sequence[RegistryRecord]) -> None:
+        """Take the next records of a partition of the registry; their offsets are counted anew from 0."""
+        source = REGISTRY_SOURCE + partition
+        mark = self._framer.mark(source)
+        if mark is None:
+            mark = Mark(0, NEVER_MS)
+            self._framer.open(source, mark)
+        records = [record._replace(offset=mark.next_offset + n) for n, record in enumerate(records)]
+        rows = announce(records, mark.running_max, self._context)
+        while rows.needs_epoch is not None:
+            self._add(self._provide(rows.needs_epoch))
+            rows = announce(records, mark.running_max, self._context)
+        self._framer.add(source, rows, mark.next_offset + len(records))
 
     def count(self) -> list[Pane]:
         """Count what was taken since the last call; returns the panes that it closes."""

@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from schemas.registry import BEAT_KEY
 from schemas.rejects import Reason
 from streams.core.decode import Events, decode
 from streams.core.records import Records
@@ -58,6 +59,10 @@ class Disguise:
         keys: list[bytes | None] = []
         values: list[bytes | None] = []
         for key, value in zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True):
+            if key == BEAT_KEY:
+                keys.append(key)
+                values.append(value)
+                continue
             new = self.imsi((key or b"").decode("ascii", "replace"))
             keys.append(new.encode())
             values.append(None if value is None else _person(value, new))

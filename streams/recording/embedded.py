@@ -5,7 +5,7 @@ random and forgotten: counts don't depend on them. Only where what was seen is k
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.plan import Plan
-from schemas.topics import ATTACH, REGISTRY
+from schemas.topics import ATTACH, DAY_MS, REGISTRY
 from streams.agents.terms import terms_of
+from streams.core.consents import RegistryRecord
 from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context
 from streams.core.inline import Inline
@@ -63,8 +64,6 @@ def replay_embedded(
     policies = configured_policies(settings)
     terms = terms_of(settings, plan, policies, partitions, sources)
     people = RegistryTable()
-    for table in reader.topic(REGISTRY):
-        people.take(zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True))
     table, salts = EpochTable(), dict[int, NDArray[np.uint64]]()
     context = Context(
         *(
@@ -90,6 +89,9 @@ def replay_embedded(
         provide(first_ms)
     parents = np.array(plan.zone_parents(), np.uint16)
     inline = Inline(context, provide, parents, sources, settings.gateway.max_record_bytes)
+    for partition, records in registry_of(reader):
+        people.take((record.key, record.value) for record in records)
+        inline.announce(partition, records)
     for reached_ms, runs in turns(reader, STEP_MS, {ATTACH}, from_ms, to_ms, turns_played):
         for run in runs:
             _take(inline, run, seen)
@@ -104,6 +106,15 @@ def _take(inline: Inline, run: Run, seen: Seen | None) -> None:
     screened = inline.take(run.partition, records)
     if seen is not None:
         seen.add(run.partition, records.offset[screened.offset - first], screened)
+
+
+def registry_of(reader: Reader) -> Iterator[tuple[int, list[RegistryRecord]]]:
+    """The registry, whole, as a replay into Kafka sends it before all events: (partition, its next records)."""
+    for _, runs in reader.slices(DAY_MS, {REGISTRY}, -LAST_MS, LAST_MS):
+        for run in runs:
+            columns = (run.table[name].to_pylist() for name in ("offset", "key", "value"))
+            rows = zip(*columns, run.time.tolist(), strict=True)
+            yield run.partition, [RegistryRecord(offset, at, key, value) for offset, key, value, at in rows]
 
 
 def first_event_ms(reader: Reader, from_ms: int) -> int | None:

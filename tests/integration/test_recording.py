@@ -61,6 +61,20 @@ async def fill(settings: Settings, events_a_record: int = 1) -> None:
     await sender.stop()
 
 
+async def leave_for_a_while(settings: Settings) -> None:
+    """Every third subscriber opts out after 20 minutes, and in again after 40."""
+    people = [(key, value) for n, (key, value) in enumerate(registry(TOWN)) if n % 3 == 0]
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        for minutes, changed in ((20, {"opted_out": True}), (40, {})):
+            for key, value in people:
+                await producer.send(
+                    settings.topic(REGISTRY),
+                    orjson.dumps(orjson.loads(value) | changed),
+                    key=key,
+                    timestamp_ms=START + minutes * 60_000,
+                )
+
+
 async def record(settings: Settings, path: Path, bounds: Bounds = Bounds(), disguise: Disguise | None = None) -> int:  # noqa: B008
     topics = await topic_settings(settings, [ATTACH, REGISTRY])
     with Writer(path, topics) as writer:
@@ -151,15 +165,18 @@ async def test_the_same_recording_counts_the_same_embedded_and_replayed(
 ) -> None:
     source = settings_for(stack, namespace, tmp_path)
     await fill(source, events_a_record=7)
-    whole, disguised = tmp_path / "whole.parquet", tmp_path / "disguised.parquet"
+    before, whole, disguised = (tmp_path / f"{name}.parquet" for name in ("before", "whole", "disguised"))
+    await record(source, before)
+    await leave_for_a_while(source)
     await record(source, whole)
     await record(source, disguised, disguise=Disguise())
     said = [
         await throng(source, "replay", str(path), "--embedded", "--json", "--out", str(path.with_suffix(".panes")))
-        for path in (whole, disguised)
+        for path in (whole, disguised, before)
     ]
     embedded = [orjson.loads(run.stdout.splitlines()[-1]) for run in said]
     assert embedded[0] == embedded[1]
+    assert embedded[0]["digest"] != embedded[2]["digest"]  # in the end all are as before: the way there is counted
     assert embedded[0]["panes"] == MINUTES // 5 + 8 - 1  # from 06:00 on; the last 10 s are the lateness
     for number, (workers, partitions, speed) in enumerate([(1, 4, "max"), (2, 6, "600")]):
         target = settings_for(stack, f"{namespace}{number}", tmp_path, **{"kafka.partitions": partitions})

@@ -12,7 +12,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
-from schemas.topics import ATTACH
+from schemas.registry import BEAT_KEY
+from schemas.topics import ATTACH, REGISTRY
 from streams.demo.processes import free_port
 from streams.settings import load_settings, to_environ
 from streams.simulate import make_town, plan
@@ -68,6 +69,10 @@ async def test_a_silent_source_holds_nobodys_watermark(stack: object, namespace:
         await watermark_passes(event["ts"] / 1000 - 9, settings.worker.http_port + 1)
         beats = [json.loads(record.value) for record in await read_topic(settings, ATTACH) if record.partition > 0]
         assert {beat["source"] for beat in beats} == {"gateway-1", "gateway-2"}
+        # The registry's partitions are sources as well here; one that says nothing holds nobody's watermark either.
+        registry = await read_topic(settings, REGISTRY)
+        assert {record.key for record in registry} == {BEAT_KEY}
+        assert {record.partition for record in registry} == {0, 1, 2, 3}
         # One that is added while the gateway runs is beaten for as well, or it would hold everybody's.
         await create(replace(settings, kafka=replace(settings.kafka, raw_partitions=4)))
         await watermark_passes(time.time() - 9, settings.worker.http_port + 1)

@@ -1,0 +1,94 @@
+"""Registry records as rows of sightings."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from schemas.registry import BEAT_KEY
+from schemas.sightings import OPT_IN, OPT_OUT
+from streams.core.consents import RegistryRecord, announce
+from streams.core.gateway import NEVER_MS
+from streams.core.pseudonyms import pseudonym
+from streams.core.registry import RegistryTable
+from tests.support.world import context_of, epochs_at, salt_of
+
+HOUR = 3_600_000
+NOON = 1_772_449_200_000
+TODAY, TOMORROW = epochs_at(NOON, NOON + 24 * HOUR)
+IMSI = "001010000000001"
+GOOD = {"imsi": IMSI, "birth_year": 1980, "consent": {"marketing": "granted"}}
+
+
+def record(offset: int, at_ms: int, value: object = GOOD, key: str = IMSI) -> RegistryRecord:
+    encoded = value if value is None or isinstance(value, bytes) else msgspec.json.encode(value)
+    return RegistryRecord(offset, at_ms, key.encode(), encoded)
+
+
+def rows_of(records: list[RegistryRecord], epochs=(TODAY, TOMORROW)) -> list[tuple]:
+    screened = announce(records, NEVER_MS, context_of(list(epochs), {}))
+    columns = (screened.pseudonym, screened.ts, screened.offset, screened.index, screened.kind)
+    return sorted(zip(*(column.tolist() for column in columns), strict=True), key=lambda row: row[2:4])
+
+
+def test_a_record_is_a_row_under_the_pseudonym_of_every_epoch_that_is_known_and_not_over() -> None:
+    names = [pseudonym(IMSI.encode(), salt_of(epoch.epoch)) for epoch in (TODAY, TOMORROW)]
+    assert rows_of([record(7, NOON + 5, GOOD | {"opted_out": True})]) == [
+        (names[0], NOON + 5, 7, 0, OPT_OUT),
+        (names[1], TOMORROW.start_ms, 7, 1, OPT_OUT),
+    ]
+    assert rows_of([record(7, TOMORROW.start_ms)]) == [(names[1], TOMORROW.start_ms, 7, 1, OPT_IN)]
+    assert rows_of([record(7, NOON)], (TODAY,)) == [(names[0], NOON, 7, 0, OPT_IN)]
+    assert rows_of([record(7, TOMORROW.end_ms)]) == []
+
+
+def test_rows_stand_by_target_in_the_order_of_the_log() -> None:
+    people = [f"00101{n:010d}" for n in range(40)]
+    records = [record(n, NOON + n, GOOD | {"imsi": imsi}, imsi) for n, imsi in enumerate(people * 2)]
+    context = context_of([TODAY, TOMORROW], {})
+    screened = announce(records, NEVER_MS, context)
+    assert len(screened.ts) == 160
+    for target in range(context.partitions):
+        part = slice(int(screened.starts[target]), int(screened.starts[target + 1]))
+        assert set((screened.pseudonym[part] >> np.uint64(32)) * np.uint64(4) >> np.uint64(32)) == {target}
+        places = list(zip(screened.offset[part].tolist(), screened.index[part].tolist(), strict=True))
+        assert places == sorted(places) and places
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (GOOD, OPT_IN),
+        (None, OPT_OUT),
+        (b"{", OPT_OUT),
+        (GOOD | {"imsi": "001010000000002"}, OPT_OUT),
+        (GOOD | {"opted_out": True}, OPT_OUT),
+        (GOOD | {"consent": {"marketing": "revoked"}}, OPT_OUT),
+        (GOOD | {"consent": {"traffic": "granted"}}, OPT_OUT),
+        (GOOD | {"birth_year": TODAY.epoch // 10_000 - 17}, OPT_OUT),
+        (GOOD | {"birth_year": TODAY.epoch // 10_000 - 18}, OPT_IN),
+    ],
+)
+def test_it_says_out_unless_the_subscriber_may_be_used(value: object, kind: int) -> None:
+    assert [row[4] for row in rows_of([record(0, NOON, value)], (TODAY,))] == [kind]
+
+
+def test_what_was_before_the_first_epoch_opened_needs_no_row_but_counts_as_read() -> None:
+    records = [record(0, TODAY.opens_ms - 1), RegistryRecord(1, NOON + 9, BEAT_KEY, b"{}"), record(2, NOON, key="x")]
+    screened = announce(records, NOON, context_of([TODAY], {}))
+    assert (len(screened.ts), screened.running_max, screened.needs_epoch) == (0, NOON + 9, None)
+    assert screened.starts.tolist() == [0] * 5
+    assert announce([], NOON, context_of([], {})).running_max == NOON
+
+
+def test_a_salt_that_is_not_loaded_is_asked_for_and_one_that_is_gone_left_out() -> None:
+    context = context_of([TODAY, TOMORROW], {})
+    context.salts.pop(TOMORROW.epoch)  # type: ignore[attr-defined]
+    assert announce([record(0, NOON)], NEVER_MS, context).needs_epoch == TOMORROW.start_ms
+    object.__setattr__(context, "gone", {TOMORROW.epoch})
+    assert len(announce([record(0, NOON)], NEVER_MS, context).ts) == 1
+
+
+def test_the_registry_takes_no_notice_of_beats() -> None:
+    table = RegistryTable()
+    table.take([(BEAT_KEY, b'{"kind":"beat"}'), (IMSI.encode(), msgspec.json.encode(GOOD))])
+    assert (table.subscribers, table.unreadable) == (1, 0)

@@ -1,0 +1,172 @@
+"""The registry's partitions in a gateway: whose they are, where they begin, and what waits for them."""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+import orjson
+import pytest
+from prometheus_client import CollectorRegistry
+
+from schemas.sightings import OPT_OUT, REGISTRY_SOURCE, Section, decode_frame
+from streams.agents.gateway import Commits, Gateway, Limits, Topics
+from streams.agents.health import Readiness
+from streams.agents.registrar import Registrar
+from streams.agents.transport import Chunk, Committed, LogRange
+from streams.core.consents import RegistryRecord
+from streams.core.epochs import EpochTable
+from streams.core.framing import Framer
+from streams.metrics import GatewayMetrics
+from streams.stores.registry import Stretch
+from tests.support.raw import batch_of
+from tests.support.world import context_of, epochs_at
+
+NOON = 1_772_449_200_000
+IMSI = "001010000000001"
+OUT = RegistryRecord(4, NOON, IMSI.encode(), msgspec.json.encode({"imsi": IMSI, "opted_out": True}))
+
+
+class Log:
+    """A registry in memory; partitions begin at 2 and end at 5, and `ready` holds what is read next."""
+
+    def __init__(self) -> None:
+        self.begins: dict[int, int] = {}
+        self.ready: dict[int, Stretch] = {}
+
+    async def place(self, begins: Mapping[int, int], since_ms: int) -> dict[int, tuple[int, int]]:
+        self.begins = dict(begins)
+        return {number: (max(begin, 2), 5) for number, begin in begins.items()}
+
+    async def poll(self) -> dict[int, Stretch]:
+        await asyncio.sleep(0)
+        found, self.ready = self.ready, {}
+        return {number: stretch for number, stretch in found.items() if number in self.begins}
+
+
+class Kept:
+    """Acknowledges and keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+
+    async def send(self, _: str, value: bytes, **__: object) -> "asyncio.Future[object]":
+        self.frames.append(value)
+        ack: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        ack.set_result(None)
+        return ack
+
+
+class World:
+    """A gateway that owns raw partitions of three, with a registry of four."""
+
+    def __init__(self, committed: dict[int, Committed], epochs: bool = True) -> None:
+        self.log, self.kept, self.committed = Log(), Kept(), committed
+        self.context = context_of(epochs_at(NOON), {})
+        self.known = self.context.epochs.epochs
+        if not epochs:
+            object.__setattr__(self.context, "epochs", EpochTable())
+        metrics = GatewayMetrics(CollectorRegistry())
+        self.framer = Framer(self.context.partitions, self.context.lateness_ms)
+        self.registrar = Registrar(self.log, self.framer, self.context, 4, 3, self.provide, self.know, metrics)
+        self.gateway = Gateway(
+            Topics("attach", "sightings", "rejects"),
+            Limits(250, 1000, 1 << 20),
+            self.framer,
+            self.context,
+            self.provide,
+            self.kept,  # type: ignore[arg-type]
+            Commits(self.read, self.write),
+            lambda: True,
+            metrics,
+            Readiness(),
+            self.registrar,
+        )
+
+    async def read(self) -> Mapping[int, Committed]:
+        return self.committed
+
+    async def write(self, marks: Mapping[int, Committed]) -> bool:
+        self.committed |= marks
+        return True
+
+    async def provide(self, _: int) -> None:
+        for epoch in self.known:
+            self.context.epochs.add(epoch)
+
+    async def know(self) -> None: ...
+
+    def sections(self, source: int) -> list[Section]:
+        return [s for frame in self.kept.frames for s in decode_frame(frame) if s.source == source]  # type: ignore[union-attr]
+
+
+async def settled() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def reading():
+    tasks = []
+
+    def begin(world: World) -> None:
+        tasks.append(asyncio.create_task(world.registrar.keep_reading()))
+
+    yield begin
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def chunk() -> Chunk:
+    event = {"event_id": "e", "imsi": IMSI, "ts": NOON, "cell": "001-01-0000001"}
+    batch = batch_of([(NOON, None, orjson.dumps(event), [])], 0)
+    return Chunk(topic="attach", partition=0, batches=(batch,), first_offset=0, next_offset=1, generation=1)
+
+
+async def test_registry_partitions_go_with_raw_ones_and_begin_at_their_commits(reading) -> None:
+    world = World({REGISTRY_SOURCE + 3: Committed(4, str(NOON))})
+    await world.gateway.positions({0: LogRange(0, 0)})
+    reading(world)
+    await settled()
+    assert world.log.begins == {0: 0, 3: 4}
+    world.log.ready = {3: Stretch([OUT._replace(offset=3), OUT], 5)}
+    await settled()
+    await world.gateway.flush()
+    sections = world.sections(REGISTRY_SOURCE + 3)
+    assert {(s.from_, s.to, s.watermark_ms) for s in sections} == {(4, 5, NOON)}
+    assert [(s.offset.tolist(), s.kind.tolist()) for s in sections if len(s.ts)] == [([4], [OPT_OUT])]
+    assert world.committed[REGISTRY_SOURCE + 3] == Committed(5, str(NOON))
+    # Records of before the first epoch were not read; their offsets are covered.
+    assert {(s.from_, s.to, len(s.ts)) for s in world.sections(REGISTRY_SOURCE)} == {(0, 2, 0)}
+
+
+async def test_no_raw_event_is_framed_before_the_opt_outs_that_were_there(reading) -> None:
+    world = World({}, epochs=False)
+    await world.gateway.positions({0: LogRange(0, 1)})
+    reading(world)
+    handling = asyncio.create_task(world.gateway.handle(chunk()))
+    async with asyncio.timeout(30):
+        while world.log.begins.keys() != {0, 3}:  # noqa: ASYNC110 - a service
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.3)
+    assert not handling.done()
+    mark = world.framer.mark(0)
+    assert mark is not None and mark.next_offset == 0
+    world.log.ready = {0: Stretch([OUT], 5), 3: Stretch([], 5)}
+    await asyncio.wait_for(handling, 30)
+    await world.gateway.flush()
+    assert [s.to for s in world.sections(REGISTRY_SOURCE)][:1] == [5]
+
+
+async def test_partitions_that_are_given_up_are_forgotten(reading) -> None:
+    world = World({})
+    await world.gateway.positions({0: LogRange(0, 0), 1: LogRange(0, 0)})
+    reading(world)
+    await settled()
+    assert world.log.begins.keys() == {0, 1, 3}
+    await world.gateway.revoked(frozenset({0, 1}))
+    assert world.log.begins == {} and world.framer.mark(REGISTRY_SOURCE) is None
+    assert not world.registrar.behind and not world.registrar.silent_since
+    await world.gateway.positions({2: LogRange(0, 0)})
+    await settled()
+    assert world.log.begins == {2: 0}
