@@ -60,7 +60,8 @@ def services_of(
         return {source: mark for source, mark in (await committed()).items() if int(mark.metadata) != NEVER_MS}
 
     async def committed_ms() -> Mapping[int, int]:
-        return {source: int(mark.metadata) for source, mark in (await committed()).items()}
+        nothing = dict.fromkeys(await producer.partitions_for(settings.topic(ATTACH)), NEVER_MS)
+        return nothing | {source: int(mark.metadata) for source, mark in (await committed()).items()}
 
     async def align() -> None:
         def own() -> dict[int, int]:

@@ -1,12 +1,12 @@
 """The registry's way into `sightings`: opt-outs and opt-ins, sent by the gateways beside their raw sources.
 
-In: partitions of `registry`, each read by the gateway that owns raw partition `number modulo raw partitions`, from
-where the gateway's group has committed it. Out: rows (`core.consents`) into the gateway's framer, as sections of source
-`REGISTRY_SOURCE + number`: so they are chained, flushed and committed in one with the raw sources, and given up with
-them. Kept: nothing that the log doesn't have.
+In: all partitions of `registry`, read by the gateway that owns raw partition 0 (there is always one, and no more, while
+others are added), from where the gateway's group has committed them. Out: rows (`core.consents`) into the gateway's
+framer, as sections of source `REGISTRY_SOURCE + number`: so they are chained, flushed and committed in one with the raw
+sources, and given up with them. Kept: nothing that the log doesn't have.
 
-A gateway handles raw events only once it has read its registry partitions up to where they ended when it got them
-(`behind`): what was in the registry before stands in `sightings` before the first raw section of that source.
+That gateway handles raw events only once it has read the registry up to where it ended when it got its sources
+(`behind`): what was in the registry before stands in `sightings` before the first section of raw partition 0.
 
 What can fail: reading Kafka, or a registry that was made anew (the process ends).
 """
@@ -30,6 +30,8 @@ log = logging.getLogger("throng.registrar")
 WAIT_S: Final = 0.1
 # A registry record has its own time; broker stamps of a partition don't go back, so none can be late.
 LATENESS_MS: Final = 0
+# Whoever owns this raw partition reads the registry.
+READER_OF: Final = 0
 
 
 class Stretch(Protocol):
@@ -49,10 +51,10 @@ class Log(Protocol):
 
 
 class Registrar:
-    """The registry's partitions that one gateway reads.
+    """The registry's partitions, if this gateway reads them.
 
     Args:
-        partitions, raw: how many the registry and `attach` have.
+        partitions: how many the registry has.
         provide: has the epoch and the salt of an event time in the context. know_epochs: takes up those written by now.
     """
 
@@ -62,7 +64,6 @@ class Registrar:
         framer: Framer,
         context: Context,
         partitions: int,
-        raw: int,
         provide: Callable[[int], Awaitable[None]],
         know_epochs: Callable[[], Awaitable[object]],
         metrics: GatewayMetrics,
@@ -71,7 +72,6 @@ class Registrar:
         self._framer = framer
         self._context = context
         self._partitions = partitions
-        self._raw = raw
         self._provide = provide
         self._know_epochs = know_epochs
         self._metrics = metrics
@@ -86,15 +86,14 @@ class Registrar:
         return self._unplaced or bool(self._until)
 
     async def open(self, raw: Collection[int], committed: Mapping[int, Committed]) -> None:
-        """Take up the partitions that go with these raw ones, where the group's commits say."""
+        """Take up the registry where the group's commits say, if partition 0 is among these raw ones."""
         async with self._turn:
             self._until, self.silent_since = {}, {}
-            for number in range(self._partitions):
-                if number % self._raw in raw:
-                    at = committed.get(REGISTRY_SOURCE + number)
-                    mark = Mark(0, NEVER_MS) if at is None else Mark(at.offset, int(at.metadata))
-                    self._framer.open(REGISTRY_SOURCE + number, mark, LATENESS_MS)
-                    self.silent_since[number] = time.monotonic()
+            for number in range(self._partitions if READER_OF in raw else 0):
+                at = committed.get(REGISTRY_SOURCE + number)
+                mark = Mark(0, NEVER_MS) if at is None else Mark(at.offset, int(at.metadata))
+                self._framer.open(REGISTRY_SOURCE + number, mark, LATENESS_MS)
+                self.silent_since[number] = time.monotonic()
             self._unplaced = bool(self.silent_since)
 
     async def close(self) -> None:

@@ -116,9 +116,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
 
         app: list[RoleApp] = []
         framer = Framer(counts[SIGHTINGS], settings.epoch.lateness_ms)
-        registrar = Registrar(
-            registry_log, framer, context, counts[REGISTRY], counts[ATTACH], provide, epochs.refresh, metrics
-        )
+        registrar = Registrar(registry_log, framer, context, counts[REGISTRY], provide, epochs.refresh, metrics)
         gateway = Gateway(
             Topics(settings.topic(ATTACH), settings.topic(SIGHTINGS), settings.topic(REJECTS)),
             Limits(settings.gateway.flush_ms, settings.gateway.flush_rows, settings.gateway.max_record_bytes),

@@ -164,7 +164,8 @@ class Crowd:
         for section in sections:
             if resumed is not None and self._begins_at(section, following):
                 following[section.source] = section.from_
-                resumed = resumed.taken_up(section, self.epochs)
+                if section.source < REGISTRY_SOURCE:  # the registry's rows count nobody, and its times may be others
+                    resumed = resumed.taken_up(section, self.epochs)
             what, first = link(following, section.source, section.from_, section.to, bool(section.flags & GENESIS))
             found[what] += 1
             if what is Link.TAKEN:

@@ -159,3 +159,12 @@ def test_the_oracle_and_the_crowd_agree_on_any_number_of_changes() -> None:
 def present(pane) -> int:
     counts = counted([pane])[pane.epoch, "present", pane.number]
     return sum(counts.values())
+
+
+def test_a_resumed_crowd_takes_no_time_from_the_registry() -> None:
+    crowd = fresh(EPOCHS)
+    crowd.feed(encode_control(1, [0]), 0)
+    crowd.resume(0)
+    far = EPOCHS[-1].end_ms * 2
+    crowd.feed(encode_frame([section(REGISTRY_SOURCE, 7, [], far), section(0, 9, [], START)]), 1)
+    assert crowd.resumed is not None and crowd.resumed.whole_ms < START + 5 * MINUTE

@@ -57,7 +57,7 @@ class Kept:
 
 
 class World:
-    """A gateway that owns raw partitions of three, with a registry of four."""
+    """A gateway, with a registry of two partitions."""
 
     def __init__(self, committed: dict[int, Committed], epochs: bool = True) -> None:
         self.log, self.kept, self.committed = Log(), Kept(), committed
@@ -67,7 +67,7 @@ class World:
             object.__setattr__(self.context, "epochs", EpochTable())
         metrics = GatewayMetrics(CollectorRegistry())
         self.framer = Framer(self.context.partitions, self.context.lateness_ms)
-        self.registrar = Registrar(self.log, self.framer, self.context, 4, 3, self.provide, self.know, metrics)
+        self.registrar = Registrar(self.log, self.framer, self.context, 2, self.provide, self.know, metrics)
         self.gateway = Gateway(
             Topics("attach", "sightings", "rejects"),
             Limits(250, 1000, 1 << 20),
@@ -123,19 +123,19 @@ def chunk() -> Chunk:
     return Chunk(topic="attach", partition=0, batches=(batch,), first_offset=0, next_offset=1, generation=1)
 
 
-async def test_registry_partitions_go_with_raw_ones_and_begin_at_their_commits(reading) -> None:
-    world = World({REGISTRY_SOURCE + 3: Committed(4, str(NOON))})
+async def test_who_has_raw_partition_0_reads_the_registry_from_its_commits(reading) -> None:
+    world = World({REGISTRY_SOURCE + 1: Committed(4, str(NOON))})
     await world.gateway.positions({0: LogRange(0, 0)})
     reading(world)
     await settled()
-    assert world.log.begins == {0: 0, 3: 4}
-    world.log.ready = {3: Stretch([OUT._replace(offset=3), OUT], 5)}
+    assert world.log.begins == {0: 0, 1: 4}
+    world.log.ready = {1: Stretch([OUT._replace(offset=3), OUT], 5)}
     await settled()
     await world.gateway.flush()
-    sections = world.sections(REGISTRY_SOURCE + 3)
+    sections = world.sections(REGISTRY_SOURCE + 1)
     assert {(s.from_, s.to, s.watermark_ms) for s in sections} == {(4, 5, NOON)}
     assert [(s.offset.tolist(), s.kind.tolist()) for s in sections if len(s.ts)] == [([4], [OPT_OUT])]
-    assert world.committed[REGISTRY_SOURCE + 3] == Committed(5, str(NOON))
+    assert world.committed[REGISTRY_SOURCE + 1] == Committed(5, str(NOON))
     # Records of before the first epoch were not read; their offsets are covered.
     assert {(s.from_, s.to, len(s.ts)) for s in world.sections(REGISTRY_SOURCE)} == {(0, 2, 0)}
 
@@ -146,13 +146,13 @@ async def test_no_raw_event_is_framed_before_the_opt_outs_that_were_there(readin
     reading(world)
     handling = asyncio.create_task(world.gateway.handle(chunk()))
     async with asyncio.timeout(30):
-        while world.log.begins.keys() != {0, 3}:  # noqa: ASYNC110 - a service
+        while world.log.begins.keys() != {0, 1}:  # noqa: ASYNC110 - a service
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
     assert not handling.done()
     mark = world.framer.mark(0)
     assert mark is not None and mark.next_offset == 0
-    world.log.ready = {0: Stretch([OUT], 5), 3: Stretch([], 5)}
+    world.log.ready = {0: Stretch([OUT], 5), 1: Stretch([], 5)}
     await asyncio.wait_for(handling, 30)
     await world.gateway.flush()
     assert [s.to for s in world.sections(REGISTRY_SOURCE)][:1] == [5]
@@ -160,13 +160,13 @@ async def test_no_raw_event_is_framed_before_the_opt_outs_that_were_there(readin
 
 async def test_partitions_that_are_given_up_are_forgotten(reading) -> None:
     world = World({})
-    await world.gateway.positions({0: LogRange(0, 0), 1: LogRange(0, 0)})
+    await world.gateway.positions({0: LogRange(0, 0), 2: LogRange(0, 0)})
     reading(world)
     await settled()
-    assert world.log.begins.keys() == {0, 1, 3}
-    await world.gateway.revoked(frozenset({0, 1}))
+    assert world.log.begins.keys() == {0, 1}
+    await world.gateway.revoked(frozenset({0, 2}))
     assert world.log.begins == {} and world.framer.mark(REGISTRY_SOURCE) is None
     assert not world.registrar.behind and not world.registrar.silent_since
     await world.gateway.positions({2: LogRange(0, 0)})
     await settled()
-    assert world.log.begins == {2: 0}
+    assert world.log.begins == {} and not world.registrar.behind
