@@ -126,8 +126,8 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=60_000,
-            description="Silence of a raw partition after which the gateway appends a beat, ms; 0: never. "
-            "Only where the broker stamps records (LogAppendTime).",
+            description="Silence of a partition of `attach` or `registry` after which the gateway appends a beat, ms; "
+            "0: never. Only where the broker stamps records (LogAppendTime).",
         ),
     ] = 1000
     align_ms: Annotated[
