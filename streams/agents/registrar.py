@@ -17,6 +17,8 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, Protocol
 
+from aiokafka.errors import KafkaTimeoutError
+
 from schemas.registry import BEAT_KEY
 from schemas.sightings import REGISTRY_SOURCE
 from streams.agents.commits import Committed
@@ -128,7 +130,11 @@ class Registrar:
         if opens_ms is None:
             return False
         begins = {number: self._mark(number).next_offset for number in self.silent_since}
-        for number, (begin, end) in (await self._registry.place(begins, opens_ms)).items():
+        try:
+            placed = await self._registry.place(begins, opens_ms)
+        except KafkaTimeoutError:
+            return False  # Kafka is away: it is asked again
+        for number, (begin, end) in placed.items():
             mark = self._mark(number)
             if begin > mark.next_offset and mark.next_offset:
                 lost = self._framer.lose(REGISTRY_SOURCE + number, begin)

@@ -86,7 +86,7 @@ class RegistryLog:
         not older than `since_ms`. Returns for each where it begins and where its log ends.
 
         Raises:
-            ThrongError: `log_ahead` if the log ends before the offset. KafkaTimeoutError: Kafka does not answer for now.
+            ThrongError: `log_ahead` if the log ends before the offset. KafkaTimeoutError: Kafka does not answer now.
         """
         self._placed = bool(begins)
         if not begins:
