@@ -269,6 +269,6 @@ def told(failure: BaseException) -> ThrongError:
     if isinstance(failure, ThrongError):
         return failure
     if isinstance(failure, KafkaError | OSError):
-        return ThrongError("kafka", f"Kafka: {failure}".splitlines()[0])
+        return ThrongError("kafka", f"Kafka: {str(failure) or 'it did not answer in time'}".splitlines()[0])
     log.error("%s at\n%s", type(failure).__name__, "".join(traceback.format_tb(failure.__traceback__)))
     return ThrongError("crashed", f"crashed with {type(failure).__name__}; the log says where")

@@ -154,6 +154,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self.placed = generation
         return True
 
+    async def check(self) -> None:
+        """Hear what aiokafka has to tell of the group: until somebody does, its part in the group stands still.
+
+        Raises:
+            KafkaError: it takes no part any more, for good.
+        """
+        if self._consumer is None or self._consumer._closed:
+            return
+        coordinator = self._consumer._coordinator
+        if coordinator._coordination_task.done():
+            raise KafkaError("the client's part in the group ended by a defect; start the worker again")
+        try:
+            coordinator.check_errors()
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+
+    async def is_there(self, topic: str) -> bool:
+        """Whether the topic exists, asked now."""
+        return topic in await self._ensure_consumer().topics()
+
     async def touch(self) -> None:
         """Tell aiokafka that not fetching is on purpose; else it doesn't rejoin after `poll_s` without a fetch."""
         with self._ensure_consumer()._fetcher._subscriptions.fetch_context():

@@ -29,12 +29,15 @@ async def watch(app: "RoleApp") -> None:
 
     Raises:
         ThrongError: `stalled`, with the partition that is behind.
+        KafkaError: the client has given up on the group.
     """
     stall_s = app.transport_settings.stall_s
     since: dict[object, float] = {}
     while True:
         await asyncio.sleep(min(5.0, stall_s / 5))
         now = time.monotonic()
+        if app.consumer.thread.thread_loop.is_running():
+            await app.consumer.thread.on_thread(app.consumer.thread.check())
         behind = await _behind(app)
         if "kafka" in app.tenure.away():
             behind = {}
@@ -56,7 +59,9 @@ async def _behind(app: "RoleApp") -> dict[object, str]:
         generation, logs = await asyncio.wait_for(thread.on_thread(thread.logs()), ANSWER_S)
     except (TimeoutError, KafkaError):
         silent: dict[object, str] = {"answer": "Kafka is there, but the consumer gets no answer from it"}
-        return silent if await _reachable(app) else {}
+        return await _gone(app) or (silent if await _reachable(app) else {})
+    if not logs:
+        return await _gone(app)
     if generation != tenure.generation:
         return {}
     behind: dict[object, str] = {}
@@ -67,6 +72,15 @@ async def _behind(app: "RoleApp") -> dict[object, str]:
                 f"partition {tp.partition} of {tp.topic} stays at {handled}, the log ends at {span.end}"
             )
     return behind
+
+
+async def _gone(app: "RoleApp") -> dict[object, str]:
+    topic, thread = app.tenure.role.topic, app.consumer.thread
+    try:
+        there = await asyncio.wait_for(thread.on_thread(thread.is_there(topic)), ANSWER_S)
+    except (TimeoutError, KafkaError):
+        return {}
+    return {} if there else {"gone": f"the topic {topic} is gone: run 'throng topics create', or restore it"}
 
 
 async def _reachable(app: "RoleApp") -> bool:
