@@ -107,6 +107,12 @@ class Workers:
         self.running[name].kill()
         await self.running[name].wait()
 
+    async def end(self, name: str) -> int:
+        """End it in order; its exit code."""
+        process = self.running.pop(name)
+        process.terminate()
+        return await asyncio.wait_for(process.wait(), 30)
+
     async def stop(self) -> list[int]:
         for process in self.running.values():
             process.terminate()
