@@ -73,6 +73,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await asyncio.gather(stopping, return_exceptions=True)
         if self._consumer is not None:
             await self._consumer._client.close()
+            coordination = self._consumer._coordinator._coordination_task
+            if coordination.done() and not coordination.cancelled():
+                coordination.exception()  # aiokafka has logged it; asyncio would again
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Stock prints a traceback; the error is told by whoever ends the process."""

@@ -180,8 +180,12 @@ def stock_app(how: str, kafka: str, group: str, topic: str) -> None:
 
     app.agent(source, name="read")({"raises": raises_once, "refused": is_refused}[how])
     app.task(tell_what_it_believes)
-    app.finalize()
-    asyncio.run(app.start())
+
+    async def run_for_ever() -> None:
+        await app.start()
+        await asyncio.Event().wait()
+
+    asyncio.run(run_for_ever())
 
 
 async def test_faust_streaming_216_reading_begins_where_the_role_says_even_if_faust_resumes_before_the_seeks(

@@ -99,12 +99,20 @@ async def test_partitions_that_stay_while_workers_come_and_go_go_on_from_memory_
 ) -> None:
     async def come_and_go(workers: Workers) -> None:
         for name in ("crowd-1", "crowd-2", "crowd-1"):
-            await workers.start(name)
-            await asyncio.sleep(6)
+            await joined(workers, name)
             assert await workers.end(name) == 0
-            await asyncio.sleep(2)
+            await asyncio.sleep(1)
         for name in ("crowd-1", "crowd-2"):
-            await workers.start(name)
+            await joined(workers, name)
+
+    async def joined(workers: Workers, name: str) -> None:
+        log = tmp_path / f"{name}.log"
+        before = log.read_text().count("health: ready") if log.exists() else 0
+        await workers.start(name)
+        async with asyncio.timeout(60):
+            while log.read_text().count("health: ready") <= before:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
 
     roles = {"gateway": 1, "crowd": 1, "release": 1}
     async with deployment(stack, namespace, world, tmp_path, roles, 8, 300.0, come_and_go) as run:

@@ -71,7 +71,11 @@ def program(trouble: str, topic: str) -> None:
 
 
 async def started(stack: Stack, namespace: str, trouble: str, topic: str) -> asyncio.subprocess.Process:
-    environ = {"THRONG_KAFKA_BOOTSTRAP": stack.kafka, "THRONG_KAFKA_NAMESPACE": namespace}
+    environ = {
+        "THRONG_KAFKA_BOOTSTRAP": stack.kafka,
+        "THRONG_REDIS_URL": stack.redis,
+        "THRONG_KAFKA_NAMESPACE": namespace,
+    }
     return await asyncio.create_subprocess_exec(
         *(sys.executable, __file__, trouble, topic),
         env=os.environ | environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -103,7 +107,7 @@ async def ends_telling(process: asyncio.subprocess.Process, *words: str) -> None
         ("positions that never come", ("state could not be loaded within 4 s",)),
         ("a log that was cut", ("offset 0 is wanted", "the log begins at 10", "retention")),
         ("a log made anew", ("offsets 10 to 30", "is at 99", "made anew")),
-        ("a lost coordinator", ("Kafka: ", "part in the group ended", "start the worker again")),
+        ("a lost coordinator", ("Kafka: ",)),
         ("a service that ends", ("the service service ended by itself",)),
     ],
 )
@@ -125,8 +129,7 @@ async def test_a_worker_whose_topic_is_deleted_ends(stack: Stack, namespace: str
     process = await started(stack, namespace, "none", topic)
     assert process.stderr is not None
     async with asyncio.timeout(40):
-        while b"reads" not in await process.stderr.readline():
-            pass
+        await process.stderr.readuntil(b"reads\n")
     admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
     await admin.start()
     await admin.delete_topics([topic])
