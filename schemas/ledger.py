@@ -1,8 +1,10 @@
 """The `ledger` topic: every draw of noise. The first record of (epoch, measure, number) is the release. Internal."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+BROUGHT: Final = -1
 
 
 class Publication(msgspec.Struct, frozen=True, array_like=True):
@@ -21,7 +23,8 @@ class LedgerRecord(msgspec.Struct, frozen=True):
         noisy: little-endian i64, one for each public key. sigma: scale of the noise in it.
         state: what the estimates of the next pane build on (`core.release.State`).
         publish: zstd of msgpack of the publications.
-        panes_offset: of the `panes` topic; below it every pane is wholly in the ledger already.
+        panes_offset: of the `panes` topic; below it every pane is wholly in the ledger already. BROUGHT: a replay has
+            brought the record from another deployment, whose offsets say nothing here, and nothing is published yet.
         rho: the measure's cost in this epoch, charged once.
         writer: a random id of the process that drew it.
         reason: of a void; lost: retention took the pane before every partition's part of it was read; shut: a

@@ -79,11 +79,14 @@ class Releaser:
         self._not_shown: dict[str, LedgerRecord] = {}
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
-        """Read the ledger, publish its last word once more, and begin where it still needs panes."""
+        """Read the ledger, publish its last word once more, and begin where it still needs panes.
+
+        What a replay has brought along nobody may have published here: all of it is, at each start.
+        """
         self._sums = Sums(self._ledger.account, self._epochs.records)
         await self._epochs.refresh()
         await self._ledger.read()
-        for record in self._ledger.account.last.values():
+        for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
             await self._publish(record)
         self._readiness.over("starting")
         needed = self._ledger.account.needed_offset()

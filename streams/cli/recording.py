@@ -205,8 +205,8 @@ def _renamed(reader: Reader, renamed: tuple[str, ...], only: tuple[str, ...]) ->
     topics = {name: name for name in reader.about.topics if not only or name in only}
     for text in renamed:
         recorded, _, other = text.partition("=")
-        if recorded not in topics or other not in {topic.name for topic in TOPICS}:
-            raise ThrongError("usage", f"--topic {text}: it must be a recorded topic, =, and one of throng's topics")
+        if recorded not in topics or not other:
+            raise ThrongError("usage", f"--topic {text}: it must be a recorded topic, =, and a topic of the namespace")
         topics[recorded] = other
     if not topics:
         raise ThrongError(

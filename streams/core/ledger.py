@@ -6,7 +6,7 @@ function of the log, so that all who read it agree, zombies included.
 """
 
 from schemas.epochs import Epoch
-from schemas.ledger import LedgerRecord
+from schemas.ledger import BROUGHT, LedgerRecord
 
 
 class Overspent(ValueError):  # noqa: N818 - reads as what it is
@@ -14,12 +14,13 @@ class Overspent(ValueError):  # noqa: N818 - reads as what it is
 
 
 class Account:
-    """The ledger as read so far."""
+    """The ledger as read so far. `brought`: the valid records that came from another deployment, by a replay."""
 
     def __init__(self) -> None:
         self._closed: dict[tuple[int, str], int] = {}
         self._cost: dict[int, dict[str, float]] = {}
         self.last: dict[str, LedgerRecord] = {}
+        self.brought: list[LedgerRecord] = []
 
     def take(self, record: LedgerRecord) -> bool:
         """Take the next record; True if it is the first for its pane, False if it is void."""
@@ -30,6 +31,8 @@ class Account:
         # A void costs nothing, and takes nothing back of what releases have cost.
         costs[record.measure] = max(costs.get(record.measure, 0.0), record.rho)
         self.last[record.measure] = record
+        if record.panes_offset == BROUGHT:
+            self.brought.append(record)
         return True
 
     def closed_through(self, epoch: int, measure: str) -> int:
@@ -66,4 +69,4 @@ class Account:
 
     def needed_offset(self) -> int:
         """Where reading `panes` must begin: behind what some writer had wholly released when it drew."""
-        return max((record.panes_offset for record in self.last.values()), default=0)
+        return max([0, *(record.panes_offset for record in self.last.values())])

@@ -17,7 +17,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
-from schemas.ledger import LedgerRecord
+from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane
 from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY, SIGHTINGS
 from streams.agents.terms import terms_of
@@ -168,7 +168,7 @@ async def _send(
 async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run) -> list[asyncio.Future[object]]:
     values = run.table["value"].to_pylist()
     if run.topic == LEDGER:
-        values = [_begin_anew(value) for value in values]
+        values = [_brought(value) for value in values]
     columns = [run.time.tolist(), run.table["key"].to_pylist(), values]
     headers = [[(h["name"], h["value"]) for h in some] for some in run.table["headers"].to_pylist()]
     batch, sent = sender.create_batch(), []
@@ -181,9 +181,9 @@ async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run) -> list[asyn
     return sent
 
 
-def _begin_anew(value: bytes) -> bytes:
-    """A ledger record that asks for all panes: the offset in it is of the topic of another deployment."""
-    return msgspec.msgpack.encode(replace(msgspec.msgpack.decode(value, type=LedgerRecord), panes_offset=0))
+def _brought(value: bytes) -> bytes:
+    """A ledger record without the offset of another deployment's panes."""
+    return msgspec.msgpack.encode(replace(msgspec.msgpack.decode(value, type=LedgerRecord), panes_offset=BROUGHT))
 
 
 async def await_panes(settings: Settings, reached_ms: Mapping[int, int], sources: int) -> PaneTable:

@@ -1,6 +1,7 @@
 """Record, replay and embed on a real Kafka: the same events count the same panes whichever way they go."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,86 +12,16 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SIGHTINGS
-from streams.demo.processes import free_port
 from streams.errors import ThrongError
-from streams.recording.capture import Bounds, capture, topic_settings
+from streams.recording.capture import Bounds
 from streams.recording.disguise import Disguise
-from streams.recording.file import Reader, Writer
-from streams.settings import Settings, load_settings, to_environ
-from streams.simulate import Rates, generate, make_town, plan, registry
-from streams.simulate.publish import producer as simulator
-from streams.simulate.publish import publish, publish_registry
+from streams.recording.file import Reader
+from streams.settings import Settings, to_environ
 from streams.stores.topics import create
 from tests.support.deployment import read_topic
+from tests.support.recordings import MINUTES, START, fill, leave_for_a_while, record, settings_for, throng
 
 pytestmark = pytest.mark.integration
-
-START = 1_772_427_600_000 + 40 * 60_000
-MINUTES = 75
-RATES = Rates(duplicates=0.02, reorder=0.1, late=0.02, malformed=0.02)
-TOWN = make_town(5, 2000, 30)
-
-
-def settings_for(stack: object, namespace: str, folder: Path, **others: object) -> Settings:
-    (folder / "plan.json").write_bytes(orjson.dumps(plan(TOWN)))
-    return load_settings(
-        None,
-        {
-            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
-            "redis.url": stack.redis,  # type: ignore[attr-defined]
-            "kafka.namespace": namespace,
-            "kafka.keep_forever": True,
-            "kafka.raw_partitions": 3,
-            "gateway.plan": str(folder / "plan.json"),
-            "gateway.keys": str(folder / "keys"),
-            "worker.http_port": free_port(),
-            **others,
-        },
-        {},
-    )
-
-
-async def fill(settings: Settings, events_a_record: int = 1) -> None:
-    """Make the topics and play a town's morning into them."""
-    await create(settings)
-    sender = simulator(settings.kafka.bootstrap)
-    await sender.start()
-    await publish_registry(sender, settings.topic(REGISTRY), registry(TOWN))
-    slices = generate(TOWN, START, START + MINUTES * 60_000, 3, events_a_record, RATES)
-    await publish(sender, settings.topic(ATTACH), slices, None, lambda _: None)
-    await sender.stop()
-
-
-async def leave_for_a_while(settings: Settings) -> None:
-    """Every third subscriber opts out after 20 minutes, and in again after 40."""
-    people = [(key, value) for n, (key, value) in enumerate(registry(TOWN)) if n % 3 == 0]
-    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
-        for minutes, changed in ((20, {"opted_out": True}), (40, {})):
-            for key, value in people:
-                await producer.send(
-                    settings.topic(REGISTRY),
-                    orjson.dumps(orjson.loads(value) | changed),
-                    key=key,
-                    timestamp_ms=START + minutes * 60_000,
-                )
-
-
-async def record(settings: Settings, path: Path, bounds: Bounds = Bounds(), disguise: Disguise | None = None) -> int:  # noqa: B008
-    topics = await topic_settings(settings, [ATTACH, REGISTRY])
-    with Writer(path, topics) as writer:
-        return await capture(settings, topics, bounds, writer, disguise, lambda _: None)
-
-
-async def throng(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "streams.cli.main", *arguments],
-        env=to_environ(settings),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
 
 async def test_a_recording_holds_the_topic_byte_for_byte(stack: object, namespace: str, tmp_path: Path) -> None:
@@ -149,6 +80,7 @@ async def test_a_recording_is_bounded_by_time_count_or_offsets_and_tells_how_far
         sending = asyncio.create_task(keep_sending(producer))
         await recorded("for", "--for", "1")
         told = await recorded("count", "--count", "600")  # more than are there: it waits for them
+        assert await stopped_by_the_user(settings, tmp_path / "stopped") == 130
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         await producer.flush()
@@ -157,7 +89,22 @@ async def test_a_recording_is_bounded_by_time_count_or_offsets_and_tells_how_far
     await recorded("offsets", "--from-offset", "5", "--to-offset", "9")
     assert rows("offsets") == [(p, offset) for p in range(3) for offset in range(5, 9)]
     await recorded("now")
-    assert set(rows("now")) >= set(rows("count")) | set(rows("for"))
+    assert set(rows("now")) >= set(rows("count")) | set(rows("for")) | set(rows("stopped"))
+    assert Reader(tmp_path / "stopped").about.groups
+
+
+async def stopped_by_the_user(settings: Settings, path: Path) -> int:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streams.cli.main", "record", ATTACH, str(path)),
+        *("--contains-personal-data", "--for", "600"),
+        env=to_environ(settings),
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        assert b" records" in await process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    return await asyncio.wait_for(process.wait(), 60)
 
 
 async def test_the_same_recording_counts_the_same_embedded_and_replayed(

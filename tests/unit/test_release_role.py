@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from prometheus_client import CollectorRegistry
 
-from schemas.ledger import LedgerRecord
+from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane, from_dense, sealed
 from schemas.topics import FLOWS, FOOTFALL, LEDGER, PANES
 from streams.agents.health import Readiness
@@ -203,17 +203,38 @@ async def test_a_restart_amid_the_voids_finds_the_loss_again() -> None:
         assert [(record.measure, record.number, record.kind) for record in again.ledger()] == whole
 
 
-async def test_what_comes_into_the_ledger_meanwhile_is_the_release_and_nothing_is_drawn_beside_it() -> None:
+async def drawn_elsewhere() -> Logs:
+    """Three panes, released by another deployment."""
     other = Logs()
     role = releaser(other)
     await role.positions({0: LogRange(0, 6)})
     await role.handle(chunk(both(1, 2, 3), 0))
-    logs = Logs()
+    return other
+
+
+def brought(other: Logs) -> list[bytes]:
+    return [msgspec.msgpack.encode(msgspec.structs.replace(record, panes_offset=BROUGHT)) for record in other.ledger()]
+
+
+async def test_what_a_replay_brings_into_the_ledger_meanwhile_is_the_release() -> None:
+    other, logs = await drawn_elsewhere(), Logs()
     role = releaser(logs)
     await role.positions({0: LogRange(0, 0)})
-    logs.values[LEDGER] += other.values[LEDGER]  # as a replay does
+    logs.values[LEDGER] += brought(other)
     await role.handle(chunk(both(1, 2, 3, 4), 0))
-    assert logs.ledger()[: len(other.ledger())] == other.ledger()
+    assert logs.values[LEDGER][: len(other.ledger())] == brought(other)
     assert {record.number for record in logs.ledger()[len(other.ledger()) :]} == {4}
     for topic in (FOOTFALL, FLOWS):
+        assert logs.values[topic][: len(other.values[topic])] == other.values[topic]
+
+
+async def test_what_a_replay_has_brought_before_the_release_begins_is_published_whole_and_asks_for_all_panes() -> None:
+    other, logs = await drawn_elsewhere(), Logs()
+    logs.values[LEDGER] += brought(other)
+    role = releaser(logs)
+    assert await role.positions({0: LogRange(0, 0)}) == {0: 0}
+    await role.handle(chunk(both(1, 2, 3), 0))
+    assert logs.values[LEDGER] == brought(other)
+    for topic in (FOOTFALL, FLOWS):
+        assert set(logs.values[topic]) == set(other.values[topic]) != set()
         assert logs.values[topic][: len(other.values[topic])] == other.values[topic]
