@@ -88,7 +88,7 @@ def sightings_table(columns: dict[str, NDArray[np.generic]], plan: Plan) -> pa.T
         [
             pa.array([_name(number) for number in columns["pseudonym"].tolist()], pa.string()),
             pa.array(columns["ts"].astype(np.int64)).cast(pa.timestamp("ms", "UTC")),
-            pa.array([KINDS[code] for code in columns["kind"].tolist()], pa.string()),
+            pa.array([_kind(code) for code in columns["kind"].tolist()], pa.string()),
             pa.array(zones.tolist(), pa.string()),
             pa.array([band for band, _ in cohorts], pa.string()),
             pa.array([gender for _, gender in cohorts], pa.string()),
@@ -164,6 +164,11 @@ def _section(columns: dict[str, NDArray[np.generic]], rows: slice, watermark_ms:
         cohort=columns["cohort"][rows].astype(np.uint8),
         kind=columns["kind"][rows].astype(np.uint8),
     )
+
+
+def _kind(code: int) -> str:
+    """An event's kind; a deployment's frames may also hold rows that are no events."""
+    return KINDS[code] if code < len(KINDS) else f"kind {code}"
 
 
 def _name(pseudonym: int) -> str:

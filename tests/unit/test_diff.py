@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from schemas.sightings import Section
 from schemas.topics import ATTACH
 from streams.cli.main import run
 from streams.core.epochs import make_epoch
@@ -16,6 +18,8 @@ from streams.recording import embedded
 from streams.recording.explain import Run, Sighting, aligned, causes, changes, read_run
 from streams.recording.file import Reader, Writer
 from streams.recording.panes import KEYS, differences, save
+from streams.recording.sightings import Seen, sightings_table
+from tests.support.world import PLAN
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -147,6 +151,18 @@ def test_sightings_in_another_order_are_told_from_missing_ones() -> None:
     ) == [("in another order in {1}", second)]
     assert changes([first, third], [first, second]) == [("only in {1}", second), ("only in {0}", third)]
     assert changes([first], [first._replace(where=(1, 7, 2))]) == []
+
+
+def test_a_deployments_section_is_taken_from_where_the_chain_stands_whatever_its_rows_are() -> None:
+    columns = [np.array(rows, kind) for rows, kind in ([[7, 8, 9], "u8"], [[50, 51, 52], "i8"], [[4, 5, 6], "i8"])]
+    columns += [np.zeros(3, "u4"), np.array([1, 1, 0], "u2"), np.zeros(3, "u1"), np.array([0, 1, 5], "u1")]
+    seen = Seen()
+    seen.add_section(Section(2, 0, 4, 7, 60, *columns), 5)
+    rows = sightings_table(seen.columns(), PLAN).to_pylist()
+    assert [(row["partition"], row["offset"], row["kind"], row["zone"]) for row in rows] == [
+        (2, 5, "attach", "z1"),
+        (2, 6, "kind 5", "z0"),
+    ]
 
 
 @pytest.mark.parametrize(
