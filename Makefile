@@ -8,10 +8,10 @@ INSTALLED := $(VENV)/.installed
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint format types bench lock clean
+.PHONY: help setup demo test chaos schedules lint format types bench lock clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## Make .venv with the throng command, from requirements.lock
 	@echo "throng is installed: $(BIN)/throng --help"
@@ -24,6 +24,9 @@ test: $(INSTALLED) ## Run all tests, on a Kafka and a Redis that they start
 
 chaos: $(INSTALLED) ## Draw faults against a whole deployment (CHAOS_SEED, CHAOS_MINUTES, CHAOS_FAULTS)
 	@$(PY) -m tests.chaos
+
+schedules: $(INSTALLED) ## Drive the workers' shell through simulated schedules of faults (SCHEDULES=10000)
+	@$(PY) -m tests.simulation
 
 lint: $(INSTALLED) ## Check style, formatting and import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

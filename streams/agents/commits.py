@@ -45,6 +45,10 @@ class GroupOffsets:
         """The commits of all members, by partition; those without one are left out."""
         return await self._thread.on_thread(self._read())
 
+    def sources(self) -> set[int]:
+        """The topic's partitions, as this worker knows them."""
+        return set(self._thread._ensure_consumer()._client.cluster.partitions_for_topic(self._topic) or ())
+
     async def _commit(self, marks: Mapping[int, Committed]) -> bool:
         offsets = {self._there(number): OffsetAndMetadata(mark.offset, mark.metadata) for number, mark in marks.items()}
         consumer = self._thread._ensure_consumer()

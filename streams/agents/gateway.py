@@ -27,6 +27,7 @@ from streams.core.decode import Events, decode
 from streams.core.framing import Flush, Framer, Mark
 from streams.core.gateway import NEVER_MS, Context, Screened, screen
 from streams.core.records import Records, walk
+from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 
 log = logging.getLogger("throng.gateway")
@@ -138,6 +139,7 @@ class Gateway:
         records = _from_offset(walk(chunk.batches), mark.next_offset)
         events = decode(records, self._limits.max_record_bytes)
         screened = await self._screen(records, events, mark.running_max)
+        await self._refuse_if_overtaken(source, mark, screened)
         await self._keep_ahead(screened.running_max)
         await self._registry_sent()
         # In this order: a flush in between commits what the framer has, and by then its rejects must have been sent.
@@ -183,6 +185,24 @@ class Gateway:
             if screened.needs_epoch is None:
                 return screened
             await self._provide_epoch(screened.needs_epoch)
+
+    async def _refuse_if_overtaken(self, source: int, mark: Mark, screened: Screened) -> None:
+        """A salt goes when the group's commits have passed its epoch: one who still needs it may be a zombie.
+
+        What it reads was counted by its successor, and must not be rejected as well.
+
+        Raises:
+            ThrongError: `overtaken` if another worker has committed more of the source than this one has.
+        """
+        if not (screened.rejected[1] == Reason.salt_gone).any():
+            return
+        committed = (await self._commits.read()).get(source)
+        if committed is not None and committed.offset > mark.next_offset:
+            raise ThrongError(
+                "overtaken",
+                f"partition {source} of {self._topics.attach} is committed up to {committed.offset} by another worker, "
+                f"this one stopped at {mark.next_offset}: it begins anew",
+            )
 
     async def _keep_ahead(self, running_max: int) -> None:
         """Have the epochs written an hour before the source's record time reaches them."""

@@ -67,7 +67,10 @@ def services_of(
         def own() -> dict[int, int]:
             return {source: ms for source, ms in gateway.reached().items() if _counts(source, registry_sources)}
 
-        await keep_aligned(heard, own, app.hold, settings.gateway.align_ms, metrics)
+        def sources() -> set[int]:
+            return app.group_offsets.sources() | set(registry_sources)
+
+        await keep_aligned(heard, own, sources, app.hold, settings.gateway.align_ms, metrics)
 
     def beat(topic: str, silent: Callable[[], Mapping[int, float]], key: bytes | None) -> Callable[[], Awaitable[None]]:
         return lambda: keep_beating(producer, settings.topic(topic), silent, every_s, key)

@@ -6,7 +6,8 @@ elsewhere the producer must send beats.
 
 A source that is read far ahead of another fills the crowd's reorder buffers with what nobody can handle yet. Every
 second each gateway reads the group's commits, in which the running maximum of each source's record times stands,
-and holds those of its own that are too far ahead of the slowest.
+and holds those of its own that are too far ahead of the slowest. While there is a source that nobody has committed
+yet, nobody knows where it is: until then a gateway goes no further from where it began than it may be ahead.
 """
 
 import asyncio
@@ -26,6 +27,25 @@ def too_far_ahead(marks: Mapping[int, int], own: Collection[int], most_ms: int) 
     """Of `own` sources those whose record time is more than `most_ms` ahead of the slowest of all in `marks`."""
     slowest = min(marks.values(), default=0)
     return {source for source in own if source in marks and marks[source] - slowest > most_ms}
+
+
+class Begun:
+    """Where this gateway's sources began while others are unheard of: stands in for those in `marks`."""
+
+    def __init__(self) -> None:
+        self._at: dict[int, int] = {}
+
+    def with_unheard(
+        self, marks: Mapping[int, int], own: Mapping[int, int], sources: Collection[int]
+    ) -> Mapping[int, int]:
+        """`marks`, and for sources that aren't in it the earliest record time at which one of `own` was first seen."""
+        unheard = set(sources) - marks.keys()
+        if not unheard:
+            self._at.clear()
+            return marks
+        for source, at in own.items():
+            self._at.setdefault(source, at)
+        return {**marks, **dict.fromkeys(unheard, min(self._at.values()))} if self._at else marks
 
 
 async def keep_beating(
@@ -54,6 +74,7 @@ async def keep_beating(
 async def keep_aligned(
     read_commits: Callable[[], Awaitable[Mapping[int, Committed]]],
     own: Callable[[], Mapping[int, int]],
+    sources: Callable[[], Collection[int]],
     hold: Callable[[Collection[int]], None],
     most_ms: int,
     metrics: GatewayMetrics,
@@ -61,13 +82,16 @@ async def keep_aligned(
     """Hold the owned sources that are too far ahead, for ever.
 
     Args:
-        own: the running maximum of record times of each owned source, ms, as read so far.
+        own: the running maximum of record times of each owned source, ms, as read so far. sources: all there are.
     """
+    begun = Begun()
     while True:
         await asyncio.sleep(ALIGN_EVERY_S)
         if not own():
             continue
         committed = {source: int(mark.metadata) for source, mark in (await read_commits()).items()}
-        held = too_far_ahead(committed | dict(own()), own().keys(), most_ms)
+        reached = own()  # may have become empty while commits were read
+        marks = begun.with_unheard(committed | dict(reached), reached, sources())
+        held = too_far_ahead(marks, reached.keys(), most_ms)
         hold(held)
         metrics.paused.set(len(held))

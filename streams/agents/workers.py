@@ -82,7 +82,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         _served("gateway", settings, readiness),
         _producer(settings) as producer,
         _started(RegistryReader(settings.kafka.bootstrap, settings.topic(REGISTRY))) as registry,
-        _started(EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))) as epochs,
+        _started(EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))) as epochs,
         _started(TailReader(settings.kafka.bootstrap, settings.topic(SALTS))) as salts_log,
         _started(RegistryLog(settings.kafka.bootstrap, settings.topic(REGISTRY))) as registry_log,
     ):
@@ -171,7 +171,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         _served("crowd", settings, readiness),
         _producer(settings) as producer,
-        _started(EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))) as epochs,
+        _started(EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))) as epochs,
         connect(settings) as redis,
     ):
         prefix = redis_prefix(settings)
@@ -215,7 +215,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         _served("release", settings, readiness),
         _producer(settings) as producer,
-        _started(EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))) as epochs,
+        _started(EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))) as epochs,
         _started(TailReader(settings.kafka.bootstrap, settings.topic(LEDGER))) as ledger_log,
         connect(settings) as redis,
     ):

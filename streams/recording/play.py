@@ -121,7 +121,7 @@ async def _open_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProduc
     first_ms = first_event_ms(reader, from_ms)
     if first_ms is None or not settings.gateway.plan:
         return
-    epochs = EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))
+    epochs = EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))
     await epochs.start()
     try:
         if not epochs.records:
@@ -199,7 +199,7 @@ async def await_panes(settings: Settings, reached_ms: Mapping[int, int], sources
     if silent:
         raise ThrongError("recording", f"partition {silent[0]} of attach got no event: no watermark will pass")
     watermark_ms = min(reached_ms.values()) - settings.epoch.lateness_ms
-    epochs = EpochReader(settings.kafka.bootstrap, settings.topic(EPOCHS))
+    epochs = EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))
     panes = TailReader(settings.kafka.bootstrap, settings.topic(PANES))
     await epochs.start()
     await panes.start()

@@ -21,10 +21,10 @@ log = logging.getLogger("throng.epochs")
 
 
 class EpochReader:
-    """The epochs written so far."""
+    """The epochs written so far. `reader`: of the topic, not started."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._reader = TailReader(bootstrap, topic)
+    def __init__(self, reader: TailReader) -> None:
+        self._reader = reader
         self.table = EpochTable()
         self.records: list[Epoch] = []
         self._turn = asyncio.Lock()

@@ -59,7 +59,7 @@ async def gateway(settings: Settings, keys: Path, timezone: str = "Europe/Berlin
         servers = settings.kafka.bootstrap
         producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True)
         salts, drawn = TailReader(servers, settings.topic(SALTS)), TailReader(servers, settings.topic(LEDGER))
-        epochs = EpochReader(servers, settings.topic(EPOCHS))
+        epochs = EpochReader(TailReader(servers, settings.topic(EPOCHS)))
         for part in (producer, salts, drawn, epochs):
             await part.start()
             exits.push_async_callback(part.stop)

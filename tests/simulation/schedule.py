@@ -8,116 +8,35 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from collections import Counter
-from functools import cache
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Final
+from unittest.mock import patch
 
-import msgspec
 import numpy as np
-import orjson
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
-from schemas.epochs import Epoch
-from schemas.ledger import LedgerRecord
-from schemas.measures import DEFAULT_MEASURES
-from schemas.panes import Pane
 from schemas.sightings import encode_control
-from schemas.topics import ATTACH, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SIGHTINGS
-from streams.core.release import publications
+from schemas.topics import ATTACH, EPOCHS, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SALTS, SIGHTINGS
+from streams.agents import pacing, shredder
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
-from tests.oracle.counting import count
-from tests.oracle.gate import screen as oracle_screen
+from streams.stores import salts
+from tests.simulation.broker import Broker, Node
+from tests.simulation.checks import complete, how_far, wrongs
 from tests.simulation.clock import VirtualLoop
-from tests.simulation.cluster import Broker, Node, Redis
-from tests.simulation.workers import BY_FAULTS, Shared, Worker
-from tests.support.panes import summed
-from tests.support.raw import Written
-from tests.support.world import ORACLE_POLICY, PLAN, context_of, epochs_at
+from tests.simulation.faults import FORGET, NAMES, PLAY_S, Fault, faults_of, with_retention
+from tests.simulation.redis import Redis
+from tests.simulation.workers import ALIGN_MS, BY_FAULTS, Keys, Shared, Worker
+from tests.simulation.world import LENGTH, PARTITIONS, SOURCES, START, WORLDS, world
+from tests.support.world import PLAN
 
-START = 1_772_449_200_000
-MINUTE = 60_000
-LENGTH = 34 * MINUTE
-WORLDS = 4
-PEOPLE = 12
-SOURCES = PARTITIONS = 2
-PLAY_S = 20.0  # the raw logs grow over this time
-PATIENCE_S = 120.0
-NAMES = ("gateway-0", "gateway-1", "crowd-0", "crowd-1", "release-0", "release-1")
-FAULTS = ("kill", "pause", "leave", "lose", "broker", "redis")
-OF_REDIS = ("flush", "copy", "older", "retention")
-
-
-class Fault(NamedTuple):
-    """What happens at a time, s. `length` in s, where it lasts."""
-
-    at: float
-    what: str
-    worker: str
-    length: float
-
-
-class World(NamedTuple):
-    """Raw batches by source, with the events' registry, and what the oracle counts."""
-
-    batches: dict[int, list[list[Written]]]
-    registry: dict[str, dict[str, object]]
-    epochs: list[Epoch]
-    panes: dict[tuple[int, str, int], Counter]
-    rejects: int
-
-
-@cache
-def world(number: int) -> World:
-    """A world of the few there are."""
-    rng = random.Random(number)
-    imsis = [f"00101{n:010d}" for n in range(PEOPLE)]
-    registry: dict[str, dict[str, object]] = {
-        imsi: {
-            "imsi": imsi,
-            "birth_year": 1970 + n,
-            "gender": None,
-            "consent": {"marketing": "granted"},
-            "opted_out": False,
-        }
-        for n, imsi in enumerate(imsis)
-    }
-    epochs = [
-        msgspec.structs.replace(epoch, partitions=PARTITIONS, measures=DEFAULT_MEASURES[:2])
-        for epoch in epochs_at(START)
-    ]
-    batches: dict[int, list[list[Written]]] = {}
-    log = []
-    for source in range(SOURCES):
-        batches[source], time, offset = [], START, 0
-        while time < START + LENGTH:
-            batch: list[Written] = []
-            for _ in range(rng.randint(3, 10)):
-                time += rng.choice([0, 2_000, 10_000, 20_000])
-                value = orjson.dumps(_event(rng, time, imsis))
-                batch.append((time, None, value, []))
-                log.append((source, offset, time, value))
-                offset += 1
-            batches[source].append(batch)
-    builtin = [msgspec.to_builtins(epoch) for epoch in epochs]
-    gate = oracle_screen(log, registry, ORACLE_POLICY, msgspec.to_builtins(PLAN), builtin, 10_000)
-    parents = list(PLAN.zone_parents())
-    result = count(gate.sightings, builtin, parents, gate.until)
-    panes = {key: +counts for key, counts in result.panes.items()}
-    return World(batches, registry, epochs, panes, len(gate.rejects))
-
-
-def _event(rng: random.Random, time: int, imsis: list[str]) -> dict[str, object]:
-    early = rng.choice([0, 0, 1_000, 9_000, 9_999, 10_000, 15_000, -30_000, -58_000])
-    return {
-        "event_id": "e",
-        "imsi": rng.choice([*imsis, "bad"]),
-        "ts": time - early,
-        "cell": f"001-01-000{rng.randrange(12):04x}",
-        "kind": rng.choice(["update", "attach", "handover", "service", "detach"]),
-    }
+PATIENCE_S: Final = 120.0
+WATCH_S: Final = 0.5
+# By how much the sources may be apart in a crowd: what alignment allows, and what is read until it is noticed.
+APART_MS: Final = ALIGN_MS + 480_000
 
 
 @cache
@@ -126,23 +45,14 @@ def _metrics() -> tuple[GatewayMetrics, CrowdMetrics, ReleaseMetrics]:
     return GatewayMetrics(CollectorRegistry()), CrowdMetrics(CollectorRegistry()), ReleaseMetrics(CollectorRegistry())
 
 
-def faults_of(seed: int) -> list[Fault]:
-    """The faults of a schedule, in the order of time."""
-    rng = random.Random(f"faults {seed}")
-    # What Redis lost can be rebuilt as long as the log is whole: retention comes with none of the losses.
-    losses = rng.choice([("retention",), ("flush", "copy", "older")])
-    kinds = [*FAULTS, *losses]
-    number = rng.randint(1, 8)
-    faults = [
-        Fault(
-            rng.uniform(0.5, PLAY_S + 3),
-            rng.choice(kinds),
-            rng.choice(NAMES),
-            rng.choice([0.3, 2.0, 5.0, 8.0, 11.0]),
-        )
-        for _ in range(number)
-    ]
-    return sorted(faults)
+class _Secrets:
+    """In place of the system's randomness, which no seed decides."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(f"salts {seed}")
+
+    def token_bytes(self, number: int) -> bytes:
+        return self._rng.randbytes(number)
 
 
 class Schedule:
@@ -150,35 +60,39 @@ class Schedule:
 
     Attributes:
         wrong: what was found. trace: a digest of all that the logs hold in the end.
+        struck: how far the releases were whenever a worker was killed or paused (`checks.how_far`).
+        gaps: sections that the crowds ignored because rows before them were missing.
         apart_ms: the most that the sources were apart in a crowd: what its reorder buffer has to hold.
     """
 
-    def __init__(self, seed: int, faults: list[Fault]) -> None:
+    def __init__(self, seed: int, faults: Sequence[Fault]) -> None:
         self.seed = seed
         self.faults = faults
         self.world = world(seed % WORLDS)
         self.wrong: list[str] = []
         self.trace = ""
+        self.struck: set[str] = set()
         self.apart_ms = 0
-        self._rng = random.Random(seed)
+        self.gaps = 0
+        self._lossy = any(fault.what == FORGET for fault in faults)
         self._draws = 0
         self._workers: dict[str, Worker] = {}
+        self._ledger_read: dict[str, list[int]] = {}
 
     async def run(self) -> None:
         broker = Broker({ATTACH: SOURCES, SIGHTINGS: PARTITIONS, **dict.fromkeys((REJECTS, PANES, LEDGER), 1)})
-        broker.logs |= Broker({FOOTFALL: 1, FLOWS: 1}).logs
+        broker.logs |= Broker(dict.fromkeys((FOOTFALL, FLOWS, EPOCHS, SALTS), 1)).logs
         for number in range(PARTITIONS):
             broker.logs[SIGHTINGS, number].append([(0, None, encode_control(1, list(range(SOURCES))), [])])
-        self._broker, self._redis, self._redis_up = broker, Redis(), asyncio.Event()
-        self._redis_up.set()
+        self._broker, self._redis = broker, Redis()
         self._shared = Shared(
             broker,
             self._redis,
-            self._redis_up,
-            context_of(self.world.epochs, self.world.registry, partitions=PARTITIONS),
-            self.world.epochs,
+            Keys(_Secrets(self.seed).token_bytes),
+            self.world.registry,
             np.array(PLAN.zone_parents(), np.uint16),
             self._noise,
+            self._begins,
             _metrics(),
         )
         growing = asyncio.create_task(self._grow())
@@ -192,20 +106,27 @@ class Schedule:
         await growing
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
-                while not self._complete() and not self.wrong:  # noqa: ASYNC110 - the clock is virtual
+                while not complete(broker, self.world) and not self.wrong:  # noqa: ASYNC110 - the clock is virtual
                     await asyncio.sleep(1.0)
         for task in (*keeping.values(), watching):
             task.cancel()
-        await asyncio.gather(*keeping.values(), watching, return_exceptions=True)
+        for ended in await asyncio.gather(*keeping.values(), watching, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
         for worker in self._workers.values():
             worker.kill()
         await asyncio.gather(*(worker.task for worker in self._workers.values()), return_exceptions=True)
-        self._check()
+        self.wrong += wrongs(broker, self.world, self._ledger_read, may_miss=self._lossy)
+        self.trace = self._digest()
 
     def _noise(self, counts: NDArray[np.int64], *_: float) -> NDArray[np.int64]:
         """Every draw adds a number of its own to all keys, so that it can be told apart and taken away again."""
         self._draws += 1
         return counts + 1000 * self._draws
+
+    def _begins(self, writer: str) -> None:
+        """A drawer of noise is asked where to begin: what is in the ledger now it must know before it draws."""
+        self._ledger_read.setdefault(writer, []).append(self._broker.logs[LEDGER, 0].end)
 
     async def _grow(self) -> None:
         """The raw logs, as time goes."""
@@ -235,25 +156,48 @@ class Schedule:
             await asyncio.sleep(node.rng.choice([0.1, 1.0, 4.0]))
 
     async def _watch(self) -> None:
-        """How far apart the sources are in the crowds."""
+        """What must hold all the time; retention, which follows the snapshots."""
+        heads: dict[int, tuple[int, int]] = {}
         while True:
-            await asyncio.sleep(0.5)
-            for worker in self._workers.values():
-                for owned in worker.crowd._owned.values() if worker.crowd else ():
-                    marks = owned.crowd.watermarks
-                    if marks.live and marks.live <= marks.heard.keys():
-                        apart = max(marks.heard.values()) - min(marks.heard.values())
-                        self.apart_ms = max(self.apart_ms, apart)
+            await asyncio.sleep(WATCH_S)
+            self._see_apart()
+            for number in range(PARTITIONS):
+                now = (self._redis.lives, self._stored(number))
+                if now < heads.get(number, now):
+                    self.wrong.append(f"the snapshot of partition {number} went back to {now[1]}")
+                heads[number] = now
+                if with_retention(self.seed):
+                    log = self._broker.logs[SIGHTINGS, number]
+                    log.start = max(log.start, now[1])
+
+    def _stored(self, number: int) -> int:
+        """Where the snapshot of a partition stands, 0 if there is none."""
+        return int(self._redis.data.get(f"{{p{number}}}:snapshot", {}).get("offset", 0))
+
+    def _see_apart(self) -> None:
+        """How far apart the sources are in the crowds."""
+        for worker in self._workers.values():
+            for owned in worker.crowd._owned.values() if worker.crowd else ():
+                self.gaps = max(self.gaps, owned.crowd.gaps)
+                marks = owned.crowd.watermarks
+                if marks.live and marks.live <= marks.heard.keys():
+                    self.apart_ms = max(self.apart_ms, max(marks.heard.values()) - min(marks.heard.values()))
+        if self.apart_ms > APART_MS and not self._lossy and not any("apart" in wrong for wrong in self.wrong):
+            self.wrong.append(f"the sources are {self.apart_ms // 1000} s apart")
 
     def _inject(self, fault: Fault) -> None:
         worker, loop = self._workers[fault.worker], asyncio.get_running_loop()
-        if fault.what == "kill":
-            worker.kill()
+        if fault.what in ("kill", "pause"):
+            does = partial(self._strike, worker, fault)
+            if fault.moment == "now":
+                does()
+            else:
+                worker.node.traps[fault.moment] = does
+                worker.node.steps = fault.steps
         elif fault.what == "leave":
             worker.leave()
-        elif fault.what == "pause":
-            worker.node.running.clear()
-            loop.call_later(fault.length, worker.node.running.set)
+        elif fault.what == FORGET:
+            self._broker.forgets.add((SIGHTINGS, int(fault.length) % PARTITIONS))
         elif fault.what == "lose":
             worker.producer.lose(1)
         elif fault.what == "broker":
@@ -263,86 +207,57 @@ class Schedule:
             self._redis.away = True
             loop.call_later(fault.length, setattr, self._redis, "away", False)
         elif fault.what == "flush":
-            self._redis.data.clear()
+            self._redis.becomes({})
         elif fault.what == "copy":
             self._redis.copy = dict(self._redis.data)
-        elif fault.what == "older":
-            self._redis.data = dict(self._redis.copy)
         else:
-            self._retain()
+            self._redis.becomes(self._redis.copy)
 
-    def _retain(self) -> None:
-        """Retention takes of the sightings what the snapshots don't need, as it does on a real cluster in time."""
-        for number in range(PARTITIONS):
-            head = self._redis.data.get(f"{{p{number}}}:snapshot")
-            if head:
-                self._broker.logs[SIGHTINGS, number].start = int(head["offset"])
+    def _strike(self, worker: Worker, fault: Fault) -> None:
+        self.struck.add(how_far(self._broker, self._draws))
+        if fault.what == "kill":
+            worker.kill()
+        else:
+            worker.node.running.clear()
+            asyncio.get_running_loop().call_later(fault.length, worker.node.running.set)
 
-    def _panes(self) -> dict[tuple[int, str, int], Counter]:
-        """Summed panes of the log; repeats must be equal."""
-        firsts: dict[tuple[int, int, int], Pane] = {}
-        for value in self._broker.logs[PANES, 0].values:
-            pane = msgspec.msgpack.decode(value, type=Pane)
-            if firsts.setdefault((pane.epoch, pane.partition, pane.number), pane) != pane:
-                self.wrong.append(f"pane {pane.number} of partition {pane.partition} was sent twice and differs")
-        return summed(firsts.values())
-
-    def _first_released(self) -> dict[tuple[int, str, int], LedgerRecord]:
-        """The ledger by its rule, read plainly: the first record of a pane is its release."""
-        first: dict[tuple[int, str, int], LedgerRecord] = {}
-        for value in self._broker.logs[LEDGER, 0].values:
-            record = msgspec.msgpack.decode(value, type=LedgerRecord)
-            first.setdefault((record.epoch, record.measure, record.number), record)
-        return first
-
-    def _published(self) -> Counter:
-        return Counter(value for topic in (FOOTFALL, FLOWS) for value in self._broker.logs[topic, 0].values)
-
-    def _complete(self) -> bool:
-        if len(self._broker.logs[LEDGER, 0].values) < len(self.world.panes):
-            return False
-        first = self._first_released()
-        if first.keys() < self.world.panes.keys():
-            return False
-        published = self._published()
-        return all(item.value in published for record in first.values() for item in publications(record))
-
-    def _check(self) -> None:
-        panes = {key: +counts for key, counts in self._panes().items()}
-        if panes != self.world.panes:
-            missing, more = self.world.panes.keys() - panes.keys(), panes.keys() - self.world.panes.keys()
-            differ = sorted(k for k in panes.keys() & self.world.panes.keys() if panes[k] != self.world.panes[k])
-            self.wrong.append(f"panes: {len(missing)} missing, {len(more)} too many, different: {differ[:3]}")
-        first = self._first_released()
-        if first.keys() != self.world.panes.keys():
-            self.wrong.append(f"ledger: {sorted(self.world.panes.keys() - first.keys())[:5]} are not released")
-        for key, record in first.items():
-            noisy = np.frombuffer(record.noisy, "<i8")
-            exact = np.zeros(len(noisy), np.int64)
-            for at, number in self.world.panes.get(key, Counter()).items():
-                exact[at] = number
-            if len(set((noisy - exact).tolist())) != 1:
-                self.wrong.append(f"release {key} is not the pane with noise")
-        said = {item.value for record in first.values() for item in publications(record)}
-        published = self._published()
-        if unsaid := published.keys() - said:
-            self.wrong.append(f"{len(unsaid)} published records are not what the ledger says first")
-        if unpublished := said - published.keys():
-            self.wrong.append(f"{len(unpublished)} records of the ledger were not published")
+    def _digest(self) -> str:
         hashed = hashlib.blake2b(digest_size=8)
         for place in sorted(self._broker.logs):
             hashed.update(repr((place, self._broker.logs[place].end)).encode())
             if place[0] in (SIGHTINGS, PANES):
                 hashed.update(b"".join(self._broker.logs[place].values))
-        self.trace = hashed.hexdigest()
-        if self.world.rejects and not self._broker.logs[REJECTS, 0].values:
-            self.wrong.append("no rejects arrived")
+        return hashed.hexdigest()
 
 
-def run(seed: int, faults: list[Fault] | None = None) -> Schedule:
+_current: Schedule
+
+
+def event_time_now() -> int:
+    """Where the raw logs would be by the clock, ms: what only a mutant asks."""
+    return START + round(asyncio.get_running_loop().time() / PLAY_S * LENGTH)
+
+
+def read_ahead() -> dict[int, int]:
+    """Record times that gateways have reached, committed or not: what only a mutant asks."""
+    found: dict[int, int] = {}
+    for worker in _current._workers.values():
+        for source, at in worker.gateway.reached().items() if worker.gateway else ():
+            found[source] = max(at, found.get(source, at))
+    return found
+
+
+def run(seed: int, faults: Sequence[Fault] | None = None) -> Schedule:
     """Run one schedule."""
-    schedule = Schedule(seed, faults_of(seed) if faults is None else faults)
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    global _current
+    schedule = _current = Schedule(seed, faults_of(seed) if faults is None else faults)
+    with (
+        asyncio.Runner(loop_factory=VirtualLoop) as runner,
+        patch.object(salts, "secrets", _Secrets(seed)),
+        # The logs grow a hundred times as fast as their events' time.
+        patch.object(pacing, "ALIGN_EVERY_S", 0.2),
+        patch.object(shredder, "EVERY_S", 0.5),
+    ):
         runner.run(schedule.run())
     return schedule
 

@@ -6,42 +6,50 @@ gives everything back at a rebalance, all through the real `Tenure`.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
-from schemas.epochs import Epoch
-from schemas.topics import ATTACH, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SIGHTINGS
+from schemas.topics import ATTACH, EPOCHS, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SALTS, SIGHTINGS
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.pacing import keep_aligned
 from streams.agents.release import Releaser
-from streams.agents.roles import Chunk, Role, Tenure
+from streams.agents.roles import Chunk, LogRange, Role, Tenure
+from streams.agents.shredder import Shredder
 from streams.agents.transport import Committed
 from streams.core.crowd import Crowd
+from streams.core.epochs import make_epoch
 from streams.core.framing import Framer
-from streams.core.gateway import Context
+from streams.core.pseudonyms import key_state
 from streams.core.render import Page
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
 from streams.stores.counts import CountStore
+from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher
+from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
-from tests.simulation.cluster import Broker, Client, Group, Node, Producer, Redis
-from tests.simulation.cluster import Tail as SimulatedTail
-from tests.support.world import PLAN
+from tests.simulation.broker import Broker, Group, Node, Producer
+from tests.simulation.broker import Tail as SimulatedTail
+from tests.simulation.redis import Client, Redis
+from tests.simulation.world import LATENESS_MS, PARTITIONS, WORLD_TERMS
+from tests.support.world import PLAN, context_of
 
 # Codes of an end that faults may bring about; every other one is a defect.
-BY_FAULTS = {"drain_late", "positions_late"}
-BEAT_S = 0.4
-FETCH_S = 0.15
+BY_FAULTS = {"drain_late", "positions_late", "overtaken"}
+BEAT_S = 0.8
+FETCH_S = 0.2
 DRAIN_S = 5.0
-SNAPSHOT_MS = 3_000
+SNAPSHOT_MS = 2_000
 FLUSH_MS = 700
+FLUSH_ROWS = 12
 ALIGN_MS = 120_000
 
 
@@ -50,22 +58,29 @@ class Shared(NamedTuple):
 
     broker: Broker
     redis: Redis
-    redis_up: asyncio.Event
-    context: Context
-    epochs: list[Epoch]
+    keys: "Keys"
+    registry: dict[str, dict[str, object]]
     parents: NDArray[np.uint16]
     noise: Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
+    begins: Callable[[str], None]
     metrics: tuple[GatewayMetrics, CrowdMetrics, ReleaseMetrics]
 
 
-class _Epochs:
-    """In place of `EpochReader`: the epochs of a schedule are written before it begins."""
+class Keys:
+    """A key service: keys of epochs, made once; destroyed for good."""
 
-    def __init__(self, epochs: list[Epoch]) -> None:
-        self.records = epochs
+    def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
+        self._token_bytes = token_bytes
+        self._keys: dict[int, bytes | None] = {}
 
-    async def refresh(self) -> list[Epoch]:
-        return []
+    def key(self, epoch: int, create: bool) -> tuple[str, bytes] | None:
+        if create:
+            self._keys.setdefault(epoch, self._token_bytes(32))
+        found = self._keys.get(epoch)
+        return None if found is None else (f"simulated:{epoch}", found)
+
+    def destroy(self, epoch: int) -> None:
+        self._keys[epoch] = None
 
 
 class _Readiness(Readiness):
@@ -87,6 +102,7 @@ class Worker:
         self.shared = shared
         self.producer = Producer(shared.broker, node)
         self.crowd: CrowdAgent | None = None
+        self.gateway: Gateway | None = None
         self._max_batches = max_batches
         self._leaving = asyncio.Event()
         self._lost = False
@@ -119,9 +135,9 @@ class Worker:
             return self.tenure.failure.result()
         return failed[0].result() if failed else None
 
-    async def _guarded(self, work: Awaitable[object]) -> BaseException | None:
+    async def _guarded(self, service: Callable[[], Awaitable[object]]) -> BaseException | None:
         try:
-            await work
+            await service()
         except (ThrongError, KafkaError) as error:
             return error
         return None
@@ -191,6 +207,11 @@ class Worker:
     async def _one(self, number: int, reached: dict[int, int], generation: int) -> None:
         log = self.shared.broker.logs[self.role.topic, number]
         await self.node.reach(self.shared.broker.up)
+        if reached[number] < log.start:
+            going_on = await self.tenure.outrun(number, reached[number], LogRange(log.start, log.end))
+            if going_on is None:
+                return
+            reached[number] = going_on
         batches = log.fetch(reached[number], self.node.rng.randint(1, self._max_batches))
         await self.node.running.wait()
         if not batches:
@@ -205,6 +226,9 @@ class Worker:
             generation=generation,
         )
         await self.tenure.handle(chunk)
+
+    def _epochs(self) -> EpochReader:
+        return EpochReader(SimulatedTail(self.shared.broker, self.node, EPOCHS))  # type: ignore[arg-type]
 
     def _gateway(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:
         shared, broker = self.shared, self.shared.broker
@@ -222,14 +246,46 @@ class Worker:
             self.group.commits |= marks
             return True
 
-        async def provide(_: int) -> None:
-            raise AssertionError("a schedule's epochs are written before it begins")
+        epochs = self._epochs()
+        salts: dict[int, NDArray[np.uint64]] = {}
+        gone: set[int] = set()
+        known = context_of([], shared.registry, LATENESS_MS, PARTITIONS)
+        context = replace(known, epochs=epochs.table, salts=salts, gone=gone)
+        vault = Vault(SimulatedTail(broker, self.node, SALTS), self.producer, SALTS, shared.keys)  # type: ignore[arg-type]
+        keeper = EpochKeeper(
+            epochs,
+            vault,
+            self.producer,  # type: ignore[arg-type]
+            EPOCHS,
+            lambda ts: make_epoch(ts, WORLD_TERMS, epochs.table),
+        )
 
+        async def provide(ts_ms: int) -> None:
+            epoch = (await keeper.provide(ts_ms)).epoch
+            try:
+                salts[epoch] = key_state(await vault.ensure(epoch))
+            except SaltGone:
+                gone.add(epoch)
+
+        async def committed() -> Mapping[int, int]:
+            return {source: int(mark.metadata) for source, mark in (await read()).items()}
+
+        shredder = Shredder(
+            lambda: epochs.table.epochs,
+            salts,
+            gone,
+            shared.keys,
+            committed,
+            lambda: None,
+            LATENESS_MS,
+            0,
+            shared.metrics[0],
+        )
         gateway = Gateway(
             Topics(ATTACH, SIGHTINGS, REJECTS),
-            Limits(FLUSH_MS, 10_000, 1 << 20),
-            Framer(len(broker.partitions(SIGHTINGS)), shared.context.lateness_ms),
-            shared.context,
+            Limits(FLUSH_MS, FLUSH_ROWS, 1 << 20),
+            Framer(PARTITIONS, LATENESS_MS),
+            context,
             provide,
             self.producer,  # type: ignore[arg-type]
             Commits(read, write),
@@ -242,17 +298,20 @@ class Worker:
         )
 
         async def align() -> None:
-            await keep_aligned(read, gateway.reached, self.tenure.hold, ALIGN_MS, shared.metrics[0])
+            sources = broker.partitions(ATTACH)
+            await keep_aligned(read, gateway.reached, lambda: sources, self.tenure.hold, ALIGN_MS, shared.metrics[0])
 
-        return role, [lambda: self._guarded(gateway.keep_flushing()), lambda: self._guarded(align())]
+        self.gateway = gateway
+        services = (gateway.keep_flushing, align, lambda: shredder.keep_checking(gateway.placed))
+        return role, [partial(self._guarded, service) for service in services]
 
     def _crowd(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:
         shared = self.shared
-        client = Client(shared.redis, self.node, shared.redis_up)
+        client = Client(shared.redis, self.node)
         agent = CrowdAgent(
             PANES,
             lambda partition: Crowd(partition, shared.parents),
-            _Epochs(shared.epochs),  # type: ignore[arg-type]
+            self._epochs(),
             PLAN.hash(),
             Stores(SnapshotStore(client, ""), CountStore(client, "")),  # type: ignore[arg-type]
             self.producer,  # type: ignore[arg-type]
@@ -268,19 +327,18 @@ class Worker:
             agent.assigned,
             on_revoked=agent.revoked,
             on_leaving=agent.leaving,
+            on_lost=agent.lost,
         )
-        return role, [
-            lambda: self._guarded(agent.keep_storing(SNAPSHOT_MS)),
-            lambda: self._guarded(agent.keep_showing()),
-        ]
+        storing = partial(agent.keep_storing, SNAPSHOT_MS)
+        return role, [partial(self._guarded, service) for service in (storing, agent.keep_showing)]
 
     def _release(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:
         shared = self.shared
-        client = Client(shared.redis, self.node, shared.redis_up)
+        client = Client(shared.redis, self.node)
         releaser = Releaser(
             Page(PLAN, 0.95),
             PLAN.hash(),
-            _Epochs(shared.epochs),  # type: ignore[arg-type]
+            self._epochs(),
             Ledger(SimulatedTail(shared.broker, self.node, LEDGER), self.producer, LEDGER),  # type: ignore[arg-type]
             Publisher(
                 self.producer,  # type: ignore[arg-type]
@@ -293,5 +351,10 @@ class Worker:
             shared.metrics[2],
             _Readiness(),
         )
-        role = Role("release", PANES, releaser.handle, releaser.positions)
-        return role, [lambda: self._guarded(releaser.keep_showing())]
+
+        async def positions(logs: Mapping[int, LogRange]) -> dict[int, int | None]:
+            shared.begins(releaser._writer)
+            return await releaser.positions(logs)
+
+        role = Role("release", PANES, releaser.handle, positions, on_lost=releaser.lost)
+        return role, [partial(self._guarded, releaser.keep_showing)]

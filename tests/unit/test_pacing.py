@@ -1,6 +1,6 @@
 """Which sources are held because they are ahead of the slowest."""
 
-from streams.agents.pacing import too_far_ahead
+from streams.agents.pacing import Begun, too_far_ahead
 
 
 def test_only_own_sources_beyond_the_limit_are_held() -> None:
@@ -15,5 +15,24 @@ def test_the_slowest_is_never_held() -> None:
     assert too_far_ahead({0: 10, 1: 10}, {0, 1}, 0) == set()
 
 
-def test_a_source_that_nobody_has_heard_of_holds_nobody() -> None:
+def test_an_own_source_that_has_not_been_heard_is_not_held() -> None:
     assert too_far_ahead({0: 1_000_000}, {0, 7}, 60_000) == set()
+
+
+def test_while_a_source_is_unheard_nobody_goes_further_from_where_they_began_than_they_may_be_ahead() -> None:
+    begun, sources = Begun(), {0, 1, 2}
+    assert begun.with_unheard({0: 5_000, 1: 9_000}, {0: 5_000}, sources)[2] == 5_000
+    marks = begun.with_unheard({0: 70_000, 1: 9_000}, {0: 70_000}, sources)
+    assert marks == {0: 70_000, 1: 9_000, 2: 5_000}
+    assert too_far_ahead(marks, {0}, 60_000) == {0}
+
+
+def test_once_all_sources_are_heard_the_slowest_counts_alone() -> None:
+    begun = Begun()
+    begun.with_unheard({0: 5_000}, {0: 5_000}, {0, 1})
+    assert begun.with_unheard({0: 70_000, 1: 60_000}, {0: 70_000}, {0, 1}) == {0: 70_000, 1: 60_000}
+    assert begun.with_unheard({0: 80_000}, {0: 80_000}, {0, 1})[1] == 80_000
+
+
+def test_a_gateway_without_sources_knows_nothing_of_the_unheard() -> None:
+    assert Begun().with_unheard({0: 5_000}, {}, {0, 1}) == {0: 5_000}

@@ -1,4 +1,4 @@
-"""A Kafka and a Redis in memory, as far as the roles' shell uses them, with everything that can happen on the way.
+"""A Kafka in memory, as far as the roles' shell uses it, with everything that can happen on the way.
 
 Each worker talks through a `Node`: what it sends takes a drawn time, waits while the node is paused or the server is
 away, keeps its order by partition, and is in part lost if the node dies. A group is generations of an assignment; a
@@ -8,17 +8,13 @@ member that is silent for longer than its session is thrown out, and learns of i
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaTimeoutError
-from redis.exceptions import ConnectionError as RedisAway
 
 from streams.agents.transport import Committed, LogRange
 from streams.core.records import RecordBatch
-from streams.stores.counts import NEWER_ONLY
-from streams.stores.released import NEWER_OR_SAME
-from streams.stores.snapshots import MOVE_FORWARD, SWEEP
 from tests.support.raw import Written, batch_of
 
 SESSION_S = 6.0
@@ -37,14 +33,19 @@ class Log:
 
     def __init__(self) -> None:
         self.batches: list[RecordBatch] = []
-        self.values: list[bytes] = []
+        self.records: list[Written] = []
         self.start = 0
         self.end = 0
 
     def append(self, records: Sequence[Written]) -> None:
         self.batches.append(batch_of(records, self.end))
-        self.values += [value or b"" for _, _, value, _ in records]
+        self.records += records
         self.end += len(records)
+
+    @property
+    def values(self) -> list[bytes]:
+        """All values, a null as empty."""
+        return [value or b"" for _, _, value, _ in self.records]
 
     def fetch(self, position: int, most: int) -> tuple[RecordBatch, ...]:
         """Up to `most` batches, the first of which may begin before the position."""
@@ -53,16 +54,33 @@ class Log:
 
 
 class Node:
-    """A worker's side of the network."""
+    """A worker's side of the network.
+
+    Attributes:
+        traps: what is to happen once at a moment: when it has handed something to the producer ("send"), when that
+            has been appended but not yet acknowledged ("ack"), when it begins to store a snapshot ("store"),
+            when it has gone `steps` more ways over the network ("step").
+    """
 
     def __init__(self, name: str, rng: random.Random) -> None:
         self.name = name
         self.rng = rng
         self.running = asyncio.Event()
         self.running.set()
+        self.traps: dict[str, Callable[[], None]] = {}
+        self.steps = 0
+
+    def spring(self, moment: str) -> None:
+        """The moment has come."""
+        trap = self.traps.pop(moment, None)
+        if trap is not None:
+            trap()
 
     async def reach(self, up: asyncio.Event) -> None:
         """A question's way to a server and back, as far as the node runs and the server is there."""
+        self.steps -= 1
+        if self.steps == 0:
+            self.spring("step")
         await self.running.wait()
         await asyncio.sleep(self.rng.uniform(0.001, 0.05))
         await up.wait()
@@ -77,6 +95,14 @@ class Broker:
         self.up = asyncio.Event()
         self.up.set()
         self.groups: dict[str, Group] = {}
+        self.forgets: set[tuple[str, int]] = set()
+
+    def append(self, place: tuple[str, int], written: Written) -> None:
+        """Keep a record, or, of a partition in `forgets`, acknowledge one and lose it."""
+        if place in self.forgets:
+            self.forgets.remove(place)
+        else:
+            self.logs[place].append([written])
 
     def partitions(self, topic: str) -> list[int]:
         return [number for name, number in self.logs if name == topic]
@@ -115,6 +141,7 @@ class Producer:
         ack.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._waiting[place].append(((timestamp_ms or 0, key, value, list(headers)), ack))
         self._wake[place].set()
+        self._node.spring("send")
         return ack
 
     async def send_and_wait(self, topic: str, value: bytes, **more: Any) -> None:
@@ -132,7 +159,8 @@ class Producer:
                     self._to_lose -= 1
                     ack.set_exception(KafkaTimeoutError())
                     continue
-                self._broker.logs[place].append([written])
+                self._broker.append(place, written)
+                self._node.spring("ack")
                 asyncio.get_running_loop().call_later(ACK_S, _acknowledge, ack, self._node)
 
     def die(self) -> None:
@@ -142,7 +170,7 @@ class Producer:
         for place in sorted(self._waiting):
             waiting = self._waiting[place]
             for _ in range(self._node.rng.randint(0, min(2, len(waiting)))):
-                self._broker.logs[place].append([waiting.popleft()[0]])
+                self._broker.append(place, waiting.popleft()[0])
 
 
 def _acknowledge(ack: "asyncio.Future[object]", node: Node) -> None:
@@ -165,10 +193,13 @@ class Tail:
         await self._node.reach(self._broker.up)
         end = self._log.end
         await self._node.reach(self._broker.up)
-        found = self._log.values[self._position : end]
+        found = self._log.records[self._position : end]
         self._position = end
         if found:
-            yield [Record(value) for value in found]
+            yield [Record(value or b"") for _, _, value, _ in found]
+
+    async def start(self) -> None:
+        """Nothing to connect to."""
 
 
 class Group:
@@ -232,113 +263,3 @@ class Group:
         own = [number for number, owner in self.owner.items() if owner == name]
         logs = self.broker.logs
         return {n: LogRange(logs[self.topic, n].start, logs[self.topic, n].end) for n in own}
-
-
-class Redis:
-    """One server's keys. While it is away every question fails."""
-
-    def __init__(self) -> None:
-        self.data: dict[str, Any] = {}
-        self.away = False
-        self.copy: dict[str, Any] = {}
-
-
-class Client:
-    """A worker's client of it: the commands and scripts that the stores use."""
-
-    def __init__(self, redis: Redis, node: Node, up: asyncio.Event) -> None:
-        self._redis = redis
-        self._node = node
-        self._up = up
-
-    async def _ask(self) -> dict[str, Any]:
-        await self._node.reach(self._up)
-        if self._redis.away:
-            raise RedisAway("away")
-        return self._redis.data
-
-    async def set(self, key: str, value: bytes) -> None:
-        (await self._ask())[key] = value
-
-    async def get(self, key: str) -> bytes | None:
-        return (await self._ask()).get(key)
-
-    async def delete(self, key: str) -> None:
-        (await self._ask()).pop(key, None)
-
-    async def hset(self, key: str, name: str, value: str) -> None:
-        data = await self._ask()
-        data[key] = {**data.get(key, {}), name: value.encode()}  # a copy of Redis holds on to the old one
-
-    async def hmget(self, key: str, names: Sequence[str]) -> list[bytes | None]:
-        found = (await self._ask()).get(key, {})
-        return [found.get(name) for name in names]
-
-    def pipeline(self, transaction: bool) -> "Client":
-        return self
-
-    async def execute(self) -> None:
-        await self._ask()
-
-    async def reset(self) -> None:
-        """Nothing is held."""
-
-    def register_script(self, text: str) -> Any:
-        script = {MOVE_FORWARD: move_forward, SWEEP: sweep, NEWER_ONLY: newer_only, NEWER_OR_SAME: newer_or_same}[text]
-
-        async def run(keys: Sequence[str], args: Sequence[Any] = (), client: object = None) -> Any:
-            return script(await self._ask() if client is None else self._redis.data, keys[0], *args)
-
-        return run
-
-
-def move_forward(data: dict[str, Any], key: str, offset: int, pointer: bytes, name: str, chunks: int) -> int:
-    """`MOVE_FORWARD`, which tests/integration/test_redis_stores.py tests on a real Redis."""
-    old = dict(data.get(key, {}))
-    if old.pop(f"try:{name}", None) is None:
-        return 0
-    if "offset" in old and int(old["offset"]) >= offset:
-        _drop(data, key, name, chunks)
-        data[key] = old
-        return 0
-    if before := old.get("before"):
-        unused, number = before.split()
-        _drop(data, key, unused, int(number))
-    new = {
-        "offset": str(offset).encode(),
-        "pointer": pointer,
-        "name": f"{name} {chunks}",
-        "before": old.get("name", ""),
-    }
-    data[key] = old | new
-    return 1
-
-
-def sweep(data: dict[str, Any], key: str) -> int:
-    """`SWEEP`, tested in the same place."""
-    old = data.get(key, {})
-    begun = {field: chunks for field, chunks in old.items() if field.startswith("try:")}
-    for field, chunks in begun.items():
-        _drop(data, key, field.removeprefix("try:"), int(chunks))
-    if begun:
-        data[key] = {field: value for field, value in old.items() if field not in begun}
-    return len(begun)
-
-
-def _drop(data: dict[str, Any], key: str, name: str, chunks: int) -> None:
-    for number in range(chunks):
-        data.pop(f"{key}:{name}:{number}", None)
-
-
-def newer_only(data: dict[str, Any], key: str, value: bytes) -> int:
-    """Counts are only shown: nothing here depends on them."""
-    data[key] = value
-    return 1
-
-
-def newer_or_same(data: dict[str, Any], key: str, end: int, value: bytes) -> int:
-    """The newest pane stands."""
-    if key in data and data[key][0] > end:
-        return 0
-    data[key] = (end, value)
-    return 1

@@ -1,0 +1,61 @@
+"""What happens to whom, and when, in a schedule: drawn from its seed."""
+
+import random
+from typing import Final, NamedTuple
+
+PLAY_S: Final = 20.0  # the raw logs grow over this time
+NAMES: Final = ("gateway-0", "gateway-1", "crowd-0", "crowd-1", "release-0", "release-1")
+KINDS: Final = ("kill", "kill", "pause", "pause", "pause", "leave", "lose", "lose", "broker", "redis")
+# What replication, `min.insync.replicas` and no unclean election are for: never drawn, only planted.
+FORGET: Final = "forget"
+OF_REDIS: Final = ("flush", "copy", "older")
+# Kill and pause come at once, or at the worker's next such moment (`broker.Node`).
+MOMENTS: Final = ("now", "now", "send", "ack", "store")
+
+
+class Fault(NamedTuple):
+    """What happens at a time, s. `length` in s, where it lasts.
+
+    `moment`: one of MOMENTS, or "step": after the worker has gone `steps` ways over the network.
+    """
+
+    at: float
+    what: str
+    worker: str
+    length: float
+    moment: str = "now"
+    steps: int = 0
+
+
+def faults_of(seed: int) -> list[Fault]:
+    """The faults of a schedule, in the order of time."""
+    rng = random.Random(f"faults {seed}")
+    kinds = KINDS + OF_REDIS * (0, 1, 0, 2)[seed % 4]
+    drawn = [
+        Fault(
+            rng.uniform(0.5, PLAY_S + 3),
+            rng.choice(kinds),
+            rng.choice(NAMES),
+            rng.choice([0.3, 2.0, 5.0, 8.0, 11.0]),
+            rng.choice(MOMENTS),
+        )
+        for _ in range(rng.randint(1, 10))
+    ]
+    return sorted(drawn)
+
+
+def with_retention(seed: int) -> bool:
+    """Whether retention follows the snapshots closely in this schedule. Then what Redis loses can't be rebuilt."""
+    return seed % 4 != 1
+
+
+def forgetting(seed: int) -> list[Fault]:
+    """Kafka loses a frame that it has acknowledged."""
+    return [Fault(6.0 + seed % 8, FORGET, "gateway-0", float(seed))]
+
+
+def lost_together(seed: int) -> list[Fault]:
+    """Behind an outage, when the crowds have more than one pane to send, each loses the first of them."""
+    at = 4.0 + 0.37 * (seed % 24)
+    losses = [Fault(at + 4.9, "lose", worker, 0.0) for worker in ("crowd-0", "crowd-1")]
+    return [Fault(at, "broker", "crowd-0", 5.0), *losses]

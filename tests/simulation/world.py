@@ -1,0 +1,100 @@
+"""The few small worlds that schedules play in: raw records around an epoch's change, and what the oracle counts."""
+
+import random
+from collections import Counter
+from functools import cache
+from typing import NamedTuple
+
+import msgspec
+import orjson
+
+from schemas.epochs import Epoch
+from schemas.measures import DEFAULT_MEASURES
+from streams.core.epochs import EpochTable, Terms, make_epoch
+from tests.oracle.counting import count
+from tests.oracle.gate import screen as oracle_screen
+from tests.support.raw import Written
+from tests.support.world import ORACLE_POLICY, PLAN, TERMS
+
+# 03:38 local time; the epoch changes 22 minutes later.
+START = 1_772_419_080_000
+LENGTH = 34 * 60_000
+WORLDS = 4
+PEOPLE = 12
+SOURCES = PARTITIONS = 2
+LATENESS_MS = 10_000
+WORLD_TERMS: Terms = TERMS._replace(partitions=PARTITIONS, measures=DEFAULT_MEASURES[:2], sources=tuple(range(SOURCES)))
+
+Measured = tuple[int, str, int]  # epoch, measure, number of the pane
+Position = tuple[int, int, int]  # source, offset, index
+
+
+class World(NamedTuple):
+    """Raw batches by source, with the events' registry, and what the oracle makes of them."""
+
+    batches: dict[int, list[list[Written]]]
+    registry: dict[str, dict[str, object]]
+    epochs: list[Epoch]
+    panes: dict[Measured, Counter]
+    rejects: dict[Position, str]
+
+
+@cache
+def world(number: int) -> World:
+    """A world of the few there are."""
+    rng = random.Random(number)
+    imsis = [f"00101{n:010d}" for n in range(PEOPLE)]
+    registry = {imsi: _person(imsi, 1970 + n) for n, imsi in enumerate(imsis)}
+    batches = {source: _source(rng, imsis) for source in range(SOURCES)}
+    log = [
+        (source, offset, time, value)
+        for source, found in batches.items()
+        for offset, (time, _, value, _) in enumerate(record for batch in found for record in batch)
+    ]
+    epochs = _epochs()
+    builtin = [msgspec.to_builtins(epoch) for epoch in epochs]
+    gate = oracle_screen(log, registry, ORACLE_POLICY, msgspec.to_builtins(PLAN), builtin, LATENESS_MS)
+    result = count(gate.sightings, builtin, list(PLAN.zone_parents()), gate.until)
+    panes = {key: +counts for key, counts in result.panes.items()}
+    return World(batches, registry, epochs, panes, gate.rejects)
+
+
+def _epochs() -> list[Epoch]:
+    """The epochs as whoever opens them first will."""
+    table = EpochTable()
+    for ts in (START, START + LENGTH):
+        table.add(make_epoch(ts, WORLD_TERMS, table))
+    return table.epochs
+
+
+def _person(imsi: str, born: int) -> dict[str, object]:
+    return {
+        "imsi": imsi,
+        "birth_year": born,
+        "gender": None,
+        "consent": {"marketing": "granted"},
+        "opted_out": False,
+    }
+
+
+def _source(rng: random.Random, imsis: list[str]) -> list[list[Written]]:
+    batches: list[list[Written]] = []
+    time = START
+    while time < START + LENGTH:
+        batch: list[Written] = []
+        for _ in range(rng.randint(3, 10)):
+            time += rng.choice([0, 2_000, 10_000, 20_000])
+            batch.append((time, None, orjson.dumps(_event(rng, time, imsis)), []))
+        batches.append(batch)
+    return batches
+
+
+def _event(rng: random.Random, time: int, imsis: list[str]) -> dict[str, object]:
+    early = rng.choice([0, 0, 1_000, 9_000, 9_999, 10_000, 15_000, -30_000, -58_000])
+    return {
+        "event_id": "e",
+        "imsi": rng.choice([*imsis, "bad"]),
+        "ts": time - early,
+        "cell": f"001-01-000{rng.randrange(12):04x}",
+        "kind": rng.choice(["update", "attach", "handover", "service", "detach"]),
+    }
