@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaTimeoutError
 
+from schemas.topics import REGISTRY
 from streams.agents.transport import Committed, LogRange
+from streams.core.consents import RegistryRecord
 from streams.core.records import RecordBatch
+from streams.stores.registry import Stretch
 from tests.support.raw import Written, batch_of
 
 SESSION_S = 6.0
 POLL_S = 0.5
 ACK_S = 0.02
+REGISTRY_POLL_S = 0.3
 
 
 class Record(NamedTuple):
@@ -200,6 +204,36 @@ class Tail:
 
     async def start(self) -> None:
         """Nothing to connect to."""
+
+
+class RegistryTail:
+    """In place of `RegistryLog`: the one partition of the registry, read by whoever owns raw partition 0."""
+
+    def __init__(self, broker: Broker, node: Node) -> None:
+        self._broker = broker
+        self._node = node
+        self._log = broker.logs[REGISTRY, 0]
+        self._position: int | None = None
+
+    async def place(self, begins: Mapping[int, int], since_ms: int) -> dict[int, tuple[int, int]]:
+        self._position = None
+        if not begins:
+            return {}
+        await self._node.reach(self._broker.up)
+        first = next((n for n, record in enumerate(self._log.records) if record[0] >= since_ms), self._log.end)
+        self._position = begins[0] or first
+        return {0: (self._position, self._log.end)}
+
+    async def poll(self) -> dict[int, Stretch]:
+        await self._node.reach(self._broker.up)
+        position = self._position
+        await asyncio.sleep(REGISTRY_POLL_S)
+        if position is None or position != self._position or position == self._log.end:
+            return {}
+        found = self._log.records[position : self._log.end]
+        self._position = self._log.end
+        records = [RegistryRecord(position + n, *record[:3]) for n, record in enumerate(found)]
+        return {0: Stretch(records, self._position)}
 
 
 class Group:

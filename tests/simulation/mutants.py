@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, NamedTuple
 
+from schemas.attach import DETACH
+from schemas.sightings import OPT_OUT
 from streams.agents import pacing
 from streams.agents.crowd import CrowdAgent
 from streams.agents.release import Releaser
@@ -20,6 +22,7 @@ from streams.core import chain, gateway, snapshot
 from streams.core.crowd import Crowd
 from streams.core.framing import Framer
 from streams.core.ledger import Account
+from streams.core.population import Population
 from streams.core.reorder import Reorder
 from streams.core.sums import Sums
 from tests.simulation import redis, schedule
@@ -115,6 +118,14 @@ MUTANTS: dict[str, Sequence[Change]] = {
             "committed = await self._committed()",
             "committed = {**await self._committed(), **read_ahead()}",
             (("read_ahead", schedule.read_ahead),),
+        ),
+    ],
+    "an opt-out leaves no tombstone": [
+        Change(
+            Population.handle,
+            "rows.kind[block])",
+            "np.where(rows.kind[block] == OPT_OUT, DETACH, rows.kind[block]).astype(np.uint8))",
+            (("OPT_OUT", OPT_OUT), ("DETACH", DETACH)),
         ),
     ],
     "sources are not aligned": [

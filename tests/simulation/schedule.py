@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Sequence
 from functools import cache, partial
+from operator import itemgetter
 from typing import Final
 from unittest.mock import patch
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from schemas.sightings import encode_control
-from schemas.topics import ATTACH, EPOCHS, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SALTS, SIGHTINGS
+from schemas.topics import ATTACH, EPOCHS, FLOWS, FOOTFALL, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS
 from streams.agents import pacing, shredder
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
@@ -30,7 +31,7 @@ from tests.simulation.clock import VirtualLoop
 from tests.simulation.faults import FORGET, NAMES, PLAY_S, Fault, faults_of, with_retention
 from tests.simulation.redis import Redis
 from tests.simulation.workers import ALIGN_MS, BY_FAULTS, Keys, Shared, Worker
-from tests.simulation.world import LENGTH, PARTITIONS, SOURCES, START, WORLDS, world
+from tests.simulation.world import ALL_SOURCES, LENGTH, PARTITIONS, SOURCES, START, WORLDS, world
 from tests.support.world import PLAN
 
 PATIENCE_S: Final = 120.0
@@ -81,9 +82,9 @@ class Schedule:
 
     async def run(self) -> None:
         broker = Broker({ATTACH: SOURCES, SIGHTINGS: PARTITIONS, **dict.fromkeys((REJECTS, PANES, LEDGER), 1)})
-        broker.logs |= Broker(dict.fromkeys((FOOTFALL, FLOWS, EPOCHS, SALTS), 1)).logs
+        broker.logs |= Broker(dict.fromkeys((FOOTFALL, FLOWS, EPOCHS, SALTS, REGISTRY), 1)).logs
         for number in range(PARTITIONS):
-            broker.logs[SIGHTINGS, number].append([(0, None, encode_control(1, list(range(SOURCES))), [])])
+            broker.logs[SIGHTINGS, number].append([(0, None, encode_control(1, ALL_SOURCES), [])])
         self._broker, self._redis = broker, Redis()
         self._shared = Shared(
             broker,
@@ -129,16 +130,15 @@ class Schedule:
         self._ledger_read.setdefault(writer, []).append(self._broker.logs[LEDGER, 0].end)
 
     async def _grow(self) -> None:
-        """The raw logs, as time goes."""
-        todo = sorted(
-            (batch[0][0], source, number)
-            for source, batches in self.world.batches.items()
-            for number, batch in enumerate(batches)
-        )
-        for time, source, number in todo:
+        """The raw logs and the registry's, as time goes."""
+        todo = [
+            (batch[0][0], ATTACH, source, batch) for source, batches in self.world.batches.items() for batch in batches
+        ]
+        todo += [(change[0], REGISTRY, 0, [change]) for change in self.world.changes]
+        for time, topic, number, batch in sorted(todo, key=itemgetter(0)):
             due = (time - START) / LENGTH * PLAY_S
             await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-            self._broker.logs[ATTACH, source].append(self.world.batches[source][number])
+            self._broker.logs[topic, number].append(batch)
 
     async def _keep(self, name: str) -> None:
         """Start a worker whenever it isn't there, as a service manager would."""
@@ -175,13 +175,14 @@ class Schedule:
         return int(self._redis.data.get(f"{{p{number}}}:snapshot", {}).get("offset", 0))
 
     def _see_apart(self) -> None:
-        """How far apart the sources are in the crowds."""
+        """How far the raw sources are ahead of the slowest in the crowds; the registry has next to no rows."""
         for worker in self._workers.values():
             for owned in worker.crowd._owned.values() if worker.crowd else ():
                 self.gaps = max(self.gaps, owned.crowd.gaps)
                 marks = owned.crowd.watermarks
                 if marks.live and marks.live <= marks.heard.keys():
-                    self.apart_ms = max(self.apart_ms, max(marks.heard.values()) - min(marks.heard.values()))
+                    raw = max(ms for source, ms in marks.heard.items() if source < SOURCES)
+                    self.apart_ms = max(self.apart_ms, raw - min(marks.heard.values()))
         if self.apart_ms > APART_MS and not self._lossy and not any("apart" in wrong for wrong in self.wrong):
             self.wrong.append(f"the sources are {self.apart_ms // 1000} s apart")
 

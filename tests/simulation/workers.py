@@ -14,11 +14,13 @@ import numpy as np
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
+from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import ATTACH, EPOCHS, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SALTS, SIGHTINGS
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.pacing import keep_aligned
+from streams.agents.registrar import READER_OF, Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Chunk, LogRange, Role, Tenure
 from streams.agents.shredder import Shredder
@@ -26,6 +28,7 @@ from streams.agents.transport import Committed
 from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
 from streams.core.framing import Framer
+from streams.core.gateway import NEVER_MS
 from streams.core.pseudonyms import key_state
 from streams.core.render import Page
 from streams.errors import ThrongError
@@ -36,10 +39,10 @@ from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
-from tests.simulation.broker import Broker, Group, Node, Producer
+from tests.simulation.broker import Broker, Group, Node, Producer, RegistryTail
 from tests.simulation.broker import Tail as SimulatedTail
 from tests.simulation.redis import Client, Redis
-from tests.simulation.world import LATENESS_MS, PARTITIONS, WORLD_TERMS
+from tests.simulation.world import ALL_SOURCES, LATENESS_MS, PARTITIONS, WORLD_TERMS
 from tests.support.world import PLAN, context_of
 
 # Codes of an end that faults may bring about; every other one is a defect.
@@ -241,6 +244,7 @@ class Worker:
             generation = self.tenure.generation
             await self.node.reach(broker.up)
             own = {number for number, owner in self.group.owner.items() if owner == self.name}
+            own |= {REGISTRY_SOURCE} if READER_OF in own else set()
             if self.name not in self.group.heard or not marks.keys() <= own or generation is None:
                 return False
             self.group.commits |= marks
@@ -251,7 +255,7 @@ class Worker:
         gone: set[int] = set()
         known = context_of([], shared.registry, LATENESS_MS, PARTITIONS)
         context = replace(known, epochs=epochs.table, salts=salts, gone=gone)
-        vault = Vault(SimulatedTail(broker, self.node, SALTS), self.producer, SALTS, shared.keys)  # type: ignore[arg-type]
+        vault = Vault(SimulatedTail(broker, self.node, SALTS), self.producer, SALTS, shared.keys)  # type: ignore
         keeper = EpochKeeper(
             epochs,
             vault,
@@ -268,7 +272,9 @@ class Worker:
                 gone.add(epoch)
 
         async def committed() -> Mapping[int, int]:
-            return {source: int(mark.metadata) for source, mark in (await read()).items()}
+            return dict.fromkeys(ALL_SOURCES, NEVER_MS) | {
+                source: int(mark.metadata) for source, mark in (await read()).items()
+            }
 
         shredder = Shredder(
             lambda: epochs.table.epochs,
@@ -281,10 +287,14 @@ class Worker:
             0,
             shared.metrics[0],
         )
+        framer = Framer(PARTITIONS, LATENESS_MS)
+        registrar = Registrar(
+            RegistryTail(broker, self.node), framer, context, 1, provide, epochs.refresh, shared.metrics[0]
+        )
         gateway = Gateway(
             Topics(ATTACH, SIGHTINGS, REJECTS),
             Limits(FLUSH_MS, FLUSH_ROWS, 1 << 20),
-            Framer(PARTITIONS, LATENESS_MS),
+            framer,
             context,
             provide,
             self.producer,  # type: ignore[arg-type]
@@ -292,17 +302,27 @@ class Worker:
             lambda: True,
             shared.metrics[0],
             _Readiness(),
+            registrar,
         )
         role = Role(
             "gateway", ATTACH, gateway.handle, gateway.positions, on_revoked=gateway.revoked, on_lost=gateway.lost
         )
 
+        async def heard() -> Mapping[int, Committed]:
+            return {source: mark for source, mark in (await read()).items() if int(mark.metadata) != NEVER_MS}
+
         async def align() -> None:
-            sources = broker.partitions(ATTACH)
-            await keep_aligned(read, gateway.reached, lambda: sources, self.tenure.hold, ALIGN_MS, shared.metrics[0])
+            await keep_aligned(
+                heard, gateway.reached, lambda: ALL_SOURCES, self.tenure.hold, ALIGN_MS, shared.metrics[0]
+            )
 
         self.gateway = gateway
-        services = (gateway.keep_flushing, align, lambda: shredder.keep_checking(gateway.placed))
+        services = (
+            gateway.keep_flushing,
+            registrar.keep_reading,
+            align,
+            lambda: shredder.keep_checking(gateway.placed),
+        )
         return role, [partial(self._guarded, service) for service in services]
 
     def _crowd(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:

@@ -1,4 +1,9 @@
-"""The few small worlds that schedules play in: raw records around an epoch's change, and what the oracle counts."""
+"""The few small worlds that schedules play in: raw records around an epoch's change, opt-outs and opt-ins, and what the
+oracle counts.
+
+The gateways' tables never hear of an opt-out: what they let through is what the slowest gateway may, and only the rows
+in the log keep it from being counted.
+"""
 
 import random
 from collections import Counter
@@ -10,8 +15,10 @@ import orjson
 
 from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES
+from schemas.registry import BEAT_KEY
+from schemas.sightings import REGISTRY_SOURCE
 from streams.core.epochs import EpochTable, Terms, make_epoch
-from tests.oracle.counting import count
+from tests.oracle.counting import OPT_IN, OPT_OUT, Sighting, count
 from tests.oracle.gate import screen as oracle_screen
 from tests.support.raw import Written
 from tests.support.world import ORACLE_POLICY, PLAN, TERMS
@@ -23,16 +30,19 @@ WORLDS = 4
 PEOPLE = 12
 SOURCES = PARTITIONS = 2
 LATENESS_MS = 10_000
-WORLD_TERMS: Terms = TERMS._replace(partitions=PARTITIONS, measures=DEFAULT_MEASURES[:2], sources=tuple(range(SOURCES)))
+ALL_SOURCES = (*range(SOURCES), REGISTRY_SOURCE)
+WORLD_TERMS: Terms = TERMS._replace(partitions=PARTITIONS, measures=DEFAULT_MEASURES[:2], sources=ALL_SOURCES)
+BEAT_MS = 20_000
 
 Measured = tuple[int, str, int]  # epoch, measure, number of the pane
 Position = tuple[int, int, int]  # source, offset, index
 
 
 class World(NamedTuple):
-    """Raw batches by source, with the events' registry, and what the oracle makes of them."""
+    """Raw batches by source, with the registry as it was before and its log, and what the oracle makes of them."""
 
     batches: dict[int, list[list[Written]]]
+    changes: list[Written]
     registry: dict[str, dict[str, object]]
     epochs: list[Epoch]
     panes: dict[Measured, Counter]
@@ -54,9 +64,11 @@ def world(number: int) -> World:
     epochs = _epochs()
     builtin = [msgspec.to_builtins(epoch) for epoch in epochs]
     gate = oracle_screen(log, registry, ORACLE_POLICY, msgspec.to_builtins(PLAN), builtin, LATENESS_MS)
-    result = count(gate.sightings, builtin, list(PLAN.zone_parents()), gate.until)
+    changes = _changes(rng, registry)
+    sightings = [*gate.sightings, *_rows(changes, epochs)]
+    result = count(sightings, builtin, list(PLAN.zone_parents()), gate.until)
     panes = {key: +counts for key, counts in result.panes.items()}
-    return World(batches, registry, epochs, panes, gate.rejects)
+    return World(batches, changes, registry, epochs, panes, gate.rejects)
 
 
 def _epochs() -> list[Epoch]:
@@ -75,6 +87,30 @@ def _person(imsi: str, born: int) -> dict[str, object]:
         "consent": {"marketing": "granted"},
         "opted_out": False,
     }
+
+
+def _changes(rng: random.Random, registry: dict[str, dict[str, object]]) -> list[Written]:
+    """The registry's log: some opt out, some of them in again, and beats in between."""
+    beats = [(time, BEAT_KEY, b"") for time in range(START, START + LENGTH + 2 * BEAT_MS, BEAT_MS)]
+    said = []
+    for imsi in rng.sample(sorted(registry), PEOPLE // 2):
+        out = START + rng.randrange(LENGTH)
+        for time, opted_out in ((out, True), (out + rng.randrange(LENGTH), False)):
+            said.append((time, imsi.encode(), orjson.dumps({**registry[imsi], "opted_out": opted_out})))
+    kept = [change for change in said if change[0] < START + LENGTH]
+    return [(time, key, value, []) for time, key, value in sorted([*beats, *kept])]
+
+
+def _rows(changes: list[Written], epochs: list[Epoch]) -> list[Sighting]:
+    """What the registry's log says of everybody, in every epoch that isn't over."""
+    return [
+        Sighting(max(time, epoch.opens_ms), REGISTRY_SOURCE, offset, number, key.decode(), 0, 0, kind)
+        for offset, (time, key, value, _) in enumerate(changes)
+        if key is not None and key != BEAT_KEY
+        for kind in (OPT_OUT if orjson.loads(value or b"")["opted_out"] else OPT_IN,)
+        for number, epoch in enumerate(epochs)
+        if time < epoch.end_ms
+    ]
 
 
 def _source(rng: random.Random, imsis: list[str]) -> list[list[Written]]:
