@@ -1,4 +1,4 @@
-"""Redis emptied while a deployment runs: rebuilt from the log, or where the log is cut too, shut until it is whole."""
+"""Redis emptied while a deployment runs, and logs cut: rebuilt, or shut until it is whole; lost panes are void."""
 
 import asyncio
 import urllib.error
@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
-from schemas.sightings import Control, decode_frame
+from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
 from schemas.topics import ATTACH, FLOWS, FOOTFALL, LEDGER, PANES, REGISTRY, SIGHTINGS
 from streams.core.times import rfc3339
 from streams.settings import Settings, load_settings
@@ -31,7 +31,7 @@ from tests.oracle.counting import Result, count, window
 from tests.oracle.gate import screen
 from tests.support.deployment import RATES, START, Workers, fetch, opened, policy, read_topic, total
 from tests.support.panes import summed
-from tests.support.reading import admin
+from tests.support.reading import admin, delete_before
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -125,9 +125,10 @@ async def ledger_of(settings: Settings) -> dict[tuple[int, str, int], LedgerReco
 
 
 async def covered(settings: Settings) -> dict[tuple[int, int], int]:
-    """How far the frames go, by partition and source."""
+    """How far the frames go, by partition and raw source."""
     frames = [(r.partition, decode_frame(r.value)) for r in await read_topic(settings, SIGHTINGS)]
-    return {(p, s.source): s.to for p, frame in frames if not isinstance(frame, Control) for s in frame}
+    sections = ((p, s) for p, frame in frames if not isinstance(frame, Control) for s in frame)
+    return {(p, section.source): section.to for p, section in sections if section.source < REGISTRY_SOURCE}
 
 
 async def until(what: Callable[[], Awaitable[bool]]) -> None:
@@ -284,6 +285,33 @@ async def test_where_the_log_is_cut_too_it_is_shut_until_it_is_whole(
         assert sum(total(metrics, "release", "throng_release_voids_total").values()) == len(shut)
         await windows_are_whole(run, result, epochs)
     assert "lost its state" in (tmp_path / "crowd-0.log").read_text()
+
+
+async def test_panes_that_retention_took_before_their_release_are_void_and_the_next_go_on(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    async with deployed(stack, namespace, tmp_path) as run:
+        await run.log.publish(run.settings, START + 20 * MINUTE)
+        await released_to(run, START + 15 * MINUTE)
+        await run.workers.kill("release-0")
+        await run.log.publish(run.settings, START + 50 * MINUTE)
+
+        async def counted() -> bool:
+            return max(pane.end_ms for pane in await panes_of(run.settings)) >= START + 45 * MINUTE
+
+        await until(counted)
+        panes = await panes_of(run.settings)
+        cut = max(number for number, pane in enumerate(panes) if pane.end_ms <= START + 30 * MINUTE) + 1
+        gone = max(pane.end_ms for pane in panes[:cut])
+        await delete_before(run.settings.kafka.bootstrap, run.settings.topic(PANES), cut)
+        await run.workers.start("release-0")
+        _, _, ledger = await finished(run)
+        voids = {record.end_ms: record.reason for record in ledger.values() if record.kind == "void"}
+        assert voids == dict.fromkeys(range(START + 20 * MINUTE, gone + 1, 5 * MINUTE), "lost")
+        metrics = {"release-0": await asyncio.to_thread(fetch, run.workers.ports["release-0"])}
+        counts = total(metrics, "release", "throng_release_voids_total")
+        assert sum(counts.values()) == sum(record.kind == "void" for record in ledger.values())
+    assert "are lost: they are closed without a release" in (tmp_path / "release-0.log").read_text()
 
 
 def what_is_shut_is_what_should_be(shut: set, epochs: list[Epoch], void: set) -> None:

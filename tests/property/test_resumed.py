@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.panes import Pane
-from schemas.sightings import GENESIS, encode_control, encode_frame
+from schemas.sightings import GENESIS, OPT_IN, OPT_OUT, encode_control, encode_frame
 from schemas.topics import DAY_MS
 from streams.core.crowd import Crowd, UnknownEpoch
 from streams.core.snapshot import restore, to_columns
@@ -52,9 +52,13 @@ class World(NamedTuple):
 
 def world_of(moves, rng: random.Random) -> World:
     """Each source's records in order, in sections of a few rows; watermarks by record time, as a gateway says them."""
-    now, offsets, rows = START, [0, 0], {0: [], 1: []}
+    now, offsets, rows, out = START, [0, 0], {0: [], 1: []}, set()
     for step, who, zone, cohort, kind, apart in moves:
         now += step
+        # A gateway sends nothing of who has opted out, whether the row that says so is still in the log or not.
+        if who in out and kind != OPT_IN:
+            continue
+        out = out | {who} if kind == OPT_OUT else out - {who}
         source = (who + cohort) % 2
         latest = max((time for time, _ in rows[source]), default=now)
         ts = min(max(now + apart, latest - LATENESS, START), EPOCHS[-1].end_ms - 1)
