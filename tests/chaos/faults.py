@@ -7,7 +7,7 @@ every fault's parameters; how the lanes fall together is up to the machine. `los
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -41,7 +41,7 @@ SERVERS: Final[dict[str, Fault]] = {
 RAW_LOG: Final[dict[str, Fault]] = {"poison": input_faults.poison, "lost": input_faults.lost}
 FAULTS: Final = (*WORKERS, *SERVERS, *RAW_LOG)
 ALONE: Final = frozenset({"lost"})
-AGAIN: Final = 3
+SHORT: Final = 3  # a lane of fewer faults waits longer between them
 OVERTIME_S: Final = 90.0
 
 
@@ -82,21 +82,23 @@ async def play(field: Field, names: Sequence[str], seed: int, for_s: float) -> N
         taking.cancel()
 
 
+def dealt(names: Iterable[str], rng: random.Random) -> Iterator[tuple[str, random.Random]]:
+    """Names without end, each of them once before any comes again; and what its parameters are drawn from."""
+    while True:
+        deck = sorted(names)
+        rng.shuffle(deck)
+        for name in deck:
+            yield name, random.Random(rng.random())
+
+
 async def _lane(field: Field, lane: dict[str, Fault], rng: random.Random, until: float) -> None:
     loop = asyncio.get_running_loop()
-    deck: list[str] = []
-    short = len(lane) < AGAIN
-    while True:
+    for name, drawn in dealt(lane, rng):
         missing = [name for name in lane if not field.done[name]]
         now = loop.time()
         if now >= until and (not missing or now >= until + OVERTIME_S):
             return
-        if not deck:
-            deck = sorted(lane)
-            rng.shuffle(deck)
-        name = deck.pop()
-        drawn = random.Random(rng.random())
-        await asyncio.sleep(drawn.uniform(5.0, 20.0) if short else drawn.uniform(0.5, 3.0))
+        await asyncio.sleep(drawn.uniform(5.0, 20.0) if len(lane) < SHORT else drawn.uniform(0.5, 3.0))
         if loop.time() >= until and field.done[name]:
             continue
         await _do(field, name, lane[name], drawn)

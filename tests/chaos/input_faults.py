@@ -105,7 +105,8 @@ async def _told(field: Field, points: dict[int, int], gone: dict[int, int], gate
     logs = "".join((field.folder / f"{name}.log").read_text(errors="replace") for name in gateways)
     for source, number in gone.items():
         told = [int(float(n)) for text in metrics for n in re.findall(_series(source), text)]
-        if number not in told:
+        # A gateway that is given a source twice before its first commit tells it twice.
+        if max(told, default=0) < number:
             field.wrong.append(f"lost: {number} records of source {source}, the gateways' metric says {told}")
         if f"{number} raw records of partition {source} were gone" not in logs:
             field.wrong.append(f"lost: no log says that {number} records of source {source} are gone")

@@ -66,6 +66,7 @@ async def run(seed: int, minutes: float, names: Sequence[str], folder: Path) -> 
         for name, why in out.items():
             print(f"chaos: {name} is left out: {why}", flush=True)
         try:
+            await field.servers.restart_redis()
             done = await _play(field, [name for name in names if name not in out], seed, minutes * 60)
             asking = oracle.ask(_question(field, people, zone_plan(town), done), RAW)
             field.say("complete; asking the oracle")

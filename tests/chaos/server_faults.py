@@ -136,11 +136,13 @@ async def full(field: Field, rng: random.Random) -> None:
     seconds = rng.uniform(2.0, 8.0)
     async with field.servers.client() as client:
         if rng.random() < 0.5:
+            field.say("full: memory")
             used = (await client.info("memory"))["used_memory"]
             await client.config_set("maxmemory", str(max(1, used - 1_000_000)))
             await asyncio.sleep(seconds)
             await client.config_set("maxmemory", "0")
             return
+        field.say("full: disk")
         pid = field.servers.redis.process.pid
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         await asyncio.sleep(seconds)

@@ -73,6 +73,11 @@ class Servers:
         self.put_in_place(process, self.redis_folder)
         await asyncio.to_thread(self._wait, process, self.redis.port, redis_answers)
 
+    async def restart_redis(self) -> None:
+        """Such that a full disk is an error of a write, not the end of the process."""
+        await self.kill_redis()
+        await self.start_redis()
+
     async def start_replica(self) -> tuple[subprocess.Popen[bytes], Path, int]:
         """A replica of the Redis in place, in step with it: its process, its folder, its port."""
         port = free_ports(1)[0]
@@ -101,7 +106,7 @@ class Servers:
 
     def _spawn_redis(self, folder: Path, port: int, *options: str) -> "subprocess.Popen[bytes]":
         command = [str(self._redis.path), "redis.conf", "--dir", str(folder), "--port", str(port), *options]
-        # SIGXFSZ stays ignored, as Python has it: a full disk is an error of a write (see the fault `full`).
+        # SIGXFSZ stays ignored, as Python has it: what a limit of the file size then makes is an error of a write.
         return self._spawn(command, "redis", dict(os.environ), restore_signals=False)
 
     def _spawn(

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ from schemas.sightings import LOST, Section
 from streams.core.decode import decode
 from streams.core.release import seal
 from tests.chaos import __main__ as chaos
-from tests.chaos.faults import FAULTS, RAW_LOG, SERVERS, WORKERS
+from tests.chaos.faults import FAULTS, RAW_LOG, SERVERS, WORKERS, dealt
 from tests.chaos.judge import (
     Published,
     differing_panes,
@@ -162,6 +163,15 @@ def test_a_run_that_showed_less_than_it_should_is_not_good() -> None:
 
 def test_every_fault_is_in_one_lane() -> None:
     assert len(set(FAULTS)) == len(WORKERS) + len(SERVERS) + len(RAW_LOG) == 17
+
+
+def test_the_seed_decides_the_order_and_every_fault_comes_once_before_any_comes_again() -> None:
+    def first(seed: int) -> list[tuple[str, float]]:
+        return [(name, drawn.random()) for name, drawn in islice(dealt(WORKERS, random.Random(seed)), 12)]
+
+    assert first(3) == first(3) != first(4)
+    for half in (first(3)[:6], first(3)[6:]):
+        assert {name for name, _ in half} == set(WORKERS)
 
 
 def test_runs_make_a_table() -> None:
