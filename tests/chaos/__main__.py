@@ -9,6 +9,7 @@ what it should be, and every chosen fault was done.
 import asyncio
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -33,18 +34,17 @@ def main() -> int:
         return 2
     for name in ("aiokafka", "aiokafka.consumer.fetcher"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the harness's own clients, while the broker is away
-    with tempfile.TemporaryDirectory(prefix="throng-chaos-") as folder:
-        try:
-            said, wrong = asyncio.run(run(seed, minutes, names, Path(folder)))
-        except BaseException:
-            _ends(Path(folder))
-            raise
-        for log in sorted(Path(folder).glob("*-*.log")):
+    folder = Path(tempfile.mkdtemp(prefix=f"throng-chaos-{seed}-"))
+    wrong = ["the run did not come to its end"]
+    try:
+        said, found = asyncio.run(run(seed, minutes, names, folder))
+        wrong = found + short_of(said, names)
+    finally:
+        for log in sorted(folder.glob("*-*.log")):
             print(f"{log.name}: {dict(Counter(_levels(log)))}")
-        wrong += short_of(said, names)
         if wrong:
-            _ends(Path(folder))
             print(f"seed {seed}: {len(wrong)} things are wrong", *wrong[:WRONG_SHOWN], sep="\n  ")
+        _clear(folder, keep_logs=bool(wrong))
     print(orjson.dumps(said).decode())
     return 1 if wrong else 0
 
@@ -59,9 +59,15 @@ def short_of(said: dict[str, object], names: list[str]) -> list[str]:
     return wrong
 
 
-def _ends(folder: Path) -> None:
-    for log in sorted(folder.glob("*-*.log")):
-        print(f"--- the end of {log.name}", *log.read_text(errors="replace").splitlines()[-15:], sep="\n")
+def _clear(folder: Path, keep_logs: bool) -> None:
+    """Remove what a run has written; of one that went wrong all but the logs."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not (keep_logs and path.suffix == ".log"):
+            path.unlink()
+    if keep_logs:
+        print(f"the logs are kept in {folder}")
+    else:
+        shutil.rmtree(folder)
 
 
 def _levels(log: Path) -> list[str]:

@@ -130,7 +130,7 @@ class Field:
                     self.ended_by_themselves[name.split("-")[0]] += 1
                     self.say(f"{name} ended with {process.returncode}: {self.last_words(name)}")
                     await asyncio.sleep(RESTART_S)
-                    if name in self.workers.running and name not in self.held:
+                    if self.workers.running.get(name) is process and name not in self.held:
                         await self.workers.start(name)
             await asyncio.sleep(0.2)
 

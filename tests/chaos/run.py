@@ -159,7 +159,7 @@ def settings_for(stack: Stack, folder: Path, plan: dict[str, object]) -> Setting
     )
 
 
-async def _play(field: Field, names: Sequence[str], seed: int, seconds: float) -> Complete:
+async def _play(field: Field, chosen: Sequence[str], seed: int, seconds: float) -> Complete:
     """Load and faults, and after them the wait until all has come through."""
     for name in chain.from_iterable([f"{role}-{n}" for n in range(count)] for role, count in ROLES.items()):
         await field.workers.start(name)
@@ -168,7 +168,7 @@ async def _play(field: Field, names: Sequence[str], seed: int, seconds: float) -
     watching = asyncio.create_task(field.keep_running())
     try:
         await opened(field.settings)
-        await play(field, names, seed, seconds - (time.monotonic() - field.load.began_s) - SETTLE_S)
+        await play(field, chosen, seed, seconds - (time.monotonic() - field.load.began_s) - SETTLE_S)
         await asyncio.sleep(max(SETTLE_S, seconds - (time.monotonic() - field.load.began_s)))
         await field.load.stop()
         await sending
@@ -177,7 +177,8 @@ async def _play(field: Field, names: Sequence[str], seed: int, seconds: float) -
     finally:
         sending.cancel()
         watching.cancel()
-    for name, code in zip(field.workers.running, await field.workers.stop(), strict=True):
+    names = list(field.workers.running)
+    for name, code in zip(names, await asyncio.gather(*map(field.end, names)), strict=True):
         if code:
             field.wrong.append(f"{name} ended with {code} when it was told to stop: {field.last_words(name)}")
     return done
