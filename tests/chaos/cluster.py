@@ -1,16 +1,36 @@
 """What the harness asks Kafka, directly and not through the proxy."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from streams.settings import Settings
 
 PATIENCE_MS = 120_000
+T = TypeVar("T")
+
+
+async def started(make: Callable[[], T], stop: Callable[[T], Awaitable[None]] | None = None) -> T:
+    """A started client of aiokafka's; another attempt each half second while no broker answers."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while True:
+        client = make()
+        try:
+            await client.start()  # type: ignore[attr-defined]
+        except KafkaError:
+            await (stop(client) if stop else client.stop())  # type: ignore[attr-defined]
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.5)
+        else:
+            return client
 
 
 class Cluster:
@@ -22,15 +42,16 @@ class Cluster:
     @asynccontextmanager
     async def consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         """One without a group that sees committed records only."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.settings.kafka.bootstrap,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            request_timeout_ms=PATIENCE_MS,
-            max_partition_fetch_bytes=8 << 20,
+        consumer = await started(
+            lambda: AIOKafkaConsumer(
+                bootstrap_servers=self.settings.kafka.bootstrap,
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+                request_timeout_ms=PATIENCE_MS,
+                max_partition_fetch_bytes=8 << 20,
+            )
         )
-        await consumer.start()
         try:
             yield consumer
         finally:
@@ -38,8 +59,12 @@ class Cluster:
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka.bootstrap, request_timeout_ms=PATIENCE_MS)
-        await admin.start()
+        admin = await started(
+            lambda: AIOKafkaAdminClient(
+                bootstrap_servers=self.settings.kafka.bootstrap, request_timeout_ms=PATIENCE_MS
+            ),
+            AIOKafkaAdminClient.close,
+        )
         try:
             yield admin
         finally:

@@ -19,6 +19,7 @@ from streams.simulate import generate
 from streams.simulate.batches import Batch
 from streams.simulate.generate import Slice
 from streams.simulate.publish import ahead, producer
+from tests.chaos.cluster import started
 from tests.support.deployment import RATES, RAW, START
 
 RATE = 23_500  # events a second: above the 20,000 that a run must have had, less what is told as lost
@@ -76,14 +77,14 @@ class Load:
 
     async def run(self) -> None:
         """At the planned speed; after the broker was away as fast as it goes until that is made up."""
-        sender = await _started(self._settings)
+        sender = await started(lambda: producer(self._settings.kafka.bootstrap))
         self.began_s = time.monotonic()
         try:
             async for piece, ready in ahead(self._pieces):
                 await asyncio.sleep(max(0.0, self._due_s(piece.end_ms) - time.monotonic()))
                 while not await self._send(sender, ready):
                     await sender.stop()
-                    sender = await _started(self._settings)
+                    sender = await started(lambda: producer(self._settings.kafka.bootstrap))
                 self.now_ms = piece.end_ms
                 self.sent += piece.counts["events"]
                 if self._stopping:
@@ -101,18 +102,6 @@ class Load:
             print(f"chaos: the broker did not take a batch ({type(error).__name__}): sent again", flush=True)
             return False
         return True
-
-
-async def _started(settings: Settings) -> AIOKafkaProducer:
-    while True:
-        sender = producer(settings.kafka.bootstrap)
-        try:
-            await sender.start()
-        except KafkaError:
-            await sender.stop()
-            await asyncio.sleep(0.5)
-        else:
-            return sender
 
 
 def poison(rng: random.Random, now_ms: int) -> list[bytes | None]:
@@ -172,12 +161,15 @@ def poison(rng: random.Random, now_ms: int) -> list[bytes | None]:
 
 async def send_poison(settings: Settings, rng: random.Random, now_ms: int) -> int:
     """Poison on every raw partition at the record time that the load has come to. Returns how many records."""
-    async with AIOKafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, acks="all", max_request_size=2 << 20
-    ) as sender:
+    sender = await started(
+        lambda: AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, acks="all", max_request_size=2 << 20)
+    )
+    try:
         acks = []
         for value in poison(rng, now_ms):
             partition = rng.randrange(RAW)
             acks.append(await sender.send(settings.topic(ATTACH), value, b"poison", partition, timestamp_ms=now_ms))
         await asyncio.gather(*acks)
+    finally:
+        await sender.stop()
     return len(acks)
