@@ -52,6 +52,7 @@ from streams.core.render import Page
 from streams.core.zones import CellTable
 from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, ReleaseMetrics
 from streams.settings import Settings
+from streams.stores import durability
 from streams.stores.counts import CountStore
 from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.keys import FileKeys
@@ -64,7 +65,7 @@ from streams.stores.registry import RegistryLog, RegistryReader
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
-from streams.stores.topics import counts_of, live_registry, open_admin, stamped_by_broker
+from streams.stores.topics import live_registry, open_admin, partition_counts, stamped_by_broker
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
@@ -278,8 +279,14 @@ async def _run(
 
 
 async def _partitions(settings: Settings) -> dict[str, int]:
-    """How many partitions the topics have; all must exist."""
-    return await counts_of(settings, [topic.name for topic in TOPICS])
+    """How many partitions the topics have; all must exist, and keep what they must."""
+    admin = await open_admin(settings)
+    try:
+        counts = await partition_counts(admin, settings, [topic.name for topic in TOPICS])
+        await durability.check(admin, settings)
+    finally:
+        await admin.close()
+    return counts
 
 
 async def _registry_and_stamps(settings: Settings, partitions: int) -> tuple[list[int], bool]:

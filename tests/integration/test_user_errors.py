@@ -8,8 +8,9 @@ from pathlib import Path
 
 import orjson
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from schemas.topics import TOPICS
+from schemas.topics import PANES, TOPICS
 from streams.demo.processes import free_port
 from streams.settings import load_settings
 from streams.simulate import make_town, plan
@@ -64,6 +65,19 @@ async def test_no_broker(environ: dict[str, str], command: list[str]) -> None:
 
 async def test_missing_topics(environ: dict[str, str]) -> None:
     check(await throng(environ, "worker", "gateway"), 1, "is missing", "throng topics create")
+
+
+async def test_a_topic_that_keeps_the_last_record_where_the_first_counts(environ: dict[str, str]) -> None:
+    settings = load_settings(None, {}, environ)
+    await create(settings)
+    admin = await open_admin(settings)
+    try:
+        topic = settings.topic(PANES)
+        changed = ConfigResource(ConfigResourceType.TOPIC, topic, {"cleanup.policy": "compact"})
+        await admin.alter_configs([changed])
+    finally:
+        await admin.close()
+    check(await throng(environ, "worker", "release"), 1, topic, "cleanup.policy is compact: set delete")
 
 
 async def test_a_taken_port(environ: dict[str, str]) -> None:
