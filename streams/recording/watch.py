@@ -1,6 +1,6 @@
 """The sightings that a deployment counted, read from its log as its crowds take them: each once, by the chain."""
 
-from schemas.sightings import GENESIS, Control, decode_frame
+from schemas.sightings import GENESIS, REGISTRY_SOURCE, Control, decode_frame
 from schemas.topics import SIGHTINGS
 from streams.core.chain import Link, link
 from streams.recording.sightings import Seen
@@ -35,4 +35,5 @@ def _take(seen: Seen, following: dict[int, int], value: bytes) -> None:
         what, first = link(following, section.source, section.from_, section.to, bool(section.flags & GENESIS))
         if what is Link.TAKEN:
             following[section.source] = section.to
-            seen.add_section(section, first)
+            if section.source < REGISTRY_SOURCE:  # opt-outs and opt-ins are no sightings
+                seen.add_section(section, first)

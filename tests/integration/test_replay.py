@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
-from schemas.sightings import Control, decode_frame
+from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
 from schemas.topics import ATTACH, FLOWS, FOOTFALL, LEDGER, PANES, REGISTRY, SIGHTINGS
 from streams.recording.file import Reader, Writer
 from streams.settings import Settings
@@ -78,7 +78,8 @@ async def handled(settings: Settings) -> None:
     async with asyncio.timeout(60):
         while True:
             frames = [decode_frame(r.value) for r in await read_topic(settings, SIGHTINGS) if r.partition == 0]
-            if {s.source: s.to for frame in frames if not isinstance(frame, Control) for s in frame} == ends:
+            sections = [section for frame in frames if not isinstance(frame, Control) for section in frame]
+            if {s.source: s.to for s in sections if s.source < REGISTRY_SOURCE} == ends:
                 return
             await asyncio.sleep(0.5)
 
