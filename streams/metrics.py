@@ -137,6 +137,12 @@ class CrowdMetrics:
             ["partition"],
             registry=registry,
         )
+        self.open_gaps = Gauge(
+            "throng_crowd_open_gaps",
+            "Sources of which rows have been missing for half a minute while later ones came.",
+            ["partition"],
+            registry=registry,
+        )
         self.repeats = Gauge(
             "throng_crowd_chain_repeats",
             "Sections ignored because the chain is past them.",

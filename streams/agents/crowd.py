@@ -46,6 +46,7 @@ SHOW_S = 1.0
 GLANCE_S = 0.5
 LOADED_AT_ONCE = 4
 EPOCH_PATIENCE_S = 30.0
+GAP_PATIENCE_S = 30.0
 
 
 class Stores(NamedTuple):
@@ -64,6 +65,7 @@ class _Partition:
         self.stored_offset = crowd.next_offset
         self.shown_tick_ms: int | None = None
         self.taken = crowd.taken
+        self.gaps_since: dict[int, float] = {}  # by source, s
         self.barred = crowd.barred
 
     async def acknowledged(self) -> None:
@@ -173,6 +175,18 @@ class CrowdAgent:
             measures = (f"{measure} until {rfc3339(until)}" for measure, until in sorted(shut.items()))
             self._readiness.waiting(name, f"partition {partition} lost its state: shut are {', '.join(measures)}")
 
+    def _tell_gaps(self, partition: int, owned: _Partition) -> None:
+        """Say that rows are missing of which later ones came, unless they come soon: a restart of their gateway."""
+        crowd, now = owned.crowd, asyncio.get_running_loop().time()
+        owned.gaps_since = {source: owned.gaps_since.get(source, now) for source in crowd.open_gaps}
+        missing = sorted(source for source, since in owned.gaps_since.items() if now - since >= GAP_PATIENCE_S)
+        self._metrics.open_gaps.labels(partition).set(len(missing))
+        if missing:
+            wanted = ", ".join(f"source {source} from offset {crowd.following.get(source, 0)}" for source in missing)
+            self._readiness.waiting(f"gap {partition}", f"partition {partition} waits for rows of {wanted} on")
+        else:
+            self._readiness.over(f"gap {partition}")
+
     async def _stored_offset(self, partition: int) -> int:
         """How far the newest snapshot is: ahead of us if another owner, whom we never heard of, went on."""
         try:
@@ -223,8 +237,10 @@ class CrowdAgent:
         """Give partitions up, and keep their states until it is known who has them next."""
         for partition in partitions & self._owned.keys():
             self._kept[partition] = self._owned.pop(partition)
-            self._readiness.over(f"shut {partition}")
+            for what in ("shut", "gap"):
+                self._readiness.over(f"{what} {partition}")
             self._metrics.shut.labels(partition).set(0)
+            self._metrics.open_gaps.labels(partition).set(0)
 
     async def leaving(self, partitions: frozenset[int]) -> None:
         """Give partitions up for good: store them once more, so that whoever is next replays nothing."""
@@ -303,6 +319,13 @@ class CrowdAgent:
             await asyncio.sleep(SHOW_S)
             for partition, owned in list(self._owned.items()):
                 await self._show(partition, owned)
+
+    async def keep_telling_gaps(self) -> None:
+        """Say which partitions have missed rows for too long, for ever."""
+        while True:
+            await asyncio.sleep(GAP_PATIENCE_S / 10)
+            for partition, owned in self._owned.items():
+                self._tell_gaps(partition, owned)
 
     async def store(self, partition: int) -> None:
         """Write a snapshot of the partition, if it has moved since the last."""

@@ -201,7 +201,14 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
         async def keep_storing() -> None:
             await agent.keep_storing(settings.crowd.snapshot_ms)
 
-        await _run(app, [keep_storing, agent.keep_showing], producer, readiness, stop, settings.worker.stall_s)
+        await _run(
+            app,
+            [keep_storing, agent.keep_showing, agent.keep_telling_gaps],
+            producer,
+            readiness,
+            stop,
+            settings.worker.stall_s,
+        )
 
 
 async def run_release(settings: Settings, stop: asyncio.Event) -> None:

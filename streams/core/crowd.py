@@ -44,6 +44,7 @@ class _Links(NamedTuple):
 
     taken: list[tuple[Section, int]]
     following: dict[int, int]
+    open_gaps: frozenset[int]
     gaps: int
     repeats: int
     resumed: Resumed | None
@@ -55,9 +56,9 @@ class Crowd:
     Attributes:
         next_offset: of the log, the record to feed next.
         at_ms: the last boundary handled. last_tick_ms: what `counts` is as of.
-        following: next offset of each source. gaps, repeats: sections ignored; lost: raw records gone before they
-            were read; early: rows of before the first epoch opened; taken: rows taken up; barred: dropped by an
-            opt-out, since this object was made.
+        following: next offset of each source. open_gaps: sources of which rows are missing there, while later ones
+            came. gaps, repeats: sections ignored; lost: raw records gone before they were read; early: rows of before
+            the first epoch opened; taken: rows taken up; barred: dropped by an opt-out, since this object was made.
         resumed: that state was lost, until all of it is whole again.
     """
 
@@ -66,6 +67,7 @@ class Crowd:
         self.parents = parents
         self.epochs: list[Epoch] = []
         self.following: dict[int, int] = {}
+        self.open_gaps = frozenset[int]()
         self.watermarks: Watermarks = UNHEARD
         self.reorder = Reorder()
         self.population: Population | None = None
@@ -138,7 +140,7 @@ class Crowd:
         """
         record = decode_frame(value)
         if isinstance(record, Control):
-            links = _Links([], self.following, 0, 0, self.resumed)
+            links = _Links([], self.following, self.open_gaps, 0, 0, self.resumed)
             watermarks = self.watermarks.governed(record.version, record.sources)
         else:
             if self.resumed and not self.epochs:
@@ -150,6 +152,7 @@ class Crowd:
         for section, first in links.taken:
             self._take(section, first)
         self.following = links.following
+        self.open_gaps = links.open_gaps
         self.gaps += links.gaps
         self.repeats += links.repeats
         self.watermarks = watermarks
@@ -158,7 +161,7 @@ class Crowd:
         return [] if watermarks.least_ms is None else self._advance(watermarks.least_ms, on_tick)
 
     def _link(self, sections: list[Section]) -> _Links:
-        following, resumed = dict(self.following), self.resumed
+        following, resumed, open_gaps = dict(self.following), self.resumed, set(self.open_gaps)
         taken: list[tuple[Section, int]] = []
         found = {Link.TAKEN: 0, Link.GAP: 0, Link.REPEAT: 0}
         for section in sections:
@@ -171,7 +174,10 @@ class Crowd:
             if what is Link.TAKEN:
                 following[section.source] = section.to
                 taken.append((section, first))
-        return _Links(taken, following, found[Link.GAP], found[Link.REPEAT], resumed)
+                open_gaps.discard(section.source)
+            elif what is Link.GAP:
+                open_gaps.add(section.source)
+        return _Links(taken, following, frozenset(open_gaps), found[Link.GAP], found[Link.REPEAT], resumed)
 
     def _begins_at(self, section: Section, following: dict[int, int]) -> bool:
         """Is a source's chain to be taken up at the section, since what is before it is lost?

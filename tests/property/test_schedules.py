@@ -36,6 +36,7 @@ def test_what_kafka_acknowledged_and_lost_stops_its_partition_and_is_never_count
     for seed in range(8):
         schedule = run(seed, forgetting(seed))
         assert schedule.gaps > 0
+        assert any("waits for rows of source" in reason for reason in schedule.told)
         assert schedule.wrong == [], seed
 
 

@@ -62,7 +62,7 @@ class Schedule:
     Attributes:
         wrong: what was found. trace: a digest of all that the logs hold in the end.
         struck: how far the releases were whenever a worker was killed or paused (`checks.how_far`).
-        gaps: sections that the crowds ignored because rows before them were missing.
+        gaps: sections that the crowds ignored because rows before them were missing. told: what they gave as reasons.
         apart_ms: the most that the sources were apart in a crowd: what its reorder buffer has to hold.
     """
 
@@ -75,6 +75,7 @@ class Schedule:
         self.struck: set[str] = set()
         self.apart_ms = 0
         self.gaps = 0
+        self.told: set[str] = set()
         self._lossy = any(fault.what == FORGET for fault in faults)
         self._draws = 0
         self._workers: dict[str, Worker] = {}
@@ -177,6 +178,7 @@ class Schedule:
     def _see_apart(self) -> None:
         """How far the raw sources are ahead of the slowest in the crowds; the registry has next to no rows."""
         for worker in self._workers.values():
+            self.told.update(worker.readiness.reasons)
             for owned in worker.crowd._owned.values() if worker.crowd else ():
                 self.gaps = max(self.gaps, owned.crowd.gaps)
                 marks = owned.crowd.watermarks

@@ -106,6 +106,7 @@ class Worker:
         self.producer = Producer(shared.broker, node)
         self.crowd: CrowdAgent | None = None
         self.gateway: Gateway | None = None
+        self.readiness = _Readiness()
         self._max_batches = max_batches
         self._leaving = asyncio.Event()
         self._lost = False
@@ -336,7 +337,7 @@ class Worker:
             Stores(SnapshotStore(client, ""), CountStore(client, "")),  # type: ignore[arg-type]
             self.producer,  # type: ignore[arg-type]
             shared.metrics[1],
-            _Readiness(),
+            self.readiness,
         )
         self.crowd = agent
         role = Role(
@@ -350,7 +351,9 @@ class Worker:
             on_lost=agent.lost,
         )
         storing = partial(agent.keep_storing, SNAPSHOT_MS)
-        return role, [partial(self._guarded, service) for service in (storing, agent.keep_showing)]
+        return role, [
+            partial(self._guarded, service) for service in (storing, agent.keep_showing, agent.keep_telling_gaps)
+        ]
 
     def _release(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:
         shared = self.shared
