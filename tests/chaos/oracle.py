@@ -90,6 +90,22 @@ async def read_raw(settings: Settings, source: int, first: int, end: int) -> Raw
     return raw
 
 
+def joined(pieces: Sequence[Raw], end: int) -> Raw:
+    """The log of a source up to `end`, from copies of what was deleted and what is left.
+
+    A broker that is killed forgets for a while that records were deleted: what the copies hold may be there again.
+
+    Raises:
+        ValueError: it isn't whole.
+    """
+    raw: Raw = []
+    for piece in pieces:
+        raw += [row for row in piece if row[1] >= len(raw)]
+    if [row[1] for row in raw] != list(range(end)):
+        raise ValueError(f"the log is not whole: {len(raw)} of {end} records")
+    return raw
+
+
 def keep_copy(settings: Settings, folder: Path, source: int, first: int, end: int) -> None:
     """Keep what is about to be deleted (a process's whole work)."""
     copy_of(folder, source, first).write_bytes(pickle.dumps(asyncio.run(read_raw(settings, source, first, end))))
@@ -109,12 +125,7 @@ async def _log(source: int) -> Raw:
     first, end = (await Cluster(asked.settings).ranges(ATTACH))[source]
     copies = sorted(asked.folder.glob(f"deleted-{source}-*.pickle"), key=lambda path: int(path.stem.split("-")[2]))
     pieces = [pickle.loads(path.read_bytes()) for path in copies]
-    raw: Raw = []
-    # A broker that is killed forgets for a while that records were deleted: what the copies hold may be there again.
-    for piece in [*pieces, await read_raw(asked.settings, source, first, end)]:
-        raw += [row for row in piece if row[1] >= len(raw)]
-    whole = [row[1] for row in raw] == list(range(end))
-    assert whole, f"the log of source {source} is not whole: {len(raw)} of {end} records"
+    raw = joined([*pieces, await read_raw(asked.settings, source, first, end)], end)
     lost = asked.lost.get(source, ())
     return [row for row in raw if not any(first <= row[1] < after for first, after in lost)]
 

@@ -28,6 +28,7 @@ from tests.chaos.judge import (
     wrong_releases,
 )
 from tests.chaos.load import poison
+from tests.chaos.oracle import Raw, joined
 from tests.chaos.summary import table
 from tests.oracle.gate import read_record
 from tests.support.raw import records_of
@@ -145,6 +146,14 @@ def test_gateway_and_oracle_refuse_poison_for_the_same_reasons(seed: int) -> Non
         status = decode(records_of([value]), 262_144).status.tolist()
         told = ["beat" if s == Reason.BEAT else Reason(s).name if s else None for s in status]
         assert told == [read if isinstance(read, str) else None for read in read_record(value)]
+
+
+def test_the_oracle_reads_the_log_whole_or_not_at_all() -> None:
+    log: Raw = [(0, offset, 0, b"") for offset in range(9)]
+    assert joined([log[:3], log[3:5], log[5:]], 9) == log
+    assert joined([log[:3], log[:5], log], 9) == log
+    with pytest.raises(ValueError, match="8 of 9"):
+        joined([log[:3], log[4:]], 9)
 
 
 def test_an_unknown_fault_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
