@@ -6,6 +6,7 @@ committed before the call and not yet returned; while Kafka is away it waits. On
 address is likelier than an outage.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -15,6 +16,21 @@ from streams.errors import ThrongError
 
 # The answers are small: a connection that is silent for longer is half-open, and is renewed.
 REQUEST_MS = 10_000
+
+
+async def disconnect(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer in order, also while Kafka is away.
+
+    aiokafka waits for the requests that it has just cancelled, and lets the cancellation of one that waits for its next
+    attempt out to its caller, who wasn't cancelled.
+    """
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        await consumer._client.close()
 
 
 class TailReader:
@@ -50,7 +66,7 @@ class TailReader:
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        await disconnect(self._consumer)
 
     async def read_to_end(self) -> AsyncIterator[list[ConsumerRecord]]:
         """The records between the last position and the end of each partition as of now, in chunks."""

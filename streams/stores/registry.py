@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.core.consents import RegistryRecord
 from streams.core.registry import RegistryTable
 from streams.errors import ThrongError
-from streams.stores.log import REQUEST_MS, TailReader
+from streams.stores.log import REQUEST_MS, TailReader, disconnect
 
 POLL_MS = 500
 FRESH_S = 5.0
@@ -79,7 +79,7 @@ class RegistryLog:
 
     async def stop(self) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        await disconnect(self._consumer)
 
     async def place(self, begins: Mapping[int, int], since_ms: int) -> dict[int, tuple[int, int]]:
         """Read these partitions from now on, and no others, each from its offset; 0 stands for the first record that is
