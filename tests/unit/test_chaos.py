@@ -1,8 +1,11 @@
 """Chaos must be able to fail: what is planted into a run's records is found, and nothing else."""
 
+import asyncio
 import random
 from collections import Counter
 from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -16,7 +19,8 @@ from schemas.sightings import LOST, Section
 from streams.core.decode import decode
 from streams.core.release import seal
 from tests.chaos import __main__ as chaos
-from tests.chaos.faults import FAULTS, RAW_LOG, SERVERS, WORKERS, dealt
+from tests.chaos.faults import FAULTS, RAW_LOG, SERVERS, WORKERS, dealt, left_out
+from tests.chaos.field import Turns
 from tests.chaos.judge import (
     Published,
     differing_panes,
@@ -181,6 +185,37 @@ def test_the_seed_decides_the_order_and_every_fault_comes_once_before_any_comes_
     assert first(3) == first(3) != first(4)
     for half in (first(3)[:6], first(3)[6:]):
         assert {name for name, _ in half} == set(WORKERS)
+
+
+def test_what_a_machine_cannot_do_is_left_out_with_the_reason() -> None:
+    servers = SimpleNamespace(redis_version=(6, 2, 14))
+    poor = SimpleNamespace(proxy=None, faketime=None, servers=servers)
+    assert left_out(poor).keys() == {"tcp", "skew", "promote"}  # type: ignore[arg-type]
+    servers.redis_version = (7, 0, 15)
+    rich = SimpleNamespace(proxy=object(), faketime=Path("lib"), servers=servers)
+    assert left_out(rich) == {}  # type: ignore[arg-type]
+
+
+async def test_one_alone_waits_until_nobody_is_inside_and_keeps_others_out() -> None:
+    turns, seen = Turns(), list[str]()
+
+    async def together(name: str) -> None:
+        async with turns.together():
+            seen.append(name)
+            await asyncio.sleep(0.01)
+            seen.append(name)
+
+    async def alone() -> None:
+        async with turns.alone():
+            seen.append("alone")
+            await asyncio.sleep(0.01)
+            seen.append("alone")
+
+    async with asyncio.TaskGroup() as group:
+        for work in (together("a"), together("b"), alone(), together("c")):
+            group.create_task(work)
+            await asyncio.sleep(0)
+    assert sorted(seen[:4]) == ["a", "a", "b", "b"] and seen[4:] == ["alone", "alone", "c", "c"]
 
 
 def test_runs_make_a_table() -> None:
