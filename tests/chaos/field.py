@@ -1,12 +1,11 @@
 """What faults work on: the workers, the servers, the load; and the watchman who starts again what ends."""
 
 import asyncio
-import os
 import random
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,9 +96,7 @@ class Field:
 
     def send(self, name: str, number: signal.Signals) -> None:
         """A signal to a worker, if it still runs."""
-        process = self.workers.running[name]
-        if process.returncode is None:
-            os.kill(process.pid, number)
+        _signal(self.workers.running[name], number)
 
     async def freeze(self, names: list[str], seconds: float) -> None:
         """Stop workers for so long, and let them go on."""
@@ -108,8 +105,7 @@ class Field:
             self.send(name, signal.SIGSTOP)
         await asyncio.sleep(seconds)
         for process in processes:
-            if process.returncode is None:
-                os.kill(process.pid, signal.SIGCONT)
+            _signal(process, signal.SIGCONT)
 
     async def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> int:
         """End a worker and wait for it; its exit code."""
@@ -137,3 +133,10 @@ class Field:
     def last_words(self, name: str) -> str:
         lines = (self.folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
         return lines[-1][:200] if lines else "it said nothing"
+
+
+def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    # One that has just ended may not be known to have.
+    with suppress(ProcessLookupError):
+        if process.returncode is None:
+            process.send_signal(number)
