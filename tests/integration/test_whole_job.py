@@ -7,6 +7,7 @@ computes from the same raw log, and nothing that leaves may hold an identifier.
 """
 
 import asyncio
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -90,6 +91,42 @@ async def test_workers_killed_at_work_go_on_from_their_snapshots(
         log = (tmp_path / "crowd-0.log").read_text()
         snapshots_used = sum("goes on from offset" in line and "offset 0" not in line for line in log.splitlines())
     assert snapshots_used > 0
+
+
+@pytest.mark.timeout(900)
+async def test_partitions_that_stay_while_workers_come_and_go_go_on_from_memory_and_count_the_same(
+    stack: object, namespace: str, world: World, tmp_path: Path
+) -> None:
+    async def come_and_go(workers: Workers) -> None:
+        for name in ("crowd-1", "crowd-2", "crowd-1"):
+            await joined(workers, name)
+            assert await workers.end(name) == 0
+            await asyncio.sleep(1)
+        for name in ("crowd-1", "crowd-2"):
+            await joined(workers, name)
+
+    async def joined(workers: Workers, name: str) -> None:
+        log = tmp_path / f"{name}.log"
+        before = log.read_text().count("health: ready") if log.exists() else 0
+        await workers.start(name)
+        async with asyncio.timeout(60):
+            while log.read_text().count("health: ready") <= before:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+
+    roles = {"gateway": 1, "crowd": 1, "release": 1}
+    async with deployment(stack, namespace, world, tmp_path, roles, 8, 300.0, come_and_go) as run:
+        assert run.panes == {name: +counts for name, counts in run.result.panes.items()}
+        await windows_in_redis_are_right(run)
+    log = (tmp_path / "crowd-0.log").read_text()
+    taken_up: dict[str, list[str]] = {}
+    for partition, source in re.findall(r"partition (\d+) goes on from offset \d+, from (\w+)", log):
+        taken_up.setdefault(partition, []).append(source)
+    assignments = max(map(len, taken_up.values()))
+    assert assignments >= 6
+    stayed = [sources for sources in taken_up.values() if len(sources) == assignments]
+    assert stayed
+    assert all(source == "memory" for sources in stayed for source in sources[1:]), taken_up
 
 
 async def rejects_are_told(run: Run) -> None:

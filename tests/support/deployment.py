@@ -132,12 +132,14 @@ async def deployment(
     partitions: int,
     speed: float | None = None,
     faults: Callable[[Workers], Awaitable[None]] | None = None,
+    overrides: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Run]:
     """Publish the world, run the workers until all panes are there, and give what came of it.
 
     Args:
         speed: publish so much faster than the events' own time, while the workers run; None: all before they start.
         faults: what to do to the workers meanwhile.
+        overrides: settings beside those that a deployment has here.
     """
     (folder / "plan.json").write_bytes(orjson.dumps(world.plan))
     settings = load_settings(
@@ -153,6 +155,7 @@ async def deployment(
             "gateway.plan": str(folder / "plan.json"),
             "gateway.keys": str(folder / "keys"),
             "crowd.snapshot_ms": 2000,
+            **(overrides or {}),
         },
         {},
     )
