@@ -195,10 +195,14 @@ class Crowd:
         return self.resumed.whole_ms if self.resumed else 0
 
     def _live(self, said: dict[int, int]) -> Watermarks:
-        """The watermarks, with the sources that must be live if the control record is no longer in the log."""
+        """The watermarks, with the sources that must be live if the control record is no longer in the log.
+
+        Of the registry only an epoch knows whether it holds the watermark; a raw partition may have been added since.
+        """
         if self.resumed is None:
             return self.watermarks
-        return self.watermarks.joined({*self.epochs[-1].sources, *said})
+        raw = {source for source in said if source < REGISTRY_SOURCE}
+        return self.watermarks.joined(raw.union(self.epochs[-1].sources))
 
     def _check_epochs(self, least_ms: int | None) -> None:
         horizon = max((epoch.end_ms for epoch in self.epochs), default=None)

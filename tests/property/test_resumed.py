@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.panes import Pane
-from schemas.sightings import GENESIS, OPT_IN, OPT_OUT, encode_control, encode_frame
+from schemas.sightings import GENESIS, OPT_IN, OPT_OUT, REGISTRY_SOURCE, encode_control, encode_frame
 from schemas.topics import DAY_MS
 from streams.core.crowd import Crowd, UnknownEpoch
 from streams.core.snapshot import restore, to_columns
@@ -228,6 +228,14 @@ def test_a_source_that_the_epoch_does_not_know_holds_the_watermark_once_it_is_he
     assert crowd.watermarks.live == {0, 1}
     crowd.feed(encode_frame([section(3, 70, [], START)]), 8)
     assert crowd.watermarks.live == {0, 1}
+
+
+def test_a_registry_that_the_epoch_does_not_know_never_holds_the_watermark() -> None:
+    crowd = resumed(5)
+    frame = [section(source, 70, [], START + source) for source in (0, 1)]
+    crowd.feed(encode_frame([*frame, section(REGISTRY_SOURCE, 70, [], START - MINUTE)]), 5)
+    assert crowd.watermarks.live == {0, 1}
+    assert crowd.watermark_ms == START
 
 
 def test_it_says_what_is_shut_and_until_when() -> None:
