@@ -6,6 +6,8 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 # ARGS goes on to the command behind a target: make test ARGS="-k chain -x".
 ARGS :=
+# Test files at a time, each with a Kafka and a Redis of its own; JOBS=0 runs all in one process.
+JOBS := 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test chaos schedules lint format types bench lock clean
@@ -20,7 +22,7 @@ demo: $(INSTALLED) ## Run the whole of it on a simulated town (DEMO_FOR=90 ends 
 	@$(if $(DEMO_FOR),DEMO_FOR='$(DEMO_FOR)') $(BIN)/throng demo $(ARGS)
 
 test: $(INSTALLED) ## Run all tests, on a Kafka and a Redis that they start
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 chaos: $(INSTALLED) ## Draw faults against a whole deployment (CHAOS_SEED, CHAOS_MINUTES, CHAOS_FAULTS)
 	@$(PY) -m tests.chaos

@@ -6,9 +6,9 @@ from tests.simulation.faults import Fault, faults_of, forgetting, lost_together
 from tests.simulation.schedule import run, shrunk
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", range(4))
 def test_every_pane_is_counted_and_released_once(block: int) -> None:
-    for seed in range(block * 50, (block + 1) * 50):
+    for seed in range(block * 25, (block + 1) * 25):
         assert run(seed).wrong == [], seed
 
 
@@ -20,7 +20,7 @@ def test_a_schedule_replays_exactly() -> None:
 def test_a_worker_killed_or_stopped_at_any_point_of_a_release_changes_nothing() -> None:
     struck: set[str] = set()
     for steps in range(1, 60):
-        for what in ("kill", "pause"):
+        for what in ("kill", "pause") if steps % 3 == 0 else ("kill",):
             schedule = run(1, [Fault(8.0, what, "release-0", 8.0, "step", steps)])
             assert schedule.wrong == [], (what, steps)
             struck |= schedule.struck
