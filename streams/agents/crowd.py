@@ -121,12 +121,14 @@ class CrowdAgent:
         return begins
 
     async def lost(self, partition: int, position: int, log_range: LogRange) -> int:
-        """Retention overtook the partition: its state has no use any more."""
+        """Retention overtook the reader: a zombie finds its successor's snapshot, else the state is of no use."""
         before = self._owned[partition]
-        owned = self._owned[partition] = _Partition(self._resumed(partition, position, log_range.start))
+        owned, source = await self._taken_up(partition, log_range)
         owned.acks = before.acks
+        self._owned[partition] = owned
+        self._metrics.taken_up.labels(source).inc()
         self._tell_shut(partition, owned.crowd)
-        return log_range.start
+        return owned.crowd.next_offset
 
     async def assigned(self, partitions: frozenset[int]) -> None:
         """Forget what others own now; called also where this worker got nothing, so was not asked for positions."""

@@ -81,7 +81,7 @@ def _sent(broker: Broker) -> list[Pane]:
     return [msgspec.msgpack.decode(value, type=Pane) for value in broker.logs[PANES, 0].values]
 
 
-def _shut(broker: Broker) -> set[Measured]:
+def shut(broker: Broker) -> set[Measured]:
     """What a partition couldn't count, since its state had been lost."""
     return {(pane.epoch, name, pane.number) for pane in _first_sent(broker).values() for name in pane.shut}
 
@@ -92,11 +92,11 @@ def _panes(broker: Broker, world: World, may_miss: bool) -> Iterator[str]:
         first = firsts[pane.epoch, pane.partition, pane.number]
         if pane != first and not (pane.resumed or first.resumed):
             yield f"pane {pane.number} of partition {pane.partition} was sent twice and differs"
-    shut = _shut(broker)
+    void = shut(broker)
     sent = Counter((epoch, number) for epoch, _, number in firsts)
     panes = {key: +counts for key, counts in summed(firsts.values()).items() if sent[key[0], key[2]] == PARTITIONS}
-    wanted = {key: counts for key, counts in world.panes.items() if key not in shut}
-    panes = {key: counts for key, counts in panes.items() if key not in shut}
+    wanted = {key: counts for key, counts in world.panes.items() if key not in void}
+    panes = {key: counts for key, counts in panes.items() if key not in void}
     if more := panes.keys() - wanted.keys():
         yield f"{len(more)} panes too many"
     if (missing := wanted.keys() - panes.keys()) and not may_miss:
@@ -108,10 +108,10 @@ def _panes(broker: Broker, world: World, may_miss: bool) -> Iterator[str]:
 def _releases(broker: Broker, first: Mapping[Measured, LedgerRecord], world: World, may_miss: bool) -> Iterator[str]:
     if (missing := sorted(world.panes.keys() - first.keys())) and not may_miss:
         yield f"{len(missing)} panes are not released, the first is {missing[0]}"
-    shut = _shut(broker)
+    void = shut(broker)
     for key, record in first.items():
-        if (record.kind, record.reason) != (("void", "shut") if key in shut else ("release", "")):
-            said = "some partition" if key in shut else "no partition"
+        if (record.kind, record.reason) != (("void", "shut") if key in void else ("release", "")):
+            said = "some partition" if key in void else "no partition"
             yield f"{key} is a {record.kind} {record.reason}, but {said} had it shut"
         elif record.kind == "release" and not _is_noised(record, world.panes.get(key, Counter())):
             yield f"release {key} is not the pane with noise"

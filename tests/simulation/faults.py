@@ -49,6 +49,15 @@ def with_retention(seed: int) -> bool:
     return seed % 4 != 1
 
 
+def may_lose_state(seed: int) -> bool:
+    """Whether Redis may lose what the log no longer holds.
+
+    Opt-outs of before are lost with it (see the guarantees), and only the gateways' registries, which know nothing of
+    them in a schedule, hold those people out: nobody opts out then.
+    """
+    return seed % 4 == 3
+
+
 def forgetting(seed: int) -> list[Fault]:
     """Kafka loses a frame that it has acknowledged."""
     return [Fault(6.0 + seed % 8, FORGET, "gateway-0", float(seed))]

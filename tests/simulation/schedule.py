@@ -26,9 +26,9 @@ from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
 from streams.stores import salts
 from tests.simulation.broker import Broker, Node
-from tests.simulation.checks import complete, how_far, wrongs
+from tests.simulation.checks import complete, how_far, shut, wrongs
 from tests.simulation.clock import VirtualLoop
-from tests.simulation.faults import FORGET, NAMES, PLAY_S, Fault, faults_of, with_retention
+from tests.simulation.faults import FORGET, NAMES, PLAY_S, Fault, faults_of, may_lose_state, with_retention
 from tests.simulation.redis import Redis
 from tests.simulation.workers import ALIGN_MS, BY_FAULTS, Keys, Shared, Worker
 from tests.simulation.world import ALL_SOURCES, LENGTH, PARTITIONS, SOURCES, START, WORLDS, world
@@ -69,7 +69,7 @@ class Schedule:
     def __init__(self, seed: int, faults: Sequence[Fault]) -> None:
         self.seed = seed
         self.faults = faults
-        self.world = world(seed % WORLDS)
+        self.world = world(seed // 4 % WORLDS, opting=not may_lose_state(seed))
         self.wrong: list[str] = []
         self.trace = ""
         self.struck: set[str] = set()
@@ -119,6 +119,8 @@ class Schedule:
             worker.kill()
         await asyncio.gather(*(worker.task for worker in self._workers.values()), return_exceptions=True)
         self.wrong += wrongs(broker, self.world, self._ledger_read, may_miss=self._lossy)
+        if (told := shut(broker)) and not may_lose_state(self.seed):
+            self.wrong.append(f"{len(told)} panes are shut, though no state was lost")
         self.trace = self._digest()
 
     def _noise(self, counts: NDArray[np.int64], *_: float) -> NDArray[np.int64]:

@@ -50,8 +50,8 @@ class World(NamedTuple):
 
 
 @cache
-def world(number: int) -> World:
-    """A world of the few there are."""
+def world(number: int, *, opting: bool) -> World:
+    """A world of the few there are. `opting`: people opt out and in again."""
     rng = random.Random(number)
     imsis = [f"00101{n:010d}" for n in range(PEOPLE)]
     registry = {imsi: _person(imsi, 1970 + n) for n, imsi in enumerate(imsis)}
@@ -64,7 +64,7 @@ def world(number: int) -> World:
     epochs = _epochs()
     builtin = [msgspec.to_builtins(epoch) for epoch in epochs]
     gate = oracle_screen(log, registry, ORACLE_POLICY, msgspec.to_builtins(PLAN), builtin, LATENESS_MS)
-    changes = _changes(rng, registry)
+    changes = _changes(rng, registry if opting else {})
     sightings = [*gate.sightings, *_rows(changes, epochs)]
     result = count(sightings, builtin, list(PLAN.zone_parents()), gate.until)
     panes = {key: +counts for key, counts in result.panes.items()}
@@ -93,7 +93,7 @@ def _changes(rng: random.Random, registry: dict[str, dict[str, object]]) -> list
     """The registry's log: some opt out, some of them in again, and beats in between."""
     beats = [(time, BEAT_KEY, b"") for time in range(START, START + LENGTH + 2 * BEAT_MS, BEAT_MS)]
     said = []
-    for imsi in rng.sample(sorted(registry), PEOPLE // 2):
+    for imsi in rng.sample(sorted(registry), len(registry) // 2):
         out = START + rng.randrange(LENGTH)
         for time, opted_out in ((out, True), (out + rng.randrange(LENGTH), False)):
             said.append((time, imsi.encode(), orjson.dumps({**registry[imsi], "opted_out": opted_out})))

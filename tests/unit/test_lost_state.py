@@ -162,6 +162,23 @@ async def test_a_worker_that_retention_overtakes_begins_again_where_the_log_does
     assert [pane.resumed for pane in worker.panes.sent] == [False] * 7 + [True] * 19
 
 
+async def test_a_zombie_that_retention_overtook_goes_on_from_its_successors_snapshot() -> None:
+    cache = Cache()
+    zombie, successor = Worker(cache), Worker(cache)
+    await zombie.given(0)
+    await zombie.reads(40)
+    await successor.given(0)
+    await successor.reads(90)
+    await successor.agent.store(3)
+    assert await zombie.agent.lost(3, 40, LogRange(80, len(LOG))) == 90
+    zombie.at = 90
+    await zombie.reads(len(LOG))
+    assert zombie.readiness.reasons == []
+    whole = {(pane.epoch, pane.number): pane for pane in straight()}
+    assert len(zombie.panes.sent) > 20
+    assert all(whole[pane.epoch, pane.number] == pane for pane in zombie.panes.sent)
+
+
 async def test_a_snapshot_of_before_the_log_is_of_no_use_and_one_of_a_resumed_state_says_so() -> None:
     cache = Cache()
     worker = Worker(cache)
