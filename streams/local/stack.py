@@ -24,9 +24,9 @@ from streams.local.jars import ensure_jars, kafka_version, read_lock
 from streams.local.java import find_java
 from streams.local.kafka_server import Also
 from streams.local.launch import Plan, Servers, launch
-from streams.local.processes import end
+from streams.local.processes import end, is_listening
 from streams.local.redis_server import find_redis
-from streams.local.state import FILE, State, read_state, up
+from streams.local.state import FILE, Server, State, read_state, up
 
 HEAP_MB = 512
 GRACE_S = 10
@@ -105,8 +105,12 @@ def start(
     try:
         prepare(folder)
         with locked(folder / "lock", lambda: progress(f"waiting for another command that works on {folder}")):
+            before = read_state(folder)
             if state := _already_up(folder, progress):
                 return _stack(folder, state, found=True)
+            # Whoever talked to servers of which one died finds both again where they were.
+            kafka_port = kafka_port or _free_again(before.kafka if before else None)
+            redis_port = redis_port or _free_again(before.redis if before else None)
             java, redis, version = find_java(), find_redis(), kafka_version(read_lock())
             plan = Plan(java, ensure_jars(progress), version, redis, heap_mb, kafka_port, redis_port, kafka_also)
             guard = post(folder, remove_folder=temporary) if ephemeral else None
@@ -167,6 +171,11 @@ def _already_up(folder: Path, progress: Progress) -> State | None:
         )
     end(state.processes, GRACE_S)
     return None
+
+
+def _free_again(server: Server | None) -> int:
+    """The port that a server had, if nothing else has it now, else 0."""
+    return server.port if server is not None and not is_listening(server.port) else 0
 
 
 def _stack(

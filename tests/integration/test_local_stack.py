@@ -144,8 +144,8 @@ def test_up_status_down_from_the_command_line(folder: Path) -> None:
     assert throng("down", *where).stdout == "nothing was up\n"
 
 
-def test_a_broker_that_died_is_told_with_its_log_and_up_starts_it_again(folder: Path) -> None:
-    start(folder)
+def test_a_broker_that_died_is_told_with_its_log_and_up_starts_both_again_where_they_were(folder: Path) -> None:
+    first = start(folder)
     kafka, redis = pids_of(folder)
     os.kill(kafka, signal.SIGKILL)
     wait_until_gone([kafka])
@@ -157,6 +157,7 @@ def test_a_broker_that_died_is_told_with_its_log_and_up_starts_it_again(folder: 
     with start(folder, progress=lines.append) as again:
         assert not again.found
         assert redis not in pids_of(folder)
+        assert (again.kafka, again.redis) == (first.kafka, first.redis)
     assert lines[0].startswith("kafka has died")
 
 
