@@ -54,6 +54,9 @@ class GroupOffsets:
         consumer = self._thread._ensure_consumer()
         subscription = consumer._subscription.subscription
         assignment = subscription.assignment if subscription is not None else None
+        # A zombie that has been thrown out has no generation, and a group without members would take its commit.
+        if consumer._coordinator.generation < 0:
+            return False
         if assignment is None or any(tp.topic == self._topic and tp not in assignment.tps for tp in offsets):
             return False
         try:

@@ -145,12 +145,16 @@ class CrowdAgent:
         """The newest state that there is, and where it comes from."""
         kept = self._kept.get(partition)
         at = kept.crowd.next_offset if kept is not None else -1
-        if kept is not None and at >= log_range.start and at >= await self._stored_offset(partition):
+        usable = kept is not None and at >= log_range.start
+        if kept is not None and usable and at >= await self._stored_offset(partition):
             self._add(kept.crowd, self._epochs.records)
             return kept, "memory"
         async with self._loading:
             columns = await self._load(partition)
             crowd = await asyncio.to_thread(self._restored, partition, columns)
+        if kept is not None and usable and at > crowd.next_offset:  # what is stored can't be used
+            self._add(kept.crowd, self._epochs.records)
+            return kept, "memory"
         if crowd.next_offset < log_range.start:
             return _Partition(self._resumed(partition, crowd.next_offset, log_range.start)), "rest"
         return _Partition(crowd), "snapshot" if crowd.next_offset else "log"
@@ -243,6 +247,7 @@ class CrowdAgent:
                 self._readiness.over(f"{what} {partition}")
             self._metrics.shut.labels(partition).set(0)
             self._metrics.open_gaps.labels(partition).set(0)
+        self._redis.forget()
 
     async def leaving(self, partitions: frozenset[int]) -> None:
         """Give partitions up for good: store them once more, so that whoever is next replays nothing."""
@@ -288,7 +293,7 @@ class CrowdAgent:
                 new = await self._epochs.refresh()
                 for owned in self._owned.values():
                     self._add(owned.crowd, new)
-                if time.monotonic() > deadline:
+                if not new and time.monotonic() > deadline:
                     raise ThrongError(
                         "epochs", "a sighting's epoch is not in the epochs topic: was it deleted?"
                     ) from None

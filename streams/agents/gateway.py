@@ -113,6 +113,7 @@ class Gateway:
 
     async def lost(self, source: int, position: int, log_range: LogRange) -> int:
         """Retention took raw records before they were read: the chain says so, and goes on behind them."""
+        await self.flush()  # what was read before the loss isn't lost
         lost = self._framer.lose(source, log_range.start)
         self._metrics.lost.labels(source).inc(lost)
         log.error("%d raw records of partition %d were gone by retention before they were read", lost, source)

@@ -76,7 +76,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     """
     plan = load_plan(Path(settings.gateway.plan))
     policies = configured_policies(settings)
-    keys = FileKeys(Path(settings.gateway.keys))
+    keys = FileKeys(Path(settings.gateway.keys) / settings.kafka.namespace)
     counts = await _partitions(settings)
     readiness = Readiness()
     async with (

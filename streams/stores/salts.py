@@ -43,7 +43,8 @@ class Vault:
 
         Raises:
             SaltGone: its key has been destroyed.
-            ThrongError: `salts` if the record doesn't open under the epoch's key.
+            ThrongError: `salts` if the record doesn't open under the epoch's key; `keys` if that was destroyed before
+                there was a salt.
         """
         async with self._turn:
             await self._read()
@@ -61,7 +62,11 @@ class Vault:
     async def _append(self, epoch: int) -> None:
         held = self._keys.key(epoch, create=True)
         if held is None:
-            raise SaltGone(f"epoch {epoch}")
+            raise ThrongError(
+                "keys",
+                f"the key of epoch {epoch} is destroyed, but {self._topic} has no salt of it: the topics were made "
+                "anew, or the keys are another deployment's; give this one keys of its own (gateway.keys)",
+            )
         key_id, key = held
         nonce = secrets.token_bytes(NONCE_BYTES)
         sealed = AESGCM(key).encrypt(nonce, secrets.token_bytes(SALT_BYTES), _bound(epoch, key_id))

@@ -148,14 +148,32 @@ class SnapshotStore:
         Raises:
             BrokenSnapshot: chunks are missing or damaged. The state must be rebuilt from the log.
         """
-        found = await cast("Redis", self._redis).hmget(self._head(partition), ["offset", "pointer"])
-        if found[0] is None or found[1] is None:
+        found, parts = await self._newest_chunks(partition)
+        if found is None:
             return None
-        pointer = msgspec.msgpack.decode(cast("bytes", found[1]), type=Pointer)
-        parts = [await self._redis.get(self._chunk(partition, pointer.id, n)) for n in range(pointer.chunks)]
+        offset, pointer = found
         if any(part is None for part in parts):
             raise BrokenSnapshot(f"partition {partition}: chunks of the snapshot are missing")
         data = b"".join(cast("list[bytes]", parts))
         if hashlib.blake2b(data, digest_size=16).digest() != pointer.digest:
             raise BrokenSnapshot(f"partition {partition}: the snapshot fails its digest")
-        return int(found[0]), await asyncio.to_thread(expand, data, pointer.size)
+        return offset, await asyncio.to_thread(expand, data, pointer.size)
+
+    async def _newest_chunks(self, partition: int) -> tuple[tuple[int, Pointer] | None, list[bytes | str | None]]:
+        """What the pointer names, and its chunks; anew if it moved on meanwhile, since its chunks are deleted then."""
+        found = await self._pointer(partition)
+        while found is not None:
+            pointer = found[1]
+            parts = [await self._redis.get(self._chunk(partition, pointer.id, n)) for n in range(pointer.chunks)]
+            if all(part is not None for part in parts):
+                return found, parts
+            before, found = found, await self._pointer(partition)
+            if found == before:
+                return found, parts
+        return None, []
+
+    async def _pointer(self, partition: int) -> tuple[int, Pointer] | None:
+        found = await cast("Redis", self._redis).hmget(self._head(partition), ["offset", "pointer"])
+        if found[0] is None or found[1] is None:
+            return None
+        return int(found[0]), msgspec.msgpack.decode(cast("bytes", found[1]), type=Pointer)

@@ -92,6 +92,22 @@ async def test_a_damaged_chunk_is_noticed(redis: Redis, namespace: str) -> None:
         await store.read(0)
 
 
+async def test_a_snapshot_that_gives_way_to_others_while_it_is_read_is_no_loss(redis: Redis, namespace: str) -> None:
+    writer, reader = SnapshotStore(redis, f"{namespace}:"), SnapshotStore(redis, f"{namespace}:")
+    await writer.write(0, 1, {"a": b"1"})
+    pointer = reader._pointer
+
+    async def overtaken(partition: int) -> object:
+        found = await pointer(partition)
+        if found is not None and found[0] == 1:
+            await writer.write(0, 2, {"a": b"2"})
+            await writer.write(0, 3, {"a": b"3"})  # now the chunks of the first are gone
+        return found
+
+    reader._pointer = overtaken  # type: ignore[method-assign,assignment]
+    assert await reader.read(0) == (3, {"a": b"3"})
+
+
 async def test_a_missing_chunk_is_noticed(redis: Redis, namespace: str) -> None:
     store = SnapshotStore(redis, f"{namespace}:")
     await store.write(0, 1, {"v": b"x"})

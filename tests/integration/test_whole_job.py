@@ -211,7 +211,7 @@ async def secrets_of(run: Run, world: World) -> Secrets:
     numbers = [f"{imsi:015d}" for imsi in imsis(world.town).tolist()]
     reader = TailReader(run.settings.kafka.bootstrap, run.settings.topic(SALTS))
     await reader.start()
-    vault = Vault(reader, None, "", FileKeys(run.folder / "keys"))  # type: ignore[arg-type]
+    vault = Vault(reader, None, "", FileKeys(run.folder / "keys" / run.settings.kafka.namespace))  # type: ignore[arg-type]
     salts = [await vault.ensure(epoch.epoch) for epoch in run.epochs]
     await reader.stop()
     names = frozenset(pseudonym(number.encode(), salt) for number in numbers for salt in salts)

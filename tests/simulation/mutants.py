@@ -76,8 +76,8 @@ MUTANTS: dict[str, Sequence[Change]] = {
     "the watermark is advanced by the clock": [
         Change(
             Framer._section,
-            "watermark_ms=state.mark.running_max - self._lateness_ms",
-            "watermark_ms=max(state.mark.running_max, event_time_now()) - self._lateness_ms",
+            "watermark_ms=state.mark.running_max - state.lateness_ms",
+            "watermark_ms=max(state.mark.running_max, event_time_now()) - state.lateness_ms",
             (("event_time_now", schedule.event_time_now),),
         ),
     ],

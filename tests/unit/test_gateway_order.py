@@ -10,6 +10,7 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
+from schemas.sightings import LOST, decode_frame
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.transport import Chunk, Committed, LogRange
@@ -19,6 +20,7 @@ from tests.support.raw import batch_of
 from tests.support.world import context_of, epochs_at
 
 NOON = 1_772_449_200_000
+GOOD = orjson.dumps({"event_id": "e", "imsi": "001010000000001", "ts": NOON, "cell": "001-01-0000001"})
 
 
 class Held:
@@ -26,6 +28,7 @@ class Held:
 
     def __init__(self, holds: int) -> None:
         self.sent: list[str] = []
+        self.frames: list[bytes] = []
         self.let_go = asyncio.Event()
         self.reached = asyncio.Event()
         self._holds = holds
@@ -35,6 +38,8 @@ class Held:
             self.reached.set()
             await self.let_go.wait()
         self.sent.append(topic)
+        if topic == "sightings" and value is not None:
+            self.frames.append(value)
         ack: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         ack.set_result(None)
         return ack
@@ -45,14 +50,8 @@ def chunk_of(values: list[bytes]) -> Chunk:
     return Chunk(topic="attach", partition=0, batches=(batch,), first_offset=0, next_offset=len(values), generation=1)
 
 
-@pytest.fixture(scope="module")
-def metrics() -> GatewayMetrics:
-    return GatewayMetrics(CollectorRegistry())
-
-
-async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: GatewayMetrics) -> None:
-    producer = Held(holds=1)
-    committed: dict[int, Committed] = {}
+def gateway_of(producer: Held, committed: dict[int, Committed], metrics: GatewayMetrics) -> Gateway:
+    """A gateway whose commits go to `committed`."""
 
     async def read() -> Mapping[int, Committed]:
         return {}
@@ -64,7 +63,7 @@ async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: Gatew
     async def provide(_: int) -> None: ...
 
     context = context_of(epochs_at(NOON), {})
-    gateway = Gateway(
+    return Gateway(
         Topics("attach", "sightings", "rejects"),
         Limits(250, 1000, 1 << 20),
         Framer(context.partitions, context.lateness_ms),
@@ -76,9 +75,31 @@ async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: Gatew
         metrics,
         Readiness(),
     )
+
+
+@pytest.fixture(scope="module")
+def metrics() -> GatewayMetrics:
+    return GatewayMetrics(CollectorRegistry())
+
+
+async def test_what_was_read_before_a_loss_is_not_told_as_lost(metrics: GatewayMetrics) -> None:
+    producer = Held(holds=-1)
+
+    gateway = gateway_of(producer, {}, metrics)
     await gateway.positions({0: LogRange(0, 0)})
-    good = {"event_id": "e", "imsi": "001010000000001", "ts": NOON, "cell": "001-01-0000001"}
-    handling = asyncio.create_task(gateway.handle(chunk_of([b"{", orjson.dumps(good), b"["])))
+    await gateway.handle(chunk_of([GOOD] * 3))
+    await gateway.lost(0, 3, LogRange(10, 20))
+    await gateway.flush()
+    sections = [section for frame in producer.frames for section in decode_frame(frame)]  # type: ignore[union-attr]
+    assert {(s.from_, s.to, s.flags) for s in sections} == {(0, 3, 0), (3, 10, LOST)}
+
+
+async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: GatewayMetrics) -> None:
+    producer = Held(holds=1)
+    committed: dict[int, Committed] = {}
+    gateway = gateway_of(producer, committed, metrics)
+    await gateway.positions({0: LogRange(0, 0)})
+    handling = asyncio.create_task(gateway.handle(chunk_of([b"{", GOOD, b"["])))
     await producer.reached.wait()
     await gateway.flush()
     assert committed == {}

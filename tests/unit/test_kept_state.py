@@ -19,7 +19,7 @@ from streams.agents.health import Readiness
 from streams.agents.roles import Chunk, LogRange
 from streams.core.crowd import Crowd
 from streams.metrics import CrowdMetrics
-from streams.stores.snapshots import Stored
+from streams.stores.snapshots import BrokenSnapshot, Stored
 from tests.support.raw import batch_of
 from tests.support.world import PLAN, epochs_at
 
@@ -58,7 +58,7 @@ class Cache:
     def __init__(self) -> None:
         self.stored: dict[int, tuple[int, dict[str, bytes]]] = {}
         self.reads = 0
-        self.away = self.blind = False
+        self.away = self.blind = self.broken = False
 
     def _ask(self) -> None:
         if self.away:
@@ -78,6 +78,8 @@ class Cache:
     async def read(self, partition: int) -> tuple[int, dict[str, bytes]] | None:
         self._ask()
         self.reads += 1
+        if self.broken:
+            raise BrokenSnapshot
         return self.stored.get(partition)
 
 
@@ -207,6 +209,22 @@ async def test_a_state_that_others_have_overtaken_unheard_gives_way_to_their_sna
     await frozen.given([0])
     assert frozen.at[0] == 45
     assert frozen.taken_up("snapshot") == 1
+    await frozen.reads(0, LOG_LENGTH)
+    assert_all_panes(panes, 0)
+
+
+async def test_a_whole_state_in_memory_is_better_than_a_newer_snapshot_that_cannot_be_read(
+    cache: Cache, panes: Panes
+) -> None:
+    frozen, other = Worker(cache, panes), Worker(cache, panes)
+    await frozen.given([0])
+    await frozen.reads(0, 20)
+    await other.given([0])
+    await other.reads(0, 45)
+    await other.agent.leaving(frozenset({0}))
+    cache.broken = True
+    await frozen.given([0], log_start=15)
+    assert frozen.at[0] == 20
     await frozen.reads(0, LOG_LENGTH)
     assert_all_panes(panes, 0)
 

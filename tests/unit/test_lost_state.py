@@ -68,6 +68,19 @@ class Epochs:
         return []
 
 
+class LateEpochs:
+    """Nothing at first, then all."""
+
+    def __init__(self) -> None:
+        self.records: list[object] = []
+        self._asked = 0
+
+    async def refresh(self) -> list[object]:
+        self._asked += 1
+        self.records = [] if self._asked < 2 else list(EPOCHS)
+        return self.records
+
+
 class Worker:
     """An agent that has one partition, 3, with what the transport would do for it."""
 
@@ -197,6 +210,24 @@ async def test_a_snapshot_of_before_the_log_is_of_no_use_and_one_of_a_resumed_st
     assert worker.shut == 5
     await worker.reads(150)
     assert worker.panes.sent[-1].resumed is False
+
+
+async def test_what_waits_for_redis_is_with_others_once_the_partition_is() -> None:
+    worker = Worker()
+    await worker.given(0)
+    worker.agent._redis.failed("counts", ConnectionError())
+    assert any("Redis" in reason for reason in worker.readiness.reasons)
+    await worker.agent.revoked(frozenset({3}))
+    assert worker.readiness.reasons == []
+
+
+async def test_an_epoch_that_comes_after_a_long_wait_is_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.agents.crowd.EPOCH_PATIENCE_S", -1.0)
+    worker = Worker()
+    worker.agent._epochs = LateEpochs()  # type: ignore[assignment]
+    await worker.given(0)
+    await worker.reads(40)
+    assert [pane.number for pane in worker.panes.sent] == list(range(1, 8))
 
 
 async def test_a_partition_that_goes_is_no_longer_spoken_for() -> None:
