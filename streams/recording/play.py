@@ -4,7 +4,8 @@ Registry records go first and whole, so that no event comes before its consent; 
 is the release here too: nothing is drawn for its panes a second time. If raw events are played into a
 deployment without epochs, the first epoch is opened here, by the recording's first record time: gateways that race
 for it would agree, but not on the same hour in each replay. What can fail: a topic that is missing, has fewer
-partitions than the recording, or is stamped by the broker (record times decide what is late).
+partitions than the recording (`attach`: or more, whose silence would hold the watermark), or is stamped by the broker
+(record times decide what is late).
 """
 
 import asyncio
@@ -100,21 +101,36 @@ async def _check(reader: Reader, settings: Settings, way: Way) -> None:
     try:
         counts = await partition_counts(admin, settings, sorted(set(way.topics.values())))
         for recorded, name in way.topics.items():
-            needed = reader.about.topics[recorded].partitions
-            if counts[name] < needed:
-                raise ThrongError(
-                    "topics",
-                    f"the topic {settings.topic(name)} has {counts[name]} partitions, the recording {needed}: "
-                    "make a deployment with as many (THRONG_KAFKA_NAMESPACE, THRONG_KAFKA_RAW_PARTITIONS)",
-                )
+            check_partitions(
+                settings.topic(name), name == ATTACH, counts[name], reader.about.topics[recorded].partitions
+            )
             if recorded == ATTACH and await stamped_by_broker(admin, settings, name):
                 raise ThrongError(
                     "topics",
                     f"the topic {settings.topic(name)} is stamped by the broker, so record times would be lost: "
-                    "make it with THRONG_KAFKA_KEEP_FOREVER=true throng topics create",
+                    + (
+                        "make it with THRONG_KAFKA_KEEP_FOREVER=true throng topics create"
+                        if name == ATTACH
+                        else "set its message.timestamp.type to CreateTime"
+                    ),
                 )
     finally:
         await admin.close()
+
+
+def check_partitions(topic: str, is_attach: bool, there: int, needed: int) -> None:
+    """Refuse a topic that the records don't fit into.
+
+    Raises:
+        ThrongError: `topics` if it has too few partitions, or, being `attach`, not just as many: an empty one holds the
+            watermark for ever.
+    """
+    if there < needed or (is_attach and there != needed):
+        raise ThrongError(
+            "topics",
+            f"the topic {topic} has {there} partitions, the recording {needed}: "
+            "make a deployment with as many (THRONG_KAFKA_NAMESPACE, THRONG_KAFKA_RAW_PARTITIONS)",
+        )
 
 
 async def _open_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProducer, from_ms: int) -> None:
