@@ -5,10 +5,13 @@ Two runs over the same events count the same, whatever their partitions, workers
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -125,3 +128,38 @@ def differences(one: pa.Table, other: pa.Table) -> Iterator[tuple[Mapping[str, o
     for key in sorted(first.keys() | second.keys(), key=lambda k: (k[order["end"]], k[order["measure"]], str(k))):
         if first.get(key, 0) != second.get(key, 0):
             yield dict(zip(KEYS, key, strict=True)), first.get(key, 0), second.get(key, 0)
+
+
+class Reach(NamedTuple):
+    """From which pane's end to which one a run counted something."""
+
+    first: datetime
+    last: datetime
+
+
+def reach(table: pa.Table) -> Reach | None:
+    """Where the panes begin and end; None if there are none."""
+    ends = pc.min_max(table["end"]).as_py()
+    return None if ends["min"] is None else Reach(ends["min"], ends["max"])
+
+
+def lacks(one: Reach | None, other: Reach | None, name: str) -> Iterator[str]:
+    """What panes the run `name`, which reaches `one`, doesn't have beside the other: a sentence for each end."""
+    if other is None:
+        return
+    if one is None:
+        yield f"{name} has no pane at all"
+        return
+    if other.first < one.first:
+        yield f"{name} has no pane before {one.first:%Y-%m-%dT%H:%M:%SZ}: its run begins there"
+    if other.last > one.last:
+        yield f"{name} has no pane after {one.last:%Y-%m-%dT%H:%M:%SZ}: its run ends there"
+
+
+def within(table: pa.Table, one: Reach | None, other: Reach | None) -> pa.Table:
+    """The panes that both runs reach."""
+    if one is None or other is None:
+        return table.slice(0, 0)
+    kind = table.schema.field("end").type
+    first, last = (pa.scalar(end, kind) for end in (max(one.first, other.first), min(one.last, other.last)))
+    return table.filter(pc.and_(pc.greater_equal(table["end"], first), pc.less_equal(table["end"], last)))

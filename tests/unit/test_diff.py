@@ -177,6 +177,41 @@ def test_sightings_are_refused(arguments: list[str], says: str, capsys: pytest.C
     assert says in capsys.readouterr().err
 
 
+def cut(path: Path, to: Path, first: int, last: int) -> tuple[Path, datetime, datetime]:
+    """A run without its panes before the `first` end and after the `last` one."""
+    panes = read_run(path).panes
+    ends = sorted(set(panes["end"].to_pylist()))
+    kept = [ends[first] <= end <= ends[last] for end in panes["end"].to_pylist()]
+    save(panes.filter(pa.array(kept)), to)
+    for what in ("sightings", "counted"):
+        to.with_suffix(f".{what}.parquet").write_bytes(path.with_suffix(f".{what}.parquet").read_bytes())
+    return to, ends[first], ends[last]
+
+
+def test_panes_that_one_run_does_not_reach_are_told_and_not_explained(
+    whole: Path, less: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short, first, last = cut(whole, tmp_path / "short.parquet", 2, -3)
+    said = {
+        f"short has no pane before {first:%Y-%m-%dT%H:%M:%SZ}: its run begins there",
+        f"short has no pane after {last:%Y-%m-%dT%H:%M:%SZ}: its run ends there",
+    }
+    same = "the runs counted the same in the panes that both have"
+    for pair in ((whole, short), (short, whole)):
+        capsys.readouterr()
+        assert run(["diff", *map(str, pair)]) == 1
+        assert set(capsys.readouterr().out.splitlines()) == said | {same}
+    none, _, _ = cut(whole, tmp_path / "none.parquet", 1, 0)
+    capsys.readouterr()
+    assert run(["diff", str(whole), str(none)]) == 1
+    assert capsys.readouterr().out == "none has no pane at all\n"
+    assert run(["diff", str(none), str(none)]) == 0
+    capsys.readouterr()
+    short, _, _ = cut(less, tmp_path / "short.parquet", 0, -3)
+    assert run(["diff", str(whole), str(short)]) == 1
+    assert "1 subscriber counted differently there" in capsys.readouterr().out
+
+
 def test_what_holds_no_panes_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["diff", str(GOLDEN / "morning.parquet"), str(GOLDEN / "morning.parquet")]) == 1
+    assert run(["diff", str(GOLDEN / "morning.parquet"), str(GOLDEN / "morning.parquet")]) == 2
     assert "holds no panes" in capsys.readouterr().err
