@@ -15,14 +15,14 @@ from rich.table import Table
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
 from streams.cli.options import settings_options, with_servers
-from streams.cli.values import moment_ms, speed_of
+from streams.cli.values import check_writable, moment_ms, speed_of
 from streams.errors import ThrongError
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise
 from streams.recording.embedded import LAST_MS, replay_embedded
 from streams.recording.file import Reader, Writer
-from streams.recording.panes import PaneTable, save
-from streams.recording.play import Way, await_panes, play
+from streams.recording.panes import ENDINGS, PaneTable, save
+from streams.recording.play import FIRST, Way, await_panes, play
 from streams.recording.sightings import Seen, save_seen
 from streams.recording.watch import read_sightings
 from streams.settings import Settings
@@ -131,11 +131,16 @@ def replay(
     The same recording counts the same panes at any speed, with any number of workers, and embedded: --json ends with
     {"events":...,"panes":...,"digest":...}. The panes are exact counts: internal data.
     """
+    if embedded and (speed != "max" or brokers is not None):
+        raise ThrongError("usage", "--speed and --kafka don't go with --embedded: it runs in this process")
+    _check_out(out)
     reader = Reader(file)
-    span = (
-        moment_ms("--from", from_) if from_ is not None else -LAST_MS,
-        moment_ms("--to", to) if to is not None else LAST_MS,
-    )
+    topics = _renamed(reader, renamed, only)
+    if embedded and (renamed or only):
+        raise ThrongError("usage", "--topic and --only don't go with --embedded: it plays attach and registry")
+    if (as_json or out) and not embedded and topics.get(ATTACH) != ATTACH:
+        raise ThrongError("usage", "--json and --out wait for panes, and none come unless attach is played into attach")
+    span = _span(reader, {ATTACH} if embedded else set(topics) - FIRST, from_, to)
     if sightings:
         _check_sightings(reader, out, contains_personal_data)
     if loop and (embedded or as_json or out):
@@ -153,7 +158,7 @@ def replay(
     if brokers is not None:
         settings = replace(settings, kafka=replace(settings.kafka, bootstrap=brokers))
     settings = with_servers(settings, redis=False)
-    way = Way(_renamed(reader, renamed, only), *span, speed_of(speed), None if loop else turns or 1)
+    way = Way(topics, *span, speed_of(speed), None if loop else turns or 1)
 
     async def run() -> None:
         with _progress("records") as told:
@@ -202,17 +207,36 @@ def _summary(panes: PaneTable) -> Table:
 
 
 def _renamed(reader: Reader, renamed: tuple[str, ...], only: tuple[str, ...]) -> dict[str, str]:
-    topics = {name: name for name in reader.about.topics if not only or name in only}
+    recorded = reader.about.topics
+    for name in only:
+        if name not in recorded:
+            raise ThrongError("usage", f"--only {name}: it is not recorded; there are: {', '.join(recorded)}")
+    topics = {name: name for name in recorded if not only or name in only}
     for text in renamed:
-        recorded, _, other = text.partition("=")
-        if recorded not in topics or not other:
+        name, _, other = text.partition("=")
+        if name not in topics or not other:
             raise ThrongError("usage", f"--topic {text}: it must be a recorded topic, =, and a topic of the namespace")
-        topics[recorded] = other
-    if not topics:
-        raise ThrongError(
-            "usage", f"none of {', '.join(only)} is recorded; there are: {', '.join(reader.about.topics)}"
-        )
+        topics[name] = other
     return topics
+
+
+def _span(reader: Reader, topics: set[str], from_: str | None, to: str | None) -> tuple[int, int]:
+    """The record times to play, ms: from, to before. Topics that are played whole are none of `topics`."""
+    from_ms = moment_ms("--from", from_) if from_ is not None else -LAST_MS
+    to_ms = moment_ms("--to", to) if to is not None else LAST_MS
+    if (from_ is None and to is None) or not topics:
+        return from_ms, to_ms
+    first, last = reader.span(topics)
+    if from_ms >= to_ms or from_ms > last or to_ms <= first:
+        what = "--from is not before --to" if from_ms >= to_ms else "nothing of the recording is in --from and --to"
+        raise ThrongError("usage", f"{what}: it covers {_clock(first)} to {_clock(last)}")
+    return from_ms, to_ms
+
+
+def _check_out(out: Path | None) -> None:
+    if out is not None and out.suffix not in ENDINGS:
+        raise ThrongError("usage", f"--out is {out}, which ends in neither of {', '.join(ENDINGS)}")
+    check_writable("--out", out)
 
 
 def _clock(ms: int) -> str:

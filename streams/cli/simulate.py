@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.topics import ATTACH, REGISTRY
 from streams.cli.options import settings_options, with_servers
-from streams.cli.values import moment_ms, speed_of
+from streams.cli.values import check_writable, moment_ms, speed_of
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.simulate import Rates, Slice, Town, generate, make_town, parse_rates, plan, registry
@@ -81,6 +81,9 @@ def simulate(
     start_ms = moment_ms("--start", start) // 1000 * 1000
     end_ms = start_ms + max(round(hours * 3600), 0) * 1000
     pace = speed_of(speed)
+    files = {"--to-file": to_file, "--plan-out": plan_out, "--registry-out": registry_out, "--truth": truth}
+    for option, path in files.items():
+        check_writable(option, path)
     try:
         shares = parse_rates(rates)
         town = make_town(seed, subscribers, zones, cells, consent=shares.consent, roamers=shares.roamers)

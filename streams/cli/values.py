@@ -1,6 +1,8 @@
 """Values that several commands take on the command line, as text, and what is wrong with them in one line."""
 
+import os
 from datetime import datetime
+from pathlib import Path
 
 from streams.errors import ThrongError
 
@@ -35,3 +37,17 @@ def moment_ms(option: str, text: str) -> int:
     if moment.tzinfo is None:
         raise ThrongError("usage", f"{option} is {text!r}, not a time with an offset such as 2026-03-02T04:00+01:00")
     return round(moment.timestamp() * 1000)
+
+
+def check_writable(option: str, path: Path | None) -> None:
+    """Refuse a file that couldn't be written, before any work for it is done.
+
+    Raises:
+        ThrongError: `usage` if its folder is missing, or may not be written.
+    """
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise ThrongError("usage", f"{option} is {path}, but there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ThrongError("usage", f"{option} is {path}, which may not be written")

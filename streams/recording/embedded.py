@@ -58,7 +58,7 @@ def replay_embedded(
         ThrongError: `recording` if it has no raw events, `plan` or `policy` if the settings' can't be used.
     """
     if ATTACH not in reader.about.topics:
-        raise ThrongError("recording", "it holds no raw events: record the topics attach and registry")
+        raise ThrongError("recording", f"{reader.path} holds no raw events: record the topics attach and registry")
     sources = reader.about.topics[ATTACH].partitions
     plan = load_plan(Path(settings.gateway.plan))
     policies = configured_policies(settings)

@@ -105,6 +105,7 @@ class Reader:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         try:
             self._file = pq.ParquetFile(path)
         except FileNotFoundError as error:

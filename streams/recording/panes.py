@@ -83,6 +83,8 @@ ROWS = pa.schema(
     + [(name, pa.string()) for name in PLACES]
     + [("count", pa.int64())]
 )
+# What runs are written to.
+ENDINGS = (".parquet", ".duckdb")
 # What names a count.
 KEYS = tuple(name for name in ROWS.names if name != "count")
 
@@ -98,13 +100,13 @@ def places_of(measure: Measure, key: int, plan: Plan) -> tuple[str, str | None, 
 
 
 def save(table: pa.Table, path: Path) -> None:
-    """To Parquet, or to the table `panes` of a DuckDB file (*.duckdb, *.db).
+    """To Parquet, or to the table `panes` of a DuckDB file (*.duckdb).
 
     Raises:
         ThrongError: `recording` if it can't be written.
     """
     try:
-        if path.suffix in (".duckdb", ".db"):
+        if path.suffix == ".duckdb":
             import duckdb  # only where it is asked for: it takes a moment to load
 
             with duckdb.connect(str(path)) as database:

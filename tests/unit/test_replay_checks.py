@@ -1,9 +1,16 @@
 """`throng replay`: what is refused before anything is played."""
 
+from pathlib import Path
+
 import pytest
 
+from streams.cli.main import run
 from streams.errors import ThrongError
+from streams.recording.file import Settings as TopicSettings
+from streams.recording.file import Writer
 from streams.recording.play import check_partitions
+
+MORNING = Path(__file__).parents[1] / "golden" / "morning.parquet"
 
 
 def test_attach_must_have_as_many_partitions_as_the_recording_since_silent_ones_hold_the_watermark() -> None:
@@ -17,3 +24,39 @@ def test_any_other_topic_may_have_more() -> None:
     check_partitions("r.copy", False, 4, 3)
     with pytest.raises(ThrongError, match="r.copy has 2 partitions"):
         check_partitions("r.copy", False, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--embedded", "--out", "panes.csv"], "--out is panes.csv, which ends in neither of .parquet, .duckdb"),
+        (["--embedded", "--out", "nowhere/panes.parquet"], "there is no folder nowhere"),
+        (["--embedded", "--speed", "60"], "--speed and --kafka don't go with --embedded"),
+        (["--embedded", "--kafka", "127.0.0.1:1"], "--speed and --kafka don't go with --embedded"),
+        (["--embedded", "--only", "attach"], "--topic and --only don't go with --embedded"),
+        (["--only", "attach", "--only", "panes"], "--only panes: it is not recorded; there are: attach, registry"),
+        (["--only", "registry", "--json"], "--json and --out wait for panes"),
+        (["--topic", "attach=copy", "--out", "panes.parquet"], "--json and --out wait for panes"),
+        (
+            ["--from", "2026-03-02T09:00Z", "--to", "2026-03-02T06:00Z"],
+            "--from is not before --to: it covers 2026-03-02T",
+        ),
+        (["--from", "2027-03-02T09:00Z"], "nothing of the recording is in --from and --to: it covers 2026-03-02T"),
+        (["--embedded", "--to", "2025-03-02T09:00Z"], "nothing of the recording is in --from and --to: it covers 2026"),
+    ],
+)
+def test_what_can_not_be_is_refused_in_a_line_before_anything_is_played(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["replay", str(MORNING), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recording_without_raw_events_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Writer(tmp_path / "panes.parquet", {"panes": TopicSettings(1, {})}):
+        pass
+    assert run(["replay", str(tmp_path / "panes.parquet"), "--embedded"]) == 1
+    assert f"{tmp_path / 'panes.parquet'} holds no raw events" in capsys.readouterr().err

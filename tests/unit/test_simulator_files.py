@@ -121,6 +121,10 @@ def test_the_command_writes_plan_registry_truth_and_recording(tmp_path: Path) ->
         ["--hours", "0"],
         ["--batch", "0"],
         ["--partitions", "5000"],
+        ["--to-file", "nowhere/x"],
+        ["--plan-out", "nowhere/x"],
+        ["--registry-out", "nowhere/x"],
+        ["--truth", "nowhere/x"],
     ],
 )
 def test_the_command_refuses_in_one_line_what_can_not_be(tmp_path: Path, arguments: list[str]) -> None:
