@@ -36,10 +36,17 @@ PLAIN_EVERY_S = 3.0
 @click.command()
 @click.argument("topics", nargs=-1, required=True, metavar="TOPIC...")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--for", "for_s", type=float, help="Go on for so many seconds.  [default: what is there now]")
-@click.option("--count", type=int, help="End after so many records, waiting for them.")
-@click.option("--from-offset", type=int, help="Of each partition, the first offset.  [default: the oldest]")
-@click.option("--to-offset", type=int, help="Of each partition, the offset to end before.")
+@click.option(
+    "--for",
+    "for_s",
+    type=click.FloatRange(0, min_open=True),
+    help="Go on for so many seconds.  [default: what is there now]",
+)
+@click.option("--count", type=click.IntRange(1), help="End after so many records, waiting for them.")
+@click.option(
+    "--from-offset", type=click.IntRange(0), help="Of each partition, the first offset.  [default: the oldest]"
+)
+@click.option("--to-offset", type=click.IntRange(1), help="Of each partition, the offset to end before.")
 @click.option("--contains-personal-data", is_flag=True, help="I know that the file will hold identifiers.")
 @click.option("--re-pseudonymise", is_flag=True, help="Put consistent test-network IMSIs in place of the real ones.")
 @settings_options(redis=False)
@@ -57,21 +64,29 @@ def record(
     """Record topics to a Parquet file: keys, values, headers, partitions, offsets and times.
 
     TOPIC is a name without the namespace: attach, registry, panes, footfall, ... The last line of standard output
-    counts what was written, as JSON.
+    counts what was written, as JSON; after Ctrl-C, too. Where nothing is recorded, a file that exists stays as it is.
     """
     _check_topics(topics, contains_personal_data, re_pseudonymise)
-
-    async def run() -> int:
-        described = await topic_settings(settings, list(topics))
-        with Writer(file, described, re_pseudonymise) as writer, _progress("records") as told:
-            bounds = Bounds(from_offset, to_offset, count, for_s)
-            disguise = Disguise() if re_pseudonymise else None
-            return await capture(settings, described, bounds, writer, disguise, lambda n: told(n, ""))
-
-    began = time.process_time()
-    records = asyncio.run(run())
+    if from_offset is not None and to_offset is not None and from_offset >= to_offset:
+        raise ThrongError("usage", f"--from-offset {from_offset} is not below --to-offset {to_offset}")
+    check_writable("FILE", file)
+    described = asyncio.run(topic_settings(settings, list(topics)))
+    bounds = Bounds(from_offset, to_offset, count, for_s)
+    disguise = Disguise() if re_pseudonymise else None
+    began, stopped = time.process_time(), False
+    writer = Writer(file, described, re_pseudonymise)
+    try:
+        with writer, _progress("records") as told:
+            asyncio.run(capture(settings, described, bounds, writer, disguise, lambda n: told(n, "")))
+    except KeyboardInterrupt:
+        stopped = True
     cpu_s = round(time.process_time() - began, 3)
-    click.echo(orjson.dumps({"records": records, "bytes": file.stat().st_size, "cpu_s": cpu_s}))
+    if not writer.records:
+        click.echo(f"nothing was recorded: {', '.join(topics)} held no record within the bounds", err=True)
+    written = file.stat().st_size if writer.records else 0
+    click.echo(orjson.dumps({"records": writer.records, "bytes": written, "cpu_s": cpu_s}))
+    if stopped:
+        raise KeyboardInterrupt
 
 
 def _check_topics(topics: tuple[str, ...], contains_personal_data: bool, re_pseudonymise: bool) -> None:

@@ -52,13 +52,17 @@ class About(msgspec.Struct, frozen=True):
 
 
 class Writer:
-    """Writes a recording; a context manager. What was written until a failure is a whole recording."""
+    """Writes a recording; a context manager. What was written until a failure is a whole recording.
+
+    It gets its name at the end, so that a file which exists is replaced by a whole one, and by no empty one.
+    """
 
     def __init__(self, path: Path, topics: dict[str, Settings], re_pseudonymised: bool = False) -> None:
         self._about = About(VERSION, topics, [], re_pseudonymised)
         self._waiting: dict[tuple[str, int], list[pa.Table]] = defaultdict(list)
+        self._path, self._part = path, path.with_name(f"{path.name}.part")
         try:
-            self._file = pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=["topic"])
+            self._file = pq.ParquetWriter(self._part, SCHEMA, compression="zstd", use_dictionary=["topic"])
         except OSError as error:
             raise ThrongError("recording", f"cannot write {path}: {error.strerror or error}") from error
 
@@ -72,6 +76,15 @@ class Writer:
             self._flush(key)
         self._file.add_key_value_metadata({META: msgspec.json.encode(self._about)})
         self._file.close()
+        if self.records or not self._path.exists():
+            self._part.replace(self._path)
+        else:
+            self._part.unlink()
+
+    @property
+    def records(self) -> int:
+        """How many records are in the file; all that were written once it is closed."""
+        return sum(group.rows for group in self._about.groups)
 
     def write(self, topic: str, partition: int, table: pa.Table) -> None:
         """Add the next records of a partition."""

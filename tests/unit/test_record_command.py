@@ -1,0 +1,93 @@
+"""`throng record`: its bounds, what it says at the end, and what becomes of a file that exists."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from schemas.topics import PANES
+from streams.cli import recording
+from streams.cli.main import run
+from streams.recording.columns import SCHEMA
+from streams.recording.file import Reader, Writer
+from streams.recording.file import Settings as TopicSettings
+
+
+def record(path: Path, *more: str) -> int:
+    return run(["record", PANES, str(path), "--kafka", "127.0.0.1:1", *more])
+
+
+@pytest.fixture
+def topic(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Stands in for Kafka: as many records as the list says; at a negative number the user stops it."""
+    numbers: list[int] = []
+
+    async def described(*_: object) -> dict[str, TopicSettings]:
+        return {PANES: TopicSettings(1, {})}
+
+    async def capture(_settings: object, _topics: object, _bounds: object, writer: Writer, *_: object) -> int:
+        for number in numbers:
+            if number < 0:
+                os.kill(os.getpid(), signal.SIGINT)
+                await asyncio.sleep(10)
+            rows = [{"topic": PANES, "partition": 0, "offset": n, "timestamp": n, "headers": []} for n in range(number)]
+            writer.write(PANES, 0, recording_table(rows))
+        return 0
+
+    monkeypatch.setattr(recording, "topic_settings", described)
+    monkeypatch.setattr(recording, "capture", capture)
+    return numbers
+
+
+def recording_table(rows: list[dict]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "says"),
+    [
+        (["--count", "0"], "--count"),
+        (["--for", "0"], "--for"),
+        (["--for", "-1"], "--for"),
+        (["--from-offset", "-1"], "--from-offset"),
+        (["--from-offset", "9", "--to-offset", "9"], "--from-offset 9 is not below --to-offset 9"),
+    ],
+)
+def test_bounds_that_hold_nothing_are_refused(
+    bounds: list[str], says: str, topic: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert record(tmp_path / "r.parquet", *bounds) == 2
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_written_replaces_a_file_and_nothing_does_not(
+    topic: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.parquet"
+    assert record(path) == 0  # no file yet: an empty recording
+    said = capsys.readouterr()
+    assert orjson.loads(said.out)["records"] == 0
+    assert "nothing was recorded: panes held no record within the bounds" in said.err
+    for numbers, there in (([3, 4], 7), ([], 7), ([5], 5)):
+        topic[:] = numbers
+        assert record(path) == 0
+        assert orjson.loads(capsys.readouterr().out)["records"] == sum(numbers)
+        assert sum(group.rows for group in Reader(path).about.groups) == there
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_user_who_stops_it_gets_what_was_recorded_and_its_number(
+    topic: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic[:] = [3, -1]
+    assert record(tmp_path / "r.parquet") == 130
+    said = capsys.readouterr()
+    assert orjson.loads(said.out)["records"] == 3
+    assert "stopped" in said.err
+    assert sum(group.rows for group in Reader(tmp_path / "r.parquet").about.groups) == 3
