@@ -12,10 +12,12 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from schemas.registry import PURPOSES
 from streams.errors import ThrongError
 
 
@@ -213,7 +215,9 @@ def load_settings(
         section, _, field = dotted.partition(".")
         tree[section][field] = override
     sections: dict[str, Any] = {name: _section(name, kind, tree[name]) for name, kind in SECTIONS.items()}
-    return Settings(**sections)
+    settings = Settings(**sections)
+    _check_words(settings)
+    return settings
 
 
 def to_environ(settings: Settings) -> dict[str, str]:
@@ -223,6 +227,24 @@ def to_environ(settings: Settings) -> dict[str, str]:
         for section, kind in SECTIONS.items()
         for field in kind.__struct_fields__
     }
+
+
+def _check_words(settings: Settings) -> None:
+    """What a type can't say. A URL is not repeated: it may hold a password."""
+    if settings.gateway.purpose not in PURPOSES:
+        known = ", ".join(PURPOSES)
+        raise ThrongError("config", f"setting gateway.purpose = {settings.gateway.purpose!r} is none of {known}")
+    if settings.redis.url and not _is_redis(settings.redis.url):
+        raise ThrongError("config", "setting redis.url is no URL such as redis://host:6379/0")
+
+
+def _is_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("redis", "rediss", "unix") and url.startswith(f"{parts.scheme}://")
 
 
 def _merge_file(tree: dict[str, dict[str, object]], config: Path) -> None:

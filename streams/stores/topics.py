@@ -120,7 +120,12 @@ async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, names
     found = {entry["topic"]: len(entry["partitions"]) for entry in described if not entry["error_code"]}
     for name in names:
         if settings.topic(name) not in found:
-            raise ThrongError("topics", f"the topic {settings.topic(name)} is missing: run 'throng topics create'")
+            made = (
+                "run 'throng topics create'"
+                if any(topic.name == name for topic in TOPICS)
+                else "make it, with the partitions of the topic that goes into it and message.timestamp.type=CreateTime"
+            )
+            raise ThrongError("topics", f"the topic {settings.topic(name)} is missing: {made}")
     return {name: found[settings.topic(name)] for name in names}
 
 

@@ -118,7 +118,9 @@ async def test_the_same_recording_counts_the_same_embedded_and_replayed(
     await record(source, whole)
     await record(source, disguised, disguise=Disguise())
     said = [
-        await throng(source, "replay", str(path), "--embedded", "--json", "--out", str(path.with_suffix(".panes")))
+        await throng(
+            source, "replay", str(path), "--embedded", "--json", "--out", str(path.with_suffix(".panes.parquet"))
+        )
         for path in (whole, disguised, before)
     ]
     embedded = [orjson.loads(run.stdout.splitlines()[-1]) for run in said]
@@ -138,11 +140,11 @@ async def test_the_same_recording_counts_the_same_embedded_and_replayed(
             for _ in range(workers)
         ]
         try:
-            panes = tmp_path / f"panes{number}"
+            panes = tmp_path / f"panes{number}.parquet"
             run = await throng(target, "replay", str(whole), "--json", "--speed", speed, "--out", str(panes))
             assert run.returncode == 0, run.stderr
             replayed = orjson.loads(run.stdout.splitlines()[-1])
-            same = await throng(target, "diff", str(whole.with_suffix(".panes")), str(panes))
+            same = await throng(target, "diff", str(whole.with_suffix(".panes.parquet")), str(panes))
             assert (same.stdout, same.returncode) == ("the runs counted the same\n", 0)
             assert replayed == embedded[0]
         finally:

@@ -1,5 +1,6 @@
 """`throng replay`: what is refused before anything is played."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from streams.errors import ThrongError
 from streams.recording.file import Settings as TopicSettings
 from streams.recording.file import Writer
 from streams.recording.play import check_partitions
+from streams.settings import load_settings
+from streams.stores.topics import partition_counts
 
 MORNING = Path(__file__).parents[1] / "golden" / "morning.parquet"
 
@@ -60,3 +63,17 @@ def test_a_recording_without_raw_events_is_named(tmp_path: Path, capsys: pytest.
         pass
     assert run(["replay", str(tmp_path / "panes.parquet"), "--embedded"]) == 1
     assert f"{tmp_path / 'panes.parquet'} holds no raw events" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("attach", "run 'throng topics create'"), ("copy", "make it, with the partitions of .*type=CreateTime")],
+)
+def test_how_to_make_a_missing_topic_is_told(name: str, says: str) -> None:
+    class Admin:
+        async def describe_topics(self, names: list[str]) -> list[dict]:
+            return [{"topic": topic, "error_code": 3, "partitions": []} for topic in names]
+
+    settings = load_settings(environ={"THRONG_KAFKA_NAMESPACE": "r"})
+    with pytest.raises(ThrongError, match=f"the topic r.{name} is missing: {says}"):
+        asyncio.run(partition_counts(Admin(), settings, [name]))

@@ -39,6 +39,9 @@ def test_settings_survive_the_environment_of_a_child() -> None:
         ("gateway = 1\n", "must be a section"),
         ("[gateway\n", "is not TOML"),
         ('[kafka]\nnamespace = "a b"\n', "kafka.namespace = 'a b'"),
+        ('[gateway]\npurpose = "spying"\n', "'spying' is none of market_research, marketing, traffic, public"),
+        ('[redis]\nurl = "foo"\n', "redis.url is no URL such as redis://host:6379/0"),
+        ('[redis]\nurl = "redis://host:port/0"\n', "redis.url is no URL"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_line_that_names_it(tmp_path: Path, text: str, says: str) -> None:
@@ -52,6 +55,11 @@ def test_a_wrong_setting_is_refused_in_one_line_that_names_it(tmp_path: Path, te
 def test_a_wrong_variable_is_refused_by_the_settings_name() -> None:
     with pytest.raises(ThrongError, match="kafka.partitions = 'many'"):
         load_settings(environ={"THRONG_KAFKA_PARTITIONS": "many"})
+
+
+@pytest.mark.parametrize("url", ["", "redis://h:6379/0", "rediss://:secret@h:6380/1", "unix:///run/redis.sock"])
+def test_any_url_that_the_client_takes_is_taken(url: str) -> None:
+    assert load_settings(environ={"THRONG_REDIS_URL": url}).redis.url == url
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
