@@ -30,11 +30,11 @@ def diff(one: Path, other: Path) -> int:
 
 
 def _compared(first: Run, second: Run, names: tuple[str, str]) -> int:
-    reaches = reach(first.panes), reach(second.panes)
-    missing = [*lacks(*reaches, names[0]), *lacks(*reversed(reaches), names[1])]
+    one, other = reach(first.panes), reach(second.panes)
+    missing = [*lacks(one, other, names[0]), *lacks(other, one, names[1])]
     for line in missing:
         click.echo(line)
-    first, second = (run._replace(panes=within(run.panes, *reaches)) for run in (first, second))
+    first, second = (run._replace(panes=within(run.panes, one, other)) for run in (first, second))
     found = list(differences(first.panes, second.panes))
     for row, count, against in found[:DIFFERENCES_SHOWN]:
         where = " ".join(str(row[name]) for name in ("place", "destination", "age_band", "gender") if row[name])
@@ -42,7 +42,7 @@ def _compared(first: Run, second: Run, names: tuple[str, str]) -> int:
     if len(found) > DIFFERENCES_SHOWN:
         click.echo(f"... and {len(found) - DIFFERENCES_SHOWN:,} more")
     if not found:
-        if None not in reaches or not missing:
+        if (one and other) or not missing:
             click.echo(f"the runs counted the same{' in the panes that both have' if missing else ''}")
         return 1 if missing else 0
     if first.sightings is None or second.sightings is None:
