@@ -188,17 +188,24 @@ def _rows(table: pa.Table | None, named: Sequence[str], end: object) -> dict[str
 
 def _read_panes(path: Path) -> pa.Table:
     try:
-        if path.suffix in (".duckdb", ".db"):
-            import duckdb  # only where it is asked for: it takes a moment to load
-
-            with duckdb.connect(str(path), read_only=True) as database:
-                found = database.sql("SELECT * FROM panes").to_arrow_table()
-        else:
-            found = pq.read_table(path)
+        found = _from_duckdb(path) if path.suffix in (".duckdb", ".db") else pq.read_table(path)
         return found.select([*KEYS, "count"])
     except (OSError, KeyError, pa.ArrowInvalid) as error:
         raise ThrongError("recording", f"{path} holds no panes: write some with 'throng replay --out'") from error
 
 
+def _from_duckdb(path: Path) -> pa.Table:
+    import duckdb  # only where it is asked for: it takes a moment to load
+
+    try:
+        with duckdb.connect(str(path), read_only=True) as database:
+            return database.sql("SELECT * FROM panes").to_arrow_table()
+    except duckdb.Error as error:
+        raise OSError(str(error)) from error
+
+
 def _read(path: Path, schema: pa.Schema) -> pa.Table | None:
-    return pq.read_table(path).select(schema.names) if path.exists() else None
+    try:
+        return pq.read_table(path).select(schema.names) if path.exists() else None
+    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        raise ThrongError("recording", f"{path} can't be read: replay with --sightings anew") from error

@@ -215,3 +215,18 @@ def test_panes_that_one_run_does_not_reach_are_told_and_not_explained(
 def test_what_holds_no_panes_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["diff", str(GOLDEN / "morning.parquet"), str(GOLDEN / "morning.parquet")]) == 2
     assert "holds no panes" in capsys.readouterr().err
+
+
+def test_a_broken_file_is_told_and_no_difference(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "odd.duckdb").write_bytes(b"no database, as long as one needs to be" * 500)
+    save(read_run(whole).panes, tmp_path / "run.parquet")
+    (tmp_path / "run.counted.parquet").write_bytes(b"odd")
+    for name, says in (
+        ("odd.duckdb", "odd.duckdb holds no panes"),
+        ("run.parquet", "run.counted.parquet can't be read"),
+    ):
+        assert run(["diff", str(whole), str(tmp_path / name)]) == 2
+        said = capsys.readouterr().err
+        assert says in said and said.count("\n") == 1
