@@ -3,9 +3,14 @@
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from streams.local.stack import Stack, start
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("throng", deadline=None)
+hypothesis.settings.load_profile("throng")
 
 
 @pytest.fixture(scope="session")
