@@ -8,11 +8,13 @@ This file is also the program of the stock app: `python test_faust_traps.py HOW 
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -123,7 +125,11 @@ async def until(true: Callable[[], bool]) -> None:
 async def stock(how: str, kafka: str, group: str, topic: str) -> AsyncIterator[AsyncIterator[tuple[str, int]]]:
     """Stock Faust in a process of its own, since it can't be relied on to stop; gives what it says."""
     arguments = (__file__, how, kafka, group, topic)
-    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *arguments),
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=asyncio.subprocess.PIPE,
+    )
 
     async def said() -> AsyncIterator[tuple[str, int]]:
         assert process.stdout is not None
@@ -401,7 +407,7 @@ async def test_robinhood_736_a_worker_that_cannot_commit_ends(stack: Stack, name
             async def broken(*_: object) -> None:
                 raise StaleMetadata("Broker id 8 not in current metadata")
 
-            keeper.app.consumer.thread._ensure_consumer().commit = broken
+            keeper.app.consumer.thread._ensure_consumer()._coordinator.commit_offsets = broken
         await commit()
 
     keeper.commit = fails  # type: ignore[method-assign]
