@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.faults import faults_of, forgetting, lost_together
+from tests.simulation.faults import faults_of, forgetting, killed_unacknowledged, lost_together
 from tests.simulation.mutants import MUTANTS, planted
 from tests.simulation.schedule import run
 
@@ -12,6 +12,7 @@ PLANNED = {
     "highest offset seen in place of the chain": forgetting,
     "a gap section's watermark is taken": forgetting,
     "a pane is released before the one before it": lost_together,
+    "a salt is destroyed by an uncommitted watermark": killed_unacknowledged,
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulation.faults import Fault, faults_of, forgetting, lost_together
+from tests.simulation.faults import Fault, faults_of, forgetting, killed_unacknowledged, lost_together
 from tests.simulation.schedule import run, shrunk
 
 
@@ -38,6 +38,11 @@ def test_what_kafka_acknowledged_and_lost_stops_its_partition_and_is_never_count
         assert schedule.gaps > 0
         assert any("waits for rows of source" in reason for reason in schedule.told)
         assert schedule.wrong == [], seed
+
+
+def test_a_salt_is_there_for_as_long_as_a_restart_needs_it() -> None:
+    for seed in range(0, 75, 3):
+        assert run(seed, killed_unacknowledged(seed)).wrong == [], seed
 
 
 def test_a_pane_that_kafka_lost_is_released_before_the_next_one_that_it_took() -> None:

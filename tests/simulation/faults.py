@@ -68,3 +68,9 @@ def lost_together(seed: int) -> list[Fault]:
     at = 4.0 + 0.37 * (seed % 24)
     losses = [Fault(at + 4.9, "lose", worker, 0.0) for worker in ("crowd-0", "crowd-1")]
     return [Fault(at, "broker", "crowd-0", 5.0), *losses]
+
+
+def killed_unacknowledged(seed: int) -> list[Fault]:
+    """About when an epoch's salt goes, both gateways end with what they have sent and not committed."""
+    at = 12.9 + 0.02 * (seed % 75)
+    return [Fault(at, "kill", worker, 0.0, "ack") for worker in ("gateway-0", "gateway-1")]
