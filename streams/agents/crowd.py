@@ -122,6 +122,7 @@ class CrowdAgent:
 
     async def lost(self, partition: int, position: int, log_range: LogRange) -> int:
         """Retention overtook the reader: a zombie finds its successor's snapshot, else the state is of no use."""
+        await self._epochs.refresh()
         before = self._owned[partition]
         owned, source = await self._taken_up(partition, log_range)
         owned.acks = before.acks

@@ -212,6 +212,17 @@ async def test_a_snapshot_of_before_the_log_is_of_no_use_and_one_of_a_resumed_st
     assert worker.panes.sent[-1].resumed is False
 
 
+async def test_a_zombie_of_before_the_epochs_knows_them_when_it_takes_up_its_successors_snapshot() -> None:
+    cache = Cache()
+    zombie, successor = Worker(cache), Worker(cache)
+    zombie.agent._epochs = LateEpochs()  # type: ignore[assignment]
+    await zombie.given(0)
+    await successor.given(0)
+    await successor.reads(90)
+    await successor.agent.store(3)
+    assert await zombie.agent.lost(3, 0, LogRange(80, len(LOG))) == 90
+
+
 async def test_what_waits_for_redis_is_with_others_once_the_partition_is() -> None:
     worker = Worker()
     await worker.given(0)
