@@ -75,7 +75,7 @@ async def test_a_salt_is_destroyed_once_the_last_source_has_committed_past_it(
             await until(settings, lambda rows: rows >= 5)
         (first, *_) = await opened(settings)
         assert (first.epoch, first.end_ms) == (EPOCH, END)
-        key = tmp_path / "keys" / f"{EPOCH}.key"
+        key = tmp_path / "keys" / namespace / f"{EPOCH}.key"
         wrapped = await wrapped_salt(settings)
         secret = key.read_bytes()
         assert len(opens(wrapped, secret)) == 32
@@ -88,7 +88,7 @@ async def test_a_salt_is_destroyed_once_the_last_source_has_committed_past_it(
                 while key.exists():  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.5)
         assert (await wrapped_salt(settings)).sealed == wrapped.sealed
-        left = [path.read_bytes() for path in (tmp_path / "keys").iterdir()]
+        left = [path.read_bytes() for path in (tmp_path / "keys" / namespace).iterdir()]
         assert secret not in b"".join(left)
         for candidate in left:
             if len(candidate) == 32:
