@@ -206,7 +206,10 @@ class Consumer(driver.Consumer):
             active = {tp.partition for tp in self._get_active_partitions()}
             waits = not self.flow_active or "kafka" in self.tenure.away()
             if waits or (active <= self.tenure.held and not self._buffered_partitions):
-                await self._thread.on_thread(self._thread.touch())
+                try:
+                    await self._thread.on_thread(self._thread.touch())
+                except ConsumerStoppedError:
+                    return  # an orderly end came first
 
 
 class Transport(driver.Transport):
