@@ -134,13 +134,10 @@ class CrowdAgent:
     async def assigned(self, partitions: frozenset[int]) -> None:
         """Forget what others own now; called also where this worker got nothing, so was not asked for positions."""
         self._forget(partitions)
-        if not partitions:
-            self._redis.forget()
 
     def _forget(self, still_owned: Collection[int]) -> None:
         for partition in self._kept.keys() - still_owned:
             del self._kept[partition]
-            self._readiness.over(f"shut {partition}")
 
     async def _taken_up(self, partition: int, log_range: LogRange) -> tuple[_Partition, str]:
         """The newest state that there is, and where it comes from."""
