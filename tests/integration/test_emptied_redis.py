@@ -104,7 +104,7 @@ async def deployed(stack: object, namespace: str, folder: Path) -> AsyncIterator
         for name in ("gateway-0", "crowd-0", "release-0"):
             await workers.start(name)
         yield Deployment(settings, workers, Log())
-        assert set(await workers.stop()) == {0}
+        await workers.stop()
     finally:
         for process in workers.running.values():
             if process.returncode is None:

@@ -113,10 +113,16 @@ class Workers:
         process.terminate()
         return await asyncio.wait_for(process.wait(), 30)
 
-    async def stop(self) -> list[int]:
+    async def stop(self) -> None:
+        """End all in order, which each must say by its exit code."""
         for process in self.running.values():
             process.terminate()
-        return [await asyncio.wait_for(process.wait(), 30) for process in self.running.values()]
+        codes = {name: await asyncio.wait_for(process.wait(), 30) for name, process in self.running.items()}
+        failed = [f"{name}: exit {code}\n{self.last_words(name)}" for name, code in codes.items() if code != 0]
+        assert not failed, "\n".join(failed)
+
+    def last_words(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text()[-4000:]
 
     def all_up(self) -> bool:
         return all(process.returncode is None for process in self.running.values())
@@ -185,7 +191,7 @@ async def deployment(
         await caught_up(settings, panes)
         metrics = {role: await asyncio.to_thread(fetch, port) for role, port in workers.ports.items()}
         yield Run(settings, epochs, panes, metrics, folder, gate, result, workers.ports)
-        assert set(await workers.stop()) == {0}
+        await workers.stop()
     finally:
         await sender.stop()
         for process in workers.running.values():
