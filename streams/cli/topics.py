@@ -7,6 +7,7 @@ import click
 from streams.cli.options import settings_options
 from streams.settings import Settings
 from streams.stores.topics import create as create_topics
+from streams.stores.topics import differing
 
 
 @click.group()
@@ -24,3 +25,5 @@ def create(settings: Settings) -> None:
     """
     made = asyncio.run(create_topics(settings))
     click.echo(f"created {', '.join(made)}" if made else "all topics are there")
+    for line in asyncio.run(differing(settings)):
+        click.echo(line, err=True)

@@ -107,15 +107,23 @@ def save(table: pa.Table, path: Path) -> None:
     """
     try:
         if path.suffix == ".duckdb":
-            import duckdb  # only where it is asked for: it takes a moment to load
-
-            with duckdb.connect(str(path)) as database:
-                database.register("counted", table)
-                database.execute("CREATE OR REPLACE TABLE panes AS SELECT * FROM counted")
+            _save_to_duckdb(table, path)
         else:
             pq.write_table(table, path, compression="zstd")
     except OSError as error:
         raise ThrongError("recording", f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _save_to_duckdb(table: pa.Table, path: Path) -> None:
+    import duckdb  # only where it is asked for: it takes a moment to load
+
+    try:
+        with duckdb.connect(str(path)) as database:
+            database.register("counted", table)
+            database.execute("CREATE OR REPLACE TABLE panes AS SELECT * FROM counted")
+    except duckdb.Error as error:
+        # What is there already may be another kind of file, or held by another process.
+        raise OSError(str(error).splitlines()[0]) from error
 
 
 def differences(one: pa.Table, other: pa.Table) -> Iterator[tuple[Mapping[str, object], int, int]]:

@@ -80,6 +80,21 @@ async def create(settings: Settings) -> list[str]:
     return [topic.name for topic in missing] + added
 
 
+async def differing(settings: Settings) -> list[str]:
+    """What the topics have other partitions of than the settings say, as lines for the user.
+
+    Neither can be mended in place: Kafka never takes partitions away, and a subscriber's target follows from their
+    number.
+    """
+    counts = await counts_of(settings, [topic.name for topic in TOPICS])
+    return [
+        f"{settings.topic(topic.name)} has {counts[topic.name]} partitions, the settings say "
+        f"{partitions_of(topic, settings)}: it stays so; for another number begin a new namespace"
+        for topic in TOPICS
+        if counts[topic.name] != partitions_of(topic, settings)
+    ]
+
+
 async def _add_raw_partitions(
     admin: AIOKafkaAdminClient, settings: Settings, wanted: int, *, validate_only: bool
 ) -> None:

@@ -14,7 +14,7 @@ from schemas.topics import PANES, TOPICS
 from streams.demo.processes import free_port
 from streams.settings import load_settings
 from streams.simulate import make_town, plan
-from streams.stores.topics import create, open_admin
+from streams.stores.topics import create, differing, open_admin
 
 pytestmark = pytest.mark.integration
 
@@ -112,6 +112,13 @@ async def test_all_topics_are_made_once(environ: dict[str, str]) -> None:
     settings = load_settings(None, {}, environ)
     assert await create(settings) == [topic.name for topic in TOPICS]
     assert await create(settings) == []
+    assert await differing(settings) == []
+    others = load_settings(None, {"kafka.raw_partitions": 1, "kafka.partitions": 7}, environ)
+    assert await create(others) == []
+    assert [line.split(" partitions")[0].rsplit(".", 1)[1] for line in await differing(others)] == [
+        f"attach has {settings.kafka.raw_partitions}",
+        f"sightings has {settings.kafka.partitions}",
+    ]
     admin = await open_admin(settings)
     try:
         assert {settings.topic(topic.name) for topic in TOPICS} <= set(await admin.list_topics())

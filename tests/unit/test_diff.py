@@ -14,6 +14,7 @@ from schemas.sightings import Section
 from schemas.topics import ATTACH
 from streams.cli.main import run
 from streams.core.epochs import make_epoch
+from streams.errors import ThrongError
 from streams.recording import embedded
 from streams.recording.explain import Run, Sighting, aligned, causes, changes, read_run
 from streams.recording.file import Reader, Writer
@@ -129,6 +130,12 @@ def test_parquet_and_duckdb_hold_the_same(whole: Path, tmp_path: Path, capsys: p
     capsys.readouterr()
     assert run(["diff", str(whole), str(tmp_path / "panes.duckdb")]) == 0
     assert capsys.readouterr().out == "the runs counted the same\n"
+
+
+def test_a_file_that_is_no_duckdb_is_told_in_a_line(whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "panes.duckdb").write_text("something else")
+    with pytest.raises(ThrongError, match=r"cannot write .*panes\.duckdb"):
+        save(read_run(whole).panes, tmp_path / "panes.duckdb")
 
 
 def test_names_of_another_salt_are_matched_by_what_was_seen(whole: Path, less: Path) -> None:
