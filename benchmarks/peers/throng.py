@@ -1,0 +1,231 @@
+"""throng on the same job: the real roles gateway and crowd as processes, a real Redis, a namespace of its own a run.
+
+What it does is more than the job: see README.md. Its registry holds everybody's consent and is loaded before the CPU
+is sampled, so its loading is not in the figure; neither are the servers' CPU (Kafka's and Redis's; as with every peer)
+nor the release role, which works once a pane. Panes are throng's own: exact counts by its own rules, which
+`check_throng` holds against its own plain oracle.
+"""
+
+import asyncio
+import json
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from benchmarks.peers.job import CELLS, PARTITIONS, SHAPES, ZONES, Size, blocks, cell_texts, imsi_of, zone_of
+from benchmarks.peers.measure import cpu_s, memory_mb
+from benchmarks.peers.publish import Input, Packed, Told, publish, registry, remove
+from schemas.panes import Pane
+from schemas.topics import ATTACH, PANES, REGISTRY, TOPICS
+from streams.local.stack import Stack
+from streams.settings import Settings, load_settings
+from streams.stores.topics import create
+from tests.oracle.counting import count
+from tests.oracle.gate import screen
+from tests.support.deployment import Workers, fetch, opened, policy, total
+from tests.support.panes import summed
+
+BASE_PANE_MS: Final = 300_000
+WITHIN_S: Final = 600.0
+DISTRICTS: Final = 40
+DOES_MORE: Final = (
+    "consent, policy and age by a registry of all subscribers; keyed BLAKE2b; sorting in event time across partitions; "
+    "windows of 15 and 60 minutes at each 10 s into Redis; silence, ping-pong, stays; caps; cohorts; chained frames "
+    "through Kafka; rejects on a topic"
+)
+
+
+class Mark(NamedTuple):
+    """How far the workers were: CPU-seconds and events of each role."""
+
+    at_s: float
+    gateway_cpu_s: float
+    gateway_events: int
+    crowd_cpu_s: float
+    crowd_events: int
+
+
+class ThrongRun(NamedTuple):
+    """Events per CPU-second after the warm-up: of both roles together, and each; per second of wall time."""
+
+    rate: float
+    gateway: float
+    crowd: float
+    wall_rate: float
+    memory_mb: dict[str, float]
+
+
+def zone_plan() -> dict[str, object]:
+    """The same cells and zones as a zone plan."""
+    names = cell_texts()
+    return {
+        **{"version": 1, "name": "peers", "timezone": "Europe/Berlin"},
+        "parents": [{"id": f"d{number}", "name": f"District {number}"} for number in range(DISTRICTS)],
+        "zones": [{"id": f"z{n}", "name": f"Zone {n}", "parent": f"d{n % DISTRICTS}"} for n in range(ZONES)],
+        "cells": [{"cell": names[number], "zone": f"z{zone_of(number)}"} for number in range(CELLS)],
+    }
+
+
+def settings_in(folder: Path, stack: Stack) -> Settings:
+    """Defaults, but for where things are, 16 raw partitions, and topics that keep a replay's old records."""
+    (folder / "plan.json").write_text(json.dumps(zone_plan()))
+    overrides = {
+        **{"kafka.bootstrap": stack.kafka, "redis.url": stack.redis, "kafka.namespace": f"p{uuid.uuid4().hex[:8]}"},
+        **{"kafka.keep_forever": True, "kafka.raw_partitions": PARTITIONS},
+        **{"gateway.plan": str(folder / "plan.json"), "gateway.keys": str(folder / "keys")},
+    }
+    return load_settings(None, overrides, {})
+
+
+class Deployment:
+    """One run's namespace: its topics, filled; its workers; the panes they made."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings = settings
+        self.workers = Workers(settings, folder)
+        self.panes: dict[tuple[int, int], Pane] = {}
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False)
+
+    async def fill(self, packed: list[Packed], people: list[Packed], told: Told) -> None:
+        """Make the topics and publish."""
+        await create(self.settings)
+        await publish(self.settings.kafka.bootstrap, self.settings.topic(REGISTRY), people, lambda _: None)
+        await publish(self.settings.kafka.bootstrap, self.settings.topic(ATTACH), packed, told)
+
+    async def start(self) -> None:
+        """Start both roles, and follow the panes."""
+        await self._consumer.start()
+        self._consumer.assign([TopicPartition(self.settings.topic(PANES), 0)])
+        await self._consumer.seek_to_beginning()
+        for name in ("crowd-0", "gateway-0"):
+            await self.workers.start(name)
+
+    async def until(self, end_ms: int) -> None:
+        """Wait for the pane that ends then, from all partitions."""
+        async with asyncio.timeout(WITHIN_S):
+            while sum(pane.end_ms == end_ms for pane in self.panes.values()) < self.settings.kafka.partitions:
+                assert self.workers.all_up(), "a worker ended"
+                for records in (await self._consumer.getmany(timeout_ms=100)).values():
+                    for record in records:
+                        pane = msgspec.msgpack.decode(record.value, type=Pane)
+                        self.panes[pane.partition, pane.number] = pane
+
+    def mark(self) -> Mark:
+        """Sample both workers."""
+        cpu = {name: cpu_s(process.pid) for name, process in self.workers.running.items()}
+        said = {name: fetch(self.workers.ports[name]) for name in cpu}
+        gateway = sum(total(said, "gateway", "throng_gateway_events_total").values())
+        crowd = sum(total(said, "crowd", "throng_crowd_sightings_total").values())
+        return Mark(time.monotonic(), cpu["gateway-0"], gateway, cpu["crowd-0"], crowd)
+
+    def memory(self) -> dict[str, float]:
+        """Resident memory by worker, MB."""
+        return {name: memory_mb(process.pid) for name, process in self.workers.running.items()}
+
+    async def stop(self) -> None:
+        """End the workers and remove the topics."""
+        for process in self.workers.running.values():
+            if process.returncode is None:
+                process.terminate()
+        for process in self.workers.running.values():
+            try:
+                await asyncio.wait_for(process.wait(), 20)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        await self._consumer.stop()
+        await remove(self.settings.kafka.bootstrap, [self.settings.topic(topic.name) for topic in TOPICS])
+
+
+async def run_throng(
+    stack: Stack,
+    made: Input,
+    shape: str,
+    people: list[Packed],
+    told: Told,
+    watch: Callable[[Workers], None] | None = None,
+) -> ThrongRun:
+    """One run over the whole input. `watch` is told of the workers once the warm-up is over."""
+    with tempfile.TemporaryDirectory() as name:
+        deployment = Deployment(settings_in(Path(name), stack), Path(name))
+        await deployment.fill(made.packed[shape], people, told)
+        try:
+            await deployment.start()
+            ends = pane_ends(made.size)
+            await deployment.until(ends[len(ends) // 3 - 1])
+            begin = await asyncio.to_thread(deployment.mark)
+            if watch is not None:
+                watch(deployment.workers)
+            await deployment.until(ends[-1])
+            return _rates(begin, await asyncio.to_thread(deployment.mark), deployment.memory())
+        finally:
+            await deployment.stop()
+
+
+def pane_ends(size: Size) -> list[int]:
+    """The ends of throng's panes that hold events."""
+    last = -(-size.end_ms // BASE_PANE_MS) * BASE_PANE_MS
+    return list(range(size.end_ms - size.minutes * 60_000 + BASE_PANE_MS, last + 1, BASE_PANE_MS))
+
+
+def _rates(begin: Mark, end: Mark, memory: dict[str, float]) -> ThrongRun:
+    """Each role's cost by its own events: at the warm-up's end the gateway is ahead of the crowd."""
+    gateway = (end.gateway_cpu_s - begin.gateway_cpu_s) / (end.gateway_events - begin.gateway_events)
+    crowd = (end.crowd_cpu_s - begin.crowd_cpu_s) / (end.crowd_events - begin.crowd_events)
+    wall = (end.crowd_events - begin.crowd_events) / (end.at_s - begin.at_s)
+    return ThrongRun(1 / (gateway + crowd), 1 / gateway, 1 / crowd, wall, memory)
+
+
+async def check_throng(stack: Stack, made: Input, shapes: list[str], told: Told) -> int:
+    """Whether the panes of a deployment are those of throng's own oracle; how many shapes aren't."""
+    people = registry(made.size.subscribers)
+    wrong = 0
+    for shape in shapes:
+        with tempfile.TemporaryDirectory() as name:
+            deployment = Deployment(settings_in(Path(name), stack), Path(name))
+            await deployment.fill(made.packed[shape], people, told)
+            try:
+                await deployment.start()
+                ends = pane_ends(made.size)
+                await deployment.until(ends[-1])
+                epochs = [msgspec.to_builtins(epoch) for epoch in await opened(deployment.settings)]
+            finally:
+                await deployment.stop()
+        found = summed(pane for pane in deployment.panes.values() if pane.end_ms <= ends[-1])
+        right = _right(made, shape, epochs)
+        bad = [key for key, counts in found.items() if counts != right[key]]
+        bad += [key for key in right.keys() - found.keys() if epochs[0]["start_ms"] + key[2] * BASE_PANE_MS <= ends[-1]]
+        wrong += bool(bad)
+        judged = f"WRONG: {bad[:5]}" if bad else "equal to its own oracle"
+        told(f"throng {shape}: {judged} ({len(found)} panes of measures)")
+    return wrong
+
+
+def _right(made: Input, shape: str, epochs: list[dict]) -> dict:
+    """The panes by the plain implementation in tests/oracle."""
+    log = [
+        (block.partition, offset, at, value)
+        for block in blocks(made.size, made.events, SHAPES[shape])
+        for offset, (at, value) in enumerate(block.values())
+    ]
+    consent = {"marketing": "granted"}
+    everybody = imsi_of(np.arange(made.size.subscribers + PARTITIONS)).tolist()
+    people = {
+        f"{imsi:015d}": {
+            "imsi": f"{imsi:015d}",
+            "birth_year": 1940 + n % 60,
+            "gender": ("female", "male", "other")[n % 3],
+            "consent": consent,
+            "opted_out": False,
+        }
+        for n, imsi in enumerate(everybody)
+    }
+    gate = screen(log, people, policy(), zone_plan(), epochs, 10_000)
+    return count(gate.sightings, epochs, [n % DISTRICTS for n in range(ZONES)], gate.until).panes

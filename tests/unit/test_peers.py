@@ -1,0 +1,145 @@
+"""The peers' benchmark: its oracle on a case done by hand, and that its comparer and its figures can be trusted."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from benchmarks.peers import oracle
+from benchmarks.peers.drive import Sample, rates
+from benchmarks.peers.job import SMALL, START_MS, Size, blocks, cell_texts, draw, imsi_of, partition_of, zone_of
+from benchmarks.peers.outputs import Sums, differences
+from benchmarks.peers.publish import pieces
+
+ZONES = {"a": 0, "b": 1}
+
+
+def event(who: int, ts: int, cell: str) -> dict:
+    return {"event_id": "x", "imsi": f"0010100000000{who:02d}", "ts": ts, "cell": cell}
+
+
+def counted(*events: dict) -> Sums:
+    return oracle.count([[json.dumps(each).encode() for each in events]], ZONES, 1000, 100)
+
+
+def test_one_who_moves_is_counted_by_hand():
+    # Heard in zone 0 in pane 0, in zone 1 in pane 1, there again in pane 5.
+    sums = counted(event(1, 1000, "a"), event(1, 1150, "b"), event(1, 1500, "b"))
+    assert sums.events == {0: 1, 1: 1, 5: 1}
+    assert sums.present == {(0, 0): 1, (1, 0): -1, (1, 1): 1}
+    assert sums.recent == {(0, 0): 1, (1, 1): 1, (2, 1): 1, (3, 1): 1, (5, 1): 1, (6, 1): 1, (7, 1): 1}
+    assert sums.arrivals == {(0, 0): 1, (1, 1): 1}
+    assert sums.trips == {(1, "0-1"): 1}
+
+
+def test_who_is_heard_again_in_time_is_counted_once_in_a_window():
+    sums = counted(event(1, 1000, "a"), event(1, 1010, "a"), event(1, 1250, "a"), event(2, 1250, "a"))
+    assert sums.recent == {(0, 0): 1, (1, 0): 1, (2, 0): 2, (3, 0): 2, (4, 0): 2}
+    assert sums.present == {(0, 0): 1, (2, 0): 1}
+
+
+def test_arrays_count_as_their_events_and_faults_are_rejected():
+    good = [event(1, 1000, "a"), event(2, 1001, "b")]
+    bad = [
+        event(1, 1000, "c"),
+        {**event(1, 1000, "a"), "ts": "yesterday"},
+        {**event(1, 1000, "a"), "imsi": "00101x000000001"},
+        {key: value for key, value in event(1, 1000, "a").items() if key != "cell"},
+    ]
+    sums = oracle.count([[json.dumps(good + bad).encode()]], ZONES, 1000, 100)
+    assert (sums.events, sums.rejected) == ({0: 2}, 4)
+
+
+def outputs_of(sums: Sums) -> list[bytes]:
+    """The sums as a peer would tell them, in two parts a pane."""
+    records = []
+    for pane, number in sums.events.items():
+        keyed = {
+            name: {str(key): n for (p, key), n in getattr(sums, name).items() if p == pane}
+            for name in ("present", "recent", "arrivals", "trips")
+        }
+        records.append({"pane": pane, "events": number - 1, "rejected": 0, **keyed})
+        records.append({"pane": pane, "events": 1})
+    return [json.dumps(record).encode() for record in records]
+
+
+def test_parts_add_up_to_no_difference():
+    sums = counted(event(1, 1000, "a"), event(1, 1150, "b"), event(2, 1150, "a"), event(1, 1250, "a"))
+    found = Sums()
+    for record in outputs_of(sums):
+        found.add(record)
+    found.drop_zeros()
+    assert differences(sums, found, 3) == []
+
+
+@pytest.mark.parametrize("name", ["events", "present", "recent", "arrivals", "trips"])
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_planted_difference_is_found(name, by):
+    right = counted(event(1, 1000, "a"), event(1, 1150, "b"))
+    found = counted(event(1, 1000, "a"), event(1, 1150, "b"))
+    key = next(iter(getattr(found, name)))
+    getattr(found, name)[key] += by
+    found.drop_zeros()
+    lines = differences(right, found, 2)
+    assert lines[0] == f"{name}: 1 differ"
+    assert differences(right, found, 0) == []
+
+
+def test_a_key_too_many_and_a_reject_too_few_are_found():
+    right, found = counted(event(1, 1000, "a")), counted(event(1, 1000, "a"))
+    found.trips = Counter({(0, "7-8"): 1})
+    right.rejected = 1
+    assert differences(right, found, 1) == [
+        "rejected: 0 instead of 1",
+        "trips: 1 differ",
+        "  trips, pane 0, 7-8: 1 instead of 0",
+    ]
+
+
+def test_both_shapes_say_the_same_and_each_subscriber_has_one_partition_in_order():
+    size = Size(500, 4_000, 5)
+    events = draw(size)
+    zones = {name: zone_of(number) for number, name in enumerate(cell_texts())}
+    single, batched = (
+        oracle.count(
+            ([v for _, v in block.values()] for block in blocks(size, events, shape, 4)), zones, START_MS, 60_000
+        )
+        for shape in (1, 100)
+    )
+    assert single == batched
+    assert single.done(size.minutes) == events.good
+    assert single.rejected == size.events - events.good > 0
+    assert (np.diff(events.ts) >= 0).all()
+    assert set(partition_of(np.arange(500), 4)) == {0, 1, 2, 3}
+    assert len(set(imsi_of(np.arange(1_000_000)).tolist())) == 1_000_000
+
+
+def test_events_are_of_about_150_bytes_and_end_with_a_sentinel():
+    size = Size(500, 4_000, 5)
+    block = next(blocks(size, draw(size), 1, 4))
+    values = [json.loads(value) for _, value in block.values()]
+    assert 140 < len(block.payload) / len(values) < 160
+    assert values[-1]["ts"] == size.end_ms + 3_600_000
+    assert block.time[-1] == values[-1]["ts"] + 500
+
+
+def test_a_block_in_pieces_is_the_same_block():
+    size = Size(500, 4_000, 5)
+    block = next(blocks(size, draw(size), 1, 4))
+    parts = list(pieces(block, 10_000))
+    assert len(parts) > 3
+    assert [each for part in parts for each in part.values()] == list(block.values())
+
+
+def test_arrays_of_the_small_input_span_less_than_the_lateness():
+    for block in blocks(SMALL, draw(SMALL), 100):
+        for at, value in block.values():
+            times = [e["ts"] for e in json.loads(value) if isinstance(e.get("ts"), int)]
+            assert at - min(times) < 10_000
+
+
+def test_a_rate_is_of_what_was_told_after_the_warm_up():
+    samples = [Sample(0, 0, 0), Sample(5, 8, 50), Sample(6, 10, 100), Sample(8, 12, 300), Sample(9, 99, 300)]
+    assert rates(samples) == (100.0, 100.0)
+    assert rates([Sample(0, 1, 0)]) == (None, None)
