@@ -16,6 +16,7 @@ from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Plan
 from schemas.policy import Policy
 from schemas.sightings import encode_control
+from streams.core.consents import RegistryRecord, announce
 from streams.core.crowd import Crowd
 from streams.core.decode import decode
 from streams.core.epochs import EpochTable, Terms, make_epoch
@@ -58,6 +59,7 @@ def _steps() -> Iterator[str]:
     yield "gateway"
     shape = msgspec.json.decode(orjson.dumps(plan(town)), type=Plan)
     context = _context(shape, registry(town))
+    announce([RegistryRecord(n, START_MS, *record) for n, record in enumerate(registry(town))], 0, context)
     framer = Framer(1, 10_000)
     framer.open(0, Mark(0, -(1 << 60)))
     for records, events in decoded:

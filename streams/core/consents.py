@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.registry import BEAT_KEY
 from schemas.sightings import OPT_IN, OPT_OUT
-from streams.core.gateway import NOTHING, Context, Screened, ages_in, refusals
+from streams.core.gateway import NOTHING, Context, Screened
 from streams.core.pseudonyms import pseudonyms, targets
 from streams.core.registry import read
+from streams.core.standing import refusals
 
 
 class RegistryRecord(NamedTuple):
@@ -74,7 +75,7 @@ def _rows(said: _Said, index: int, epoch: Epoch, context: Context) -> Screened:
     said = _Said(said.offset[live], said.time[live], said.imsi[live], said.bits[live])
     who = np.empty(len(said.imsi), np.uint64)
     pseudonyms(said.imsi, context.salts[epoch.epoch], who)
-    refused = refusals(said.imsi, said.bits, ages_in(said.bits, epoch.epoch // 10_000), context.policies) != 0
+    refused = refusals(said.imsi, said.bits, epoch.epoch // 10_000, context.policies) != 0
     return NOTHING._replace(
         pseudonym=who,
         ts=np.maximum(said.time, epoch.opens_ms),

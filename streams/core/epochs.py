@@ -80,6 +80,7 @@ class EpochTable:
         self.epochs: list[Epoch] = []
         self.starts: NDArray[np.int64] = np.empty(0, np.int64)
         self.ends: NDArray[np.int64] = np.empty(0, np.int64)
+        self.years: NDArray[np.int64] = np.empty(0, np.int64)
         self.opens_ms: int | None = None
         for epoch in epochs:
             self.add(epoch)
@@ -102,6 +103,7 @@ class EpochTable:
         self.epochs.insert(int(np.searchsorted(self.starts, epoch.start_ms)), epoch)
         self.starts = np.array([e.start_ms for e in self.epochs], np.int64)
         self.ends = np.array([e.end_ms for e in self.epochs], np.int64)
+        self.years = np.array([e.epoch // 10_000 for e in self.epochs], np.int64)
         return True
 
     def find(self, ts_ms: int) -> Epoch | None:

@@ -1,5 +1,5 @@
-"""Screening: which events become sightings, as whom and where. The only core module that sees an IMSI and a key
-together.
+"""Screening: which events become sightings, as whom and where. Only here an IMSI and a key meet, and in the compiled
+loop of it (`screening`).
 
 In: a batch of one source's records and events, the running maximum of its record times before it, and the context
 (policies, registry, cells, epochs, key states of salts). Out: rows of pseudonyms grouped by target partition; which
@@ -7,7 +7,7 @@ events are refused, and why; how many are dropped by policy or consent, by reaso
 docs/reference/semantics.md, the first that fails giving the reason.
 
 Nothing can fail; where an epoch or its salt is missing, `needs_epoch` names an event time, and the caller asks again
-once it has it.
+once it has it. `gateway_reference.screen_reference` is the same, plainly: what this is tested against.
 """
 
 from collections.abc import Mapping, Set
@@ -17,32 +17,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.attach import AHEAD_MS, DETACH
-from schemas.cohorts import GENDERS, age_band
-from schemas.plan import NO_ZONE
 from schemas.rejects import Reason
 from streams.core.decode import Events
 from streams.core.epochs import EpochTable
-from streams.core.policy import ALLOWED, OPT_OUT_BASIS, ROAMERS, SUSPENDED, PolicyTable
-from streams.core.pseudonyms import pseudonyms, targets
+from streams.core.policy import PolicyTable
 from streams.core.records import Records
-from streams.core.registry import (
-    CONSENT_SHIFT,
-    FIRST_YEAR,
-    GENDER_SHIFT,
-    GRANTED,
-    OPTED_OUT,
-    RECORD,
-    REFUSED,
-    RegistryTable,
-)
-from streams.core.zones import EXCLUDED, CellTable
+from streams.core.registry import RegistryTable
+from streams.core.screening import GONE, MISSING, NEVER_MISSED, REFUSED, THERE, Batch, Tables, Told, screen_rows
+from streams.core.standing import DROPS
+from streams.core.zones import CellTable
 
 # Before its first record a source has no running maximum; far enough below any time that subtraction is safe.
 NEVER_MS = -(1 << 60)
-BANDS_BY_AGE = np.array([age_band(age) for age in range(256)], np.uint8)
-# In the order of the checks.
-DROPS = ("roamer", "no_record", "opted_out", "under_age", "no_consent")
+DROPPED = ("suspended", *DROPS)
 
 
 @dataclass(frozen=True)
@@ -84,130 +71,61 @@ class Screened(NamedTuple):
 
 def screen(records: Records, events: Events, running_max: int, context: Context) -> Screened:
     """Screen one batch."""
-    highest = np.maximum.accumulate(np.maximum(records.time, running_max))
-    after = int(highest[-1]) if len(highest) else running_max
+    batch = Batch(
+        *(records.offset, records.time, events.record, events.index),
+        *(events.imsi, events.ts, events.cell, events.kind),
+    )
+    tables = _tables(context)
     status = events.status.copy()
-    live = np.flatnonzero(status == Reason.OK)
-    suspended = (context.policies.rules[context.policies.mccs(events.imsi[live])] & SUSPENDED) != 0
-    dropped = {"suspended": int(np.count_nonzero(suspended))}
-    live = live[~suspended]
-    reasons = _reasons(records, events, live, highest, context)
-    status[live] = reasons
-    live = live[reasons == Reason.OK]
-    missing = _missing(events, live, context.epochs.find_index(events.ts[live]), context)
-    if missing is not None:
-        return NOTHING._replace(needs_epoch=missing)
-    bits = context.registry.get(events.imsi[live])
-    drop = refusals(events.imsi[live], bits, _ages(bits, events.ts[live], context), context.policies)
-    dropped |= {name: int(np.count_nonzero(drop == n + 1)) for n, name in enumerate(DROPS)}
-    live, bits = live[drop == 0], bits[drop == 0]
-    epochs = context.epochs.find_index(events.ts[live])
-    gone = np.array([epoch.epoch in context.gone for epoch in context.epochs.epochs] + [False], np.bool_)[epochs]
-    status[live[gone]] = Reason.salt_gone
-    live, bits, epochs = live[~gone], bits[~gone], epochs[~gone]
-    refused = np.flatnonzero(status > Reason.BEAT)
-    rows = _rows(records, events, live, bits, epochs, context)
-    counts = {name: number for name, number in dropped.items() if number}
-    return rows._replace(rejected=(refused, status[refused]), dropped=counts, running_max=after)
+    missing = np.full(len(tables.starts) + 1, NEVER_MISSED)
+    told = Told(np.zeros(REFUSED + 1, np.int64), missing, np.array([running_max, 0]))
+    who, ts, offset, index, zone, cohort, kind, starts = screen_rows(
+        batch, context.policies.rules, tables, status, told
+    )
+    tables.states.fill(0)  # a salt that is destroyed must not live on in a copy
+    needed = _needed(missing.tolist())
+    if needed is not None:
+        return NOTHING._replace(needs_epoch=needed)
+    counts = told.counts.tolist()
+    rejected = NOTHING.rejected
+    if counts[REFUSED]:
+        refused = np.flatnonzero(status > Reason.BEAT)
+        rejected = refused, status[refused]
+    dropped = {name: number for name, number in zip(DROPPED, counts, strict=False) if number}
+    columns = who, ts, offset, index, zone, cohort, kind, starts
+    return Screened(*columns, rejected, dropped, int(told.mark[0]), None)
 
 
-def _reasons(
-    records: Records, events: Events, live: NDArray[np.int64], highest: NDArray[np.int64], context: Context
-) -> NDArray[np.uint8]:
-    """Why each live event is refused, or OK."""
-    record, ts = events.record[live], events.ts[live]
-    opens_ms = context.epochs.opens_ms
-    late = ts < highest[record] - context.lateness_ms
-    if opens_ms is not None:
-        late |= ts < opens_ms
-    unknown = context.cells.zones(events.cell[live]) == NO_ZONE
-    return np.select(
-        [ts > records.time[record] + AHEAD_MS, late, unknown],
-        [np.uint8(Reason.clock_error), np.uint8(Reason.too_late), np.uint8(Reason.unknown_cell)],
-        np.uint8(Reason.OK),
+def _tables(context: Context) -> Tables:
+    epochs = context.epochs
+    salt = np.empty(len(epochs.epochs), np.uint8)
+    states = np.zeros((len(epochs.epochs), 8), np.uint64)
+    for number, epoch in enumerate(epochs.epochs):
+        state = context.salts.get(epoch.epoch)
+        if state is not None:
+            states[number] = state
+        # One that is gone stays so, whatever comes of its salt.
+        salt[number] = GONE if epoch.epoch in context.gone else MISSING if state is None else THERE
+    return Tables(
+        context.registry.rows,
+        context.cells.rows,
+        epochs.starts,
+        epochs.ends,
+        epochs.years,
+        salt,
+        states,
+        NEVER_MS if epochs.opens_ms is None else epochs.opens_ms,
+        context.lateness_ms,
+        context.partitions,
     )
 
 
-def refusals(
-    imsi: NDArray[np.uint64], bits: NDArray[np.uint32], ages: NDArray[np.int64], policies: PolicyTable
-) -> NDArray[np.uint8]:
-    """Why subscribers may not be used, by their bits in the registry: one more than the place in DROPS, 0 if they may.
-
-    Args:
-        ages: in whole years, 0 if unknown.
-    """
-    mccs = policies.mccs(imsi)
-    rules = policies.rules[mccs]
-    foreign = ((rules & ALLOWED) == 0) | (((rules & ROAMERS) == 0) & ~policies.at_home(imsi))
-    consent = (bits >> np.uint32(CONSENT_SHIFT + 2 * policies.purpose)) & np.uint32(3)
-    granted = np.where((rules & OPT_OUT_BASIS) != 0, consent != REFUSED, consent == GRANTED)
-    minimum = policies.minimum_age[mccs]
-    young = (minimum > 0) & (ages < minimum)
-    return np.select(
-        [foreign, (bits & np.uint32(RECORD)) == 0, (bits & np.uint32(OPTED_OUT)) != 0, young, ~granted],
-        [np.uint8(n + 1) for n in range(len(DROPS))],
-        np.uint8(0),
-    )
-
-
-def _ages(bits: NDArray[np.uint32], ts: NDArray[np.int64], context: Context) -> NDArray[np.int64]:
-    """Whole years by the year of birth, in the year in which the event's epoch begins; 0 if unknown."""
-    years = np.array([epoch.epoch // 10_000 for epoch in context.epochs.epochs] + [0], np.int64)
-    return ages_in(bits, years[context.epochs.find_index(ts)])
-
-
-def ages_in(bits: NDArray[np.uint32], year: NDArray[np.int64] | int) -> NDArray[np.int64]:
-    """Whole years that subscribers reach in a year, by their bits in the registry; 0 if unknown."""
-    born = (bits & np.uint32(0xFF)).astype(np.int64)
-    return np.where(born > 0, np.clip(year - (born + FIRST_YEAR - 1), 0, 255), 0)
-
-
-def _missing(events: Events, live: NDArray[np.int64], epochs: NDArray[np.int64], context: Context) -> int | None:
-    """An event time whose epoch or salt isn't there."""
-    if (epochs < 0).any():
-        return int(events.ts[live][epochs < 0].min())
-    for number in np.unique(epochs).tolist():
-        epoch = context.epochs.epochs[number]
-        if epoch.epoch not in context.salts and epoch.epoch not in context.gone:
-            return int(events.ts[live][epochs == number].min())
+def _needed(missing: list[int]) -> int | None:
+    """An event time that lacks its epoch, or else the salt of it."""
+    for earliest in (missing[-1], *missing):
+        if earliest != NEVER_MISSED:
+            return earliest
     return None
-
-
-def _rows(
-    records: Records,
-    events: Events,
-    live: NDArray[np.int64],
-    bits: NDArray[np.uint32],
-    epochs: NDArray[np.int64],
-    context: Context,
-) -> Screened:
-    who = np.empty(len(live), np.uint64)
-    for number in np.unique(epochs).tolist():
-        inside = epochs == number
-        named = np.empty(int(np.count_nonzero(inside)), np.uint64)
-        pseudonyms(events.imsi[live[inside]], context.salts[context.epochs.epochs[number].epoch], named)
-        who[inside] = named
-    target = targets(who, context.partitions)
-    order = np.argsort(target, kind="stable")
-    live, bits = live[order], bits[order]
-    starts = np.searchsorted(target[order], np.arange(context.partitions + 1))
-    zone = context.cells.zones(events.cell[live])
-    # Where nobody may be counted a phone is as if switched off: its presence elsewhere ends.
-    kind = np.where(zone == EXCLUDED, np.uint8(DETACH), events.kind[live])
-    ts = events.ts[live]
-    gender = ((bits >> np.uint32(GENDER_SHIFT)) & np.uint32(3)).astype(np.uint8)
-    cohort = BANDS_BY_AGE[_ages(bits, ts, context)] * np.uint8(len(GENDERS)) + gender
-    zone = np.where(zone == EXCLUDED, np.uint16(0), zone)
-    return NOTHING._replace(
-        pseudonym=who[order],
-        ts=ts,
-        offset=records.offset[events.record[live]],
-        index=events.index[live],
-        zone=zone,
-        cohort=cohort,
-        kind=kind,
-        starts=starts,
-    )
 
 
 NOTHING = Screened(

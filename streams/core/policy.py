@@ -1,6 +1,7 @@
-"""Policies as the gateway asks them: by the IMSI's country code, a batch at a time."""
+"""Policies as the gateway asks them: by the IMSI's country code, in arrays that compiled loops read."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,36 +19,49 @@ def excluded_kinds(policies: Sequence[Policy]) -> set[str]:
     return {kind for policy in policies if policy.state == "active" for kind in policy.excluded_zones}
 
 
+class Rules(NamedTuple):
+    """All countries' rules for one purpose.
+
+    Attributes:
+        purpose: place in PURPOSES. by_mcc: u8[MCCS], the bits above. minimum_age: u8[MCCS].
+        home_from, home_to: u64[n], ranges of packed IMSIs, `home_to` exclusive, that are of an own network.
+    """
+
+    purpose: int
+    by_mcc: NDArray[np.uint8]
+    minimum_age: NDArray[np.uint8]
+    home_from: NDArray[np.uint64]
+    home_to: NDArray[np.uint64]
+
+
 class PolicyTable:
-    """All countries' rules for one purpose. A country without a policy is neither allowed nor suspended."""
+    """What policies say for one purpose. A country without a policy is neither allowed nor suspended.
+
+    Attributes:
+        home: the first digits of own networks' IMSIs. rules: the same and the rest, in arrays.
+    """
 
     def __init__(self, policies: Sequence[Policy], purpose: str) -> None:
-        self.purpose = PURPOSES.index(purpose)
-        self.rules = np.zeros(MCCS, np.uint8)
-        self.minimum_age = np.zeros(MCCS, np.uint8)
-        home: list[tuple[int, int]] = []
+        by_mcc, minimum_age = np.zeros(MCCS, np.uint8), np.zeros(MCCS, np.uint8)
         for policy in policies:
             usable = policy.state == "active" and purpose in policy.purposes
             rules = ALLOWED if usable else SUSPENDED
             rules |= OPT_OUT_BASIS if policy.basis == "opt_out" else 0
             rules |= ROAMERS if policy.inbound_roamers or not policy.home else 0
             for mcc in policy.mccs:
-                self.rules[int(mcc)] = rules
-                self.minimum_age[int(mcc)] = policy.minimum_age
-            home += [(int(network.replace("-", "")), len(network) - 1) for network in policy.home]
-        self._home = home
+                by_mcc[int(mcc)] = rules
+                minimum_age[int(mcc)] = policy.minimum_age
+        self.home = [network.replace("-", "") for policy in policies for network in policy.home]
+        ranges = [bounds for prefix in self.home for bounds in _packed(prefix)]
+        home_from = np.array([begin for begin, _ in ranges], np.uint64)
+        home_to = np.array([end for _, end in ranges], np.uint64)
+        self.rules = Rules(PURPOSES.index(purpose), by_mcc, minimum_age, home_from, home_to)
 
-    def mccs(self, imsis: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The country code of each packed IMSI."""
-        long = (imsis & np.uint64(LONG_IMSI)) != 0
-        digits = (imsis & np.uint64(LONG_IMSI - 1)).astype(np.int64)
-        return np.asarray(np.where(long, digits // 10**12, digits // 10**11), np.int64)
 
-    def at_home(self, imsis: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Whether each IMSI is of an own network."""
-        long = (imsis & np.uint64(LONG_IMSI)) != 0
-        digits = (imsis & np.uint64(LONG_IMSI - 1)).astype(np.int64)
-        found = np.zeros(len(imsis), np.bool_)
-        for prefix, size in self._home:
-            found |= np.where(long, digits // 10 ** (15 - size), digits // 10 ** (14 - size)) == prefix
-        return found
+def _packed(prefix: str) -> list[tuple[int, int]]:
+    """The ranges of packed IMSIs that begin with these digits: those of 14 and those of 15."""
+    ranges = []
+    for digits, mark in ((14, 0), (15, LONG_IMSI)):
+        more = 10 ** (digits - len(prefix))
+        ranges.append((mark | int(prefix) * more, mark | (int(prefix) + 1) * more))
+    return ranges

@@ -78,7 +78,13 @@ def pseudonyms(imsi: NDArray[np.uint64], state: NDArray[np.uint64], out: NDArray
 
 def targets(pseudonym: NDArray[np.uint64], partitions: int) -> NDArray[np.uint16]:
     """The partition of `sightings` that each pseudonym belongs to, u16[n]: its upper half scaled."""
-    return (((pseudonym >> np.uint64(32)) * np.uint64(partitions)) >> np.uint64(32)).astype(np.uint16)
+    return np.asarray(target_of.py_func(pseudonym, partitions), np.uint16)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def target_of(pseudonym, partitions):  # type: ignore[no-untyped-def]
+    """The partition of one pseudonym."""
+    return ((pseudonym >> np.uint64(32)) * np.uint64(partitions)) >> np.uint64(32)
 
 
 def _after_key(state: list[int], block: list[int]) -> list[int]:

@@ -67,6 +67,11 @@ class RegistryTable:
         self.unreadable = 0
 
     @property
+    def rows(self) -> NDArray[np.void]:
+        """`lookup.ROW`s, for compiled loops: an IMSI's bits, until the next `take`."""
+        return self._table.rows
+
+    @property
     def subscribers(self) -> int:
         """How many are or were there."""
         return self._table.used
