@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.rejects import Reason
-from streams.core.decode_reference import decode_value
+from streams.core.decode_reference import decode_element, decode_value
 from streams.core.records import Records
-from streams.core.scan import scan
-
-BYTES_A_ROW = 20
+from streams.core.scan import ROW_BYTES, scan
 
 
 class Events(NamedTuple):
@@ -47,12 +45,13 @@ def events_in(events: Events) -> int:
 def decode(records: Records, max_record_bytes: int) -> Events:
     """All events of the records."""
     number = len(records.offset)
-    room = len(records.payload) // BYTES_A_ROW + number + 1
+    room = len(records.payload) // ROW_BYTES + number + 1
     record, index = np.empty(room, np.int32), np.empty(room, np.uint32)
     imsi, ts, cell = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.uint64)
-    kind, rat, beats = np.empty(room, np.uint8), np.empty(room, np.uint8), np.empty(room, np.bool_)
+    kind, rat = np.empty(room, np.uint8), np.empty(room, np.uint8)
+    beats, odd = np.empty(room, np.bool_), np.empty(room, np.bool_)
     start, end, plain = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(number, np.bool_)
-    columns = (record, index, beats, imsi, ts, cell, kind, rat, start, end)
+    columns = (record, index, beats, odd, imsi, ts, cell, kind, rat, start, end)
     rows = scan(records.payload, records.start, records.end, max_record_bytes, *columns, plain)
     status = np.where(beats[:rows], np.uint8(Reason.BEAT), np.uint8(Reason.OK))
     events = Events(
@@ -67,11 +66,21 @@ def decode(records: Records, max_record_bytes: int) -> Events:
         start[:rows],
         end[:rows],
     )
+    _read_odd(records, events, np.flatnonzero(odd[:rows]))
     if plain.all():
         return events
     others = decode_reference(records, max_record_bytes, np.flatnonzero(~plain))
     order = np.argsort(np.concatenate([events.record, others.record]), kind="stable")
     return Events(*(np.concatenate([ours, theirs])[order] for ours, theirs in _pairs(events, others)))
+
+
+def _read_odd(records: Records, events: Events, rows: NDArray[np.intp]) -> None:
+    """Read elements of arrays by the reference, into the rows that they have already."""
+    for row in rows.tolist():
+        event = decode_element(records.payload[events.start[row] : events.end[row]].tobytes())
+        events.status[row] = event.reason
+        events.imsi[row], events.ts[row], events.cell[row] = event.imsi, event.ts, event.cell
+        events.kind[row], events.rat[row] = event.kind, event.rat
 
 
 def _pairs(one: Events, other: Events) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:

@@ -80,6 +80,11 @@ def decode_value(value: bytes | None, max_record_bytes: int) -> list[Event]:
     return [_event(value, start, end) for start, end in elements] or [Event(0, len(value), Reason.empty)]
 
 
+def decode_element(element: bytes) -> Event:
+    """One element of an array, by itself."""
+    return _event(element, 0, len(element))
+
+
 def explain(element: bytes) -> str:
     """Why an element is refused, in a sentence that names field, kind of value and what is expected, never the
     value."""

@@ -2,9 +2,9 @@
 
 In: the value ranges of many records in one payload. Out: columns of events, and for each record whether it was
 *plain*: an object or an array of objects that hold only known fields as simple ASCII strings or integers, and
-unknown fields as simple strings, integers or literals, and in which nothing is to be refused. Whatever isn't plain
-leaves no rows here and goes to the reference, whole. So this file never decides that an event is bad, only that it
-is surely good.
+unknown fields as simple strings, integers or literals, and in which nothing is to be refused. An object that isn't so
+among others in an array gets a row marked *odd*, for the reference to read. Whatever else isn't plain leaves no rows
+here and goes to the reference, whole. So this file never decides that an event is bad, only that it is surely good.
 """
 
 import numpy as np
@@ -15,6 +15,8 @@ from schemas.attach import CELL_MARK, EARLIEST_MS, LATEST_MS, LONG_IMSI
 EVENT_ID, IMSI, TS, CELL, KIND, MSISDN, TAC, RAT = (1 << n for n in range(8))
 NEEDED = EVENT_ID | IMSI | TS | CELL
 OK, BEAT = 1, 2
+# No event that is good is shorter.
+ROW_BYTES = 20
 _LONG = np.uint64(LONG_IMSI)
 _MARK = np.uint64(CELL_MARK)
 
@@ -304,10 +306,36 @@ def _object(data, at, end, row, imsi, ts, cell, kind, rat):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def scan(data, begins, ends, longest, record, index, beats, imsi, ts, cell, kind, rat, start, end, plain):  # type: ignore[no-untyped-def]
+def _element_end(data, at, end):  # type: ignore[no-untyped-def]
+    """Where the element of an array that begins at `at` ends, as the reference splits: at the comma or bracket behind
+    it; -1 if there is none."""
+    depth = 0
+    in_string = False
+    while at < end:
+        found = data[at]
+        if in_string:
+            if found == 92:
+                at += 1
+            elif found == 34:
+                in_string = False
+        elif found == 34:
+            in_string = True
+        elif found == 123 or found == 91:
+            depth += 1
+        elif depth > 0:
+            if found == 125 or found == 93:
+                depth -= 1
+        elif found == 44 or found == 93:
+            return at
+        at += 1
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def scan(data, begins, ends, longest, record, index, beats, odd, imsi, ts, cell, kind, rat, start, end, plain):  # type: ignore[no-untyped-def]
     """Scan all records; fills the columns and `plain`. Returns the number of rows.
 
-    The columns must have room for a row for every 20 bytes of payload, and one more a record.
+    The columns must have room for a row for every ROW_BYTES of payload, and one more a record.
     """
     row = 0
     for number in range(len(begins)):
@@ -325,16 +353,23 @@ def scan(data, begins, ends, longest, record, index, beats, imsi, ts, cell, kind
         place = 0
         while at < stop and data[at] == 123:
             found, after = _object(data, at, stop, row, imsi, ts, cell, kind, rat)
+            behind = after
             if found == 0:
-                break
+                behind = _element_end(data, at, stop) if array else -1
+                if behind - at < ROW_BYTES:
+                    break
+                after = behind
+                while _space(data, after - 1, after) == after:
+                    after -= 1
             record[row] = number
             index[row] = place
             beats[row] = found == BEAT
+            odd[row] = found == 0
             start[row] = at
             end[row] = after
             row += 1
             place += 1
-            at = _space(data, after, stop)
+            at = _space(data, behind, stop)
             if not array:
                 plain[number] = at == stop
                 start[row - 1] = begins[number]

@@ -100,6 +100,19 @@ def test_mutated_records_are_read_alike(seed: int) -> None:
         compare([mutated(rng) for _ in range(20)] + [None, b""])
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_arrays_of_mutated_elements_are_read_alike(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(40):
+        elements = [rng.choice([ONE, OTHER, mutated(rng)]) for _ in range(rng.randrange(12))]
+        space = rng.choice([b"", b" ", b" \r\n\t"])
+        compare([b"[" + (space + b"," + space).join(elements) + space + b"]" + rng.choice([b"", b" ", b"x"]), ONE])
+
+
+def test_many_short_elements_are_read_alike() -> None:
+    compare([b"[" + b"{}," * 500 + ONE + b"]", b"[" + b'{"x":[1,2]},' * 100 + ONE + b"]", ONE])
+
+
 FIELD = st.sampled_from([*GOOD, "extra", "Imsi", ""])
 VALUE = st.one_of(
     st.sampled_from(list(GOOD.values())),

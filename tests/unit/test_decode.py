@@ -7,8 +7,9 @@ import pytest
 
 from schemas.attach import AttachEvent, pack_cell, pack_imsi
 from schemas.rejects import MEANING, Reason
+from streams.core import decode as decoding
 from streams.core.decode import decode
-from streams.core.decode_reference import decode_value, explain
+from streams.core.decode_reference import decode_element, decode_value, explain
 from tests.support.raw import records_of
 
 GOOD = {"event_id": "e1", "imsi": "001010000000001", "ts": 1772420400000, "cell": "001-01-1A2B3C4"}
@@ -90,6 +91,26 @@ def test_a_bad_element_does_not_hurt_its_neighbours() -> None:
     assert reasons(value)[0] == "OK"
     value = b"[" + raw() + b",{broken}," + raw(imsi="x") + b",7," + raw(event_id="e2") + b"]"
     assert reasons(value) == ["OK", "not_json", "bad_imsi", "not_an_object", "OK"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (raw(imsi="00101x000000001"), "bad_imsi"),
+        (raw(ts="yesterday"), "bad_time"),
+        (raw(event_id='a, ]} \\" b'), "OK"),
+        (raw(more={"a": ["}", {"b": "],"}]}), "OK"),
+        (b'{"event_id":"e2","imsi":"001010000000001"} x', "not_json"),
+        (b'{"event_id":"\xff\xff","imsi":"001010000000001"}', "encoding"),
+    ],
+)
+def test_the_reference_reads_only_the_element_that_is_not_plain(
+    bad: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(decoding, "decode_element", lambda element: asked.append(element) or decode_element(element))
+    assert reasons(b"[" + raw() + b" , " + bad + b"\n," + raw(event_id="e3") + b"]") == ["OK", reason, "OK"]
+    assert asked == [bad]
 
 
 def test_trailing_bytes_behind_an_array_are_one_more_bad_event() -> None:
