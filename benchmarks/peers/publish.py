@@ -82,8 +82,17 @@ def pieces(block: Block, most: int) -> Iterator[Block]:
         first = after
 
 
+def people(subscribers: int) -> Iterator[tuple[bytes, bytes]]:
+    """Records of throng's `registry` topic: everybody consents, the sentinels' subscribers too."""
+    consent = '"consent":{"marketing":"granted"},"opted_out":false'
+    for number, imsi in enumerate(imsi_of(np.arange(subscribers + PARTITIONS)).tolist()):
+        gender = ("female", "male", "other")[number % 3]
+        value = f'{{"imsi":"{imsi:015d}","birth_year":{1940 + number % 60},"gender":"{gender}",{consent}}}'
+        yield b"%015d" % imsi, value.encode()
+
+
 def registry(subscribers: int) -> list[Packed]:
-    """Everybody's consent, as records of throng's `registry` topic; they cost no figure anything."""
+    """The same in batches."""
     builders = [_builder() for _ in range(REGISTRY_PARTITIONS)]
     counts = [0] * REGISTRY_PARTITIONS
     found = []
@@ -94,12 +103,7 @@ def registry(subscribers: int) -> list[Packed]:
             found.append(Packed(partition, counts[partition], START_MS, START_MS, data))
         builders[partition], counts[partition] = _builder(), 0
 
-    everybody = imsi_of(np.arange(subscribers + PARTITIONS)).tolist()
-    consent = '"consent":{"marketing":"granted"},"opted_out":false'
-    for number, imsi in enumerate(everybody):
-        key = b"%015d" % imsi
-        gender = ("female", "male", "other")[number % 3]
-        value = f'{{"imsi":"{imsi:015d}","birth_year":{1940 + number % 60},"gender":"{gender}",{consent}}}'.encode()
+    for key, value in people(subscribers):
         partition = int(murmur2(np.frombuffer(key, np.uint8))) % REGISTRY_PARTITIONS
         builders[partition].append(counts[partition], START_MS, key, value, [])
         counts[partition] += 1

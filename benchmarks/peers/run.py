@@ -127,7 +127,7 @@ def summarise(rounds: Rounds) -> dict[str, Any]:
             found = [rate for (who, _, on), rate in rates.items() if who == name and on == shape]
             best[shape][name] = round(max(found)) if found else None
     ours = best["single"][THRONG]
-    ratios = {name: round(ours / theirs, 2) if ours and (theirs := best["single"][name]) else None for name in BY_NAME}
+    ratios = {name: round(ours / theirs, 2) if ours and (theirs := best["single"][name]) else None for name in TOLD}
     return {**best, "ratios": ratios, "latency_ms": latency()}
 
 

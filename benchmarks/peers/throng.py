@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.peers.job import CELLS, PARTITIONS, SHAPES, ZONES, Size, blocks, cell_texts, imsi_of, zone_of
+from benchmarks.peers.job import CELLS, PARTITIONS, SHAPES, ZONES, Size, blocks, cell_texts, zone_of
 from benchmarks.peers.measure import cpu_s, memory_mb
-from benchmarks.peers.publish import Input, Packed, Told, publish, registry, remove
+from benchmarks.peers.publish import Input, Packed, Told, people, publish, registry, remove
 from schemas.panes import Pane
 from schemas.topics import ATTACH, PANES, REGISTRY, TOPICS
 from streams.local.stack import Stack
@@ -93,10 +92,10 @@ class Deployment:
         self.panes: dict[tuple[int, int], Pane] = {}
         self._consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False)
 
-    async def fill(self, packed: list[Packed], people: list[Packed], told: Told) -> None:
+    async def fill(self, packed: list[Packed], consents: list[Packed], told: Told) -> None:
         """Make the topics and publish."""
         await create(self.settings)
-        await publish(self.settings.kafka.bootstrap, self.settings.topic(REGISTRY), people, lambda _: None)
+        await publish(self.settings.kafka.bootstrap, self.settings.topic(REGISTRY), consents, lambda _: None)
         await publish(self.settings.kafka.bootstrap, self.settings.topic(ATTACH), packed, told)
 
     async def start(self) -> None:
@@ -148,14 +147,14 @@ async def run_throng(
     stack: Stack,
     made: Input,
     shape: str,
-    people: list[Packed],
+    consents: list[Packed],
     told: Told,
     watch: Callable[[Workers], None] | None = None,
 ) -> ThrongRun:
     """One run over the whole input. `watch` is told of the workers once the warm-up is over."""
     with tempfile.TemporaryDirectory() as name:
         deployment = Deployment(settings_in(Path(name), stack), Path(name))
-        await deployment.fill(made.packed[shape], people, told)
+        await deployment.fill(made.packed[shape], consents, told)
         try:
             await deployment.start()
             ends = pane_ends(made.size)
@@ -185,12 +184,12 @@ def _rates(begin: Mark, end: Mark, memory: dict[str, float]) -> ThrongRun:
 
 async def check_throng(stack: Stack, made: Input, shapes: list[str], told: Told) -> int:
     """Whether the panes of a deployment are those of throng's own oracle; how many shapes aren't."""
-    people = registry(made.size.subscribers)
+    consents = registry(made.size.subscribers)
     wrong = 0
     for shape in shapes:
         with tempfile.TemporaryDirectory() as name:
             deployment = Deployment(settings_in(Path(name), stack), Path(name))
-            await deployment.fill(made.packed[shape], people, told)
+            await deployment.fill(made.packed[shape], consents, told)
             try:
                 await deployment.start()
                 ends = pane_ends(made.size)
@@ -215,17 +214,6 @@ def _right(made: Input, shape: str, epochs: list[dict]) -> dict:
         for block in blocks(made.size, made.events, SHAPES[shape])
         for offset, (at, value) in enumerate(block.values())
     ]
-    consent = {"marketing": "granted"}
-    everybody = imsi_of(np.arange(made.size.subscribers + PARTITIONS)).tolist()
-    people = {
-        f"{imsi:015d}": {
-            "imsi": f"{imsi:015d}",
-            "birth_year": 1940 + n % 60,
-            "gender": ("female", "male", "other")[n % 3],
-            "consent": consent,
-            "opted_out": False,
-        }
-        for n, imsi in enumerate(everybody)
-    }
-    gate = screen(log, people, policy(), zone_plan(), epochs, 10_000)
+    registered = {key.decode(): json.loads(value) for key, value in people(made.size.subscribers)}
+    gate = screen(log, registered, policy(), zone_plan(), epochs, 10_000)
     return count(gate.sightings, epochs, [n % DISTRICTS for n in range(ZONES)], gate.until).panes
