@@ -304,7 +304,8 @@ class CrowdAgent:
             return
         # Whoever looks at a window that isn't whole would take it for one: the last whole one stays, with its tick.
         whole = filter(crowd.window_is_whole, crowd.epoch.windows_ms)
-        ticks = [(ms, TickCounts(tick_ms, crowd.epoch.epoch, crowd.counts(ms))) for ms in whole]
+        # Copies: while one is written, the next chunk may be counted.
+        ticks = [(ms, TickCounts(tick_ms, crowd.epoch.epoch, crowd.counts(ms).copy())) for ms in whole]
         try:
             for window_ms, tick in ticks:
                 await self._stores.counts.write(partition, window_ms, tick)

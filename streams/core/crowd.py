@@ -76,7 +76,6 @@ class Crowd:
         self.resumed: Resumed | None = None
         self.last_tick_ms: int | None = None
         self.taken = self.gaps = self.repeats = self.lost = self.early = self.barred = 0
-        self._windows: dict[int, NDArray[np.uint32]] = {}
 
     def resume(self, offset: int) -> None:
         """Of a new crowd: begin at the start of a log that no longer holds all of it; what is not whole is shut."""
@@ -109,12 +108,14 @@ class Crowd:
         return self.population.heard if self.population else 0
 
     def counts(self, window_ms: int) -> NDArray[np.uint32]:
-        """Distinct subscribers in the window up to `last_tick_ms`, u32[zones, COHORTS].
+        """Distinct subscribers in the window up to `last_tick_ms`, u32[zones, COHORTS]: a view, until the next `feed`.
 
         Raises:
-            KeyError: before the first tick, or for a window that the epoch does not have.
+            ValueError: before the first tick, or for a window that the epoch does not have.
         """
-        return self._windows[window_ms]
+        if self.population is None or self.last_tick_ms is None:
+            raise ValueError("there are no counts before the first tick")
+        return self.population.within(window_ms)
 
     def window_is_whole(self, window_ms: int) -> bool:
         """Are the counts of the window of all that was there?"""
@@ -236,8 +237,8 @@ class Crowd:
             self.barred += population.handle(select(rows, slice(done, due)))
             done = due
             at = boundary
-            if boundary in (goal, population.epoch.end_ms) or on_tick is not None:
-                self.show(population, boundary)
+            population.advance(boundary)
+            self.last_tick_ms = boundary
             if on_tick is not None:
                 on_tick(boundary, self)
             if (boundary - population.epoch.start_ms) % population.epoch.pane_ms == 0:
@@ -248,11 +249,6 @@ class Crowd:
     def _begin(self, watermark_ms: int) -> int:
         first = self.epochs[0] if self.resumed is None else oldest_awaited(self.epochs, watermark_ms)
         return first.opens_ms
-
-    def show(self, population: Population, boundary: int) -> None:
-        """Make the windows up to the boundary what `counts` gives."""
-        self._windows = {window: population.within(boundary, window) for window in population.epoch.windows_ms}
-        self.last_tick_ms = boundary
 
     def _pane(self, population: Population, boundary: int) -> Pane:
         epoch = population.epoch

@@ -4,6 +4,8 @@ In: rows in the total order, up to a boundary. Out: the counts of windows and of
 compiled loops (`presence`, `windows`): it makes room, calls them block by block, and closes panes. Measures are data:
 any number of them by zone or parent, but for the five arrivals measures that a row has flags for.
 
+`handle` rows up to a boundary, `advance` to it, then look at windows or close a pane.
+
 What can fail: an epoch whose lengths or measures can't be counted (`ValueError`, when it begins).
 """
 
@@ -50,6 +52,9 @@ class Population:
         )
         self.slots = slots.new_slots(slots.SMALLEST, len(capped))
         self.departures = departures.new_departures()
+        opens = epoch.opens_ms - epoch.start_ms
+        self.running = windows.new_running(len(parents), epoch.silence_ms, epoch.windows_ms, opens)
+        self.fit()
         places = max(len(parents), parent_count)
         self.tally = Tally(
             np.zeros((len(self._arrivals), places), np.uint32),
@@ -67,16 +72,23 @@ class Population:
         for first in range(0, len(times), BLOCK):
             block = slice(first, min(first + BLOCK, len(times)))
             at = found[: block.stop - first]
-            self._make_room(len(at), int(times[first]))
+            self._make_room(len(at))
             self.heard += slots.find_or_add(self.slots.rows, rows.pseudonym[block], adds[block], at)
             columns = (times[block], rows.zone[block], rows.cohort[block], rows.kind[block])
-            barred += int(handle(self.slots, self.departures, self.rules, self.tally, at, *columns))
+            barred += int(handle(self.slots, self.departures, self.rules, self.tally, self.running, at, *columns))
         return barred
 
-    def _make_room(self, rows: int, now: int) -> None:
+    def _make_room(self, rows: int) -> None:
         self.slots = slots.with_room(self.slots, self.heard, rows)
-        self.departures = departures.with_room(self.departures, rows, now - self.rules.horizon)
+        # What the windows still count must not be forgotten, so the last boundary decides, not the rows' times.
+        forgotten = int(self.running.as_of[0]) - self.rules.horizon
+        self.departures = departures.with_room(self.departures, rows, forgotten)
+        self.fit()
         self._make_trip_room(rows)
+
+    def fit(self) -> None:
+        """Fit the windows' bookkeeping to the tables, which have been enlarged or replaced."""
+        self.running = windows.fitted(self.running, self.slots.rows, self.departures)
 
     def _make_trip_room(self, rows: int) -> None:
         trips, filled = self.tally.trips, int(self.tally.trip_rows.max(initial=0))
@@ -85,22 +97,29 @@ class Population:
             larger[:, :filled] = trips[:, :filled]
             self.tally = self.tally._replace(trips=larger)
 
-    def within(self, boundary_ms: int, window_ms: int) -> NDArray[np.uint32]:
-        """Distinct subscribers with a presence in `[boundary - window, boundary)`, u32[zones, COHORTS].
+    def advance(self, boundary_ms: int) -> None:
+        """Make the windows those up to the boundary, before which all rows must have been handled, and none after."""
+        windows.advance(self.running, self.slots.rows, self.departures, boundary_ms - self.epoch.start_ms)
 
-        All rows before the boundary must have been handled and none after.
+    def recount(self, boundary_ms: int) -> None:
+        """The same of a restored state, from the whole table."""
+        self.fit()
+        windows.recount(self.running, self.slots.rows, self.departures, boundary_ms - self.epoch.start_ms)
+
+    def within(self, window_ms: int) -> NDArray[np.uint32]:
+        """Distinct subscribers in the window up to the last boundary, u32[zones, COHORTS]: a view of what moves on.
+
+        Raises:
+            ValueError: the epoch doesn't have the window.
         """
-        counts = np.zeros((self.epoch.zones, COHORTS), np.uint32)
-        since = boundary_ms - self.epoch.start_ms - window_ms
-        windows.within(self.slots.rows, self.departures, since, self.epoch.silence_ms, counts)
-        return counts
+        of_window: NDArray[np.uint32] = self.running.counts[windows.place(self.epoch.windows_ms, window_ms)]
+        return of_window
 
     def close_pane(self, boundary_ms: int) -> dict[str, Counts]:
         """The counts of the measures whose pane ends at the boundary, a base pane's end; they begin anew."""
         boundary = boundary_ms - self.epoch.start_ms
         self._settle(boundary)
-        present = np.zeros((self.epoch.zones, COHORTS), np.uint32)
-        windows.present_at(self.slots.rows, boundary, self.epoch.silence_ms, present)
+        present = self.running.counts[windows.PRESENT]
         return {
             measure.name: self._close(measure, present, boundary)
             for measure in self.epoch.measures

@@ -1,12 +1,12 @@
 """Who is where: the compiled loops that carry out docs/reference/semantics.md, row by row.
 
 In: the rows of sightings up to a boundary, in the total order. Changed: the subscribers' rows (`slots`), the ring of
-departures, and the counts of the open panes (`Tally`). Nothing can fail: the caller has made room for what `n` rows
-can add at most (`n` subscribers, `n` departures, `n` trips by each measure).
+departures, the counts of the open panes (`Tally`), and those of the windows (`Running`). Nothing can fail: the caller
+has made room for what `n` rows can add at most (`n` subscribers, `n` departures, `n` trips by each measure).
 
 Silence needs no sweep. A presence that has ended by it stays in its row until the subscriber is heard again or for
-good: its end is `last + silence`, which whoever counts compares with the boundary. Only what becomes a stay is looked
-up at each pane's end (`settle`), since a trip belongs to the pane in which it is known.
+good: its end is `last + silence`, which `windows` compares with the boundary. Only what becomes a stay is looked up at
+each pane's end (`settle`), since a trip belongs to the pane in which it is known.
 
 All of a chain of calls stands in this one file: numba's cache looks only at the file of the function that is called.
 """
@@ -21,6 +21,7 @@ from schemas.attach import DETACH
 from schemas.sightings import OPT_IN, OPT_OUT
 from streams.core.departures import HEAD, TAIL, Departures
 from streams.core.slots import ARRIVED, BARRED, BEFORE_STAY, HIDDEN, NOWHERE, STAY, Slots
+from streams.core.windows import BLOCK_BITS, PRESENT, SHORTEST, Running
 
 
 class Capped(NamedTuple):
@@ -91,6 +92,24 @@ def _become_stay(row, used, rules, tally):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _count_gone(running, gone, by):  # type: ignore[no-untyped-def]
+    """A departure counts from now on, or no longer (`by` -1): in the windows that it was or would have been in."""
+    as_of = running.as_of[0]
+    for w in range(SHORTEST, len(running.ages)):
+        if gone["end"] > as_of - running.ages[w] + running.silence:
+            running.counts[w, gone["zone"], gone["cohort"]] += by
+
+
+@njit(cache=True, nogil=True)
+def _count_row(running, zone, cohort, last, by):  # type: ignore[no-untyped-def]
+    """The same for a presence that is in its subscriber's row."""
+    as_of = running.as_of[0]
+    for w in range(len(running.ages)):
+        if last > as_of - running.ages[w]:
+            running.counts[w, zone, cohort] += by
+
+
+@njit(cache=True, nogil=True)
 def _unlink(row, ring, tail, zone):  # type: ignore[no-untyped-def]
     """Take the hidden departure from `zone` out of the chain: a newer one replaces it."""
     mask = len(ring) - 1
@@ -109,13 +128,14 @@ def _unlink(row, ring, tail, zone):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _leave(row, ring, span, rules, end, now):  # type: ignore[no-untyped-def]
+def _leave(row, ring, span, rules, running, end, now):  # type: ignore[no-untyped-def]
     """End the presence at `end`, which is known at `now`."""
     if row["flags"] & HIDDEN:
         _unlink(row, ring, span[TAIL], row["zone"])
     if end > now - rules.horizon:
         number = span[HEAD]
-        gone = ring[number & (len(ring) - 1)]
+        at = number & (len(ring) - 1)
+        gone = ring[at]
         gone["end"] = end
         gone["older"] = row["left"]
         gone["zone"] = row["zone"]
@@ -123,13 +143,17 @@ def _leave(row, ring, span, rules, end, now):  # type: ignore[no-untyped-def]
         gone["live"] = 1
         row["left"] = number
         span[HEAD] = number + 1
+        _count_gone(running, gone, 1)
+        if len(running.ages) > SHORTEST:
+            block = at >> BLOCK_BITS
+            running.gone_due[block] = min(running.gone_due[block], end + running.ages[SHORTEST] - running.silence)
     row["zone"] = NOWHERE
     row["before"] = NOWHERE
     row["flags"] = 0
 
 
 @njit(cache=True, nogil=True)
-def _enter(row, used, ring, tail, rules, tally, zone, now):  # type: ignore[no-untyped-def]
+def _enter(row, used, ring, tail, rules, tally, running, zone, now):  # type: ignore[no-untyped-def]
     """Open a presence; hide an older departure from the zone; count the arrival, if it is one."""
     row["zone"] = zone
     row["start"] = now
@@ -144,6 +168,7 @@ def _enter(row, used, ring, tail, rules, tally, zone, now):  # type: ignore[no-u
         if gone["zone"] == zone:
             gone["live"] = 0
             row["flags"] |= HIDDEN
+            _count_gone(running, gone, -1)
         for m in range(len(arrivals.cap)):
             same = gone["zone"] == zone or (
                 arrivals.by_parent[m] and rules.parents[gone["zone"]] == rules.parents[zone]
@@ -163,7 +188,7 @@ def _enter(row, used, ring, tail, rules, tally, zone, now):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _annul(row, used, ring, tail, rules, tally):  # type: ignore[no-untyped-def]
+def _annul(row, used, ring, tail, rules, tally, running):  # type: ignore[no-untyped-def]
     """Ping-pong: the present presence never was, and the one before it goes on."""
     zone = row["zone"]
     arrivals = rules.arrivals
@@ -175,12 +200,14 @@ def _annul(row, used, ring, tail, rules, tally):  # type: ignore[no-untyped-def]
     mask = len(ring) - 1
     newest = ring[row["left"] & mask]
     newest["live"] = 0
+    _count_gone(running, newest, -1)
     row["left"] = newest["older"]
     if row["flags"] & HIDDEN:
         number = row["left"]
         while number >= tail:
             if ring[number & mask]["zone"] == zone:
                 ring[number & mask]["live"] = 1
+                _count_gone(running, ring[number & mask], 1)
                 break
             number = ring[number & mask]["older"]
     row["zone"] = row["before"]
@@ -197,7 +224,7 @@ def _bar(row):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _sight(row, used, ring, span, rules, tally, now, zone, cohort, kind):  # type: ignore[no-untyped-def]
+def _sight(row, used, ring, span, rules, tally, running, now, zone, cohort, kind):  # type: ignore[no-untyped-def]
     """One sighting: the numbered rules of the reference's section "Presence"."""
     if kind == OPT_IN:
         if row["before"] == BARRED:
@@ -208,22 +235,22 @@ def _sight(row, used, ring, span, rules, tally, now, zone, cohort, kind):  # typ
         if not row["flags"] & STAY and min(now, silent) - row["start"] >= rules.stay:
             _become_stay(row, used, rules, tally)
         if now >= silent:
-            _leave(row, ring, span, rules, silent, now)
+            _leave(row, ring, span, rules, running, silent, now)
     if kind == DETACH or kind == OPT_OUT:
         if row["zone"] != NOWHERE:
-            _leave(row, ring, span, rules, now, now)
+            _leave(row, ring, span, rules, running, now, now)
         if kind == OPT_OUT:
             _bar(row)
         return
     if row["zone"] == NOWHERE:
-        _enter(row, used, ring, span[TAIL], rules, tally, zone, now)
+        _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
     elif row["zone"] != zone:
         if row["before"] == zone and now - row["start"] <= rules.ping_pong:
-            _annul(row, used, ring, span[TAIL], rules, tally)
+            _annul(row, used, ring, span[TAIL], rules, tally, running)
         else:
             before, before_start, before_stay = row["zone"], row["start"], row["flags"] & STAY
-            _leave(row, ring, span, rules, now, now)
-            _enter(row, used, ring, span[TAIL], rules, tally, zone, now)
+            _leave(row, ring, span, rules, running, now, now)
+            _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
             row["before"] = before
             row["before_start"] = before_start
             if before_stay:
@@ -233,8 +260,43 @@ def _sight(row, used, ring, span, rules, tally, now, zone, cohort, kind):  # typ
 
 
 @njit(cache=True, nogil=True)
+def _count_change(row, running, at, zone, cohort, last):  # type: ignore[no-untyped-def]
+    """A sighting has changed the row from these values: so it does what the row counts for."""
+    was_present = zone != NOWHERE and last > running.as_of[0] - running.ages[PRESENT]
+    if was_present and row["zone"] == zone and row["cohort"] == cohort:
+        return
+    if zone != NOWHERE:
+        _count_row(running, zone, cohort, last, -1)
+    if row["zone"] != NOWHERE:
+        _count_row(running, row["zone"], row["cohort"], row["last"], 1)
+        block = at >> BLOCK_BITS
+        running.row_due[block] = min(running.row_due[block], row["last"] + running.ages[PRESENT])
+
+
+@njit(cache=True, nogil=True)
+def _goes_on(row, rules, now, zone, cohort, kind):  # type: ignore[no-untyped-def]
+    """Is the sighting one of most, which are in the zone of the last and change nothing but its time?"""
+    return (
+        row["zone"] == zone
+        and row["cohort"] == cohort
+        and kind < DETACH
+        and now < row["last"] + rules.silence
+        and (row["flags"] & STAY or now - row["start"] < rules.stay)
+    )
+
+
+@njit(cache=True, nogil=True)
 def handle(  # type: ignore[no-untyped-def]
-    slots: Slots, departures: Departures, rules: Rules, tally: Tally, found, times, zones, cohorts, kinds
+    slots: Slots,
+    departures: Departures,
+    rules: Rules,
+    tally: Tally,
+    running: Running,
+    found,
+    times,
+    zones,
+    cohorts,
+    kinds,
 ):
     """Handle sightings in order. `found` i64[n]: their subscribers' rows, or -1; `times` i64[n], ms since the epoch's
     start. Returns how many were dropped because their subscriber had opted out."""
@@ -244,10 +306,16 @@ def handle(  # type: ignore[no-untyped-def]
         at = found[i]
         if at < 0:
             continue
-        if slots.rows[at]["before"] == BARRED and kinds[i] < OPT_OUT:
+        row = slots.rows[at]
+        if row["before"] == BARRED and kinds[i] < OPT_OUT:
             barred += 1
             continue
-        _sight(slots.rows[at], slots.used[at], ring, span, rules, tally, times[i], zones[i], cohorts[i], kinds[i])
+        if _goes_on(row, rules, times[i], zones[i], cohorts[i], kinds[i]):
+            row["last"] = times[i]
+            continue
+        zone, cohort, last = row["zone"], row["cohort"], row["last"]
+        _sight(row, slots.used[at], ring, span, rules, tally, running, times[i], zones[i], cohorts[i], kinds[i])
+        _count_change(row, running, at, zone, cohort, last)
     return barred
 
 

@@ -91,8 +91,9 @@ def restore(crowd: Crowd, columns: dict[str, bytes]) -> None:
     for source, size in header.waiting.items():
         crowd.reorder.add(source, Rows(**{name: column[begin : begin + size] for name, column in waiting.items()}))
         begin += size
-    if population is not None and header.last_tick_ms is not None:
-        crowd.show(population, header.last_tick_ms)
+    crowd.last_tick_ms = header.last_tick_ms
+    if population is not None and header.at_ms is not None:
+        population.recount(header.at_ms)
 
 
 def _header(crowd: Crowd, waiting: dict[int, int]) -> Header:

@@ -81,3 +81,24 @@ async def test_counting_does_not_wait_for_redis_and_the_newest_counts_catch_up_w
             await asyncio.sleep(0.01)
     showing.cancel()
     assert set(shown.ticks.values()) == {worker.agent._owned[0].crowd.last_tick_ms}
+
+
+class Kept(Shown):
+    """Keeps what it was given, beside a copy of how that was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[tuple[crowd_module.TickCounts, bytes]] = []
+
+    async def write(self, partition: int, window_ms: int, tick: "crowd_module.TickCounts") -> None:
+        self.given.append((tick, tick.counts.tobytes()))
+
+
+async def test_the_counts_of_a_tick_stay_as_they_were_while_the_next_chunk_is_counted() -> None:
+    worker, kept = Worker(Cache(), Panes()), Kept()
+    worker.agent._stores = crowd_module.Stores(Cache(), kept)  # type: ignore[arg-type]
+    await worker.given([0])
+    for to in range(10, LOG_LENGTH + 1, 10):
+        await worker.reads(0, to)
+    assert len({then for _, then in kept.given}) > 2
+    assert all(tick.counts.tobytes() == then for tick, then in kept.given)
