@@ -42,9 +42,7 @@ class Traffic:
         self._home = self._rng.choice(zones, subscribers, p=weights / weights.sum())
         self._dwell = self._rng.integers(HOUR_MS // 2, HOUR_MS * 3 // 2, subscribers)
         self._phase = self._rng.integers(0, HOUR_MS, subscribers)
-        self._name = self._rng.permutation(np.arange(1, subscribers + 1, dtype=np.uint64)) * np.uint64(
-            0x9E3779B97F4A7C15
-        )
+        self._name = self._rng.integers(1, 1 << 63, subscribers, np.uint64)
         self._cohort = self._rng.integers(0, 28, subscribers).astype(np.uint8)
         self._offsets = [0] * SOURCES
         self._now = 0
