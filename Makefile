@@ -10,10 +10,10 @@ ARGS :=
 JOBS := 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos schedules lint format types bench lock clean
+.PHONY: help setup demo test chaos schedules lint format types bench bench-quick bench-stages lock clean
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## Make .venv with the throng command, from requirements.lock
 	@echo "throng is installed: $(BIN)/throng --help"
@@ -39,8 +39,18 @@ format: $(INSTALLED) ## Format the code and mend what can be mended
 types: $(INSTALLED) ## Check types, strictly
 	@$(BIN)/mypy
 
-bench: $(INSTALLED) ## Run the benchmarks
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(PY) "$$file" $(ARGS); done
+bench: $(INSTALLED) ## Run throng and its peers on the same job, and measure latency (ARGS="--rounds 3 --peers throng,flink")
+	@$(PY) -m benchmarks.bench_latency
+	@$(PY) -m benchmarks.peers run $(ARGS)
+
+bench-quick: $(INSTALLED) ## Guard throng's core by a loose ratio to a loop by hand (a minute)
+	@$(PY) -m benchmarks.bench_quick $(ARGS)
+
+bench-stages: $(INSTALLED) ## Run the other benchmarks: stages, rebalances, recording, cost by size
+	@set -e; for file in benchmarks/bench_*.py; do \
+	    case $$file in */bench_quick.py|*/bench_latency.py) continue;; esac; \
+	    echo "== $$file"; name=`basename $$file .py`; $(PY) -m benchmarks.$$name; \
+	done
 
 lock: $(INSTALLED) ## Choose the newest allowed packages anew (requirements.lock)
 	@$(PY) -m pip install --quiet uv

@@ -45,12 +45,15 @@ _END, _YESTERDAY = literal('"}'), literal('"yesterday"')
 
 
 class Size(NamedTuple):
-    """How much of it. `minutes` of event time; panes of `pane_ms` for the peers (throng has its own 5 minutes)."""
+    """How much of it. `minutes` of event time; panes of `pane_ms` for the peers (throng has its own 5 minutes); `cells`
+    a multiple of `zones`."""
 
     subscribers: int
     events: int
     minutes: int
     pane_ms: int = PANE_MS
+    zones: int = ZONES
+    cells: int = CELLS
 
     @property
     def end_ms(self) -> int:
@@ -88,7 +91,7 @@ def draw(size: Size, seed: int = 1) -> Events:
     """The events, without sentinels."""
     draws = np.random.default_rng(seed)
     count = size.events
-    places = _cells(draws, size.subscribers * len(_PLACES)).reshape(-1, len(_PLACES))
+    places = _cells(draws, size, size.subscribers * len(_PLACES)).reshape(-1, len(_PLACES))
     who = draws.integers(0, size.subscribers, count)
     choice = np.searchsorted(np.array(_PLACES), draws.random(count), side="right")
     own = places[who, np.minimum(choice, len(_PLACES) - 1)]
@@ -96,27 +99,27 @@ def draw(size: Size, seed: int = 1) -> Events:
     return Events(
         who,
         START_MS + np.sort(draws.integers(0, size.minutes * 60_000, count)),
-        np.where(choice < len(_PLACES), own, _cells(draws, count)),
+        np.where(choice < len(_PLACES), own, _cells(draws, size, count)),
         fault.astype(np.uint8),
         draws.choice(len(KINDS), count, p=(0.4, 0.3, 0.2, 0.1)).astype(np.uint8),
     )
 
 
-def _cells(draws: np.random.Generator, count: int) -> NDArray[np.int64]:
+def _cells(draws: np.random.Generator, size: Size, count: int) -> NDArray[np.int64]:
     """Cells by a Zipf law over the zones, evenly within a zone."""
-    edges = np.cumsum(1 / np.arange(1, ZONES + 1))
+    edges = np.cumsum(1 / np.arange(1, size.zones + 1))
     zone = np.searchsorted(edges, draws.random(count) * edges[-1], side="right")
-    return zone + ZONES * draws.integers(0, CELLS // ZONES, count)
+    return zone + size.zones * draws.integers(0, size.cells // size.zones, count)
 
 
-def zone_of(cell: int) -> int:
+def zone_of(cell: int, zones: int = ZONES) -> int:
     """The zone of a cell by its index."""
-    return cell % ZONES
+    return cell % zones
 
 
-def cell_texts() -> list[str]:
+def cell_texts(cells: int = CELLS) -> list[str]:
     """The cells as events name them (ECGI)."""
-    return [f"001-01-{number * 0x9E3779B1 & 0xFFFFFFF:07x}" for number in range(CELLS)]
+    return [f"001-01-{number * 0x9E3779B1 & 0xFFFFFFF:07x}" for number in range(cells)]
 
 
 def imsi_of(who: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -134,7 +137,7 @@ def blocks(size: Size, events: Events, an_array: int, partitions: int = PARTITIO
     home = partition_of(events.who, partitions)
     order = np.argsort(home, kind="stable")
     bounds = np.searchsorted(home[order], np.arange(partitions + 1))
-    cells = texts((*cell_texts(), "001-01-fffffff"))
+    cells = texts((*cell_texts(size.cells), "001-01-fffffff"))
     for partition in range(partitions):
         rows = order[bounds[partition] : bounds[partition + 1]]
         who = np.append(events.who[rows], size.subscribers + partition)

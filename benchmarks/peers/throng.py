@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from benchmarks.peers.job import CELLS, PARTITIONS, SHAPES, ZONES, Size, blocks, cell_texts, zone_of
+from benchmarks.peers.job import PARTITIONS, SHAPES, Size, blocks, cell_texts, zone_of
 from benchmarks.peers.measure import cpu_s, memory_mb
 from benchmarks.peers.publish import Input, Packed, Told, people, publish, registry, remove
 from schemas.panes import Pane
@@ -61,20 +61,20 @@ class ThrongRun(NamedTuple):
     memory_mb: dict[str, float]
 
 
-def zone_plan() -> dict[str, object]:
+def zone_plan(size: Size) -> dict[str, object]:
     """The same cells and zones as a zone plan."""
-    names = cell_texts()
+    names = cell_texts(size.cells)
     return {
         **{"version": 1, "name": "peers", "timezone": "Europe/Berlin"},
         "parents": [{"id": f"d{number}", "name": f"District {number}"} for number in range(DISTRICTS)],
-        "zones": [{"id": f"z{n}", "name": f"Zone {n}", "parent": f"d{n % DISTRICTS}"} for n in range(ZONES)],
-        "cells": [{"cell": names[number], "zone": f"z{zone_of(number)}"} for number in range(CELLS)],
+        "zones": [{"id": f"z{n}", "name": f"Zone {n}", "parent": f"d{n % DISTRICTS}"} for n in range(size.zones)],
+        "cells": [{"cell": names[number], "zone": f"z{zone_of(number, size.zones)}"} for number in range(size.cells)],
     }
 
 
-def settings_in(folder: Path, stack: Stack) -> Settings:
+def settings_in(folder: Path, stack: Stack, size: Size) -> Settings:
     """Defaults, but for where things are, 16 raw partitions, and topics that keep a replay's old records."""
-    (folder / "plan.json").write_text(json.dumps(zone_plan()))
+    (folder / "plan.json").write_text(json.dumps(zone_plan(size)))
     overrides = {
         **{"kafka.bootstrap": stack.kafka, "redis.url": stack.redis, "kafka.namespace": f"p{uuid.uuid4().hex[:8]}"},
         **{"kafka.keep_forever": True, "kafka.raw_partitions": PARTITIONS},
@@ -153,7 +153,7 @@ async def run_throng(
 ) -> ThrongRun:
     """One run over the whole input. `watch` is told of the workers once the warm-up is over."""
     with tempfile.TemporaryDirectory() as name:
-        deployment = Deployment(settings_in(Path(name), stack), Path(name))
+        deployment = Deployment(settings_in(Path(name), stack, made.size), Path(name))
         await deployment.fill(made.packed[shape], consents, told)
         try:
             await deployment.start()
@@ -188,7 +188,7 @@ async def check_throng(stack: Stack, made: Input, shapes: list[str], told: Told)
     wrong = 0
     for shape in shapes:
         with tempfile.TemporaryDirectory() as name:
-            deployment = Deployment(settings_in(Path(name), stack), Path(name))
+            deployment = Deployment(settings_in(Path(name), stack, made.size), Path(name))
             await deployment.fill(made.packed[shape], consents, told)
             try:
                 await deployment.start()
@@ -215,5 +215,5 @@ def _right(made: Input, shape: str, epochs: list[dict]) -> dict:
         for offset, (at, value) in enumerate(block.values())
     ]
     registered = {key.decode(): json.loads(value) for key, value in people(made.size.subscribers)}
-    gate = screen(log, registered, policy(), zone_plan(), epochs, 10_000)
-    return count(gate.sightings, epochs, [n % DISTRICTS for n in range(ZONES)], gate.until).panes
+    gate = screen(log, registered, policy(), zone_plan(made.size), epochs, 10_000)
+    return count(gate.sightings, epochs, [n % DISTRICTS for n in range(made.size.zones)], gate.until).panes

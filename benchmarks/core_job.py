@@ -1,0 +1,106 @@
+"""The job through throng's core alone: Kafka's record batches to exact panes in this process, for benchmarks."""
+
+import time
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from benchmarks.peers.job import PARTITIONS, SHAPES, START_MS, Events, Size, blocks, draw
+from benchmarks.peers.publish import people, pieces
+from benchmarks.peers.throng import zone_plan
+from schemas.epochs import Epoch
+from schemas.plan import Plan
+from streams.agents.terms import terms_of
+from streams.core.epochs import EpochTable, make_epoch
+from streams.core.gateway import Context
+from streams.core.inline import Inline
+from streams.core.policy import PolicyTable
+from streams.core.pseudonyms import key_state
+from streams.core.records import RecordBatch, walk
+from streams.core.registry import RegistryTable
+from streams.core.zones import CellTable
+from streams.settings import Settings
+from streams.stores.policies import load_policies
+
+CHUNK_BYTES: Final = 1_000_000
+TARGETS: Final = 4
+LONGEST: Final = 1 << 18
+_HEADER_BYTES: Final = 61
+
+
+class Chunk(NamedTuple):
+    """Records of a partition as one batch: as they lie on the wire, and as throng's transport hands them on."""
+
+    partition: int
+    wire: bytes
+    batch: RecordBatch
+
+
+def chunks_of(
+    size: Size, shape: str, partitions: int = PARTITIONS, chunk_bytes: int = CHUNK_BYTES, events: Events | None = None
+) -> list[Chunk]:
+    """All records, in the order of time."""
+    found, offsets = [], [0] * partitions
+    for block in blocks(size, events or draw(size), SHAPES[shape], partitions):
+        for piece in pieces(block, chunk_bytes):
+            builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 30)
+            values = list(piece.values())
+            for number, (at, value) in enumerate(values):
+                builder.append(number, at, None, value, [])
+            wire, first = bytes(builder.build()), offsets[piece.partition]
+            times = [at for at, _ in values]
+            offsets[piece.partition] = after = first + len(values)
+            batch = RecordBatch(first, after, 0, times[0], max(times), len(values), wire[_HEADER_BYTES:])
+            found.append(Chunk(piece.partition, wire, batch))
+    return sorted(found, key=lambda chunk: chunk.batch.max_timestamp)
+
+
+class Core:
+    """throng's core, with everybody's consent."""
+
+    def __init__(self, size: Size, partitions: int = PARTITIONS, targets: int = TARGETS) -> None:
+        self.plan = msgspec.convert(zone_plan(size), Plan)
+        self.partitions = partitions
+        self.targets = targets
+        self.policies = load_policies()
+        self.terms = terms_of(Settings(), self.plan, self.policies, targets, partitions)
+        self.registry = RegistryTable(size.subscribers)
+        self.registry.take(people(size.subscribers))
+        self.gateway_s = self.crowd_s = 0.0
+
+    def begin(self) -> Inline:
+        """A deployment that has seen nothing yet."""
+        table, salts = EpochTable(), {}
+        policies = PolicyTable(self.policies, "marketing")
+        cells = CellTable(self.plan, ())
+        context = Context(table, salts, policies, self.registry, cells, self.targets, self.terms.lateness_ms)
+
+        def provide(ts_ms: int) -> Epoch:
+            epoch = table.find(ts_ms) or make_epoch(ts_ms, self.terms, table)
+            table.add(epoch)
+            salts[epoch.epoch] = key_state(bytes(range(32)))
+            return epoch
+
+        provide(START_MS)
+        return Inline(context, provide, np.array(self.plan.zone_parents(), np.uint16), self.partitions, LONGEST)
+
+    def take(self, inline: Inline, chunks: list[Chunk], every: int | None = None) -> int:
+        """Take chunks, counting after each `every` of them; returns how many panes came. Notes each side's CPU time."""
+        panes, every = 0, every or self.partitions
+        for first in range(0, len(chunks), every):
+            began = time.process_time()
+            for chunk in chunks[first : first + every]:
+                inline.take(chunk.partition, walk([chunk.batch]))
+            between = time.process_time()
+            panes += len(inline.count())
+            self.gateway_s += between - began
+            self.crowd_s += time.process_time() - between
+        return panes
+
+    def run(self, chunks: list[Chunk]) -> int:
+        """Take all of it from the beginning; returns how many events there were."""
+        inline = self.begin()
+        assert self.take(inline, chunks) > 0
+        return inline.events
