@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from schemas.rejects import Reason
 from streams.core.decode_reference import decode_element, decode_value
 from streams.core.records import Records
-from streams.core.scan import ROW_BYTES, scan
+from streams.core.scan import LEAST_BYTES, ODD, room_for, scan
+
+# Of an event: hardly ever less.
+USUAL_BYTES = 128
+SMALLEST = 16
 
 
 class Events(NamedTuple):
@@ -37,6 +41,9 @@ class Events(NamedTuple):
     end: NDArray[np.int64]
 
 
+TYPES = (np.int32, np.uint32, np.uint8, np.uint64, np.int64, np.uint64, np.uint8, np.uint8, np.int64, np.int64)
+
+
 def events_in(events: Events) -> int:
     """How many there are, whether they could be read or not; beats are none."""
     return int(np.count_nonzero(events.status != Reason.BEAT))
@@ -44,29 +51,16 @@ def events_in(events: Events) -> int:
 
 def decode(records: Records, max_record_bytes: int) -> Events:
     """All events of the records."""
-    number = len(records.offset)
-    room = len(records.payload) // ROW_BYTES + number + 1
-    record, index = np.empty(room, np.int32), np.empty(room, np.uint32)
-    imsi, ts, cell = np.empty(room, np.uint64), np.empty(room, np.int64), np.empty(room, np.uint64)
-    kind, rat = np.empty(room, np.uint8), np.empty(room, np.uint8)
-    beats, odd = np.empty(room, np.bool_), np.empty(room, np.bool_)
-    start, end, plain = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(number, np.bool_)
-    columns = (record, index, beats, odd, imsi, ts, cell, kind, rat, start, end)
-    rows = scan(records.payload, records.start, records.end, max_record_bytes, *columns, plain)
-    status = np.where(beats[:rows], np.uint8(Reason.BEAT), np.uint8(Reason.OK))
-    events = Events(
-        record[:rows],
-        index[:rows],
-        status,
-        imsi[:rows],
-        ts[:rows],
-        cell[:rows],
-        kind[:rows],
-        rat[:rows],
-        start[:rows],
-        end[:rows],
-    )
-    _read_odd(records, events, np.flatnonzero(odd[:rows]))
+    number, size = len(records.offset), len(records.payload)
+    work = room_for(min(int((records.end - records.start).max(initial=0)), max_record_bytes))
+    plain = np.empty(number, np.bool_)
+    for rows in (max(number, size // USUAL_BYTES) + SMALLEST, number + size // LEAST_BYTES + SMALLEST):
+        events = Events._make(np.empty(rows, kind) for kind in TYPES)
+        found = scan(records.payload, records.start, records.end, max_record_bytes, work, events, plain)
+        if found >= 0:
+            break
+    events = Events._make(column[:found] for column in events)
+    _read_odd(records, events, np.flatnonzero(events.status == ODD))
     if plain.all():
         return events
     others = decode_reference(records, max_record_bytes, np.flatnonzero(~plain))
@@ -97,6 +91,5 @@ def decode_reference(records: Records, max_record_bytes: int, numbers: NDArray[n
         for index, event in enumerate(decode_value(value, max_record_bytes)):
             fields = (event.reason, event.imsi, event.ts, event.cell, event.kind, event.rat)
             rows.append((number, index, *fields, begin + event.start, begin + event.end))
-    types = (np.int32, np.uint32, np.uint8, np.uint64, np.int64, np.uint64, np.uint8, np.uint8, np.int64, np.int64)
-    columns = zip(*rows, strict=True) if rows else [()] * len(types)
-    return Events(*(np.array(column, kind) for column, kind in zip(columns, types, strict=True)))
+    columns = zip(*rows, strict=True) if rows else [()] * len(TYPES)
+    return Events(*(np.array(column, kind) for column, kind in zip(columns, TYPES, strict=True)))

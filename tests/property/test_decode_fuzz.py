@@ -32,6 +32,8 @@ SEEDS = [
     b'{"kind":"beat","source":"a","ts":1772420400000}',
     b"[" + ONE + b"," + OTHER + b"]",
     b" [ " + OTHER + b" ,\n" + ONE + b" ] ",
+    json.dumps(GOOD | {"x": 10**18, "y": "z" * 150}, indent=2).encode(),
+    json.dumps([GOOD] * 2, indent="\t").encode(),
 ]
 PIECES = [
     b'"',
@@ -137,3 +139,56 @@ def test_any_json_is_read_alike(parts, ascii_only: bool) -> None:
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_alike(value: bytes) -> None:
     compare([value, b"[" + value, b"{" + value, b"[" + ONE + b"," + value + b"]"])
+
+
+# Characters on both sides of every bound that the scanner draws.
+NEAR = st.text(alphabet="0123456789/:;@AFGZ`afgz-+. ~", max_size=20)
+RIGHT = {
+    "imsi": st.from_regex(r"(001|[12789][0-9]{2})[0-9]{10,13}", fullmatch=True),
+    "cell": st.from_regex(r"[0-9]{3}-[0-9]{2,3}-([0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}|[0-9A-Fa-f]{6,10})", fullmatch=True),
+    "tac": st.from_regex(r"[0-9]{7,9}", fullmatch=True),
+    "msisdn": st.from_regex(r"\+?[0-9]{4,17}", fullmatch=True),
+    "ts": st.from_regex(
+        r"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,4})?Z", fullmatch=True
+    ),
+    "kind": st.sampled_from(["update", "attach", "handover", "service", "detach", "beat", "updates", "beat2"]),
+    "rat": st.sampled_from(["gsm", "umts", "lte", "nr", "GSM", "UMTS", "LTE", "NR", "Nr", "nrr"]),
+    "event_id": st.integers(0, 70).map("x".__mul__),
+}
+
+
+@st.composite
+def nearly_right(draw: st.DrawFn) -> bytes:
+    """A good event but for one field, whose value is right or nearly so."""
+    field = draw(st.sampled_from(sorted(RIGHT)))
+    value = draw(RIGHT[field])
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(value)))
+        value = value[:at] + draw(NEAR)[:1] + value[at + draw(st.integers(0, 1)) :]
+    return json.dumps(GOOD | {field: value}, separators=(",", ":")).encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(nearly_right(), nearly_right(), NEAR.map(str.encode)), min_size=1, max_size=12))
+def test_values_that_are_nearly_right_are_read_alike(values: list[bytes]) -> None:
+    # One by one as well: what lies at the end of a payload is read from a copy.
+    compare([*values, b"[" + b",".join(values) + b"]"])
+    for value in values[:3]:
+        compare([value])
+
+
+@pytest.mark.parametrize("digits", [1, 8, 9, 12, 13, 16, 17, 18, 19, 63, 64, 65, 200])
+def test_numbers_of_any_length_are_read_alike(digits: int) -> None:
+    for first in "19":
+        number = int(first * digits)
+        compare([json.dumps(GOOD | {field: number}).encode() for field in ("ts", "unknown", "tac")])
+
+
+def test_more_quotes_than_one_step_takes_are_read_alike() -> None:
+    quotes = b"{" + b'"":"",' * 100
+    compare([quotes + ONE[1:], quotes + b'"x":"\\"' + ONE[1:], b"[" + quotes + ONE[1:] + b"," + ONE + b"]"])
+
+
+def test_an_array_of_the_shortest_events_has_room() -> None:
+    shortest = b"[" + b",".join([b'{"kind":"beat"}'] * 3000) + b"]"
+    compare([shortest, ONE, shortest])
