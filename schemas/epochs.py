@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.measures import Measure
 
-LOGIC: Final = 1
+LOGIC: Final = 2
 FRAME_VERSION: Final = 1
 
 

@@ -60,6 +60,7 @@ class Population:
             np.zeros((len(self._arrivals), places), np.uint32),
             np.zeros(len(self._arrivals), np.int64),
             np.zeros((len(self._trips), BLOCK), np.uint32),
+            np.zeros((len(self._trips), BLOCK), np.uint64),
             np.zeros(len(self._trips), np.int64),
         )
 
@@ -91,11 +92,11 @@ class Population:
         self.running = windows.fitted(self.running, self.slots.rows, self.departures)
 
     def _make_trip_room(self, rows: int) -> None:
-        trips, filled = self.tally.trips, int(self.tally.trip_rows.max(initial=0))
-        if filled + rows > trips.shape[1]:
-            larger = np.zeros((len(trips), 2 * (filled + rows)), np.uint32)
-            larger[:, :filled] = trips[:, :filled]
-            self.tally = self.tally._replace(trips=larger)
+        filled = int(self.tally.trip_rows.max(initial=0))
+        if filled + rows > self.tally.trips.shape[1]:
+            more = ((0, 0), (0, 2 * (filled + rows) - self.tally.trips.shape[1]))
+            trips, travellers = np.pad(self.tally.trips, more), np.pad(self.tally.travellers, more)
+            self.tally = self.tally._replace(trips=trips, travellers=travellers)
 
     def advance(self, boundary_ms: int) -> None:
         """Make the windows those up to the boundary, before which all rows must have been handled, and none after."""
@@ -141,7 +142,8 @@ class Population:
             return counts
         if measure.statistic == "trips":
             number = self._trips.index(measure)
-            keys = self.tally.trips[number, : self.tally.trip_rows[number]]
+            filled = self.tally.trip_rows[number]
+            keys = _once(self.tally.trips[number, :filled], self.tally.travellers[number, :filled])
             self.tally.trip_rows[number] = 0
             return sparse(*np.unique(keys, return_counts=True))
         by_cohort = present if measure.level == "zone" else self._by_parent(present)
@@ -175,6 +177,14 @@ def check(epoch: Epoch, zones: int) -> None:
     for what, is_wrong in wrong.items():
         if is_wrong:
             raise ValueError(f"epoch {epoch.epoch}: {what}")
+
+
+def _once(keys: NDArray[np.uint32], who: NDArray[np.uint64]) -> NDArray[np.uint32]:
+    """The keys with each of a subscriber's once, however often they went to and fro: the account counts on it."""
+    order = np.lexsort((keys, who))
+    keys, who = keys[order], who[order]
+    again = (keys[1:] == keys[:-1]) & (who[1:] == who[:-1])
+    return keys[np.concatenate([np.ones(min(len(keys), 1), np.bool_), ~again])]
 
 
 def _columns(measures: Sequence[Measure], capped: Sequence[Measure]) -> Capped:

@@ -55,18 +55,20 @@ class Rules(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Counts of the open panes. Arrivals are a vector, trips a list of keys: few of the many keys ever occur.
+    """Counts of the open panes. Arrivals are a vector, trips a list of keys: few of the many keys ever occur, and of
+    one subscriber each key counts once.
 
     Attributes:
         arrivals: u32[arrivals measures, places].
         since: i64[arrivals measures], the open pane's start, ms since the epoch's.
-        trips: u32[trips measures, room].
+        trips: u32[trips measures, room]. travellers: u64 beside it, the pseudonym of each.
         trip_rows: i64[trips measures], how many of `trips` are filled.
     """
 
     arrivals: NDArray[np.uint32]
     since: NDArray[np.int64]
     trips: NDArray[np.uint32]
+    travellers: NDArray[np.uint64]
     trip_rows: NDArray[np.int64]
 
 
@@ -89,6 +91,7 @@ def _become_stay(row, used, rules, tally):  # type: ignore[no-untyped-def]
         else:
             key = np.int64(origin) * len(rules.parents) + zone
         tally.trips[m, tally.trip_rows[m]] = key
+        tally.travellers[m, tally.trip_rows[m]] = row["pseudonym"]
         tally.trip_rows[m] += 1
 
 

@@ -126,6 +126,10 @@ def _population_columns(population: Population) -> dict[str, bytes]:
         f"trips_{number}": tally.trips[number, :filled].tobytes()
         for number, filled in enumerate(tally.trip_rows.tolist())
     }
+    columns |= {
+        f"travellers_{number}": tally.travellers[number, :filled].tobytes()
+        for number, filled in enumerate(tally.trip_rows.tolist())
+    }
     columns["subscriber_used"] = population.slots.used[there].tobytes()
     columns["arrivals"] = tally.arrivals.tobytes()
     return columns
@@ -173,7 +177,10 @@ def _fill_tally(population: Population, since: tuple[int, ...], columns: dict[st
     tally.since[:] = since
     trips = [np.frombuffer(columns[f"trips_{number}"], "<u4") for number in range(len(tally.trips))]
     room = max([tally.trips.shape[1], *(len(keys) for keys in trips)])
-    population.tally = tally._replace(trips=np.zeros((len(trips), room), np.uint32))
+    shape = (len(trips), room)
+    tally = tally._replace(trips=np.zeros(shape, np.uint32), travellers=np.zeros(shape, np.uint64))
     for number, keys in enumerate(trips):
-        population.tally.trips[number, : len(keys)] = keys
-        population.tally.trip_rows[number] = len(keys)
+        tally.trips[number, : len(keys)] = keys
+        tally.travellers[number, : len(keys)] = np.frombuffer(columns[f"travellers_{number}"], "<u8")
+        tally.trip_rows[number] = len(keys)
+    population.tally = tally

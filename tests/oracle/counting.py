@@ -81,6 +81,7 @@ class Story:
         self.past = []  # ended presences: [zone, start, end, cohort]
         self.last_stay = None
         self.used = Counter()
+        self.told = set()  # (measure, pane end, key) of the trips counted: each once
         self.cohort = None
         self.opted_out = False
         self.log = []  # (ts, state) after each sighting, for windows at any tick
@@ -176,7 +177,10 @@ class Story:
                     key = origin * self.epoch["zones"] + zone
                 else:
                     key = self.parents[origin] * self.epoch["parents"] + self.parents[zone]
-                self.add(m, self.pane_of(m, max(known, known_at or known)), key)
+                cell = (m["name"], self.pane_of(m, max(known, known_at or known)), key)
+                if cell not in self.told:
+                    self.told.add(cell)
+                    self.add(m, *cell[1:])
 
     def at_pane_end(self, t):
         e = self.epoch
