@@ -184,7 +184,8 @@ def _once(keys: NDArray[np.uint32], who: NDArray[np.uint64]) -> NDArray[np.uint3
     order = np.lexsort((keys, who))
     keys, who = keys[order], who[order]
     again = (keys[1:] == keys[:-1]) & (who[1:] == who[:-1])
-    return keys[np.concatenate([np.ones(min(len(keys), 1), np.bool_), ~again])]
+    first: NDArray[np.uint32] = keys[np.concatenate([np.ones(min(len(keys), 1), np.bool_), ~again])]
+    return first
 
 
 def _columns(measures: Sequence[Measure], capped: Sequence[Measure]) -> Capped:

@@ -1,4 +1,4 @@
-"""The privacy account against a second library (dp-accounting): its Renyi accountant and its privacy loss distributions.
+"""The privacy account against a second library, dp-accounting: its Renyi accountant and privacy loss distributions.
 
 The Renyi accountant converts by the same theorem, so the two agree closely where its orders are dense. A privacy loss
 distribution is the Gaussian mechanism's exact one: our account must never be below it, and costs a few percent more,
