@@ -51,7 +51,7 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 DEFAULT_MEASURES: Final = (
     Measure("present", "present", "zone", 5 * MINUTE_MS, 0, 0.40),
     Measure("arrivals", "arrivals", "zone", 15 * MINUTE_MS, 96, 0.10, 15 * MINUTE_MS),
-    Measure("trips_zone", "trips", "zone", 60 * MINUTE_MS, 16, 0.10),
-    Measure("trips_parent", "trips", "parent", 15 * MINUTE_MS, 16, 0.10),
+    Measure("trips_zone", "trips", "zone", 60 * MINUTE_MS, 32, 0.10),
+    Measure("trips_parent", "trips", "parent", 15 * MINUTE_MS, 32, 0.10),
     Measure("present_cohort", "present_cohort", "zone", 60 * MINUTE_MS, 0, 0.15),
 )
