@@ -20,6 +20,7 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plan: hash of the zone plan. zones, parents: its sizes.
         rho: zCDP budget of a subscriber in the epoch, equivalent to (epsilon, delta).
         salt: reference of the salt in the vault.
+        purpose: what all of it is counted for. audit: hash of the audit log whose rules made the record.
         sources: raw partitions that whoever wrote the record knew of, and the registry's sources where they hold the
             watermark. Which are live say the control records of `sightings`: one may be added within an epoch.
     """
@@ -50,6 +51,8 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     windows_ms: tuple[int, ...] = (900_000, 3_600_000)
     logic: int = LOGIC
     frame_version: int = FRAME_VERSION
+    purpose: str = ""
+    audit: str = ""
 
     def panes(self, pane_ms: int) -> int:
         """How many panes of a length the epoch has: 276 to 300 of 5 minutes, over daylight-saving changes."""

@@ -28,7 +28,7 @@ class LedgerRecord(msgspec.Struct, frozen=True):
         rho: the measure's cost in this epoch, charged once.
         writer: a random id of the process that drew it.
         reason: of a void; lost: retention took the pane before every partition's part of it was read; shut: a
-            partition's state was lost, so it can't count the measure for now.
+            partition's state was lost, so it can't count the measure for now; policy: the rules forbid to tell it.
     """
 
     epoch: int
@@ -44,4 +44,4 @@ class LedgerRecord(msgspec.Struct, frozen=True):
     panes_offset: int
     rho: float
     writer: str
-    reason: Literal["", "lost", "shut"] = ""
+    reason: Literal["", "lost", "shut", "policy"] = ""

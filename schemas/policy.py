@@ -1,9 +1,11 @@
-"""What a country allows: one TOML file each, `policies/*.toml`."""
+"""What a country allows, one TOML file each (`policies/*.toml`), and all the rules of a deployment together."""
 
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+from schemas.measures import Measure
 
 Purpose = Literal["market_research", "marketing", "traffic", "public"]
 
@@ -35,3 +37,11 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delta: Annotated[float, Meta(gt=0, lt=1e-4)]
     home: tuple[Annotated[str, Meta(pattern=r"^[0-9]{3}-[0-9]{2,3}$")], ...] = ()
     note: str = ""
+
+
+class Rulebook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a deployment may count and tell: the countries' policies, its measures, and the one purpose it runs for."""
+
+    policies: tuple[Policy, ...]
+    measures: tuple[Measure, ...]
+    purpose: Purpose

@@ -17,6 +17,7 @@ FLOWS: Final = "flows"
 REGISTRY: Final = "registry"
 EPOCHS: Final = "epochs"
 SALTS: Final = "salts"
+AUDIT: Final = "audit"
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -53,6 +54,8 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(REGISTRY, 4, -1, {"cleanup.policy": "compact", "segment.ms": str(HOUR_MS)}),
     Topic(EPOCHS, 1, -1, {}),
     Topic(SALTS, 1, -1, {}),
+    # When a suspension takes effect counts by one clock, the broker's.
+    Topic(AUDIT, 1, -1, {"message.timestamp.type": "LogAppendTime"}),
 )
 
 

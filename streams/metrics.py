@@ -89,6 +89,24 @@ class GatewayMetrics:
         )
 
 
+class PolicyMetrics:
+    """The rules in force, as a gateway or a release has them."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.entries = Gauge("throng_policy_entries", "Entries of the audit log that were read.", registry=registry)
+        self.age = Gauge(
+            "throng_policy_age_seconds",
+            "Time since the audit log was read to its end; over 4 s a gateway sends nothing.",
+            registry=registry,
+        )
+        self.suspended = Gauge(
+            "throng_policy_suspended",
+            "1 for a country of which nothing may be counted for the deployment's purpose, else 0.",
+            ["country"],
+            registry=registry,
+        )
+
+
 class KafkaMetrics:
     """How long a worker has been waiting for Kafka. Each worker has them."""
 

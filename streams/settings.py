@@ -98,9 +98,13 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The only role that sees identifiers."""
 
     plan: Annotated[str, Meta(description="Path of the zone plan (JSON). Every role needs it.")] = "plan.json"
-    policies: Annotated[str, Meta(description="Folder of policies, one TOML file a country. Empty: those shipped.")] = (
-        ""
-    )
+    policies: Annotated[
+        str,
+        Meta(
+            description="Folder of policies, one TOML file a country. Empty: those shipped. After a deployment's first "
+            "start `throng policy apply` puts changes in force."
+        ),
+    ] = ""
     keys: Annotated[str, Meta(description="Folder of the file key provider, one key an epoch.")] = ".throng/keys"
     salt_hours: Annotated[
         int,
@@ -157,6 +161,12 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(gt=0.5, lt=1.0, description="One-sided confidence with which a published count is at least k."),
     ] = 0.95
+    measures: Annotated[
+        str,
+        Meta(
+            description="File of measures (TOML). Empty: those shipped. As policies, changed by `throng policy apply`."
+        ),
+    ] = ""
 
 
 class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from aiokafka import AIOKafkaProducer
@@ -60,6 +60,13 @@ class Commits(NamedTuple):
     write: Callable[[Mapping[int, Committed]], Awaitable[bool]]
 
 
+class Rules(Protocol):
+    """The rules in force (`agents.rules.GatewayRules`)."""
+
+    def fresh(self) -> bool: ...
+    def at(self, running_max: int) -> Context: ...
+
+
 class Gateway:
     """The gateway's part of one worker: assigned sources, the framer, and the way to Kafka."""
 
@@ -76,6 +83,7 @@ class Gateway:
         metrics: GatewayMetrics,
         readiness: Readiness,
         registrar: Registrar | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self._topics = topics
         self._limits = limits
@@ -88,6 +96,7 @@ class Gateway:
         self._registry_fresh = registry_fresh
         self._readiness = readiness
         self._registrar = registrar
+        self._rules = rules
         self._reject_acks: list[asyncio.Future[object]] = []
         self._flushing = asyncio.Lock()
         self.silent_since: dict[int, float] = {}
@@ -182,10 +191,19 @@ class Gateway:
 
     async def _screen(self, records: Records, events: Events, running_max: int) -> Screened:
         while True:
-            screened = screen(records, events, running_max, self._context)
+            context = self._context if self._rules is None else await self._in_force(self._rules, running_max)
+            screened = screen(records, events, running_max, context)
             if screened.needs_epoch is None:
                 return screened
             await self._provide_epoch(screened.needs_epoch)
+
+    async def _in_force(self, rules: Rules, running_max: int) -> Context:
+        """What decides now. Nothing is sent by rules that may lack a suspension."""
+        while not rules.fresh():
+            self._readiness.waiting("policy", "the audit log has not been read for 4 s: nothing is sent meanwhile")
+            await asyncio.sleep(REGISTRY_POLL_S)
+        self._readiness.over("policy")
+        return rules.at(running_max)
 
     async def _refuse_if_overtaken(self, source: int, mark: Mark, screened: Screened) -> None:
         """A salt goes when the group's commits have passed its epoch: one who still needs it may be a zombie.

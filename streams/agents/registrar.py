@@ -19,12 +19,14 @@ from typing import Final, Protocol
 
 from aiokafka.errors import KafkaTimeoutError
 
+from schemas.epochs import Epoch
 from schemas.registry import BEAT_KEY
 from schemas.sightings import REGISTRY_SOURCE
 from streams.agents.commits import Committed
 from streams.core.consents import RegistryRecord, announce
 from streams.core.framing import Framer, Mark
 from streams.core.gateway import NEVER_MS, Context
+from streams.core.policy import PolicyTable
 from streams.metrics import GatewayMetrics
 
 log = logging.getLogger("throng.registrar")
@@ -58,6 +60,7 @@ class Registrar:
     Args:
         partitions: how many the registry has.
         provide: has the epoch and the salt of an event time in the context. know_epochs: takes up those written by now.
+        policies: who may be used in an epoch, as of now.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Registrar:
         provide: Callable[[int], Awaitable[None]],
         know_epochs: Callable[[], Awaitable[object]],
         metrics: GatewayMetrics,
+        policies: Callable[[Epoch], PolicyTable] | None = None,
     ) -> None:
         self._registry = registry
         self._framer = framer
@@ -77,6 +81,7 @@ class Registrar:
         self._provide = provide
         self._know_epochs = know_epochs
         self._metrics = metrics
+        self._policies = policies
         self._turn = asyncio.Lock()
         self._unplaced = False
         self._until: dict[int, int] = {}  # where partitions ended when they were taken up, until they are read so far
@@ -155,7 +160,7 @@ class Registrar:
         if any(record.key != BEAT_KEY for record in records):
             # The next epoch, written by another gateway, has a pseudonym of everybody already.
             await self._know_epochs()
-        while (rows := announce(records, mark.running_max, self._context)).needs_epoch is not None:
+        while (rows := announce(records, mark.running_max, self._context, self._policies)).needs_epoch is not None:
             await self._provide(rows.needs_epoch)
         self._framer.add(REGISTRY_SOURCE + number, rows, stretch.next_offset)
         self.silent_since[number] = time.monotonic()

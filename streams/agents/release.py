@@ -8,7 +8,8 @@ once more (the same bytes), and reading begins at the oldest pane that the ledge
 What can fail: a pane that differs from its first record (the process ends, and goes on ending: releases halt), a send
 (the process ends; the ledger decides what happened), Redis away (the topics go on; Redis is caught up later), panes
 lost to retention before they were released (a void in the ledger closes them, and the next goes on), a partition that
-lost its state (a void for what it can't count, which consumers are told).
+lost its state (a void for what it can't count, which consumers are told). What the rules in force forbid to tell is
+closed by a void as well, of which nothing is published; the audit log is read to its end before each pane.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -32,8 +34,9 @@ from streams.agents.redis_watch import RedisWatch
 from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import check_shares, rho_of, sensitivity, sigma
 from streams.core.records import walk
-from streams.core.release import Draw, lost_record, next_record, publications, shut_record
+from streams.core.release import Draw, lost_record, next_record, publications, shut_record, withheld_record
 from streams.core.render import Page
+from streams.core.rules import Told
 from streams.core.sums import PaneDiffers, Sums, Whole
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
@@ -51,6 +54,13 @@ SHOWN = "panes shown"
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
 
 
+class Rules(Protocol):
+    """The rules in force (`agents.rules.ReleaseRules`)."""
+
+    async def read(self) -> None: ...
+    def of(self, epoch: Epoch) -> Told: ...
+
+
 class Releaser:
     """The release role of one worker."""
 
@@ -64,6 +74,7 @@ class Releaser:
         noise: Noise,
         metrics: ReleaseMetrics,
         readiness: Readiness,
+        rules: Rules | None = None,
     ) -> None:
         self._page = page
         self._plan_hash = plan_hash
@@ -73,6 +84,8 @@ class Releaser:
         self._noise = noise
         self._metrics = metrics
         self._readiness = readiness
+        self._rules = rules
+        self._latest: Epoch | None = None
         self._redis = RedisWatch(metrics.redis_errors, readiness)
         self._sums = Sums(ledger.account, epochs.records)
         self._writer = secrets.token_hex(8)
@@ -85,6 +98,7 @@ class Releaser:
         """
         self._sums = Sums(self._ledger.account, self._epochs.records)
         await self._epochs.refresh()
+        await self._read_rules()
         await self._ledger.read()
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
             await self._publish(record)
@@ -109,18 +123,24 @@ class Releaser:
                 self._metrics.repeats.inc()
         await self._close_lost()
         while (whole := self._sums.first_whole()) is not None:
+            await self._read_rules()
             # What another has drawn, or a replay has brought along, is the release: nothing is drawn beside it.
             await self._take(await self._ledger.read())
             for measure in whole.epoch.due(whole.number):
                 await self._close(whole, measure)
             self._sums.drop(whole)
+            self._latest = whole.epoch
 
     async def keep_showing(self) -> None:
         """Catch Redis up with what it missed while it was away, for ever."""
         while True:
             await asyncio.sleep(1.0)
-            for record in list(self._not_shown.values()):
-                await self._show(record)
+            self._tell_rules()
+            for name, record in list(self._not_shown.items()):
+                if self._withheld(record):
+                    del self._not_shown[name]
+                else:
+                    await self._show(record)
 
     async def lost(self, _: int, position: int, log_range: LogRange) -> int:
         """Retention took panes that were not released: go on at the log's start, and close what can't be whole."""
@@ -161,12 +181,41 @@ class Releaser:
         """Release the measure's pane, or say that it can't be, unless that is done."""
         if whole.number <= self._ledger.account.closed_through(whole.epoch.epoch, measure.name):
             return
-        if measure.name not in whole.shut:
-            await self._release(whole, measure)
-            return
+        told = self._told(whole.epoch)
         needed = self._sums.needed_offset
+        now = next((each for each in told.epoch.measures if each.name == measure.name), None)
+        if now is None or told.withheld or whole.end_ms <= told.quiet_ms:
+            await self._append(withheld_record(whole.epoch, measure, whole.number, needed, self._writer))
+            return
+        if measure.name not in whole.shut:
+            await self._release(whole, told.epoch, now)
+            return
         log.warning("%s of the pane to %s is shut: state was lost", measure.name, rfc3339(whole.end_ms))
         await self._append(shut_record(whole.epoch, measure, whole.number, self._page, needed, self._writer))
+
+    async def _read_rules(self) -> None:
+        if self._rules is not None:
+            await self._rules.read()
+
+    def _tell_rules(self) -> None:
+        """Say in the readiness why nothing is told of the epoch that panes come of, or of the first to come."""
+        epoch = self._latest or min(self._epochs.records, key=lambda each: each.start_ms, default=None)
+        if epoch is not None and (why := self._told(epoch).withheld):
+            self._readiness.waiting("policy", f"{why}: nothing is released")
+        else:
+            self._readiness.over("policy")
+
+    def _told(self, epoch: Epoch) -> Told:
+        return Told(epoch, "", 0) if self._rules is None else self._rules.of(epoch)
+
+    def _withheld(self, record: LedgerRecord) -> bool:
+        """Do the rules forbid to publish what was drawn before they changed?"""
+        epoch = next((each for each in self._epochs.records if each.epoch == record.epoch), None)
+        if epoch is None:
+            return False
+        told = self._told(epoch)
+        names = {measure.name for measure in told.epoch.measures}
+        return bool(told.withheld) or record.end_ms <= told.quiet_ms or record.measure not in names
 
     async def _append(self, *records: LedgerRecord) -> None:
         await self._take(await self._ledger.append(*records))
@@ -177,11 +226,12 @@ class Releaser:
                 self._metrics.voids.labels(valid.measure, valid.reason).inc()
             await self._publish(valid)
 
-    async def _release(self, whole: Whole, measure: Measure) -> None:
-        epoch, account = whole.epoch, self._ledger.account
+    async def _release(self, whole: Whole, epoch: Epoch, measure: Measure) -> None:
+        """Draw by the epoch and the measure as the rules have them now; the account is the epoch's own."""
+        account = self._ledger.account
         began = time.perf_counter()
         cost = rho_of(measure, epoch)
-        account.check(epoch, measure.name, cost)
+        account.check(whole.epoch, measure.name, cost)
         scale = (sensitivity(measure, epoch), sigma(measure, epoch), cost)
         noisy = await asyncio.to_thread(self._noise, whole.counts[measure.name], *scale)
         record = next_record(
@@ -195,10 +245,12 @@ class Releaser:
         await self._append(record)
         self._metrics.draw.observe(time.perf_counter() - began)
         self._metrics.releases.labels(measure.name).inc()
-        self._metrics.budget.set(epoch.rho)
+        self._metrics.budget.set(whole.epoch.rho)
         self._metrics.spent.set(account.spent(epoch.epoch))
 
     async def _publish(self, record: LedgerRecord) -> None:
+        if self._withheld(record):
+            return
         for topic, number in (await self._publisher.to_kafka(record)).items():
             self._metrics.published.labels(topic).inc(number)
         if self._redis.trouble:

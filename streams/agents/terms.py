@@ -1,12 +1,13 @@
-"""What a new epoch is to hold, from the settings, the policies and the zone plan."""
+"""What a new epoch is to hold, from the settings, the rules in force and the zone plan."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
-from schemas.measures import DEFAULT_MEASURES
+from schemas.access import measures_for
 from schemas.plan import Plan
-from schemas.policy import Policy
+from schemas.policy import Rulebook
 from streams.core.budget import rho_for
 from streams.core.epochs import Terms
+from streams.core.rules import active, limits
 from streams.errors import ThrongError
 from streams.settings import Settings
 
@@ -14,24 +15,19 @@ from streams.settings import Settings
 def terms_of(
     settings: Settings,
     plan: Plan,
-    policies: Sequence[Policy],
+    rules: Rulebook,
     targets: int,
     sources: int,
     registry: Collection[int] = (),
+    audit: str = "",
 ) -> Terms:
     """What the next epochs hold. Of several active policies the strictest k and budget count for all.
 
     Args:
         targets: partitions of `sightings`. sources: partitions of `attach`. registry: sources of the registry
-            that hold the watermark.
-
-    Raises:
-        ThrongError: `policy` if all are suspended.
+            that hold the watermark. audit: hash of the audit log that the rules are from.
     """
-    active = [policy for policy in policies if policy.state == "active"]
-    if not active:
-        raise ThrongError("policy", "every policy is suspended: there is nothing that may be counted")
-    epsilon, delta = min(p.epsilon for p in active), min(p.delta for p in active)
+    strictest = limits(rules)
     return Terms(
         timezone=settings.epoch.timezone or plan.timezone,
         change_hour=settings.epoch.change_hour,
@@ -39,13 +35,25 @@ def terms_of(
         plan=plan.hash(),
         zones=len(plan.zones),
         parents=len(plan.parents),
-        measures=DEFAULT_MEASURES,
-        epsilon=epsilon,
-        delta=delta,
-        rho=rho_for(epsilon, delta),
-        k=max(policy.k for policy in active),
-        policy=",".join(policy.country for policy in active),
+        measures=measures_for(rules.purpose, rules.measures),
+        epsilon=strictest.epsilon,
+        delta=strictest.delta,
+        rho=rho_for(strictest.epsilon, strictest.delta),
+        k=strictest.k,
+        policy=",".join(policy.country for policy in active(rules)),
         sources=(*range(sources), *sorted(registry)),
         lateness_ms=settings.epoch.lateness_ms,
         tick_ms=settings.epoch.tick_ms,
+        purpose=rules.purpose,
+        audit=audit,
     )
+
+
+def refuse_nothing(rules: Rulebook) -> None:
+    """Refuse rules by which nobody may be counted: a replay of a recording would be of nothing.
+
+    Raises:
+        ThrongError: `policy`.
+    """
+    if not active(rules):
+        raise ThrongError("policy", "every policy is suspended: there is nothing that may be counted")

@@ -16,9 +16,11 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from schemas.epochs import Epoch
 from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import (
     ATTACH,
+    AUDIT,
     EPOCHS,
     FLOWS,
     FOOTFALL,
@@ -40,19 +42,22 @@ from streams.agents.reach import Reach
 from streams.agents.registrar import Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings
+from streams.agents.rules import GatewayRules, ReleaseRules, log_differences, rules_of
 from streams.agents.terms import terms_of
 from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
 from streams.core.framing import Framer
 from streams.core.gateway import Context
-from streams.core.policy import PolicyTable, excluded_kinds
+from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import key_state
 from streams.core.rehearsal import rehearse
 from streams.core.render import Page
+from streams.core.rules import limits
 from streams.core.zones import CellTable
-from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, ReleaseMetrics
+from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
 from streams.settings import Settings
 from streams.stores import durability
+from streams.stores.audit import AuditReader, adopt, system_user
 from streams.stores.counts import CountStore
 from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.keys import FileKeys
@@ -60,7 +65,7 @@ from streams.stores.ledger import Ledger
 from streams.stores.log import TailReader
 from streams.stores.noise import draw
 from streams.stores.plans import load_plan
-from streams.stores.policies import configured_policies
+from streams.stores.policies import configured_rules
 from streams.stores.registry import RegistryLog, RegistryReader
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
@@ -75,7 +80,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
     plan = load_plan(Path(settings.gateway.plan))
-    policies = configured_policies(settings)
+    files = configured_rules(settings)
     keys = FileKeys(Path(settings.gateway.keys) / settings.kafka.namespace)
     counts = await _partitions(settings)
     readiness = Readiness()
@@ -85,8 +90,11 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         _started(RegistryReader(settings.kafka.bootstrap, settings.topic(REGISTRY))) as registry,
         _started(EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))) as epochs,
         _started(TailReader(settings.kafka.bootstrap, settings.topic(SALTS))) as salts_log,
+        _started(AuditReader(TailReader(settings.kafka.bootstrap, settings.topic(AUDIT)))) as audit,
         _started(RegistryLog(settings.kafka.bootstrap, settings.topic(REGISTRY))) as registry_log,
     ):
+        await adopt(audit, producer, settings.topic(AUDIT), files, f"the first gateway, run by {system_user()}")
+        log_differences(audit.chain, files)
         metrics = GatewayMetrics()
         metrics.registry_entries.set(registry.table.subscribers)
         vault = Vault(salts_log, producer, settings.topic(SALTS), keys)
@@ -95,18 +103,22 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         context = Context(
             epochs.table,
             salts,
-            PolicyTable(policies, settings.gateway.purpose),
+            PolicyTable(files.policies, files.purpose),
             registry.table,
-            CellTable(plan, excluded_kinds(policies)),
+            CellTable(plan, limits(files).excluded),
             counts[SIGHTINGS],
             settings.epoch.lateness_ms,
             gone,
         )
         registry_sources, stamped = await _registry_and_stamps(settings, counts[REGISTRY])
-        terms = terms_of(settings, plan, policies, counts[SIGHTINGS], counts[ATTACH], registry_sources)
-        keeper = EpochKeeper(
-            epochs, vault, producer, settings.topic(EPOCHS), lambda ts: make_epoch(ts, terms, epochs.table)
-        )
+        rules = GatewayRules(audit, context, plan, PolicyMetrics())
+
+        def propose(ts_ms: int) -> Epoch:
+            now, _ = rules_of(audit.chain, None)
+            ours = counts[SIGHTINGS], counts[ATTACH], registry_sources
+            return make_epoch(ts_ms, terms_of(settings, plan, now, *ours, audit.chain.head), epochs.table)
+
+        keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose)
 
         async def provide(ts_ms: int) -> None:
             epoch = (await keeper.provide(ts_ms)).epoch
@@ -117,7 +129,9 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
 
         app: list[RoleApp] = []
         framer = Framer(counts[SIGHTINGS], settings.epoch.lateness_ms)
-        registrar = Registrar(registry_log, framer, context, counts[REGISTRY], provide, epochs.refresh, metrics)
+        registrar = Registrar(
+            registry_log, framer, context, counts[REGISTRY], provide, epochs.refresh, metrics, rules.table
+        )
         gateway = Gateway(
             Topics(settings.topic(ATTACH), settings.topic(SIGHTINGS), settings.topic(REJECTS)),
             Limits(settings.gateway.flush_ms, settings.gateway.flush_rows, settings.gateway.max_record_bytes),
@@ -130,6 +144,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             metrics,
             readiness,
             registrar,
+            rules,
         )
         role = Role(
             "gateway",
@@ -154,7 +169,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             producer,
             metrics,
         )
-        services.append(registry.follow)
+        services += [registry.follow, audit.follow]
         await _run(app[0], services, producer, readiness, stop, settings.worker.stall_s)
 
 
@@ -225,6 +240,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         _producer(settings) as producer,
         _started(EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))) as epochs,
         _started(TailReader(settings.kafka.bootstrap, settings.topic(LEDGER))) as ledger_log,
+        _started(AuditReader(TailReader(settings.kafka.bootstrap, settings.topic(AUDIT)))) as audit,
         connect(settings) as redis,
     ):
         names = {name: settings.topic(name) for name in (FOOTFALL, FLOWS)}
@@ -237,9 +253,10 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             draw,
             ReleaseMetrics(),
             readiness,
+            ReleaseRules(audit, plan, PolicyMetrics()),
         )
         role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions, on_lost=releaser.lost)
-        app, services = _app(role, settings), [releaser.keep_showing]
+        app, services = _app(role, settings), [releaser.keep_showing, audit.follow]
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 
 

@@ -23,6 +23,8 @@ COMMANDS = {
     "down": ("stack", "End them and remove their data."),
     "status": ("stack", "Tell whether they are up, and where."),
     "topics": ("topics", "Create and check the topics."),
+    "policy": ("policy", "Show, check and change what may be counted."),
+    "audit": ("audit", "Show and verify the log of decisions."),
     "worker": ("worker", "Run the gateway, the crowd and the release, all or some."),
     "simulate": ("simulate", "Play a synthetic mobile network."),
     "record": ("recording", "Record topics to a file."),

@@ -11,7 +11,7 @@ and those that compaction took. Nothing can fail; `needs_epoch` is as in `core.g
 been destroyed is left out: nothing can be counted under its pseudonym any more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from schemas.epochs import Epoch
 from schemas.registry import BEAT_KEY
 from schemas.sightings import OPT_IN, OPT_OUT
 from streams.core.gateway import NOTHING, Context, Screened
+from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import pseudonyms, targets
 from streams.core.registry import read
 from streams.core.standing import refusals
@@ -44,8 +45,17 @@ class _Said(NamedTuple):
     bits: NDArray[np.uint32]
 
 
-def announce(records: Sequence[RegistryRecord], running_max: int, context: Context) -> Screened:
-    """The rows of a batch, grouped by target partition; they name no place and no cohort."""
+def announce(
+    records: Sequence[RegistryRecord],
+    running_max: int,
+    context: Context,
+    policies: Callable[[Epoch], PolicyTable] | None = None,
+) -> Screened:
+    """The rows of a batch, grouped by target partition; they name no place and no cohort.
+
+    Args:
+        policies: of each epoch; without it the context's hold for all.
+    """
     epochs = context.epochs.epochs
     opens_ms = context.epochs.opens_ms
     said = _said([r for r in records if opens_ms is not None and r.time_ms >= opens_ms and r.key != BEAT_KEY])
@@ -54,7 +64,11 @@ def announce(records: Sequence[RegistryRecord], running_max: int, context: Conte
     for _, epoch in due:
         if epoch.epoch not in context.salts and epoch.epoch not in context.gone:
             return NOTHING._replace(needs_epoch=epoch.start_ms)
-    parts = [_rows(said, index, epoch, context) for index, epoch in due if epoch.epoch in context.salts]
+    parts = [
+        _rows(said, index, epoch, context, context.policies if policies is None else policies(epoch))
+        for index, epoch in due
+        if epoch.epoch in context.salts
+    ]
     return _grouped(parts, context.partitions)._replace(running_max=after)
 
 
@@ -69,13 +83,13 @@ def _said(records: Sequence[RegistryRecord]) -> _Said:
     )
 
 
-def _rows(said: _Said, index: int, epoch: Epoch, context: Context) -> Screened:
+def _rows(said: _Said, index: int, epoch: Epoch, context: Context, policies: PolicyTable) -> Screened:
     """The rows under one epoch's pseudonyms, in the order of the log."""
     live = said.time < epoch.end_ms
     said = _Said(said.offset[live], said.time[live], said.imsi[live], said.bits[live])
     who = np.empty(len(said.imsi), np.uint64)
     pseudonyms(said.imsi, context.salts[epoch.epoch], who)
-    refused = refusals(said.imsi, said.bits, epoch.epoch // 10_000, context.policies) != 0
+    refused = refusals(said.imsi, said.bits, epoch.epoch // 10_000, policies) != 0
     return NOTHING._replace(
         pseudonym=who,
         ts=np.maximum(said.time, epoch.opens_ms),

@@ -140,6 +140,8 @@ class Terms(NamedTuple):
     sources: tuple[int, ...]
     lateness_ms: int = 10_000
     tick_ms: int = 10_000
+    purpose: str = ""
+    audit: str = ""
 
 
 def make_epoch(ts_ms: int, terms: Terms, known: EpochTable) -> Epoch:

@@ -14,11 +14,6 @@ MCCS = 1000
 ALLOWED, SUSPENDED, OPT_OUT_BASIS, ROAMERS = 1, 2, 4, 8
 
 
-def excluded_kinds(policies: Sequence[Policy]) -> set[str]:
-    """The kinds of zones where nobody is counted: what any active policy excludes."""
-    return {kind for policy in policies if policy.state == "active" for kind in policy.excluded_zones}
-
-
 class Rules(NamedTuple):
     """All countries' rules for one purpose.
 

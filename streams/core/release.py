@@ -99,11 +99,16 @@ def shut_record(
     return _void(epoch, measure, number, "shut", page.shut(measure, pane), panes_offset, writer)
 
 
+def withheld_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, writer: str) -> LedgerRecord:
+    """What closes a pane that the rules forbid to tell: it is never drawn, and nothing is published of it."""
+    return _void(epoch, measure, number, "policy", (), panes_offset, writer)
+
+
 def _void(
     epoch: Epoch,
     measure: Measure,
     number: int,
-    reason: Literal["lost", "shut"],
+    reason: Literal["lost", "shut", "policy"],
     publish: Iterable[Publication],
     panes_offset: int,
     writer: str,

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.plan import Plan
 from schemas.topics import ATTACH, DAY_MS, REGISTRY
-from streams.agents.terms import terms_of
+from streams.agents.terms import refuse_nothing, terms_of
 from streams.core.consents import RegistryRecord
 from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context
 from streams.core.inline import Inline
-from streams.core.policy import PolicyTable, excluded_kinds
+from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import SALT_BYTES, key_state
 from streams.core.records import Records
 from streams.core.registry import RegistryTable
+from streams.core.rules import limits
 from streams.core.zones import CellTable
 from streams.errors import ThrongError
 from streams.recording.columns import spans
@@ -32,7 +33,7 @@ from streams.recording.panes import PaneTable
 from streams.recording.sightings import KNOWN_SALT, Seen
 from streams.settings import Settings
 from streams.stores.plans import load_plan
-from streams.stores.policies import configured_policies
+from streams.stores.policies import configured_rules
 
 STEP_MS = 10_000
 LAST_MS = 1 << 60
@@ -61,17 +62,18 @@ def replay_embedded(
         raise ThrongError("recording", f"{reader.path} holds no raw events: record the topics attach and registry")
     sources = reader.about.topics[ATTACH].partitions
     plan = load_plan(Path(settings.gateway.plan))
-    policies = configured_policies(settings)
-    terms = terms_of(settings, plan, policies, partitions, sources)
+    rules = configured_rules(settings)
+    refuse_nothing(rules)
+    terms = terms_of(settings, plan, rules, partitions, sources)
     people = RegistryTable()
     table, salts = EpochTable(), dict[int, NDArray[np.uint64]]()
     context = Context(
         *(
             table,
             salts,
-            PolicyTable(policies, settings.gateway.purpose),
+            PolicyTable(rules.policies, rules.purpose),
             people,
-            CellTable(plan, excluded_kinds(policies)),
+            CellTable(plan, limits(rules).excluded),
         ),
         *(partitions, settings.epoch.lateness_ms),
     )

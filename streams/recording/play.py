@@ -20,8 +20,9 @@ from msgspec.structs import replace
 
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane
-from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY, SIGHTINGS
-from streams.agents.terms import terms_of
+from schemas.policy import Rulebook
+from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, SIGHTINGS
+from streams.agents.terms import refuse_nothing, terms_of
 from streams.core.decode import decode, events_in
 from streams.core.epochs import make_epoch
 from streams.errors import ThrongError
@@ -30,10 +31,11 @@ from streams.recording.file import Reader, Run
 from streams.recording.loop import turns
 from streams.recording.panes import PaneTable
 from streams.settings import Settings
+from streams.stores.audit import AuditReader, adopt, system_user
 from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
 from streams.stores.plans import load_plan
-from streams.stores.policies import configured_policies
+from streams.stores.policies import configured_rules
 from streams.stores.topics import counts_of, open_admin, partition_counts, stamped_by_broker
 
 STEP_MS = 1_000
@@ -142,15 +144,28 @@ async def _open_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProduc
     try:
         if not epochs.records:
             plan = load_plan(Path(settings.gateway.plan))
-            policies = configured_policies(settings)
+            rules, audit = await _rules(settings, sender)
             counts = await counts_of(settings, [ATTACH, SIGHTINGS])
-            terms = terms_of(settings, plan, policies, counts[SIGHTINGS], counts[ATTACH])
+            terms = terms_of(settings, plan, rules, counts[SIGHTINGS], counts[ATTACH], audit=audit)
             epoch = make_epoch(first_ms, terms, epochs.table)
             await sender.send_and_wait(
                 settings.topic(EPOCHS), msgspec.json.encode(epoch), key=str(epoch.epoch).encode(), partition=0
             )
     finally:
         await epochs.stop()
+
+
+async def _rules(settings: Settings, sender: AIOKafkaProducer) -> tuple[Rulebook, str]:
+    """The deployment's rules, of its files if it has none yet, and the hash of its audit log."""
+    audit = AuditReader(TailReader(settings.kafka.bootstrap, settings.topic(AUDIT)))
+    await audit.start()
+    try:
+        await adopt(audit, sender, settings.topic(AUDIT), configured_rules(settings), system_user())
+    finally:
+        await audit.stop()
+    rules = audit.chain.taken[-1].entry.rules
+    refuse_nothing(rules)
+    return rules, audit.chain.head
 
 
 async def _send(

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, SALTS, SIGHTINGS
+from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, SALTS, SIGHTINGS
 from streams.errors import ThrongError
 from streams.settings import Settings
 
 log = logging.getLogger("throng.topics")
 
-LOGS = (ATTACH, SIGHTINGS, PANES, LEDGER, EPOCHS, SALTS)
-FOR_EVER = (LEDGER, EPOCHS, SALTS)
+LOGS = (ATTACH, SIGHTINGS, PANES, LEDGER, EPOCHS, SALTS, AUDIT)
+FOR_EVER = (LEDGER, EPOCHS, SALTS, AUDIT)
 REPLICAS = 3
 
 

@@ -1,0 +1,83 @@
+"""What a purpose allows: which statistics, which topics, which scopes of an API. The one place that says so.
+
+A deployment runs for one purpose: its consent, its measures and its released topics are that purpose's, every released
+record names it, and only that purpose's consumers may read them. Several purposes are several deployments (namespaces),
+each with consent of its own, so no number is ever used for another purpose than the one it was counted for.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from schemas.measures import Measure, Statistic
+from schemas.policy import Purpose
+from schemas.topics import (
+    ATTACH,
+    AUDIT,
+    EPOCHS,
+    FLOWS,
+    FOOTFALL,
+    LEDGER,
+    PANES,
+    REGISTRY,
+    REJECTS,
+    SALTS,
+    SIGHTINGS,
+)
+
+COUNTS: Final[tuple[Statistic, ...]] = ("present", "arrivals", "trips")
+STATISTICS: Final[Mapping[Purpose, tuple[Statistic, ...]]] = {
+    "market_research": (*COUNTS, "present_cohort"),
+    "marketing": (*COUNTS, "present_cohort"),
+    # Who steers traffic or informs the public needs no one's age and gender.
+    "traffic": COUNTS,
+    "public": COUNTS,
+}
+RELEASED_BY: Final[Mapping[Statistic, str]] = {
+    "present": FOOTFALL,
+    "arrivals": FOOTFALL,
+    "present_cohort": FOOTFALL,
+    "trips": FLOWS,
+}
+SCOPE_OF: Final[Mapping[Statistic, str]] = {
+    "present": "footfall:read",
+    "arrivals": "footfall:read",
+    "present_cohort": "cohorts:read",
+    "trips": "flows:read",
+}
+
+
+def measures_for(purpose: Purpose, measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    """Those that the purpose allows."""
+    return tuple(measure for measure in measures if measure.statistic in STATISTICS[purpose])
+
+
+def topics_for(purpose: Purpose) -> tuple[str, ...]:
+    """The released topics that the purpose's consumers read."""
+    return tuple(dict.fromkeys(RELEASED_BY[statistic] for statistic in STATISTICS[purpose]))
+
+
+def scopes_for(purpose: Purpose) -> tuple[str, ...]:
+    """The scopes that a token of the purpose's consumers may hold, each for this purpose alone."""
+    return tuple(dict.fromkeys(f"{purpose}:{SCOPE_OF[statistic]}" for statistic in STATISTICS[purpose]))
+
+
+class Rights(NamedTuple):
+    """What a role does with topics, by name."""
+
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+# The network's collectors and the operator's consent system are producers; `operator` runs policy, topics and audit.
+ROLES: Final[Mapping[str, Rights]] = {
+    "network": Rights((), (ATTACH,)),
+    "consent": Rights((), (REGISTRY,)),
+    "gateway": Rights(
+        (ATTACH, REGISTRY, EPOCHS, SALTS, AUDIT), (ATTACH, REGISTRY, SIGHTINGS, REJECTS, EPOCHS, SALTS, AUDIT)
+    ),
+    "crowd": Rights((SIGHTINGS, EPOCHS), (PANES,)),
+    "release": Rights((PANES, EPOCHS, LEDGER, AUDIT), (LEDGER, FOOTFALL, FLOWS)),
+    "operator": Rights((AUDIT, EPOCHS), (AUDIT, SIGHTINGS)),
+}
+# Groups of their workers; others read without one.
+GROUPED: Final = ("gateway", "crowd", "release")

@@ -1,0 +1,55 @@
+"""What does not add up in a deployment's rules: each a sentence; no sentence, nothing found.
+
+A measure's noise is right only if one subscriber adds at most 1 to at most `cap` cells of its count vector, and only
+whole panes are drawn: what would break that is refused here, before anything is counted by it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from schemas.access import measures_for
+from schemas.measures import MINUTE_MS, Measure
+from schemas.policy import Rulebook
+
+BASE_PANE_MS = 5 * MINUTE_MS
+HOUR_MS = 60 * MINUTE_MS
+SLACK = 1e-9
+
+
+def problems(book: Rulebook) -> Iterator[str]:
+    """Whatever is wrong, the first thing first."""
+    if not book.measures:
+        yield "there is no measure: nothing would be told"
+    for name, times in Counter(measure.name for measure in book.measures).items():
+        if times > 1:
+            yield f"there are {times} measures with the name {name}"
+    for measure in book.measures:
+        yield from _measure(measure)
+    shares = sum(measure.share for measure in book.measures)
+    if shares > 1 + SLACK:
+        yield f"the measures' shares of the budget add up to {shares:.3f}; 1 is all there is"
+    if book.measures and not measures_for(book.purpose, book.measures):
+        yield f"none of the measures is allowed for the purpose {book.purpose}"
+
+
+def _measure(measure: Measure) -> Iterator[str]:
+    name = f"measure {measure.name}"
+    if not measure.name.isidentifier() or len(measure.name) > 32:
+        yield f"measure {measure.name!r}: a name is up to 32 letters, digits and underscores"
+    if not 0 < measure.share <= 1:
+        yield f"{name}: share is {measure.share:g}, which is not above 0 and at most 1"
+    if measure.pane_ms <= 0 or measure.pane_ms % BASE_PANE_MS or HOUR_MS % measure.pane_ms:
+        yield f"{name}: pane_ms is {measure.pane_ms}, not 5, 10, 15, 20, 30 or 60 min"
+    if measure.of_presence and measure.cap:
+        yield f"{name}: cap is {measure.cap}, but whoever is present counts once in each pane: leave it out, or 0"
+    if not measure.of_presence and measure.cap < 1:
+        yield f"{name}: cap is {measure.cap}, but {measure.statistic} of a subscriber must be bounded: at least 1"
+    if measure.statistic == "arrivals" and measure.gap_ms < measure.pane_ms:
+        yield (
+            f"{name}: gap_ms is {measure.gap_ms}, shorter than its pane of {measure.pane_ms}: "
+            "a subscriber could count twice in one cell"
+        )
+    if measure.statistic != "arrivals" and measure.gap_ms:
+        yield f"{name}: gap_ms says how long one is away before an arrival; {measure.statistic} has none"
+    if measure.statistic in ("arrivals", "present", "present_cohort") and measure.level == "parent":
+        yield f"{name}: {measure.statistic} is counted by zone; districts are sums of it"

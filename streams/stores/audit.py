@@ -1,0 +1,171 @@
+"""The `audit` topic as workers and commands have it: read to its end, followed, and appended to.
+
+`AuditReader` keeps the chain of what was read, and knows how old that knowledge is. `adopt` writes a new deployment's
+first entry from its files; of several who do so at once the first wins. `decide` appends a decision that was worked out
+from the rules of now: if another came first, it is worked out anew from theirs.
+"""
+
+import asyncio
+import getpass
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from schemas.audit import Action, Entry
+from schemas.policy import Rulebook
+from schemas.topics import AUDIT
+from streams.core.audit import Broken, Chain, canonical, sealed
+from streams.errors import ThrongError
+from streams.settings import Settings
+from streams.stores.log import TailReader
+
+log = logging.getLogger("throng.audit")
+
+POLL_S: Final = 0.25
+# What is judged by rules of this age is on its way within a second: together the five that are promised.
+FRESH_S: Final = 4.0
+ATTEMPTS: Final = 20
+# The decision that is to be appended: action, country, reason and the rules after it; None: nothing is to be decided.
+Decision = tuple[Action, str, str, Rulebook]
+
+
+class AuditReader:
+    """Keeps `chain` as the topic says. `reader`: of the topic, not started."""
+
+    def __init__(self, reader: TailReader) -> None:
+        self._reader = reader
+        self._turn = asyncio.Lock()
+        self._known_at = 0.0
+        self.chain = Chain()
+
+    async def start(self) -> None:
+        """Connect and read all that is there."""
+        await self._reader.start()
+        await self.read()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._reader.stop()
+
+    async def read(self) -> None:
+        """Read to the topic's end.
+
+        Raises:
+            ThrongError: `audit` if the log is not what was written: nothing may be done by it any more.
+        """
+        async with self._turn:
+            asked_at = time.monotonic()
+            async for records in self._reader.read_to_end():
+                for record in records:
+                    self._take(record.value, record.timestamp)
+            self._known_at = asked_at
+
+    def _take(self, value: bytes | None, time_ms: int) -> None:
+        try:
+            counts = self.chain.take(value, time_ms)
+        except Broken as error:
+            raise ThrongError("audit", f"{error}: see 'throng audit verify'; nothing is done by it") from error
+        if counts:
+            entry = self.chain.taken[-1].entry
+            whom = f" {entry.country}" if entry.country else ""
+            log.info("audit entry %d: %s%s, hash %s", len(self.chain.taken), entry.action, whom, entry.hash)
+
+    def age_s(self) -> float:
+        """How old what is known is: the time since the topic's end was asked for the last time, and read to."""
+        return time.monotonic() - self._known_at
+
+    def fresh(self) -> bool:
+        """Is it young enough to count by it?"""
+        return self.age_s() < FRESH_S
+
+    async def follow(self) -> None:
+        """Take up entries as they come, for ever."""
+        while True:
+            await self.read()
+            await asyncio.sleep(POLL_S)
+
+
+def system_user() -> str:
+    """Who runs this process, as the system says."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "unknown"
+
+
+async def adopt(reader: AuditReader, producer: AIOKafkaProducer, topic: str, rules: Rulebook, by: str) -> None:
+    """Make these the rules of a deployment that has none yet."""
+    if reader.chain.taken:
+        return
+    await append(reader, producer, topic, ("adopt", "", "the deployment's first rules", rules), by)
+    if not reader.chain.taken:
+        raise LookupError("the audit log is empty after an entry was appended")
+
+
+async def append(
+    reader: AuditReader, producer: AIOKafkaProducer, topic: str, decision: Decision, by: str
+) -> Entry | None:
+    """Append one entry behind what was read, and read it back; None if another came first."""
+    action, country, reason, rules = decision
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    entry = sealed(Entry(at, by, action, country, reason, rules, reader.chain.head))
+    await producer.send_and_wait(topic, canonical(entry), partition=0)
+    await reader.read()
+    return entry if any(taken.entry == entry for taken in reader.chain.taken) else None
+
+
+async def decide(
+    settings: Settings, work_out: Callable[[Rulebook], Decision | None], by: str, first: Callable[[], Rulebook]
+) -> tuple[Entry | None, AuditReader]:
+    """Append what `work_out` makes of the rules of now. Returns the entry (None: nothing to decide) and the log.
+
+    Args:
+        first: the rules of a deployment whose log is still empty.
+
+    Raises:
+        ThrongError: `kafka` if the entry can't be written, `audit` if the log is broken.
+    """
+    topic = settings.topic(AUDIT)
+    reader = AuditReader(TailReader(settings.kafka.bootstrap, topic))
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all")
+    try:
+        await reader.start()
+        await producer.start()
+        if not reader.chain.taken:
+            await adopt(reader, producer, topic, first(), by)
+        for _ in range(ATTEMPTS):
+            rules = reader.chain.rules
+            assert rules is not None
+            decision = work_out(rules)
+            if decision is None:
+                return None, reader
+            entry = await append(reader, producer, topic, decision, by)
+            if entry is not None:
+                return entry, reader
+    except (KafkaError, OSError) as error:
+        raise ThrongError("kafka", f"the audit log can't be written: {type(error).__name__}") from error
+    finally:
+        await producer.stop()
+        await reader.stop()
+    raise ThrongError("audit", f"others wrote to the audit log {ATTEMPTS} times in between: run it again")
+
+
+async def read_audit(settings: Settings) -> AuditReader:
+    """The log as it is now.
+
+    Raises:
+        ThrongError: `kafka` if no broker answers, `topics` if there is no such topic, `audit` if it is broken.
+    """
+    reader = AuditReader(TailReader(settings.kafka.bootstrap, settings.topic(AUDIT)))
+    try:
+        await reader.start()
+    except (KafkaError, OSError) as error:
+        raise ThrongError("kafka", f"no Kafka broker answers at {settings.kafka.bootstrap}") from error
+    finally:
+        await reader.stop()
+    return reader

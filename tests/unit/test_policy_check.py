@@ -1,0 +1,183 @@
+"""What a configuration is said to give, and what is refused because it does not add up."""
+
+import math
+from pathlib import Path
+from statistics import NormalDist
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
+
+from schemas.access import ROLES, measures_for, scopes_for, topics_for
+from schemas.measures import DEFAULT_MEASURES, Measure
+from schemas.policy import Rulebook
+from schemas.topics import FLOWS, FOOTFALL, TOPICS
+from streams.cli.policy import policy
+from streams.core import estimate
+from streams.core.accuracy import explain, guarantee, settled_error, told_from
+from streams.core.budget import rho_for
+from streams.core.estimate import PRESENT
+from streams.core.soundness import problems
+from streams.errors import ThrongError
+from streams.settings import load_settings
+from streams.stores.policies import SHIPPED, configured_rules, load_measures
+from tests.support.world import POLICIES
+
+BOOK = Rulebook(tuple(POLICIES), DEFAULT_MEASURES, "marketing")
+PRESENT_MEASURE, ARRIVALS, TRIPS = DEFAULT_MEASURES[0], DEFAULT_MEASURES[1], DEFAULT_MEASURES[2]
+
+
+def write(folder: Path, measures: tuple[Measure, ...], **changed: object) -> Path:
+    """A file of measures, as an operator would write it."""
+    lines = []
+    for measure in measures:
+        fields = msgspec.to_builtins(measure) | changed
+        lines += ["[[measure]]", *(f"{name} = {orjson.dumps(value).decode()}" for name, value in fields.items())]
+    path = folder / "measures.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_the_shipped_measures_add_up_and_read_the_same_from_a_file(tmp_path: Path) -> None:
+    assert list(problems(BOOK)) == []
+    assert load_measures(write(tmp_path, DEFAULT_MEASURES)) == DEFAULT_MEASURES
+
+
+@pytest.mark.parametrize(
+    ("measures", "sentence"),
+    [
+        ((), "there is no measure"),
+        ((PRESENT_MEASURE, PRESENT_MEASURE), "there are 2 measures with the name present"),
+        ((replace(PRESENT_MEASURE, share=0.95), TRIPS), "add up to 1.050; 1 is all there is"),
+        ((replace(PRESENT_MEASURE, share=0.0),), "measure present: share is 0, which is not above 0"),
+        ((replace(PRESENT_MEASURE, share=math.nan),), "measure present: share is nan"),
+        ((replace(PRESENT_MEASURE, pane_ms=420_000),), "measure present: pane_ms is 420000, not 5, 10, 15, 20, 30 or"),
+        ((replace(PRESENT_MEASURE, pane_ms=7_200_000),), "measure present: pane_ms is 7200000"),
+        ((replace(PRESENT_MEASURE, pane_ms=0),), "measure present: pane_ms is 0"),
+        ((replace(PRESENT_MEASURE, cap=10),), "measure present: cap is 10, but whoever is present counts once"),
+        ((replace(TRIPS, cap=0),), "measure trips_zone: cap is 0, but trips of a subscriber must be bounded"),
+        ((replace(ARRIVALS, cap=-1),), "measure arrivals: cap is -1"),
+        ((replace(ARRIVALS, gap_ms=60_000),), "measure arrivals: gap_ms is 60000, shorter than its pane of 900000"),
+        ((replace(TRIPS, gap_ms=60_000),), "trips has none"),
+        ((replace(ARRIVALS, level="parent"),), "measure arrivals: arrivals is counted by zone"),
+        ((replace(TRIPS, name="a b"),), "measure 'a b': a name is up to 32 letters"),
+    ],
+)
+def test_measures_that_do_not_add_up_are_refused(measures: tuple[Measure, ...], sentence: str) -> None:
+    found = list(problems(replace(BOOK, measures=measures)))
+    assert found and sentence in found[0]
+
+
+def test_a_purpose_that_allows_none_of_the_measures_is_refused() -> None:
+    cohorts = replace(DEFAULT_MEASURES[4], share=0.5)
+    only = replace(BOOK, measures=(cohorts,), purpose="traffic")
+    assert list(problems(only)) == ["none of the measures is allowed for the purpose traffic"]
+    assert list(problems(replace(only, purpose="marketing"))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[[measure]]\nname = "x"', "missing required field `statistic`"),
+        ("[[measures]]", "unknown field `measures`"),
+        ("measure = 3", "Expected `array`, got `int`"),
+        ("[[measure", "not as expected"),
+    ],
+)
+def test_a_wrong_file_of_measures_is_told_in_one_line(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "measures.toml").write_text(text)
+    with pytest.raises(ThrongError, match="measures") as refused:
+        load_measures(tmp_path / "measures.toml")
+    assert sentence in refused.value.sentence and "\n" not in refused.value.sentence
+    with pytest.raises(ThrongError, match="cannot read the measures"):
+        load_measures(tmp_path / "none.toml")
+
+
+def test_an_unknown_key_of_a_measure_and_shares_over_1_end_the_command(tmp_path: Path) -> None:
+    for changed, sentence in (({"loud": True}, "unknown field `loud`"), ({"share": 0.3}, "add up to 1.500")):
+        settings = load_settings(None, {"release.measures": str(write(tmp_path, DEFAULT_MEASURES, **changed))}, {})
+        with pytest.raises(ThrongError) as refused:
+            configured_rules(settings)
+        assert sentence in refused.value.sentence
+
+
+def test_the_settled_error_is_the_filters_own() -> None:
+    # The filter itself, run on a level that stays: its variance settles where the formula says.
+    for people in (50.0, 500.0, 5000.0):
+        level = estimate.unknown(1)
+        for _ in range(400):
+            level = estimate.update(level, np.array([round(people)]), 78.6, PRESENT)
+        assert math.sqrt(level.variance[0]) == pytest.approx(settled_error(78.6, PRESENT, people), rel=1e-3)
+
+
+def test_a_number_is_told_from_where_the_estimate_is_surely_k() -> None:
+    least = told_from(78.6, PRESENT, 20, 0.95)
+    quantile = NormalDist().inv_cdf(0.95)
+    assert least - quantile * settled_error(78.6, PRESENT, least) == pytest.approx(20, abs=1e-6)
+    assert told_from(78.6, PRESENT, 200, 0.95) > least < told_from(78.6, PRESENT, 20, 0.99)
+
+
+def test_the_guarantee_of_days_adds_up() -> None:
+    rho = rho_for(2.0, 2e-9)
+    day, week, month = (guarantee(days, rho, 2e-9) for days in (1, 7, 30))
+    assert day.epsilon == pytest.approx(2.0, abs=1e-6)
+    assert (round(week.epsilon, 1), round(month.epsilon, 1)) == (5.7, 12.9)
+    assert [round(each.auc_bound, 2) for each in (day, week, month)] == [0.6, 0.74, 0.91]
+    # The area under a test's curve is at least half its advantage above a guess.
+    assert all(each.auc_bound >= 0.5 + each.advantage_bound / 2 for each in (day, week, month))
+
+
+def test_the_default_configuration_gives_what_the_documents_say() -> None:
+    found = explain(BOOK, 10, 2, 0.95)
+    noise = {gives.measure: round(gives.noise) for gives in found.measures}
+    assert noise["present"] == 79 and noise["arrivals"] == 91 and noise["present_cohort"] == 37
+    assert {gives.measure: gives.keys for gives in found.measures}["trips_zone"] == 100
+    assert found.kept_back == 0.15 and found.left_out == ()
+    present = found.measures[0]
+    assert present.error[50] > present.error[500] > present.error[5000]
+    assert all(present.error[people] <= present.error_of_noisy[people] for people in (50, 500, 5000))
+
+
+def test_a_purpose_decides_measures_topics_and_scopes() -> None:
+    assert measures_for("marketing", DEFAULT_MEASURES) == DEFAULT_MEASURES
+    assert "present_cohort" not in {measure.name for measure in measures_for("traffic", DEFAULT_MEASURES)}
+    assert topics_for("public") == (FOOTFALL, FLOWS)
+    assert scopes_for("traffic") == ("traffic:footfall:read", "traffic:flows:read")
+    assert set(scopes_for("marketing")) - {s.replace("traffic", "marketing") for s in scopes_for("traffic")} == {
+        "marketing:cohorts:read"
+    }
+    public = explain(replace(BOOK, purpose="public"), None, None, 0.95)
+    assert public.left_out == ("present_cohort",) and public.kept_back == 0.3 and public.countries == ()
+
+
+def test_every_topic_has_a_writer_and_no_role_sees_more_than_it_must() -> None:
+    names = {topic.name for topic in TOPICS}
+    assert {name for rights in ROLES.values() for name in rights.writes} == names
+    secret = {"attach", "registry", "salts", "rejects"}
+    assert not secret & {n for role in ("crowd", "release") for n in ROLES[role].reads + ROLES[role].writes}
+    writers = {role for role, rights in ROLES.items() if "audit" in rights.writes}
+    assert writers == {"gateway", "operator"}
+
+
+def checked(*arguments: str, environ: dict[str, str] | None = None) -> str:
+    result = CliRunner().invoke(policy, ["check", *arguments], env=environ, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_check_explains_in_words_and_in_json() -> None:
+    said = checked()
+    assert "purpose marketing: counted are subscribers of Test network" in said
+    assert "present: people present at the pane's end, by zone, every 5 min" in said
+    assert "noise: standard error 78.6 on every number, zeros too" in said
+    assert "epsilon 1.84 at delta 2e-09" in said and "AUC at most 0.588" in said
+    found = orjson.loads(checked("--json"))
+    assert found["measures"][0]["error"].keys() == {"50", "500", "5000"}
+    assert found["scopes"] == list(scopes_for("marketing"))
+    assert "nobody may be counted" not in said
+    germany = checked(environ={"THRONG_GATEWAY_PURPOSE": "traffic"})
+    assert "not told for traffic: present_cohort" in germany
+    assert SHIPPED.is_dir()

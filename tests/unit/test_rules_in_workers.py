@@ -1,0 +1,204 @@
+"""The rules in a gateway and in a release: which table judges a chunk, what is told, and what waits."""
+
+import asyncio
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
+
+from schemas.attach import pack_cell
+from schemas.audit import Action, Entry
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord
+from schemas.measures import DEFAULT_MEASURES
+from schemas.policy import Policy, Rulebook
+from schemas.topics import FLOWS, FOOTFALL, LEDGER
+from streams.agents.roles import LogRange
+from streams.agents.rules import GatewayRules, ReleaseRules
+from streams.core.audit import Chain, canonical, sealed
+from streams.core.budget import rho_for
+from streams.core.gateway import NEVER_MS, Context
+from streams.core.policy import SUSPENDED
+from streams.core.zones import EXCLUDED
+from streams.errors import ThrongError
+from streams.metrics import PolicyMetrics
+from tests.support.world import PLAN, POLICIES, context_of, epochs_at
+from tests.unit.test_registrar import World
+from tests.unit.test_registrar import chunk as raw
+from tests.unit.test_release_role import EPOCH, Logs, both, chunk, releaser
+
+NOON = 1_772_449_200_000
+DAY = 86_400_000
+TEST, GERMANY = POLICIES
+BOOK = Rulebook((TEST, GERMANY), DEFAULT_MEASURES, "marketing")
+GONE = replace(BOOK, policies=(replace(TEST, state="suspended"), GERMANY))
+
+
+class Audit:
+    """An audit log in memory."""
+
+    def __init__(self, first: Rulebook = BOOK) -> None:
+        self.chain = Chain()
+        self.is_fresh = True
+        self.add(first, "adopt")
+
+    def add(self, rules: Rulebook, action: Action = "apply", time_ms: int = NOON) -> str:
+        entry = Entry("2026-03-02T12:00:00Z", "someone", action, "", "", rules, self.chain.head)
+        self.chain.take(canonical(sealed(entry)), time_ms)
+        return self.chain.head
+
+    def fresh(self) -> bool:
+        return self.is_fresh
+
+    def age_s(self) -> float:
+        return 0.0 if self.is_fresh else 10.0
+
+    async def read(self) -> None: ...
+
+
+def gateway_rules(audit: Audit, epochs: list[Epoch], registry: CollectorRegistry | None = None) -> GatewayRules:
+    return GatewayRules(audit, context_of(epochs, {}), PLAN, PolicyMetrics(registry or CollectorRegistry()))
+
+
+def suspended(context: Context, mcc: int = 1) -> bool:
+    return bool(context.policies.rules[mcc] & SUSPENDED)
+
+
+def test_a_suspension_is_at_once_and_a_resumption_with_the_next_epoch_that_is_written() -> None:
+    audit, registry = Audit(), CollectorRegistry()
+    today, tomorrow, after = (replace(epoch, audit="") for epoch in epochs_at(NOON, NOON + DAY, NOON + 2 * DAY))
+    today = replace(today, audit=audit.chain.head)
+    known = [today, tomorrow]
+    rules = gateway_rules(audit, known, registry)
+    assert not suspended(rules.at(NOON)) and suspended(rules.at(NOON), 262)
+    rules._context.epochs.epochs[1] = tomorrow = replace(tomorrow, audit=audit.add(GONE, "suspend"))
+    assert suspended(rules.at(NOON)) and suspended(rules.at(NOON + DAY))
+    assert registry.get_sample_value("throng_policy_suspended", {"country": "Test"}) == 1
+    audit.add(BOOK, "resume")
+    # Neither in this epoch nor in the next, whose terms were written before. Sources never heard go by the first.
+    assert suspended(rules.at(NOON)) and suspended(rules.at(NOON + DAY)) and suspended(rules.at(NEVER_MS))
+    rules._context.epochs.add(replace(after, audit=audit.chain.head))
+    lateness = rules._context.lateness_ms
+    assert suspended(rules.at(after.start_ms + lateness - 1))
+    assert not suspended(rules.at(after.start_ms + lateness))
+    assert registry.get_sample_value("throng_policy_suspended", {"country": "Test"}) == 0
+    assert registry.get_sample_value("throng_policy_entries") == 3
+
+
+def test_another_minimum_age_and_another_excluded_kind_of_zone_are_at_once_if_stricter() -> None:
+    audit = Audit()
+    rules = gateway_rules(audit, [replace(epochs_at(NOON)[0], audit=audit.chain.head)])
+    before = rules.at(NOON)
+
+    def put(**changed: object) -> Context:
+        audit.add(replace(BOOK, policies=(replace(TEST, **changed), GERMANY)))
+        return rules.at(NOON)
+
+    assert put(minimum_age=16).policies.minimum_age[1] == 18
+    assert put(minimum_age=21).policies.minimum_age[1] == 21
+    cells = put(excluded_zones=("hospital", "shops")).cells
+    asked = np.array([pack_cell(PLAN.cells[0].cell)], np.uint64)
+    assert cells.zones(asked)[0] == EXCLUDED != before.cells.zones(asked)[0]
+    assert rules.at(NOON) is rules.at(NOON + 1)
+    assert rules.at(NOON).registry is before.registry and rules.at(NOON).epochs is before.epochs
+
+
+def test_an_epoch_that_was_made_by_another_log_is_refused() -> None:
+    rules = gateway_rules(Audit(), [replace(epochs_at(NOON)[0], audit="f" * 64)])
+    with pytest.raises(ThrongError, match="the audit log was cut or made anew: epoch 20260302"):
+        rules.at(NOON)
+
+
+class Release:
+    """A release on logs in memory, by an audit log."""
+
+    def __init__(self, *policies: Policy, of: Epoch = EPOCH) -> None:
+        self.audit = Audit(replace(BOOK, policies=policies or BOOK.policies))
+        self.logs = Logs()
+        self.of = of
+        self.begin()
+
+    def begin(self) -> None:
+        self.role = releaser(self.logs)
+        self.role._rules = ReleaseRules(self.audit, PLAN, PolicyMetrics(CollectorRegistry()))
+
+    async def panes(self, *numbers: int) -> None:
+        await self.role.handle(chunk(both(*numbers), 2 * numbers[0] - 2))
+
+    def drawn(self) -> list[tuple[int, str, str]]:
+        return [(r.number, r.kind, r.reason) for r in self.logs.ledger() if r.measure == "present"]
+
+    def published(self) -> int:
+        return len(self.logs.values[FOOTFALL]) + len(self.logs.values[FLOWS])
+
+
+async def test_nothing_of_a_suspended_country_is_released_nor_published_again() -> None:
+    release = Release()
+    await release.role.positions({0: LogRange(0, 0)})
+    await release.panes(1)
+    before = release.published()
+    assert before > 0
+    release.audit.add(GONE, "suspend")
+    await release.panes(2)
+    release.audit.add(BOOK, "resume")
+    await release.panes(3)
+    assert release.drawn() == [(1, "release", ""), (2, "void", "policy"), (3, "void", "policy")]
+    assert all(entry.publish == release.logs.ledger()[-1].publish for entry in release.logs.ledger()[-2:])
+    # A worker that begins while it is suspended publishes the last word of before no more.
+    release.logs.values[LEDGER] = release.logs.values[LEDGER][:1]
+    release.begin()
+    await release.role.positions({0: LogRange(0, 6)})
+    assert release.published() == before
+    release.role._tell_rules()
+    assert release.role._readiness.reasons == ["Test may not be counted: nothing is released"]
+
+
+async def test_panes_are_withheld_while_somebody_who_is_shut_out_may_be_in_them() -> None:
+    roaming = replace(TEST, country="Freedonia", mccs=("299",), home=())
+    release = Release(TEST, GERMANY, roaming)
+    await release.role.positions({0: LogRange(0, 0)})
+    await release.panes(1)
+    # 65 s until the last of their rows, 65 min until they are no longer present: pane 17 is the first without them.
+    first = EPOCH.start_ms + 3 * EPOCH.pane_ms
+    release.audit.add(replace(BOOK, policies=(TEST, GERMANY)), time_ms=first)
+    for number in range(2, 19):
+        await release.panes(number)
+    kinds = [kind for _, kind, _ in release.drawn()]
+    assert kinds == ["release", *["void"] * 15, "release", "release"]
+
+
+async def test_a_stricter_k_and_budget_and_a_withdrawn_measure_hold_from_the_next_pane_on() -> None:
+    release = Release(replace(TEST, k=5))
+    await release.role.positions({0: LogRange(0, 0)})
+    await release.panes(1)
+    stricter = replace(TEST, k=500, epsilon=1.0)
+    fewer = tuple(measure for measure in DEFAULT_MEASURES if measure.name != "arrivals")
+    release.audit.add(replace(BOOK, policies=(stricter,), measures=fewer))
+    await release.panes(2, 3)
+    present = [r for r in release.logs.ledger() if r.measure == "present"]
+    assert present[1].rho == pytest.approx(0.4 * rho_for(1.0, 2e-9))
+    assert present[1].sigma == pytest.approx(present[0].sigma * (present[0].rho / present[1].rho) ** 0.5)
+    told = [msgspec.json.decode(value) for value in release.logs.values[FOOTFALL]]
+    assert {(each["epsilon"], each["k"]) for each in told if each["end"] > told[0]["end"]} == {(1.0, 500)}
+    arrivals: list[LedgerRecord] = [r for r in release.logs.ledger() if r.measure == "arrivals"]
+    assert [(r.number, r.kind, r.reason) for r in arrivals] == [(3, "void", "policy")]
+
+
+async def test_a_gateway_that_cannot_read_the_rules_waits_and_says_so() -> None:
+    world, audit = World({}), Audit()
+    audit.is_fresh = False
+    rules = GatewayRules(audit, world.context, PLAN, PolicyMetrics(CollectorRegistry()))
+    world.gateway._rules, world.gateway._registrar = rules, None
+    await world.gateway.positions({0: LogRange(0, 1)})
+    handling = asyncio.create_task(world.gateway.handle(raw()))
+    await asyncio.sleep(0.3)
+    mark = world.framer.mark(0)
+    assert mark is not None and mark.next_offset == 0
+    assert world.gateway._readiness.reasons == ["the audit log has not been read for 4 s: nothing is sent meanwhile"]
+    audit.is_fresh = True
+    await asyncio.wait_for(handling, 30)
+    assert world.gateway._readiness.reasons == []
+    mark = world.framer.mark(0)
+    assert mark is not None and mark.next_offset == 1
