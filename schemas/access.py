@@ -81,3 +81,4 @@ ROLES: Final[Mapping[str, Rights]] = {
 }
 # Groups of their workers; others read without one.
 GROUPED: Final = ("gateway", "crowd", "release")
+OPERATOR: Final = "operator"

@@ -23,7 +23,8 @@ class Released(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         epsilon: of a subscriber's whole day over all measures. rho: this measure's part, as zCDP.
         covered: share of the network's raw partitions that the count is from.
         complete: false until everyone has been heard once since pseudonyms changed.
-        plan, policy: version of the zone plan, and the policies in force.
+        plan, policy: version of the zone plan, and the countries that are counted.
+        purpose: what the number may be used for; those counted allow it for this alone.
         state_lost: nothing can be told of this pane, whatever the numbers are, because state was lost.
     """
 
@@ -37,6 +38,7 @@ class Released(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     complete: bool
     plan: str
     policy: str
+    purpose: str = ""
     state_lost: bool = False
 
 

@@ -61,6 +61,7 @@ class _Common(TypedDict):
     complete: bool
     plan: str
     policy: str
+    purpose: str
 
 
 class Page:
@@ -230,6 +231,7 @@ def _common(pane: Pane) -> _Common:
         "complete": pane.end_ms >= epoch.opens_ms + epoch.silence_ms,
         "plan": epoch.plan,
         "policy": epoch.policy,
+        "purpose": epoch.purpose,
     }
 
 

@@ -51,6 +51,7 @@ TERMS = Terms(
     k=5,
     policy="Test",
     sources=(0, 1),
+    purpose="marketing",
 )
 
 

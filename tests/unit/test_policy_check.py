@@ -15,7 +15,9 @@ from schemas.access import ROLES, measures_for, scopes_for, topics_for
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.policy import Rulebook
 from schemas.topics import FLOWS, FOOTFALL, TOPICS
+from streams.cli.access_lists import acls, command
 from streams.cli.policy import policy
+from streams.cli.topics import topics
 from streams.core import estimate
 from streams.core.accuracy import explain, guarantee, settled_error, told_from
 from streams.core.budget import rho_for
@@ -160,6 +162,33 @@ def test_every_topic_has_a_writer_and_no_role_sees_more_than_it_must() -> None:
     assert not secret & {n for role in ("crowd", "release") for n in ROLES[role].reads + ROLES[role].writes}
     writers = {role for role, rights in ROLES.items() if "audit" in rights.writes}
     assert writers == {"gateway", "operator"}
+
+
+def test_the_access_lists_follow_from_roles_and_purpose() -> None:
+    settings = load_settings(None, {"kafka.namespace": "north", "gateway.purpose": "traffic"}, {})
+    found = acls(settings, "x-")
+
+    def allowed(role: str, operation: str) -> set[str]:
+        return {acl.name for acl in found if acl.principal == f"User:x-{role}" and acl.operation == operation}
+
+    assert allowed("consumer-traffic", "Read") == {"north.footfall", "north.flows", "north.consumer-traffic-"}
+    assert not any(acl.principal.endswith("marketing") for acl in found)
+    assert allowed("crowd", "Read") == {"north.sightings", "north.epochs", "throng-north-crowd"}
+    assert allowed("release", "Write") == {"north.ledger", "north.footfall", "north.flows"}
+    # Every worker asks at its start whether all topics are there, and how they are set up.
+    assert all(len(allowed(role, "Describe")) == len(TOPICS) for role in ("gateway", "crowd", "release", "operator"))
+    assert {acl.operation for acl in found if "consumer" in acl.principal} == {"Read"}
+    (group,) = (acl for acl in found if acl.pattern == "prefixed")
+    assert command(group).endswith("--operation Read --group north.consumer-traffic- --resource-pattern-type prefixed")
+
+
+def test_the_lists_are_printed_as_commands_or_json() -> None:
+    said = CliRunner().invoke(topics, ["acls"], catch_exceptions=False).output
+    assert all(line.startswith("kafka-acls.sh --bootstrap-server") for line in said.splitlines())
+    assert "--allow-principal User:throng-consumer-marketing --operation Read --topic footfall" in said
+    found = orjson.loads(CliRunner().invoke(topics, ["acls", "--json"], catch_exceptions=False).output)
+    assert (found["purpose"], found["scopes"]) == ("marketing", list(scopes_for("marketing")))
+    assert len(found["acls"]) == len(said.splitlines())
 
 
 def checked(*arguments: str, environ: dict[str, str] | None = None) -> str:

@@ -43,7 +43,8 @@ def test_a_record_says_what_it_covers() -> None:
     record = told(drawn(PRESENT, [1000] * 6, number=14))[0]
     assert record["start"] < record["end"] and record["end"].endswith("Z")
     assert (record["window_s"], record["epsilon"], record["k"], record["covered"]) == (300, 2.0, 5, 1.0)
-    assert record["complete"] and record["plan"] == PLAN.hash() and record["policy"] == "Test"
+    assert record["complete"] and record["plan"] == PLAN.hash()
+    assert (record["policy"], record["purpose"]) == ("Test", "marketing")
     assert record["low"] < record["estimate"] < record["high"]
     assert not told(drawn(PRESENT, [1000] * 6, number=12))[0]["complete"]
 

@@ -110,7 +110,7 @@ def test_networks_that_both_rules_know_are_counted_and_none_if_they_share_none()
     one, other = book(test_policy(home=("001-01", "001-02"))), book(test_policy(home=("001-02", "001-03")))
     assert by_code(in_force([one, other]))["001"].home == ("001-02",)
     apart = in_force([one, book(test_policy(home=("001-09",)))])
-    assert PolicyTable(apart.policies, "marketing").rules[1] & SUSPENDED
+    assert PolicyTable(apart.policies, "marketing").rules.by_mcc[1] & SUSPENDED
 
 
 SETTINGS = st.fixed_dictionaries(
@@ -139,12 +139,12 @@ class Counted:
     people: list = field(default_factory=list)
 
     def allowed(self, mcc: int, own: bool, age: int, asked: bool) -> bool:
-        rules = int(self.table.rules[mcc])
+        rules = int(self.table.rules.by_mcc[mcc])
         return bool(
             rules & 1
             and not rules & SUSPENDED
             and (rules & ROAMERS or own)
-            and age >= self.table.minimum_age[mcc]
+            and age >= self.table.rules.minimum_age[mcc]
             and (asked or rules & OPT_OUT_BASIS)
         )
 

@@ -63,7 +63,7 @@ def gateway_rules(audit: Audit, epochs: list[Epoch], registry: CollectorRegistry
 
 
 def suspended(context: Context, mcc: int = 1) -> bool:
-    return bool(context.policies.rules[mcc] & SUSPENDED)
+    return bool(context.policies.rules.by_mcc[mcc] & SUSPENDED)
 
 
 def test_a_suspension_is_at_once_and_a_resumption_with_the_next_epoch_that_is_written() -> None:
@@ -96,8 +96,8 @@ def test_another_minimum_age_and_another_excluded_kind_of_zone_are_at_once_if_st
         audit.add(replace(BOOK, policies=(replace(TEST, **changed), GERMANY)))
         return rules.at(NOON)
 
-    assert put(minimum_age=16).policies.minimum_age[1] == 18
-    assert put(minimum_age=21).policies.minimum_age[1] == 21
+    assert put(minimum_age=16).policies.rules.minimum_age[1] == 18
+    assert put(minimum_age=21).policies.rules.minimum_age[1] == 21
     cells = put(excluded_zones=("hospital", "shops")).cells
     asked = np.array([pack_cell(PLAN.cells[0].cell)], np.uint64)
     assert cells.zones(asked)[0] == EXCLUDED != before.cells.zones(asked)[0]
