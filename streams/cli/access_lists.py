@@ -1,0 +1,58 @@
+"""Kafka's access control lists of a deployment, from its topics' roles and its purpose (`schemas.access`).
+
+Whoever isn't named gets nothing: the cluster must refuse what no list allows (allow.everyone.if.no.acl.found=false).
+"""
+
+import shlex
+from typing import NamedTuple, cast
+
+from schemas.access import GROUPED, OPERATOR, ROLES, topics_for
+from schemas.policy import Purpose
+from schemas.topics import TOPICS
+from streams.settings import Settings
+
+
+class Acl(NamedTuple):
+    """One right. `pattern`: literal or prefixed."""
+
+    principal: str
+    operation: str
+    resource: str
+    name: str
+    pattern: str
+
+
+def acls(settings: Settings, prefix: str) -> list[Acl]:
+    """All rights that a deployment's roles and its purpose's consumers need, and no others."""
+    found = []
+    for role, rights in ROLES.items():
+        who = f"User:{prefix}{role}"
+        found += [_topic(who, "Read", settings, name) for name in rights.reads]
+        found += [_topic(who, "Write", settings, name) for name in rights.writes]
+        for topic in TOPICS if role in (*GROUPED, OPERATOR) else ():
+            # That a topic is there, and how it is set up: asked at each start. What is in it this doesn't show.
+            found += [_topic(who, operation, settings, topic.name) for operation in ("Describe", "DescribeConfigs")]
+        for topic in TOPICS if role == OPERATOR else ():
+            found += [_topic(who, operation, settings, topic.name) for operation in ("Create", "Alter")]
+        if role in GROUPED:
+            group = "-".join(filter(None, ("throng", settings.kafka.namespace, role)))
+            found.append(Acl(who, "Read", "group", group, "literal"))
+    purpose = cast(Purpose, settings.gateway.purpose)
+    who = f"User:{prefix}consumer-{purpose}"
+    found += [_topic(who, "Read", settings, name) for name in topics_for(purpose)]
+    found.append(Acl(who, "Read", "group", f"{settings.topic(f'consumer-{purpose}')}-", "prefixed"))
+    return found
+
+
+def _topic(who: str, operation: str, settings: Settings, name: str) -> Acl:
+    return Acl(who, operation, "topic", settings.topic(name), "literal")
+
+
+def command(acl: Acl) -> str:
+    """The right as a command of Kafka's tool."""
+    pattern = "" if acl.pattern == "literal" else f" --resource-pattern-type {acl.pattern}"
+    return (
+        'kafka-acls.sh --bootstrap-server "$BOOTSTRAP" --command-config "$ADMIN" --add'
+        f" --allow-principal {shlex.quote(acl.principal)} --operation {acl.operation}"
+        f" --{acl.resource} {shlex.quote(acl.name)}{pattern}"
+    )
