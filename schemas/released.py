@@ -4,7 +4,8 @@ Every number here is noisy: `noisy` is the count plus noise, as drawn; `estimate
 panes before, with its standard error `se` and a 95 % interval from `low` to `high`. What is not surely at least `k`
 people is not told: `suppressed` is true, there is no number, and `speaks_through` names the district that includes
 it, if that is told. Where state was lost, a pane that can't be counted whole is not told at all: its records are
-suppressed with `state_lost` (present by cohort one a zone, flows a summary alone).
+suppressed with `state_lost` (present by cohort one a zone, flows a summary alone), as is a window's footfall if who was
+present at its start was not told. What the rules forbid to tell has no record at all.
 """
 
 from typing import Final, Literal
