@@ -79,7 +79,7 @@ async def _verify(settings: Settings, heads: tuple[str, ...]) -> Verdict:
         async for records in reader.read_to_end():
             for record in records:
                 if not problem:
-                    problem = _taken(chain, record.value)
+                    problem = _taken(chain, record.value, record.offset)
         await epochs.start()
     except (KafkaError, OSError) as error:
         raise ThrongError("kafka", f"no Kafka broker answers at {settings.kafka.bootstrap}") from error
@@ -97,9 +97,9 @@ async def _verify(settings: Settings, heads: tuple[str, ...]) -> Verdict:
     return Verdict(not problem, chain.records, len(chain.taken), chain.head, problem)
 
 
-def _taken(chain: Chain, value: bytes | None) -> str:
+def _taken(chain: Chain, value: bytes | None, offset: int) -> str:
     try:
-        chain.take(value)
+        chain.take(value, offset=offset)
     except Broken as error:
         return str(error)
     return ""

@@ -82,12 +82,14 @@ class Chain:
         number = max(1, self._counted[head] if head else 1)
         return self.taken[number - 1].entry.rules, self.taken[number:]
 
-    def take(self, value: bytes | None, time_ms: int = 0) -> bool:
-        """Take the next record; whether it counts.
+    def take(self, value: bytes | None, time_ms: int = 0, offset: int | None = None) -> bool:
+        """Take the next record; whether it counts. `offset`: its place in the topic, where that is known.
 
         Raises:
             Broken: it is not what was written there.
         """
+        if offset not in (None, self.records):
+            raise Broken(self.records, "is missing")
         entry = self._read(value)
         if entry.previous == self.head:
             self.taken.append(Taken(entry, time_ms))

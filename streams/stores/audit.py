@@ -62,12 +62,12 @@ class AuditReader:
             asked_at = time.monotonic()
             async for records in self._reader.read_to_end():
                 for record in records:
-                    self._take(record.value, record.timestamp)
+                    self._take(record.value, record.timestamp, record.offset)
             self._known_at = asked_at
 
-    def _take(self, value: bytes | None, time_ms: int) -> None:
+    def _take(self, value: bytes | None, time_ms: int, offset: int) -> None:
         try:
-            counts = self.chain.take(value, time_ms)
+            counts = self.chain.take(value, time_ms, offset)
         except Broken as error:
             raise ThrongError("audit", f"{error}: see 'throng audit verify'; nothing is done by it") from error
         if counts:

@@ -116,6 +116,13 @@ def test_a_hash_that_was_kept_finds_what_is_missing_at_the_end() -> None:
     assert not read(log[:1]).knows(kept)
 
 
+def test_a_first_record_that_is_missing_is_found_by_its_place_even_if_what_is_left_would_be_a_chain() -> None:
+    chain = Chain()
+    with pytest.raises(Broken, match="record 0 of the audit log is missing"):
+        chain.take(entry(GENESIS, "came second"), offset=1)
+    assert chain.take(entry(GENESIS, "came first"), offset=0)
+
+
 def test_who_comes_second_is_void_and_the_next_takes_both_up() -> None:
     one = entry(GENESIS, "one")
     other = entry(GENESIS, "other")
