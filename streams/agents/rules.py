@@ -59,12 +59,12 @@ class GatewayRules:
         self._context = context
         self._plan = plan
         self._metrics = metrics
+        metrics.age.set_function(audit.age_s)
         self._head = ""
         self._contexts: dict[int, Context] = {}
 
     def fresh(self) -> bool:
         """Is what is known of the rules young enough?"""
-        self._metrics.age.set(self._audit.age_s())
         return self._audit.fresh()
 
     def at(self, running_max: int) -> Context:
@@ -105,13 +105,13 @@ class ReleaseRules:
         self._audit = audit
         self._home = home_codes(plan)
         self._metrics = metrics
+        metrics.age.set_function(audit.age_s)
         self._head = ""
         self._told: dict[int, Told] = {}
 
     async def read(self) -> None:
         """Read the audit log to its end; waits while Kafka is away."""
         await self._audit.read()
-        self._metrics.age.set(0)
 
     def of(self, epoch: Epoch) -> Told:
         """What holds of the epoch, by what was read."""

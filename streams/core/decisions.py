@@ -22,7 +22,7 @@ def suspended(rules: Rulebook, country: str) -> Rulebook:
         return _with_state(rules, found, "suspended")
     if not (country.isdigit() and len(country) == 3 and country[0] in "234567"):
         names = ", ".join(policy.country for policy in rules.policies)
-        raise ThrongError("usage", f"no policy is {country!r}'s: name one of {names}, or a mobile country code")
+        raise ThrongError("usage", f"there is no policy for {country!r}: name one of {names}, or a mobile country code")
     strict = Policy(
         country=f"MCC {country}",
         mccs=(country,),
@@ -49,7 +49,7 @@ def resumed(rules: Rulebook, country: str) -> Rulebook:
     found = find(rules, country)
     if found is None:
         names = ", ".join(policy.country for policy in rules.policies)
-        raise ThrongError("usage", f"no policy is {country!r}'s: name one of {names}, or its code")
+        raise ThrongError("usage", f"there is no policy for {country!r}: name one of {names}, or its code")
     return _with_state(rules, found, "active")
 
 
