@@ -82,8 +82,8 @@ class Gateway:
         registry_fresh: Callable[[], bool],
         metrics: GatewayMetrics,
         readiness: Readiness,
+        rules: Rules,
         registrar: Registrar | None = None,
-        rules: Rules | None = None,
     ) -> None:
         self._topics = topics
         self._limits = limits
@@ -191,19 +191,18 @@ class Gateway:
 
     async def _screen(self, records: Records, events: Events, running_max: int) -> Screened:
         while True:
-            context = self._context if self._rules is None else await self._in_force(self._rules, running_max)
-            screened = screen(records, events, running_max, context)
+            screened = screen(records, events, running_max, await self._in_force(running_max))
             if screened.needs_epoch is None:
                 return screened
             await self._provide_epoch(screened.needs_epoch)
 
-    async def _in_force(self, rules: Rules, running_max: int) -> Context:
+    async def _in_force(self, running_max: int) -> Context:
         """What decides now. Nothing is sent by rules that may lack a suspension."""
-        while not rules.fresh():
+        while not self._rules.fresh():
             self._readiness.waiting("policy", "the audit log has not been read for 4 s: nothing is sent meanwhile")
             await asyncio.sleep(REGISTRY_POLL_S)
         self._readiness.over("policy")
-        return rules.at(running_max)
+        return self._rules.at(running_max)
 
     async def _refuse_if_overtaken(self, source: int, mark: Mark, screened: Screened) -> None:
         """A salt goes when the group's commits have passed its epoch: one who still needs it may be a zombie.

@@ -74,7 +74,7 @@ class Releaser:
         noise: Noise,
         metrics: ReleaseMetrics,
         readiness: Readiness,
-        rules: Rules | None = None,
+        rules: Rules,
     ) -> None:
         self._page = page
         self._plan_hash = plan_hash
@@ -98,7 +98,7 @@ class Releaser:
         """
         self._sums = Sums(self._ledger.account, self._epochs.records)
         await self._epochs.refresh()
-        await self._read_rules()
+        await self._rules.read()
         await self._ledger.read()
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
             await self._publish(record)
@@ -123,7 +123,7 @@ class Releaser:
                 self._metrics.repeats.inc()
         await self._close_lost()
         while (whole := self._sums.first_whole()) is not None:
-            await self._read_rules()
+            await self._rules.read()
             # What another has drawn, or a replay has brought along, is the release: nothing is drawn beside it.
             await self._take(await self._ledger.read())
             for measure in whole.epoch.due(whole.number):
@@ -181,7 +181,7 @@ class Releaser:
         """Release the measure's pane, or say that it can't be, unless that is done."""
         if whole.number <= self._ledger.account.closed_through(whole.epoch.epoch, measure.name):
             return
-        told = self._told(whole.epoch)
+        told = self._rules.of(whole.epoch)
         needed = self._sums.needed_offset
         now = next((each for each in told.epoch.measures if each.name == measure.name), None)
         if now is None or told.withheld or whole.end_ms <= told.quiet_ms:
@@ -193,27 +193,20 @@ class Releaser:
         log.warning("%s of the pane to %s is shut: state was lost", measure.name, rfc3339(whole.end_ms))
         await self._append(shut_record(whole.epoch, measure, whole.number, self._page, needed, self._writer))
 
-    async def _read_rules(self) -> None:
-        if self._rules is not None:
-            await self._rules.read()
-
     def _tell_rules(self) -> None:
         """Say in the readiness why nothing is told of the epoch that panes come of, or of the first to come."""
         epoch = self._latest or min(self._epochs.records, key=lambda each: each.start_ms, default=None)
-        if epoch is not None and (why := self._told(epoch).withheld):
+        if epoch is not None and (why := self._rules.of(epoch).withheld):
             self._readiness.waiting("policy", f"{why}: nothing is released")
         else:
             self._readiness.over("policy")
-
-    def _told(self, epoch: Epoch) -> Told:
-        return Told(epoch, "", 0) if self._rules is None else self._rules.of(epoch)
 
     def _withheld(self, record: LedgerRecord) -> bool:
         """Do the rules forbid to publish what was drawn before they changed?"""
         epoch = next((each for each in self._epochs.records if each.epoch == record.epoch), None)
         if epoch is None:
             return False
-        told = self._told(epoch)
+        told = self._rules.of(epoch)
         names = {measure.name for measure in told.epoch.measures}
         return bool(told.withheld) or record.end_ms <= told.quiet_ms or record.measure not in names
 

@@ -143,8 +143,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             registry.fresh,
             metrics,
             readiness,
-            registrar,
             rules,
+            registrar,
         )
         role = Role(
             "gateway",

@@ -43,6 +43,7 @@ from tests.simulation.broker import Broker, Group, Node, Producer, RegistryTail
 from tests.simulation.broker import Tail as SimulatedTail
 from tests.simulation.redis import Client, Redis
 from tests.simulation.world import ALL_SOURCES, LATENESS_MS, PARTITIONS, WORLD_TERMS
+from tests.support.rules import SettledRules
 from tests.support.world import PLAN, context_of
 
 # Codes of an end that faults may bring about; every other one is a defect.
@@ -303,6 +304,7 @@ class Worker:
             lambda: True,
             shared.metrics[0],
             _Readiness(),
+            SettledRules(context),
             registrar,
         )
         role = Role(
@@ -373,6 +375,7 @@ class Worker:
             shared.noise,
             shared.metrics[2],
             _Readiness(),
+            SettledRules(),
         )
 
         async def positions(logs: Mapping[int, LogRange]) -> dict[int, int | None]:

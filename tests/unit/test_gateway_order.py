@@ -17,6 +17,7 @@ from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.framing import Framer
 from streams.metrics import GatewayMetrics
 from tests.support.raw import batch_of
+from tests.support.rules import SettledRules
 from tests.support.world import context_of, epochs_at
 
 NOON = 1_772_449_200_000
@@ -74,6 +75,7 @@ def gateway_of(producer: Held, committed: dict[int, Committed], metrics: Gateway
         lambda: True,
         metrics,
         Readiness(),
+        SettledRules(context),
     )
 
 

@@ -19,6 +19,7 @@ from streams.core.framing import Framer
 from streams.metrics import GatewayMetrics
 from streams.stores.registry import Stretch
 from tests.support.raw import batch_of
+from tests.support.rules import SettledRules
 from tests.support.world import context_of, epochs_at
 
 NOON = 1_772_449_200_000
@@ -79,6 +80,7 @@ class World:
             lambda: True,
             metrics,
             Readiness(),
+            SettledRules(self.context),
             self.registrar,
         )
 

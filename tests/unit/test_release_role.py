@@ -21,6 +21,7 @@ from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher
 from tests.support.raw import batch_of
+from tests.support.rules import SettledRules
 from tests.support.world import PLAN, epochs_at
 
 START = 1_772_420_400_000
@@ -87,6 +88,7 @@ def releaser(logs: Logs, registry: CollectorRegistry | None = None) -> Releaser:
         lambda counts, *_: counts,
         ReleaseMetrics(registry or CollectorRegistry()),
         Readiness(),
+        SettledRules(),
     )
 
 
