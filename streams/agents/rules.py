@@ -27,6 +27,9 @@ from streams.metrics import PolicyMetrics
 
 log = logging.getLogger("throng.rules")
 
+# Contexts at hand: sources lie in an epoch and the next one, or are not heard yet.
+KEPT = 4
+
 
 class Log(Protocol):
     """What follows the audit log (`stores.audit.AuditReader`)."""
@@ -88,6 +91,8 @@ class GatewayRules:
             show(chain, self._metrics)
         number = epoch.epoch if epoch is not None else 0
         if number not in self._contexts:
+            for old in list(self._contexts)[: -KEPT + 1]:
+                del self._contexts[old]
             base, since = rules_of(chain, epoch)
             merged = in_force([base, *(taken.entry.rules for taken in since)])
             self._contexts[number] = replace(

@@ -105,6 +105,14 @@ def test_another_minimum_age_and_another_excluded_kind_of_zone_are_at_once_if_st
     assert rules.at(NOON).registry is before.registry and rules.at(NOON).epochs is before.epochs
 
 
+def test_the_contexts_of_past_epochs_are_not_kept() -> None:
+    audit = Audit()
+    rules = gateway_rules(audit, [replace(e, audit="") for e in epochs_at(*(NOON + n * DAY for n in range(10)))])
+    for n in range(10):
+        assert rules.at(NOON + n * DAY) is rules.at(NOON + n * DAY)
+        assert len(rules._contexts) <= 4
+
+
 def test_an_epoch_that_was_made_by_another_log_is_refused() -> None:
     rules = gateway_rules(Audit(), [replace(epochs_at(NOON)[0], audit="f" * 64)])
     with pytest.raises(ThrongError, match="the audit log was cut or made anew: epoch 20260302"):
