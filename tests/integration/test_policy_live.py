@@ -3,6 +3,9 @@
 import asyncio
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -53,19 +56,24 @@ class Suspending(Deployment):
             )
 
     async def placed(self) -> None:
-        """Until each gateway has a raw partition of its own."""
-        async with asyncio.timeout(90):
+        """Until each gateway has a raw partition of its own: new records are read by one each."""
+        async with asyncio.timeout(120):
+            before = await self.read()
             while True:
-                try:
-                    sources = [
-                        set(total(await self.metrics(name), name, "throng_gateway_records_total")) for name in GATEWAYS
-                    ]
-                except OSError:
-                    sources = [set()]
-                if all(sources) and not set.intersection(*sources):
-                    return
                 await self.reach(1)
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(2)
+                after = await self.read()
+                new = [set(now - then) for then, now in zip(before, after, strict=True)]
+                if all(new) and not set.intersection(*new):
+                    return
+                before = after
+
+    async def read(self) -> list[Counter]:
+        """How many records each gateway has read, by partition."""
+        try:
+            return [total(await self.metrics(name), name, "throng_gateway_records_total") for name in GATEWAYS]
+        except OSError:
+            return [Counter(), Counter()]  # one does not answer yet
 
     async def metrics(self, name: str) -> dict[str, str]:
         return {name: await asyncio.to_thread(fetch, self.ports[name])}
@@ -186,9 +194,6 @@ async def test_a_suspension_is_on_every_worker_within_5_seconds_and_in_the_audit
 
 
 def unready(port: int) -> list[str]:
-    import urllib.error
-    import urllib.request
-
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
             return list(orjson.loads(answer.read())["reasons"])
