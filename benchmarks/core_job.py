@@ -22,7 +22,7 @@ from streams.core.records import RecordBatch, walk
 from streams.core.registry import RegistryTable
 from streams.core.zones import CellTable
 from streams.settings import Settings
-from streams.stores.policies import load_policies
+from streams.stores.policies import configured_rules
 
 CHUNK_BYTES: Final = 1_000_000
 TARGETS: Final = 4
@@ -64,8 +64,8 @@ class Core:
         self.plan = msgspec.convert(zone_plan(size), Plan)
         self.partitions = partitions
         self.targets = targets
-        self.policies = load_policies()
-        self.terms = terms_of(Settings(), self.plan, self.policies, targets, partitions)
+        self.rules = configured_rules(Settings())
+        self.terms = terms_of(Settings(), self.plan, self.rules, targets, partitions)
         self.registry = RegistryTable(size.subscribers)
         self.registry.take(people(size.subscribers))
         self.gateway_s = self.crowd_s = 0.0
@@ -73,7 +73,7 @@ class Core:
     def begin(self) -> Inline:
         """A deployment that has seen nothing yet."""
         table, salts = EpochTable(), {}
-        policies = PolicyTable(self.policies, "marketing")
+        policies = PolicyTable(self.rules.policies, self.rules.purpose)
         cells = CellTable(self.plan, ())
         context = Context(table, salts, policies, self.registry, cells, self.targets, self.terms.lateness_ms)
 
