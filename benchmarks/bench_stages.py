@@ -5,7 +5,7 @@ morning, one event a record and 100 a record. Each round runs every stage on all
 told. The references (plain Python, what the fast paths are fuzzed against) run on a part of the same events, in the
 same rounds. What a deployment adds (fetching, compression, sending, Redis) is not in it.
 
-    python benchmarks/bench_stages.py [--minutes 20] [--subscribers 100000] [--rounds 5]
+    python benchmarks/bench_stages.py [--minutes 20] [--subscribers 100000] [--zones 60] [--sources 4] [--rounds 5]
 """
 
 import argparse
@@ -28,6 +28,7 @@ from streams.core.decode import decode, decode_reference
 from streams.core.epochs import EpochTable, Terms, make_epoch
 from streams.core.framing import Framer, Mark
 from streams.core.gateway import Context, screen
+from streams.core.gateway_reference import screen_reference
 from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import key_state, pseudonym, pseudonyms
 from streams.core.records import RecordBatch, walk, walk_reference
@@ -38,7 +39,6 @@ from streams.simulate.people import imsis
 from streams.stores.policies import load_policies
 
 START_MS = 1_772_427_600_000  # Monday 2026-03-02 06:00 in the town
-SOURCES = 4
 TARGETS = 4
 LATENESS_MS = 10_000
 EVENTS_A_CHUNK = 20_000
@@ -55,17 +55,18 @@ class Job(NamedTuple):
     epoch: Epoch
     context: Context
     plan: Plan
+    sources: int
 
 
-def prepare(subscribers: int, minutes: int, events_a_record: int) -> Job:
+def prepare(subscribers: int, minutes: int, events_a_record: int, zones: int = 60, sources: int = 4) -> Job:
     """Simulate, and put the records into batches as a producer would."""
-    town = make_town(1, subscribers)
-    zones = msgspec.convert(plan(town), Plan)
+    town = make_town(1, subscribers, zones)
+    shape = msgspec.convert(plan(town), Plan)
     policies = load_policies()
     epsilon, delta = 2.0, 2e-9
     terms = Terms(
-        *("Europe/Berlin", 4, TARGETS, zones.hash(), len(zones.zones), len(zones.parents), DEFAULT_MEASURES),
-        *(epsilon, delta, rho_for(epsilon, delta), 20, "bench", tuple(range(SOURCES)), LATENESS_MS),
+        *("Europe/Berlin", 4, TARGETS, shape.hash(), len(shape.zones), len(shape.parents), DEFAULT_MEASURES),
+        *(epsilon, delta, rho_for(epsilon, delta), 20, "bench", tuple(range(sources)), LATENESS_MS),
     )
     epoch = make_epoch(START_MS, terms, EpochTable())
     people = RegistryTable(subscribers)
@@ -75,21 +76,21 @@ def prepare(subscribers: int, minutes: int, events_a_record: int) -> Job:
         {epoch.epoch: key_state(bytes(range(32)))},
         PolicyTable(policies, "marketing"),
         people,
-        CellTable(zones, ()),
+        CellTable(shape, ()),
         TARGETS,
         LATENESS_MS,
     )
     chunks: list[tuple[int, list[RecordBatch]]] = []
-    offsets = [0] * SOURCES
-    for piece in generate(town, START_MS, START_MS + minutes * 60_000, SOURCES, events_a_record, Rates(malformed=0)):
-        for source in range(SOURCES):
+    offsets = [0] * sources
+    for piece in generate(town, START_MS, START_MS + minutes * 60_000, sources, events_a_record, Rates(malformed=0)):
+        for source in range(sources):
             values = list(piece.values(source))
             for first in range(0, len(values), EVENTS_A_CHUNK // events_a_record):
                 batch = _batch(values[first : first + EVENTS_A_CHUNK // events_a_record], offsets[source])
                 offsets[source] = batch.next_offset
                 chunks.append((source, [batch]))
     events = sum(len(decode(walk(batches), LONGEST_RECORD).ts) for _, batches in chunks)
-    return Job(chunks, events, epoch, context, zones)
+    return Job(chunks, events, epoch, context, shape, sources)
 
 
 def _batch(values: list[tuple[int, bytes | None]], offset: int) -> RecordBatch:
@@ -113,7 +114,7 @@ class Stages:
         job = self.job
         records = self._timed("walk", lambda: [(source, walk(batches)) for source, batches in job.chunks])
         events = self._timed("decode", lambda: [decode(columns, LONGEST_RECORD) for _, columns in records])
-        highest = [0] * SOURCES
+        highest = [0] * job.sources
         screened = []
 
         def screen_all() -> None:
@@ -124,14 +125,14 @@ class Stages:
 
         self._timed("screen", screen_all)
         framer = Framer(TARGETS, LATENESS_MS)
-        for source in range(SOURCES):
+        for source in range(job.sources):
             framer.open(source, Mark(0, 0))
         frames: list[list[bytes]] = []
 
         def frame_all() -> None:
             for number, (source, rows, following) in enumerate(screened, 1):
                 framer.add(source, rows, following)
-                if number % SOURCES == 0 and (flush := framer.take()):
+                if number % job.sources == 0 and (flush := framer.take()):
                     frames.append(flush.frames)
 
         self._timed("frame", frame_all)
@@ -143,7 +144,7 @@ class Stages:
         for target in range(TARGETS):
             crowd = Crowd(target, parents)
             crowd.add_epoch(self.job.epoch)
-            crowd.feed(encode_control(1, list(range(SOURCES))), 0)
+            crowd.feed(encode_control(1, list(range(self.job.sources))), 0)
             for offset, frame in enumerate(frames, 1):
                 crowd.feed(frame[target], offset)
             taken += crowd.taken
@@ -157,8 +158,9 @@ class Stages:
 
     def references(self) -> dict[str, float]:
         """How many times the plain reference's CPU time is that of the fast path, on the same few chunks."""
-        batches = [batch for _, some in self.job.chunks[: PLAIN_CHUNKS * SOURCES] for batch in some]
+        batches = [batch for _, some in self.job.chunks[: PLAIN_CHUNKS * self.job.sources] for batch in some]
         records = walk(batches)
+        events = decode(records, LONGEST_RECORD)
         numbers = imsis(make_town(1, 20_000))
         out = np.empty(len(numbers), np.uint64)
         salt = bytes(range(32))
@@ -166,6 +168,10 @@ class Stages:
             "walk": _ratio(lambda: walk_reference(batches), lambda: walk(batches)),
             "decode": _ratio(
                 lambda: decode_reference(records, LONGEST_RECORD), lambda: decode(records, LONGEST_RECORD)
+            ),
+            "screen": _ratio(
+                lambda: screen_reference(records, events, 0, self.job.context),
+                lambda: screen(records, events, 0, self.job.context),
             ),
             "pseudonym": _ratio(
                 lambda: [pseudonym(b"%015d" % number, salt) for number in numbers.tolist()],
@@ -189,10 +195,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--minutes", type=int, default=20)
     options.add_argument("--subscribers", type=int, default=100_000)
+    options.add_argument("--zones", type=int, default=60)
+    options.add_argument("--sources", type=int, default=4)
     options.add_argument("--rounds", type=int, default=5)
     chosen = options.parse_args()
     for events_a_record in (1, 100):
-        job = prepare(chosen.subscribers, chosen.minutes, events_a_record)
+        job = prepare(chosen.subscribers, chosen.minutes, events_a_record, chosen.zones, chosen.sources)
         stages = Stages(job)
         stages.round()  # warms up the compiled loops
         stages.spent.clear()
