@@ -107,8 +107,8 @@ def _tables(context: Context) -> Tables:
         # One that is gone stays so, whatever comes of its salt.
         salt[number] = GONE if epoch.epoch in context.gone else MISSING if state is None else THERE
     return Tables(
-        context.registry.rows,
-        context.cells.rows,
+        context.registry.lines,
+        context.cells.lines,
         epochs.starts,
         epochs.ends,
         epochs.years,

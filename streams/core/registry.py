@@ -1,4 +1,4 @@
-"""The registry as the gateway asks it: 12 bytes a subscriber in an open-addressed table.
+"""The registry as the gateway asks it: 13 to 16 bytes a subscriber in a hash table.
 
 In: records of the `registry` topic, in the order of the log, a batch at a time. Out: for packed IMSIs one number
 each, whose bits say everything that the gateway decides by. A record that can't be read counts as no record: no
@@ -67,9 +67,9 @@ class RegistryTable:
         self.unreadable = 0
 
     @property
-    def rows(self) -> NDArray[np.void]:
-        """`lookup.ROW`s, for compiled loops: an IMSI's bits, until the next `take`."""
-        return self._table.rows
+    def lines(self) -> NDArray[np.uint64]:
+        """For compiled loops, as `Lookup` has it: an IMSI's bits, until the next `take`."""
+        return self._table.lines
 
     @property
     def subscribers(self) -> int:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from schemas.attach import AHEAD_MS, DETACH
 from schemas.cohorts import GENDERS, age_band
+from schemas.plan import NO_ZONE
 from schemas.rejects import Reason
-from streams.core.lookup import slot
+from streams.core.lookup import find, find_all
 from streams.core.policy import SUSPENDED, Rules
 from streams.core.pseudonyms import hash_text, target_of, write_text
 from streams.core.registry import GENDER_SHIFT
@@ -53,11 +54,11 @@ class Batch(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What decides. `registry`, `cells`: `lookup.ROW`s. For each epoch, in the order of time: `starts`, `ends` i64
+    """What decides. `registry`, `cells`: a `Lookup`'s lines. For each epoch, in the order of time: `starts`, `ends` i64
     (ms), `year` i64, `salt` u8 (THERE, GONE or MISSING), `states` u64[epochs, 8], where the salt is there."""
 
-    registry: NDArray[np.void]
-    cells: NDArray[np.void]
+    registry: NDArray[np.uint64]
+    cells: NDArray[np.uint64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     year: NDArray[np.int64]
@@ -79,7 +80,7 @@ class Told(NamedTuple):
 
 
 class _Left(NamedTuple):
-    """Those of a block that are still left: their rows, and what has been found out of them."""
+    """Those of a block that are still left: their rows, and what has been found out of them; and memory to work in."""
 
     row: NDArray[np.int64]
     zone: NDArray[np.uint16]
@@ -89,6 +90,7 @@ class _Left(NamedTuple):
     first: NDArray[np.uint64]
     second: NDArray[np.uint64]
     cohort: NDArray[np.uint8]
+    elsewhere: NDArray[np.int64]
 
 
 class _Kept(NamedTuple):
@@ -121,6 +123,7 @@ def screen_rows(batch: Batch, rules: Rules, tables: Tables, status, told: Told):
         np.empty(BLOCK, np.uint64),
         np.empty(BLOCK, np.uint64),
         np.empty(BLOCK, np.uint8),
+        np.empty(BLOCK, np.int64),
     )
     number = 0
     for begin in range(0, rows, BLOCK):
@@ -172,13 +175,13 @@ def _placed(batch, remaining, cells, status, told, left):  # type: ignore[no-unt
     number = 0
     for i in range(remaining):
         row = left.row[i]
-        at = slot(cells, batch.cell[row])
-        if cells[at]["key"] == 0:
+        zone = find(cells, batch.cell[row], NO_ZONE)
+        if zone == NO_ZONE:
             status[row] = _UNKNOWN_CELL
             told.counts[REFUSED] += 1
             continue
         left.row[number] = row
-        left.zone[number] = cells[at]["value"]
+        left.zone[number] = zone
         number += 1
     return number
 
@@ -208,10 +211,8 @@ def _dated(batch, remaining, tables, told, left):  # type: ignore[no-untyped-def
 def _allowed(batch, remaining, rules, tables, status, told, left):  # type: ignore[no-untyped-def]
     """Those who may be used, under a salt that is there, with their cohort."""
     for i in range(remaining):
-        imsi = batch.imsi[left.row[i]]
-        row = tables.registry[slot(tables.registry, imsi)]
-        left.imsi[i] = imsi
-        left.bits[i] = row["value"] if row["key"] != 0 else 0
+        left.imsi[i] = batch.imsi[left.row[i]]
+    find_all(tables.registry, left.imsi[:remaining], 0, left.bits[:remaining], left.elsewhere)
     number = 0
     for i in range(remaining):
         bits, epoch = left.bits[i], left.epoch[i]

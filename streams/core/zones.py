@@ -10,8 +10,6 @@ from schemas.plan import NO_ZONE, Plan
 from streams.core.lookup import Lookup
 
 EXCLUDED = NO_ZONE - 1
-# Of a table that is asked for every event and fits a cache: half empty, a cell is mostly at its first place.
-ROOM = 2
 
 
 class CellTable:
@@ -19,16 +17,16 @@ class CellTable:
 
     def __init__(self, plan: Plan, excluded: Collection[str] = ()) -> None:
         numbers = {zone.id: EXCLUDED if zone.kind in excluded else number for number, zone in enumerate(plan.zones)}
-        self._table = Lookup(NO_ZONE, ROOM * len(plan.cells))
+        self._table = Lookup(NO_ZONE, len(plan.cells))
         self._table.put(
             np.array([pack_cell(cell.cell) for cell in plan.cells], np.uint64),
             np.array([numbers[cell.zone] for cell in plan.cells], np.uint32),
         )
 
     @property
-    def rows(self) -> NDArray[np.void]:
-        """`lookup.ROW`s, for compiled loops: a packed cell's zone."""
-        return self._table.rows
+    def lines(self) -> NDArray[np.uint64]:
+        """For compiled loops, as `Lookup` has it: a packed cell's zone."""
+        return self._table.lines
 
     def zones(self, cells: NDArray[np.uint64]) -> NDArray[np.uint16]:
         """The zone of each packed cell u64[n]: u16[n], NO_ZONE where the plan doesn't know it."""

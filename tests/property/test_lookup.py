@@ -30,7 +30,7 @@ def test_a_million_keys_stay_within_their_bytes() -> None:
     for first in range(0, len(keys), 10_000):
         table.put(keys[first : first + 10_000], keys[first : first + 10_000].astype(np.uint32))
     np.testing.assert_array_equal(table.get(keys), keys.astype(np.uint32))
-    assert table.rows.nbytes / len(keys) < 32
+    assert table.lines.nbytes / len(keys) < 32
 
 
 def test_a_registry_record_that_cannot_be_read_is_no_record() -> None:
