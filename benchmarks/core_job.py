@@ -39,12 +39,12 @@ class Chunk(NamedTuple):
 
 
 def chunks_of(
-    size: Size, shape: str, partitions: int = PARTITIONS, chunk_bytes: int = CHUNK_BYTES, events: Events | None = None
+    size: Size, shape: str, partitions: int = PARTITIONS, events: Events | None = None, sentinels: bool = True
 ) -> list[Chunk]:
-    """All records, in the order of time."""
+    """All records, in the order of time. Offsets begin at 0; the core counts them anew."""
     found, offsets = [], [0] * partitions
-    for block in blocks(size, events or draw(size), SHAPES[shape], partitions):
-        for piece in pieces(block, chunk_bytes):
+    for block in blocks(size, events or draw(size), SHAPES[shape], partitions, sentinels):
+        for piece in pieces(block, CHUNK_BYTES):
             builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 30)
             values = list(piece.values())
             for number, (at, value) in enumerate(values):

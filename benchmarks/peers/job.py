@@ -132,8 +132,10 @@ def partition_of(who: NDArray[np.int64], partitions: int = PARTITIONS) -> NDArra
     return ((who * 2_654_435_761) & 0xFFFFFFFF) * partitions >> 32
 
 
-def blocks(size: Size, events: Events, an_array: int, partitions: int = PARTITIONS) -> Iterator[Block]:
-    """Each partition's records whole, with its sentinel at the end."""
+def blocks(
+    size: Size, events: Events, an_array: int, partitions: int = PARTITIONS, sentinels: bool = True
+) -> Iterator[Block]:
+    """Each partition's records whole, with its sentinel at the end if there are to be any."""
     home = partition_of(events.who, partitions)
     order = np.argsort(home, kind="stable")
     bounds = np.searchsorted(home[order], np.arange(partitions + 1))
@@ -160,8 +162,11 @@ def blocks(size: Size, events: Events, an_array: int, partitions: int = PARTITIO
             texts(KINDS),
             texts(("lte", "nr")),
         )
-        lasts = np.append(firsts[1:], len(who)) - 1
-        yield Block(partition, ts[lasts] + ARRIVES_MS, length, payload[:used].tobytes())
+        times = ts[np.append(firsts[1:], len(who)) - 1] + ARRIVES_MS
+        if sentinels:
+            yield Block(partition, times, length, payload[:used].tobytes())
+        else:
+            yield Block(partition, times[:-1], length[:-1], payload[: used - int(length[-1])].tobytes())
 
 
 @kernel

@@ -19,6 +19,8 @@ JAR: Final = JAVA / "target" / "peers.jar"
 PYTHON: Final = HERE / "python"
 VENVS: Final = HERE / ".venvs"
 INSTALL_S: Final = 1800
+RESULTS: Final = HERE.parent / "results"
+THRONG: Final = "throng"
 
 NO_NOISE: Final = "no noise, no release, no consent or policy, no Redis"
 

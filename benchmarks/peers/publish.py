@@ -22,6 +22,8 @@ from streams.simulate.publish import murmur2, producer
 BATCH_BYTES: Final = 100_000
 _HEADER_BYTES: Final = 61
 _AT_ONCE: Final = 64
+# Consents are older than the first epoch: later ones would be rows of sightings each.
+_CONSENTED_MS: Final = START_MS - 86_400_000
 REGISTRY_PARTITIONS: Final = 4
 
 Told = Callable[[str], None]
@@ -100,12 +102,12 @@ def registry(subscribers: int) -> list[Packed]:
     def close(partition: int) -> None:
         if counts[partition]:
             data = bytes(builders[partition].build())[_HEADER_BYTES:]
-            found.append(Packed(partition, counts[partition], START_MS, START_MS, data))
+            found.append(Packed(partition, counts[partition], _CONSENTED_MS, _CONSENTED_MS, data))
         builders[partition], counts[partition] = _builder(), 0
 
     for key, value in people(subscribers):
         partition = int(murmur2(np.frombuffer(key, np.uint8))) % REGISTRY_PARTITIONS
-        builders[partition].append(counts[partition], START_MS, key, value, [])
+        builders[partition].append(counts[partition], _CONSENTED_MS, key, value, [])
         counts[partition] += 1
         if counts[partition] == 5_000:
             close(partition)

@@ -14,15 +14,14 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.peers import chart
 from benchmarks.peers.drive import drive, pause
 from benchmarks.peers.job import PARTITIONS, SHAPES, WHOLE
-from benchmarks.peers.peers import BY_NAME, PEERS, install
+from benchmarks.peers.peers import BY_NAME, PEERS, RESULTS, THRONG, install
 from benchmarks.peers.publish import create, prepare, publish, registry
 from benchmarks.peers.throng import DOES_MORE, run_throng
 from streams.local.stack import start
 
-RESULTS: Final = Path(__file__).parent.parent / "results"
-THRONG: Final = "throng"
 TOLD: Final = tuple(peer.name for peer in PEERS if peer.told)
 # By peer, configuration and shape: what each round gave.
 Rounds = dict[tuple[str, str, str], list[dict[str, Any]]]
@@ -41,6 +40,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--events", type=int, default=WHOLE.events)
     command.add_argument("--subscribers", type=int, default=WHOLE.subscribers)
     command.add_argument("--most-s", type=float, default=40.0, help="a run of a slow peer ends then, s")
+    command.add_argument("--chart", type=Path, help="draw the results into this SVG file")
     command.add_argument("--results", type=Path, default=RESULTS / "peers.json")
 
 
@@ -59,6 +59,8 @@ def main(chosen: argparse.Namespace) -> int:
         told(f"{name} leaves out: {BY_NAME[name].leaves_out}")
     chosen.results.parent.mkdir(exist_ok=True)
     chosen.results.write_text(json.dumps(kept(rounds, summary, chosen), indent=1) + "\n")
+    if chosen.chart:
+        chart.draw(chosen.results, chosen.chart)
     print(json.dumps(summary))
     return 0 if any(summary[shape].get(THRONG) for shape in SHAPES) else 1
 

@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from benchmarks.peers import oracle
+from benchmarks import bench_latency
+from benchmarks.peers import chart, oracle, run
 from benchmarks.peers.drive import Sample, rates
 from benchmarks.peers.job import SMALL, START_MS, Size, blocks, cell_texts, draw, imsi_of, partition_of, zone_of
 from benchmarks.peers.outputs import Sums, differences
@@ -143,3 +145,47 @@ def test_a_rate_is_of_what_was_told_after_the_warm_up():
     samples = [Sample(0, 0, 0), Sample(5, 8, 50), Sample(6, 10, 100), Sample(8, 12, 300), Sample(9, 99, 300)]
     assert rates(samples) == (100.0, 100.0)
     assert rates([Sample(0, 1, 0)]) == (None, None)
+
+
+SUMMARY = {
+    "single": {"throng": 600_000, "flink": 300_000, "quix": None},
+    "batched": {"throng": 900_000, "flink": None, "quix": None},
+}
+
+
+def test_the_chart_has_a_bar_for_each_figure_and_none_for_what_is_missing():
+    drawn = chart.svg(SUMMARY)
+    assert [name for name, _ in chart.bars(SUMMARY)] == ["throng", "flink"]
+    assert [text in drawn for text in (">600,000<", ">900,000<", ">300,000<", "Quix")] == [True, True, True, False]
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")
+
+
+def test_ratios_are_of_the_better_configuration_on_the_single_shape():
+    rounds = {
+        ("throng", "default", "single"): [{"rate": 500.0}, {"rate": 900.0}, {"rate": 600.0}],
+        ("flink", "g1", "single"): [{"rate": 200.0}],
+        ("flink", "parallel", "single"): [{"rate": 300.0}, {"rate": None}],
+        ("flink", "parallel", "batched"): [{"rate": 700.0}],
+        ("quix", "default", "single"): [{"rate": None, "trouble": "told nothing"}],
+    }
+    summary = run.summarise(rounds)
+    assert summary["single"]["throng"] == 600
+    assert summary["batched"]["flink"] == 700
+    assert summary["ratios"]["flink"] == 2.0
+    assert summary["single"]["quix"] is summary["ratios"]["quix"] is summary["batched"]["throng"] is None
+    assert list(summary["single"]) == ["throng", "stock_faust", "quix", "bytewax", "kafka_streams", "flink"]
+    assert list(summary) == ["single", "batched", "ratios", "latency_ms"]
+
+
+def test_latencies_are_from_the_slice_that_lets_the_watermark_pass():
+    size = Size(200, 6_000, 10)
+    feed = bench_latency.Feed(size, speed=20.0)
+    feed.sent[:] = np.arange(len(feed.sent)) * 10.0
+    in_time = np.count_nonzero(draw(size).ts + 500 < size.end_ms)
+    assert sum(each.count for some in feed.slices for each in some) == in_time
+    boundary = START_MS + 300_000
+    passed = feed.passed_at(boundary, 10_000)
+    number = round(passed / 10)
+    assert feed.reached[number] >= boundary + 10_000 > feed.reached[number - 1]
+    assert feed.passed_at(START_MS, 0) is None
+    assert feed.passed_at(size.end_ms + 60_000, 0) is None
