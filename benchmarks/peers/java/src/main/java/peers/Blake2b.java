@@ -62,10 +62,20 @@ public final class Blake2b implements Hash {
         }
     }
 
+    private Blake2b(Blake2b other) {
+        System.arraycopy(other.start, 0, start, 0, 8);
+        keyed = other.keyed;
+    }
+
     @Override
     public long of(long first, long second, int length) {
         digest(first, second, length);
         return out[0] == 0 ? 1 : out[0];
+    }
+
+    @Override
+    public Hash copy() {
+        return new Blake2b(this);
     }
 
     /** All eight words of a text's hash, valid until the next call. */

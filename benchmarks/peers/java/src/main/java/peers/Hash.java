@@ -7,6 +7,9 @@ public interface Hash extends Serializable {
     /** The hash of a text of up to 16 bytes, given as two little-endian words with zeros behind its end. */
     long of(long first, long second, int length);
 
+    /** The same for another thread. */
+    Hash copy();
+
     /** The hash called {@code blake2b} (as throng's) or {@code siphash}, under a key of 32 bytes. */
     static Hash named(String name, byte[] key) {
         switch (name) {

@@ -23,6 +23,11 @@ public final class SipHash implements Hash {
         return hashed == 0 ? 1 : hashed;
     }
 
+    @Override
+    public Hash copy() {
+        return this;
+    }
+
     private long hash(long... words) {
         long v0 = k0 ^ 0x736f6d6570736575L;
         long v1 = k1 ^ 0x646f72616e646f6dL;

@@ -31,7 +31,7 @@ public final class FlinkPeer {
 
     public static void main(String[] arguments) {
         try {
-            Options options = new Options(arguments, "state", "bundle", "checkpoint-ms", "shards");
+            Options options = new Options(arguments, "state", "bundle", "checkpoint-ms", "shards", "fetch-bytes", "poll");
             JobClient job = build(options).executeAsync("throng's job");
             Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(job)));
             job.getJobExecutionResult().get();
@@ -89,10 +89,8 @@ public final class FlinkPeer {
                 .setGroupId(options.text("group"))
                 .setStartingOffsets(OffsetsInitializer.earliest())
                 .setDeserializer(reader)
-                .setProperty("fetch.max.bytes", String.valueOf(16 << 20))
-                .setProperty("max.partition.fetch.bytes", String.valueOf(4 << 20))
-                .setProperty("fetch.min.bytes", String.valueOf(1 << 20))
-                .setProperty("max.poll.records", "10000")
+                .setProperty("max.partition.fetch.bytes", options.text("fetch-bytes", String.valueOf(256 << 10)))
+                .setProperty("max.poll.records", options.text("poll", "10000"))
                 .build();
     }
 
