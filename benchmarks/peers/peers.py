@@ -74,8 +74,8 @@ class Peer:
         return Path(sys.executable) if self.kind == "own" else VENVS / self.main / "bin" / "python"
 
 
-# What Flink needs open on a modern Java.
-_OPEN = ("--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.lang=ALL-UNNAMED")
+_PARALLEL: Final = ("-XX:+UseParallelGC", "-Xms3g", "-Xmx3g")
+_G1: Final = ("-XX:+UseG1GC", "-Xms3g", "-Xmx3g")
 
 PEERS: Final = (
     Peer("plain", "plain Python", "own", "plain", (Configuration("default"),), NO_NOISE, told=False),
@@ -91,25 +91,29 @@ PEERS: Final = (
     Peer("bytewax", "Bytewax", "python", "bytewax", (Configuration("default"),), NO_NOISE),
     Peer(
         "kafka_streams",
-        "Kafka Streams",
+        "Kafka Streams 4.1",
         "java",
-        "StreamsPeer",
+        "peers.kstreams.StreamsPeer",
         (
-            Configuration("memory", ("--state", "memory"), ("-XX:+UseParallelGC", "-Xmx3g")),
-            Configuration("rocksdb", ("--state", "rocksdb"), ("-XX:+UseParallelGC", "-Xmx3g")),
+            Configuration("packed", ("--state", "packed"), _PARALLEL),
+            Configuration("memory", ("--state", "memory"), _PARALLEL),
+            Configuration("rocksdb", ("--state", "rocksdb"), _PARALLEL),
         ),
-        NO_NOISE,
+        f"{NO_NOISE}, no sorting, no changelog of its state",
     ),
     Peer(
         "flink",
-        "Flink DataStream, embedded",
+        "Flink 2.2.1 DataStream, embedded",
         "java",
-        "FlinkPeer",
+        "peers.flink.FlinkPeer",
         (
-            Configuration("parallel", (), ("-XX:+UseParallelGC", "-Xmx3g", *_OPEN)),
-            Configuration("g1", (), ("-XX:+UseG1GC", "-Xmx3g", *_OPEN)),
+            Configuration("parallel", (), _PARALLEL),
+            Configuration("g1", (), _G1),
+            Configuration("record", ("--bundle", "1"), _PARALLEL),
+            Configuration("plain", ("--state", "plain"), _PARALLEL),
+            Configuration("siphash", ("--hash", "siphash"), _PARALLEL),
         ),
-        NO_NOISE,
+        f"{NO_NOISE}, no sorting, no checkpoints",
     ),
 )
 BY_NAME: Final = {peer.name: peer for peer in PEERS}
@@ -118,7 +122,7 @@ BY_NAME: Final = {peer.name: peer for peer in PEERS}
 def install(peers: Sequence[Peer]) -> dict[str, str]:
     """Install what isn't yet. Returns why, by peer, for those that can't be."""
     failed = {}
-    if any(peer.kind == "java" for peer in peers) and (JAVA / "pom.xml").exists() and not JAR.exists():
+    if any(peer.kind == "java" for peer in peers) and _is_stale():
         _said(["mvn", "-q", "-f", str(JAVA / "pom.xml"), "package"])
     for peer in peers:
         if peer.kind == "python" and (PYTHON / f"{peer.main}.txt").exists():
@@ -127,6 +131,12 @@ def install(peers: Sequence[Peer]) -> dict[str, str]:
         if why is not None:
             failed[peer.name] = why
     return failed
+
+
+def _is_stale() -> bool:
+    """Whether the Java peers have to be built: never yet, or not since their sources changed."""
+    sources = [JAVA / "pom.xml", *(JAVA / "src").rglob("*.*")]
+    return not JAR.exists() or JAR.stat().st_mtime < max(path.stat().st_mtime for path in sources)
 
 
 def _venv(peer: Peer) -> None:
