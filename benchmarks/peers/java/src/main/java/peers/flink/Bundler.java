@@ -21,7 +21,7 @@ final class Bundler extends AbstractStreamOperator<Sightings> implements OneInpu
     private transient Sightings[] bundles;
     private transient StreamRecord<Sightings> element;
 
-    /** {@code shards}: a power of two, the job's number of key groups. */
+    /** {@code shards}: a power of two above 1, the job's number of key groups. */
     Bundler(int size, int shards) {
         this.size = size;
         this.shards = shards;
@@ -45,7 +45,7 @@ final class Bundler extends AbstractStreamOperator<Sightings> implements OneInpu
         long[] rows = sightings.rows;
         int shift = Long.numberOfLeadingZeros(shards) + 1;
         for (int i = 0; i < 2 * sightings.count; i += 2) {
-            Sightings bundle = bundles[shards == 1 ? 0 : (int) (rows[i] >>> shift)];
+            Sightings bundle = bundles[(int) (rows[i] >>> shift)];
             bundle.add(rows[i], rows[i + 1]);
             if (bundle.count == size) {
                 send(bundle);

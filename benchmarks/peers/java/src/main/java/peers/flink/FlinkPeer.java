@@ -1,11 +1,13 @@
 package peers.flink;
 
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.serialization.SimpleStringSchema;
 import org.apache.flink.api.common.typeinfo.Types;
+import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.PipelineOptions;
 import org.apache.flink.connector.base.DeliveryGuarantee;
@@ -25,13 +27,16 @@ public final class FlinkPeer {
     /** Key groups, and thereby the most tasks that the state can be spread over. A power of two. */
     private static final int SHARDS = 64;
 
+    /** At once from a partition. With more the partitions drift apart, and the watermark stays behind. */
+    private static final int FETCH_BYTES = 256 << 10;
+
     private static final Duration LATENESS = Duration.ofSeconds(10);
 
     private FlinkPeer() {}
 
     public static void main(String[] arguments) {
         try {
-            Options options = new Options(arguments, "state", "bundle", "checkpoint-ms", "shards", "fetch-bytes", "poll");
+            Options options = new Options(arguments, "state", "bundle", "checkpoint-ms");
             JobClient job = build(options).executeAsync("throng's job");
             Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(job)));
             job.getJobExecutionResult().get();
@@ -52,18 +57,22 @@ public final class FlinkPeer {
     }
 
     private static StreamExecutionEnvironment build(Options options) throws Exception {
-        boolean packed = options.text("state", "packed").equals("packed");
+        String state = options.text("state", "packed");
+        if (!state.equals("packed") && !state.equals("plain")) {
+            throw new IllegalArgumentException("--state: expected packed or plain");
+        }
+        boolean packed = state.equals("packed");
         int bundle = packed ? options.number("bundle", 64) : 1;
-        int shards = options.number("shards", SHARDS);
         long startMs = options.number("start-ms");
         long paneMs = options.number("pane-ms");
 
         Configuration settings = new Configuration();
         settings.set(PipelineOptions.OBJECT_REUSE, true);
         settings.set(PipelineOptions.GENERIC_TYPES, false);
+        settings.set(CheckpointingOptions.CHECKPOINTS_DIRECTORY, Path.of("checkpoints").toUri().toString());
         StreamExecutionEnvironment flink =
                 StreamExecutionEnvironment.createLocalEnvironment(options.number("parallelism", 2), settings);
-        flink.setMaxParallelism(shards);
+        flink.setMaxParallelism(SHARDS);
         if (options.number("checkpoint-ms", 0) > 0) {
             flink.enableCheckpointing(options.number("checkpoint-ms"));
         }
@@ -74,7 +83,7 @@ public final class FlinkPeer {
                         WatermarkStrategy.<Sightings>forBoundedOutOfOrderness(LATENESS)
                                 .withTimestampAssigner((read, recorded) -> read.latest),
                         "events")
-                .transform("bundle", SightingsSerializer.TYPE, new Bundler(bundle, shards));
+                .transform("bundle", SightingsSerializer.TYPE, new Bundler(bundle, SHARDS));
         KeyedStream<Sightings, ?> keyed = packed
                 ? sightings.keyBy(some -> some.shard, Types.INT)
                 : sightings.keyBy(one -> one.rows[0], Types.LONG);
@@ -89,8 +98,8 @@ public final class FlinkPeer {
                 .setGroupId(options.text("group"))
                 .setStartingOffsets(OffsetsInitializer.earliest())
                 .setDeserializer(reader)
-                .setProperty("max.partition.fetch.bytes", options.text("fetch-bytes", String.valueOf(256 << 10)))
-                .setProperty("max.poll.records", options.text("poll", "10000"))
+                .setProperty("max.partition.fetch.bytes", String.valueOf(FETCH_BYTES))
+                .setProperty("max.poll.records", "10000")
                 .build();
     }
 
