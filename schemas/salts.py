@@ -5,7 +5,11 @@ import msgspec
 
 
 class WrappedSalt(msgspec.Struct, frozen=True):
-    """AES-256-GCM of 32 bytes; the associated data binds the epoch and the key's id."""
+    """AES-256-GCM of 32 bytes; the associated data binds the epoch and the key's id.
+
+    Attributes:
+        nonce: empty where the key provider keeps it within `sealed`.
+    """
 
     epoch: int
     key_id: str

@@ -105,7 +105,16 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "start `throng policy apply` puts changes in force."
         ),
     ] = ""
-    keys: Annotated[str, Meta(description="Folder of the file key provider, one key an epoch.")] = ".throng/keys"
+    keys: Annotated[
+        str,
+        Meta(
+            description="Key provider, one key an epoch: a folder of files, or the address of the transit engine of a "
+            "HashiCorp Vault or an OpenBao, `https://host:8200/v1/transit`."
+        ),
+    ] = ".throng/keys"
+    keys_token: Annotated[
+        str, Meta(description="File that holds the token for the transit engine. Read at the start.")
+    ] = ""
     salt_hours: Annotated[
         int,
         Meta(

@@ -71,7 +71,7 @@ class Shredder:
         for epoch, why in found.items():
             self._forget(epoch)
             if epoch not in self._destroyed:
-                self._destroy(epoch, why)
+                await self._destroy(epoch, why)
         self._metrics.epochs_kept.set(len(epochs) - len(found))
 
     async def keep_checking(self, ready: asyncio.Event) -> None:
@@ -87,10 +87,10 @@ class Shredder:
             state.fill(0)
         self._gone.add(epoch)
 
-    def _destroy(self, epoch: int, why: str) -> None:
+    async def _destroy(self, epoch: int, why: str) -> None:
         try:
-            there = self._keys.key(epoch, create=False) is not None
-            self._keys.destroy(epoch)
+            there = await asyncio.to_thread(self._keys.holds, epoch)
+            await asyncio.to_thread(self._keys.destroy, epoch)
         except (OSError, ThrongError) as error:
             self._metrics.key_errors.inc()
             log.error("the key of epoch %d could not be destroyed, it is tried again: %s", epoch, error)

@@ -60,12 +60,12 @@ from streams.stores import durability
 from streams.stores.audit import AuditReader, adopt, system_user
 from streams.stores.counts import CountStore
 from streams.stores.epochs import EpochKeeper, EpochReader
-from streams.stores.keys import FileKeys
 from streams.stores.ledger import Ledger
 from streams.stores.log import TailReader
 from streams.stores.noise import draw
 from streams.stores.plans import load_plan
 from streams.stores.policies import configured_rules
+from streams.stores.providers import key_provider
 from streams.stores.registry import RegistryLog, RegistryReader
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
@@ -81,7 +81,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     """
     plan = load_plan(Path(settings.gateway.plan))
     files = configured_rules(settings)
-    keys = FileKeys(Path(settings.gateway.keys) / settings.kafka.namespace)
+    keys = key_provider(settings)
     counts = await _partitions(settings)
     readiness = Readiness()
     async with (

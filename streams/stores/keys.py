@@ -1,8 +1,9 @@
-"""Key providers: who holds the key of an epoch. One small module each; this one is a folder of files.
+"""Key providers: who holds the key of an epoch, and seals its salt. One small module each; this one is files.
 
-A provider creates a key for an epoch if there is none, uses it, and destroys it for good. Destroying the key shreds
-every copy of the salt that it wraps, whatever a log segment or a backup still holds. On a copy-on-write or journaling
-file system an overwritten file may survive below: put the folder on a volume of its own, or use a key service.
+A provider seals a secret under a key of its epoch, which it makes if there is none, opens it, and destroys the key for
+good. Destroying it shreds every copy of the salt, whatever a log segment or a backup still holds. On a copy-on-write
+or journaling file system an overwritten file may survive below: put the folder on a volume of its own, or use a key
+service (`transit_keys`), which never gives the key away.
 """
 
 import os
@@ -10,16 +11,33 @@ import secrets
 from pathlib import Path
 from typing import Protocol
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from schemas.salts import WrappedSalt
 from streams.errors import ThrongError
 
 KEY_BYTES = 32
+NONCE_BYTES = 12
 
 
 class KeyProvider(Protocol):
-    """What the vault asks of a key service."""
+    """What the vault asks of a key service. All of it may wait; `ThrongError` `keys` or OSError: it doesn't answer."""
 
-    def key(self, epoch: int, create: bool) -> tuple[str, bytes] | None:
-        """(id, 32 bytes) of the epoch's key; made if `create`. None if it was never made or is destroyed."""
+    def seal(self, epoch: int, secret: bytes) -> WrappedSalt | None:
+        """The secret under the epoch's key, bound to both. None if the key is destroyed: it is not made again."""
+        ...
+
+    def open(self, wrapped: WrappedSalt) -> bytes | None:
+        """The secret. None if the key was never made or is destroyed.
+
+        Raises:
+            ThrongError: `salts` if it does not open with this key.
+        """
+        ...
+
+    def holds(self, epoch: int) -> bool:
+        """Is the epoch's key there?"""
         ...
 
     def destroy(self, epoch: int) -> None:
@@ -37,7 +55,27 @@ class FileKeys:
         except OSError as error:
             raise ThrongError("keys", f"cannot use the folder {folder}: {error.strerror}; set gateway.keys") from error
 
+    def seal(self, epoch: int, secret: bytes) -> WrappedSalt | None:
+        held = self.key(epoch, create=True)
+        if held is None:
+            return None
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return WrappedSalt(epoch, held[0], nonce, AESGCM(held[1]).encrypt(nonce, secret, bound(epoch, held[0])))
+
+    def open(self, wrapped: WrappedSalt) -> bytes | None:
+        held = self.key(wrapped.epoch, create=False)
+        if held is None:
+            return None
+        try:
+            return AESGCM(held[1]).decrypt(wrapped.nonce, wrapped.sealed, bound(wrapped.epoch, wrapped.key_id))
+        except InvalidTag:
+            raise does_not_open(wrapped.epoch) from None
+
+    def holds(self, epoch: int) -> bool:
+        return self.key(epoch, create=False) is not None
+
     def key(self, epoch: int, create: bool) -> tuple[str, bytes] | None:
+        """(id, 32 bytes) of the epoch's key; made if `create`. None if it was never made or is destroyed."""
         if self._tombstone(epoch).exists():
             return None
         path = self._folder / f"{epoch}.key"
@@ -81,6 +119,16 @@ class FileKeys:
         finally:
             draft.unlink()
         _sync_folder(self._folder)
+
+
+def bound(epoch: int, key_id: str) -> bytes:
+    """What a sealed salt is authenticated with: it opens for its epoch and its key alone."""
+    return f"throng salt {epoch} {key_id}".encode()
+
+
+def does_not_open(epoch: int) -> ThrongError:
+    """The error of a salt and a key that don't belong together."""
+    return ThrongError("salts", f"the salt of epoch {epoch} does not open with this key: is gateway.keys right?")
 
 
 def _sync_folder(folder: Path) -> None:

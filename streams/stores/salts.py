@@ -1,9 +1,9 @@
 """The salt vault: a fresh salt for each epoch, durable before its first use, the same for all gateways.
 
 `ensure(epoch)` reads the `salts` topic to its end. If the epoch's salt is there, the first one counts. If not, 32
-bytes from the system's CSPRNG are wrapped with AES-256-GCM under the epoch's own key, appended (acknowledged by all
-in-sync replicas), read back, and whatever came first is used, one's own or another gateway's. There is no ratchet: no
-salt can be worked out from another.
+bytes from the system's CSPRNG are sealed with AES-256-GCM under the epoch's own key by the key provider, appended
+(acknowledged by all in-sync replicas), read back, and whatever came first is used, one's own or another gateway's.
+There is no ratchet: no salt can be worked out from another.
 """
 
 import asyncio
@@ -11,8 +11,6 @@ import secrets
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.salts import WrappedSalt
 from streams.errors import ThrongError
@@ -20,7 +18,6 @@ from streams.stores.keys import KeyProvider
 from streams.stores.log import TailReader
 
 SALT_BYTES = 32
-NONCE_BYTES = 12
 
 
 class SaltGone(LookupError):  # noqa: N818 - reads as what it is
@@ -51,7 +48,7 @@ class Vault:
             if epoch not in self._first:
                 await self._append(epoch)
                 await self._read()
-            return self._open(self._first[epoch])
+            return await self._open(self._first[epoch])
 
     async def _read(self) -> None:
         async for records in self._reader.read_to_end():
@@ -60,31 +57,18 @@ class Vault:
                 self._first.setdefault(wrapped.epoch, wrapped)
 
     async def _append(self, epoch: int) -> None:
-        held = self._keys.key(epoch, create=True)
-        if held is None:
+        wrapped = await asyncio.to_thread(self._keys.seal, epoch, secrets.token_bytes(SALT_BYTES))
+        if wrapped is None:
             raise ThrongError(
                 "keys",
                 f"the key of epoch {epoch} is destroyed, but {self._topic} has no salt of it: the topics were made "
                 "anew, or the keys are another deployment's; give this one keys of its own (gateway.keys)",
             )
-        key_id, key = held
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        sealed = AESGCM(key).encrypt(nonce, secrets.token_bytes(SALT_BYTES), _bound(epoch, key_id))
-        value = msgspec.msgpack.encode(WrappedSalt(epoch, key_id, nonce, sealed))
+        value = msgspec.msgpack.encode(wrapped)
         await self._producer.send_and_wait(self._topic, value, key=str(epoch).encode(), partition=0)
 
-    def _open(self, wrapped: WrappedSalt) -> bytes:
-        held = self._keys.key(wrapped.epoch, create=False)
-        if held is None:
+    async def _open(self, wrapped: WrappedSalt) -> bytes:
+        salt = await asyncio.to_thread(self._keys.open, wrapped)
+        if salt is None:
             raise SaltGone(f"epoch {wrapped.epoch}")
-        try:
-            return AESGCM(held[1]).decrypt(wrapped.nonce, wrapped.sealed, _bound(wrapped.epoch, wrapped.key_id))
-        except InvalidTag:
-            raise ThrongError(
-                "salts",
-                f"the salt of epoch {wrapped.epoch} does not open with this key: is gateway.keys right?",
-            ) from None
-
-
-def _bound(epoch: int, key_id: str) -> bytes:
-    return f"throng salt {epoch} {key_id}".encode()
+        return salt
