@@ -1,61 +1,175 @@
 """From noisy panes to estimates: a filter over time, key by key. Post-processing: it costs no budget.
 
-Counts of people are smooth, noise is not. The level of each key follows a random walk; what is seen is the level plus
-noise of known scale (local-level model, Kalman 1960; Harvey 1989, section 2.3). The walk's variance is a share of the
-level, squared, for tides that lift all, and a share of the level, for people coming and going on their own (a Poisson
-flow).
+Counts of people are smooth, noise is not; but mornings are no nights. So each key is followed by several models at a
+time (Kalman 1960), from one of nights, when hardly anything moves, to one of a street that fills up, and how well each
+has foretold what was seen decides how much it is believed (interacting multiple models, Blom and Bar-Shalom 1988). In
+a model the level goes on by a trend that fades, plus a random step whose variance is a share of the level, squared, for
+tides that lift all, and a share of the level, for people coming and going on their own (a Poisson flow). What is seen
+is the level plus noise of known scale.
 
-In: the state after the panes so far and a noisy pane. Out: the new state; its level and variance are the estimate.
+In: what is believed after the panes so far, and a noisy pane. Out: what is believed then. The estimate is the models'
+mean, and its variance says too how far they are apart: so the stated error is right while things change.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+# Keys taken up at a time: what is worked out in between is a hundred numbers a key.
+BLOCK: Final = 16_384
 
-class Walk(NamedTuple):
-    """How fast a level may change in a pane: variance (tide x level)^2 + flow x level + floor."""
+
+class Model(NamedTuple):
+    """How a level moves in a pane.
+
+    Attributes:
+        tide, flow, floor: the step's variance is (tide x level)^2 + flow x level + floor.
+        keeps: share of its trend that a key keeps; 0: it has none.
+        turn, turn_floor: the trend's own change has the variance (turn x level)^2 + turn_floor.
+    """
 
     tide: float
     flow: float
     floor: float
+    keeps: float = 0.0
+    turn: float = 0.0
+    turn_floor: float = 0.0
 
 
-# Tuned on simulated days (tests/unit/test_estimate.py says what they give).
-PRESENT = Walk(tide=0.025, flow=0.15, floor=1.0)
-EVENTS = Walk(tide=0.15, flow=1.0, floor=1.0)
+class Models(NamedTuple):
+    """Models of one measure, and the chance that a key goes on as it did from one pane to the next."""
+
+    models: tuple[Model, ...]
+    stays: float
+
+
+# Tuned on simulated towns; benchmarks/accuracy.py says what they give, on other towns than those.
+PRESENT: Final = Models(
+    (
+        Model(0.003, 0.045, 0.24),
+        Model(0.019, 0.26, 0.5, 0.99, 0.022, 4.8),
+        Model(0.029, 0.48, 3.6, 0.97, 0.098, 88.0),
+    ),
+    0.992,
+)
+EVENTS: Final = Models((Model(0.03, 0.5, 1.0), Model(0.17, 4.0, 6.0), Model(2.5, 7.5, 1000.0)), 0.9)
 
 
 class Level(NamedTuple):
-    """The filter's state: f64[keys] each. A variance of infinity means that nothing is known yet."""
+    """An estimate: f64[keys] each."""
 
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
 
 
-def unknown(keys: int) -> Level:
-    """The state before the first pane."""
-    return Level(np.zeros(keys), np.full(keys, np.inf))
+class Belief(NamedTuple):
+    """What is believed of each key: by each model its level and trend, and how far the model is trusted.
+
+    Attributes:
+        mean: f64[models, 2, keys]. covariance: f64[models, 3, keys]: of the level, of both, of the trend. trust:
+            f64[models, keys], together 1.
+    """
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    trust: NDArray[np.float64]
+
+    @property
+    def level(self) -> Level:
+        """The estimate."""
+        mean = (self.trust * self.mean[:, 0]).sum(axis=0)
+        apart = (self.mean[:, 0] - mean) ** 2
+        return Level(mean, (self.trust * (self.covariance[:, 0] + apart)).sum(axis=0))
 
 
-def update(level: Level, noisy: NDArray[np.int64], noise_sigma: float, walk: Walk) -> Level:
-    """Take up one noisy pane. No count is below zero, so neither is a mean."""
-    people = np.maximum(level.mean, 0.0)
-    predicted = level.variance + (walk.tide * people) ** 2 + walk.flow * people + walk.floor
-    known = np.isfinite(predicted)
-    finite = np.where(known, predicted, 0.0)
-    gain = np.where(known, finite / (finite + noise_sigma**2), 1.0)
-    mean = level.mean + gain * (noisy - level.mean)
-    return Level(mean, np.where(known, (1 - gain) * finite, noise_sigma**2))
+def begin(noisy: NDArray[np.int64], noise_sigma: float, models: Models) -> Belief:
+    """What the first noisy pane says."""
+    number, keys = len(models.models), len(noisy)
+    belief = Belief(np.zeros((number, 2, keys)), np.zeros((number, 3, keys)), np.full((number, keys), 1 / number))
+    belief.mean[:, 0] = noisy
+    belief.covariance[:, 0] = noise_sigma**2
+    return belief
 
 
-def pack(level: Level) -> bytes:
-    """The state as bytes, for the ledger."""
+def update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: float, models: Models) -> Belief:
+    """Take up one noisy pane."""
+    parts = [
+        _update(Belief(*(part[..., first : first + BLOCK] for part in belief)), seen, noise_sigma, models)
+        for first, seen in ((first, noisy[first : first + BLOCK]) for first in range(0, len(noisy), BLOCK))
+    ]
+    return Belief(*(np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)))
+
+
+def _update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: float, models: Models) -> Belief:
+    mixed = _mixed(belief, models.stays)
+    mean, covariance = _foretold(mixed, models.models)
+    seen = covariance[:, 0] + noise_sigma**2
+    surprise = noisy - mean[:, 0]
+    gain = covariance[:, :2] / seen[:, None]
+    after = np.stack(
+        [
+            covariance[:, 0] * (1 - gain[:, 0]),
+            covariance[:, 1] * (1 - gain[:, 0]),
+            covariance[:, 2] - gain[:, 1] * covariance[:, 1],
+        ],
+        axis=1,
+    )
+    likely = np.log(mixed.trust) - (surprise**2 / seen + np.log(seen)) / 2
+    trust = np.exp(likely - likely.max(axis=0))
+    return Belief(mean + gain * surprise[:, None], after, trust / trust.sum(axis=0))
+
+
+def _mixed(belief: Belief, stays: float) -> Belief:
+    """What each model begins a pane with: the others' beliefs too, as far as a key may have come over from them."""
+    number = len(belief.trust)
+    goes = (1 - stays) / max(number - 1, 1)
+    chances = np.full((number, number), goes) + np.eye(number) * ((stays if number > 1 else 1.0) - goes)
+    trust = np.einsum("ij,ik->jk", chances, belief.trust)
+    share = chances[:, :, None] * belief.trust[:, None] / trust
+    mean = np.einsum("ijk,ick->jck", share, belief.mean)
+    apart = belief.mean[:, None] - mean
+    spread = np.stack([apart[:, :, 0] ** 2, apart[:, :, 0] * apart[:, :, 1], apart[:, :, 1] ** 2], axis=2)
+    return Belief(mean, np.einsum("ijk,ijck->jck", share, belief.covariance[:, None] + spread), trust)
+
+
+def _foretold(belief: Belief, models: tuple[Model, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and covariance a pane later, by each model."""
+    tide, flow, floor, keeps, turn, turn_floor = (np.array(column)[:, None] for column in zip(*models, strict=True))
+    level, trend = belief.mean[:, 0], keeps * belief.mean[:, 1]
+    people = np.maximum(level, 0.0)
+    own, both, turning = belief.covariance[:, 0], belief.covariance[:, 1], belief.covariance[:, 2]
+    step = (tide * people) ** 2 + flow * people + floor
+    return np.stack([level + trend, trend], axis=1), np.stack(
+        [
+            own + 2 * keeps * both + keeps**2 * turning + step,
+            keeps * both + keeps**2 * turning,
+            keeps**2 * turning + (turn * people) ** 2 + turn_floor,
+        ],
+        axis=1,
+    )
+
+
+def pack(belief: Belief) -> bytes:
+    """A belief as bytes, for the ledger."""
+    return msgspec.msgpack.encode((belief.trust.shape, [part.astype("<f4").tobytes() for part in belief]))
+
+
+def unpack(data: bytes) -> Belief:
+    """The reverse of `pack`."""
+    (number, keys), parts = msgspec.msgpack.decode(data, type=tuple[tuple[int, int], tuple[bytes, bytes, bytes]])
+    shapes = ((number, 2, keys), (number, 3, keys), (number, keys))
+    columns = [np.frombuffer(part, "<f4").astype(np.float64) for part in parts]
+    return Belief(*(column.reshape(shape) for column, shape in zip(columns, shapes, strict=True)))
+
+
+def pack_level(level: Level) -> bytes:
+    """An estimate as bytes, for the ledger."""
     return np.concatenate([level.mean, level.variance]).astype("<f8").tobytes()
 
 
-def unpack(data: bytes) -> Level:
-    """The reverse of `pack`."""
+def unpack_level(data: bytes) -> Level:
+    """The reverse of `pack_level`."""
     values = np.frombuffer(data, "<f8")
     return Level(values[: len(values) // 2].copy(), values[len(values) // 2 :].copy())

@@ -29,7 +29,7 @@ class State(msgspec.Struct, frozen=True):
     """What a measure's next pane builds on: the filter, and what it said at the ends of the last panes."""
 
     epoch: int
-    level: bytes
+    belief: bytes
     ends_ms: tuple[int, ...]
     levels: tuple[bytes, ...]
 
@@ -54,19 +54,21 @@ def next_record(
     """
     scale = sigma(draw.measure, draw.epoch)
     before = _state(last)
-    keys = len(draw.noisy)
-    known = before is not None and before.epoch == draw.epoch.epoch
-    level = estimate.unpack(before.level) if before is not None and known else estimate.unknown(keys)
-    walk = estimate.PRESENT if draw.measure.statistic.startswith("present") else estimate.EVENTS
-    level = estimate.update(level, draw.noisy, scale, walk)
-    packed = estimate.pack(level)
-    ends, levels = (before.ends_ms, before.levels) if before is not None and known else ((), ())
+    if before is not None and before.epoch != draw.epoch.epoch:
+        before = None
+    models = estimate.PRESENT if draw.measure.statistic == "present" else estimate.EVENTS
+    if before is None:
+        belief = estimate.begin(draw.noisy, scale, models)
+    else:
+        belief = estimate.update(estimate.unpack(before.belief), draw.noisy, scale, models)
+    level = belief.level
+    ends, levels = (before.ends_ms, before.levels) if before is not None else ((), ())
     remembered = REMEMBERED if draw.measure.statistic == "present" else 0
     state = State(
         draw.epoch.epoch,
-        packed,
+        estimate.pack(belief),
         (*ends, draw.end_ms)[-remembered:] if remembered else (),
-        (*levels, packed)[-remembered:] if remembered else (),
+        (*levels, estimate.pack_level(level))[-remembered:] if remembered else (),
     )
     cost = rho_of(draw.measure, draw.epoch)
     return LedgerRecord(
@@ -171,7 +173,7 @@ def _present_at(record: LedgerRecord | None, epoch: int, time_ms: int) -> Level 
     state = _state(record)
     if state is None or state.epoch != epoch or time_ms not in state.ends_ms:
         return None
-    return estimate.unpack(state.levels[state.ends_ms.index(time_ms)])
+    return estimate.unpack_level(state.levels[state.ends_ms.index(time_ms)])
 
 
 def _state(record: LedgerRecord | None) -> State | None:

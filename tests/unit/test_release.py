@@ -6,7 +6,6 @@ import orjson
 import pytest
 
 from schemas.measures import DEFAULT_MEASURES
-from streams.core import estimate
 from streams.core.release import Draw, next_record, publications
 from streams.core.render import Page
 from streams.stores.released import redis_values
@@ -86,31 +85,3 @@ def test_the_filter_goes_on_from_the_ledger_and_begins_anew_with_an_epoch() -> N
     other = msgspec.structs.replace(EPOCH, epoch=20260303)
     anew = next_record(Draw(other, PRESENT, 1, EPOCH.end_ms + 300_000, np.full(6, 2000)), second, None, PAGE, 0, "me")
     assert told(anew)[0]["estimate"] == 2000
-
-
-def day_of(people: float, rng: np.random.Generator, keys: int = 300) -> np.ndarray:
-    """Smooth days of zones: a tide by the hour, and people coming and going on their own (about 20 min each)."""
-    t = np.arange(288)
-    tide = people * (1 + 0.5 * np.sin(2 * np.pi * (t[:, None] / 288 - rng.random(keys))))
-    counts = np.empty((288, keys))
-    counts[0] = rng.poisson(tide[0])
-    for pane_number in range(1, 288):
-        stay = rng.binomial(counts[pane_number - 1].astype(int), 0.78)
-        counts[pane_number] = stay + rng.poisson(np.maximum(tide[pane_number] - 0.78 * tide[pane_number - 1], 0))
-    return counts
-
-
-@pytest.mark.parametrize(("people", "worst"), [(50, 0.36), (500, 0.075), (5000, 0.015)])
-def test_the_filter_takes_most_of_the_noise_and_its_error_is_stated_right(people: int, worst: float) -> None:
-    """The goals of design section 8 (0.25, 0.056, 0.009) are computed on a model town; these days are livelier."""
-    rng = np.random.default_rng(people)
-    truth = day_of(people, rng)
-    noisy = np.rint(truth + rng.normal(0, 78.6, truth.shape)).astype(np.int64)
-    level = estimate.unknown(truth.shape[1])
-    errors, inside = [], []
-    for seen, true in zip(noisy, truth, strict=True):
-        level = estimate.update(level, seen, 78.6, estimate.PRESENT)
-        errors.append(np.abs(level.mean - true) / np.maximum(true, 1))
-        inside.append(np.abs(level.mean - true) < 1.96 * np.sqrt(level.variance))
-    assert np.median(errors[24:]) < worst
-    assert 0.90 < np.mean(inside[24:]) < 0.99

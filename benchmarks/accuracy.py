@@ -1,0 +1,98 @@
+"""How far the live estimates are from what was counted, and whether their stated error is true. CPU: about a minute.
+
+    python benchmarks/accuracy.py [--towns 7 8] [--repeats 5] [--save tests/golden/days.npz]
+
+Towns of other seeds than the filter was tuned on are simulated for a weekday and counted by the core; noise of the
+default budget (epsilon 2) is drawn from OpenDP, and the filter goes through the panes as the release does. Places are
+looked at while they have about 50, 500 or 5,000 people, from an hour after the day's first pane on. The last line is
+JSON.
+"""
+
+import argparse
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.measures import DEFAULT_MEASURES, Measure
+from streams.core import estimate
+from streams.core.budget import rho_of, sensitivity, sigma
+from streams.simulate.town import make_town
+from streams.stores.noise import draw
+from tests.support.towns import count_days
+from tests.support.world import epochs_at
+
+EPOCH = epochs_at(1_772_420_400_000)[0]
+# Subscribers and zones of the towns in which each size of place is looked at.
+TOWNS = {50: (3000, 60), 500: (40_000, 60), 5000: (40_000, 20)}
+AROUND = (0.7, 1.4)
+HOUR_MS = 3_600_000
+
+
+def found(measure: Measure, days: Iterable[NDArray[np.int64]], people: int, repeats: int) -> dict[str, float]:
+    """The median relative errors of noisy numbers and of estimates, %, and the 95 % intervals' coverage, %."""
+    models = estimate.PRESENT if measure.statistic == "present" else estimate.EVENTS
+    scale = sigma(measure, EPOCH)
+    spent = (sensitivity(measure, EPOCH), scale, rho_of(measure, EPOCH))
+    raw, errors, inside = [], [], []
+    for day in days:
+        truths = np.tile(day, (1, repeats))
+        belief = None
+        for number, truth in enumerate(truths):
+            noisy = draw(truth, *spent)
+            if belief is None:
+                belief = estimate.begin(noisy, scale, models)
+            else:
+                belief = estimate.update(belief, noisy, scale, models)
+            at = (truth >= AROUND[0] * people) & (truth < AROUND[1] * people)
+            if (number + 1) * measure.pane_ms <= HOUR_MS or not at.any():
+                continue
+            level = belief.level
+            raw.append(np.abs(noisy - truth)[at] / truth[at])
+            errors.append(np.abs(np.maximum(level.mean, 0) - truth)[at] / truth[at])
+            inside.append((np.abs(level.mean - truth) <= 1.96 * np.sqrt(level.variance))[at])
+    if not errors:
+        return {"panes": 0, "raw": math.nan, "estimate": math.nan, "covered": math.nan}
+    return {
+        "panes": sum(map(len, errors)),
+        "raw": 100 * float(np.median(np.concatenate(raw))),
+        "estimate": 100 * float(np.median(np.concatenate(errors))),
+        "covered": 100 * float(np.concatenate(inside).mean()),
+    }
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--towns", type=int, nargs="+", default=[7, 8], help="seeds")
+    arguments.add_argument("--repeats", type=int, default=5, help="draws of noise for each day")
+    arguments.add_argument("--save", type=Path, help="keep what was counted of people present")
+    asked = arguments.parse_args()
+    days: dict[int, list[dict[str, NDArray[np.int64]]]] = defaultdict(list)
+    for people, (subscribers, zones) in TOWNS.items():
+        for seed in asked.towns:
+            days[people].append(count_days(make_town(seed, subscribers, zones), DEFAULT_MEASURES, 24))
+    if asked.save:
+        present = {str(people): np.stack([day["present"] for day in of]) for people, of in days.items()}
+        np.savez_compressed(asked.save, **{name: counts.astype(np.int32) for name, counts in present.items()})
+    lines = {}
+    print(f"{'measure':16}{'people':>8}{'panes':>9}{'noisy %':>9}{'estimate %':>12}{'covered %':>11}")
+    for measure in DEFAULT_MEASURES:
+        for people in TOWNS:
+            every = [day for of in days.values() for day in of]
+            line = found(measure, [day[measure.name] for day in every], people, asked.repeats)
+            if line["panes"] < 500:
+                continue
+            lines[f"{measure.name}_{people}"] = {name: round(value, 2) for name, value in line.items()}
+            print(
+                f"{measure.name:16}{people:>8}{line['panes']:>9}{line['raw']:>9.2f}"
+                f"{line['estimate']:>12.2f}{line['covered']:>11.1f}"
+            )
+    print(json.dumps(lines))
+
+
+if __name__ == "__main__":
+    main()
