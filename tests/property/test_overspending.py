@@ -31,6 +31,7 @@ from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher
 from tests.support.raw import batch_of
+from tests.support.rules import SettledRules
 from tests.support.world import PLAN, epochs_at
 from tests.unit.test_release_role import Logs, Reader
 
@@ -83,6 +84,7 @@ def releaser(logs: Logs, kind: type[Ledger] = Ledger, epoch: Epoch = EPOCH) -> R
         noise,
         ReleaseMetrics(CollectorRegistry()),
         Readiness(),
+        SettledRules(),
     )
 
 

@@ -12,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from streams.core import estimate
+from streams.core.accuracy import MEDIAN, settled_error
+from streams.core.accuracy import PRESENT as TYPICAL
 from streams.core.estimate import EVENTS, PRESENT, Model, Models
 
 DAYS = Path(__file__).parents[1] / "golden" / "days.npz"
@@ -52,6 +54,12 @@ def test_the_estimate_is_as_near_as_is_promised_and_its_error_is_stated_right(pe
     error, covered = all_of(people)
     assert error <= GOALS[people]
     assert 93 <= covered <= 97
+
+
+@pytest.mark.parametrize("people", GOALS)
+def test_what_a_policy_check_foretells_is_what_comes(people: int) -> None:
+    foretold = 100 * MEDIAN * settled_error(SIGMA, TYPICAL, people) / people
+    assert foretold == pytest.approx(all_of(people)[0], rel=0.25)
 
 
 def test_one_model_for_nights_and_mornings_would_be_sure_of_what_is_wrong() -> None:

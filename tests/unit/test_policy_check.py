@@ -19,9 +19,9 @@ from streams.cli.access_lists import acls, command
 from streams.cli.policy import policy
 from streams.cli.topics import topics
 from streams.core import estimate
-from streams.core.accuracy import explain, guarantee, settled_error, told_from
+from streams.core.accuracy import PRESENT, explain, guarantee, settled_error, told_from
 from streams.core.budget import rho_for
-from streams.core.estimate import PRESENT
+from streams.core.estimate import Model, Models
 from streams.core.soundness import problems
 from streams.errors import ThrongError
 from streams.settings import load_settings
@@ -109,10 +109,11 @@ def test_an_unknown_key_of_a_measure_and_shares_over_1_end_the_command(tmp_path:
 def test_the_settled_error_is_the_filters_own() -> None:
     # The filter itself, run on a level that stays: its variance settles where the formula says.
     for people in (50.0, 500.0, 5000.0):
-        level = estimate.unknown(1)
+        walk = Models((Model(PRESENT.tide, PRESENT.flow, 0.0),), 1.0)
+        belief = estimate.begin(np.array([round(people)]), 78.6, walk)
         for _ in range(400):
-            level = estimate.update(level, np.array([round(people)]), 78.6, PRESENT)
-        assert math.sqrt(level.variance[0]) == pytest.approx(settled_error(78.6, PRESENT, people), rel=1e-3)
+            belief = estimate.update(belief, np.array([round(people)]), 78.6, walk)
+        assert math.sqrt(belief.level.variance[0]) == pytest.approx(settled_error(78.6, PRESENT, people), rel=1e-3)
 
 
 def test_a_number_is_told_from_where_the_estimate_is_surely_k() -> None:
