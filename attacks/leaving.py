@@ -1,0 +1,155 @@
+"""What leaves: the release of a day, made by the functions that RELEASE makes it with, read as a consumer reads it.
+
+`release` draws the noise (OpenDP), lets the account check the budget, and builds each pane's ledger record and
+publications as `streams.agents.release` does. `read` takes the published JSON apart into tables; an attacker has nothing
+else. `bare` and `suppressed` are the releases that others made: exact counts, and exact counts without the small ones.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from schemas.cohorts import BANDS, COHORTS, GENDERS
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord, Publication
+from schemas.plan import Plan
+from streams.core.budget import check_shares, rho_of, sensitivity, sigma
+from streams.core.ledger import Account
+from streams.core.release import Draw, next_record, publications
+from streams.core.render import Page
+from streams.core.times import rfc3339
+from streams.settings import Settings
+
+Counts = Mapping[tuple[int, str], NDArray[np.int64]]
+# As `streams.stores.noise.draw`: counts, sensitivity, scale, rho.
+Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
+
+DISTRICTS: Final = "present of districts"  # what is published of `present` at the level of parents
+_BAND: Final = {name: code for code, name in enumerate(BANDS)}
+_GENDER: Final = {name: code for code, name in enumerate(GENDERS)}
+
+
+class Table(NamedTuple):
+    """A measure's published numbers: f64[panes, keys], NaN where nothing is told. se: standard error; 0: exact."""
+
+    noisy: NDArray[np.float64]
+    estimate: NDArray[np.float64]
+    se: NDArray[np.float64]
+
+
+class Published(NamedTuple):
+    """What a day's consumers know. `k`: what the records say of themselves."""
+
+    tables: dict[str, Table]
+    k: int
+
+
+def release(epoch: Epoch, plan: Plan, counts: Counts, noise: Noise) -> tuple[list[LedgerRecord], list[Publication]]:
+    """A day's ledger and publications, in order.
+
+    Raises:
+        Overspent, ThrongError: as in a deployment, if the budget isn't enough.
+    """
+    page = Page(plan, Settings().release.confidence)
+    account = Account()
+    check_shares(epoch)
+    ledger, published = list[LedgerRecord](), list[Publication]()
+    for number in range(epoch.first_pane, epoch.last_pane + 1):
+        for measure in epoch.due(number):
+            cost = rho_of(measure, epoch)
+            account.check(epoch, measure.name, cost)
+            noisy = noise(counts[number, measure.name], sensitivity(measure, epoch), sigma(measure, epoch), cost)
+            draw = Draw(epoch, measure, number, epoch.start_ms + number * epoch.pane_ms, noisy)
+            record = next_record(draw, account.last.get(measure.name), account.last.get("present"), page, 0, "")
+            account.take(record)
+            ledger.append(record)
+            published += publications(record)
+    return ledger, published
+
+
+def read(epoch: Epoch, plan: Plan, published: Sequence[Publication]) -> Published:
+    """The numbers in published records.
+
+    Raises:
+        LookupError: a record of a measure that isn't attacked here yet.
+    """
+    places = {zone.id: n for n, zone in enumerate(plan.zones)} | {parent.id: n for n, parent in enumerate(plan.parents)}
+    tables = {name: _untold(*shape) for name, shape in shapes(epoch).items()}
+    ends = {rfc3339(epoch.start_ms + n * epoch.pane_ms): n for n in range(1, epoch.last_pane + 1)}
+    lengths = {name: epoch.last_pane // len(table.noisy) for name, table in tables.items()}
+    for item in published:
+        record = orjson.loads(item.value)
+        name = DISTRICTS if record["measure"] == "present" and record["level"] == "parent" else record["measure"]
+        if name not in tables:
+            raise LookupError(f"no attack knows the measure {name}: teach them before it is released")
+        if "noisy" not in record:
+            continue
+        row = ends[record["end"]] // lengths[name] - 1
+        key = _key(record, places, epoch)
+        for column, field in zip(tables[name], ("noisy", "estimate", "se"), strict=True):
+            column[row, key] = record[field]
+    return Published(tables, epoch.k)
+
+
+def _key(record: Mapping[str, str], places: Mapping[str, int], epoch: Epoch) -> int:
+    if "origin" in record:
+        size = epoch.zones if record["level"] == "zone" else epoch.parents
+        return places[record["origin"]] * size + places[record["destination"]]
+    place = places[record["zone"]]
+    if "age_band" not in record:
+        return place
+    return place * COHORTS + _BAND[record["age_band"]] * len(GENDERS) + _GENDER[record["gender"]]
+
+
+def shapes(epoch: Epoch) -> dict[str, tuple[int, int]]:
+    """(panes, keys) of everything that is published of a day."""
+    found = {m.name: (epoch.panes(m.pane_ms), m.keys(epoch.zones, epoch.parents)) for m in epoch.measures}
+    return found | {DISTRICTS: (found["present"][0], epoch.parents), "footfall": found["arrivals"]}
+
+
+def _untold(panes: int, keys: int) -> Table:
+    return Table(*(np.full((panes, keys), np.nan) for _ in range(3)))
+
+
+def stacked(epoch: Epoch, counts: Counts) -> dict[str, NDArray[np.int64]]:
+    """Counts by measure: i64[panes, keys]."""
+    found = {}
+    for measure in epoch.measures:
+        every = measure.pane_ms // epoch.pane_ms
+        found[measure.name] = np.stack([counts[n, measure.name] for n in range(every, epoch.last_pane + 1, every)])
+    return found
+
+
+def bare(epoch: Epoch, parents: NDArray[np.uint16], counts: Counts) -> Published:
+    """An unprotected release: every count, exact, and what follows from them."""
+    exact = stacked(epoch, counts)
+    present, arrivals = exact["present"], exact["arrivals"]
+    sums = np.zeros((epoch.zones, epoch.parents), np.int64)
+    sums[np.arange(epoch.zones), parents] = 1
+    every = len(present) // len(arrivals)
+    before = np.vstack([np.zeros((1, epoch.zones), np.int64), present[every - 1 : -1 : every]])
+    exact |= {DISTRICTS: present @ sums, "footfall": before + arrivals}
+    return Published({name: _exactly(values) for name, values in exact.items()}, 0)
+
+
+def _exactly(values: NDArray[np.int64]) -> Table:
+    known = values.astype(np.float64)
+    return Table(known, known.copy(), np.zeros_like(known))
+
+
+def suppressed(published: Published, k: int) -> Published:
+    """The same with every count from 1 to k - 1 withheld."""
+
+    def large(table: Table) -> Table:
+        return Table(*(np.where((table.noisy >= k) | (table.noisy == 0), column, np.nan) for column in table))
+
+    return Published({name: large(table) for name, table in published.tables.items()}, k)
+
+
+def ledger_vectors(ledger: Sequence[LedgerRecord]) -> Iterator[tuple[tuple[int, str], NDArray[np.int64], float]]:
+    """Every noisy vector that was drawn, before anything was withheld: (number, measure), i64[keys], sigma."""
+    for record in ledger:
+        yield (record.number, record.measure), np.frombuffer(record.noisy, "<i8"), record.sigma
