@@ -10,7 +10,7 @@ ARGS :=
 JOBS := 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos schedules lint format types bench bench-quick bench-stages lock clean
+.PHONY: help setup demo test chaos schedules attack lint format types bench bench-quick bench-stages lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,9 @@ chaos: $(INSTALLED) ## Draw faults against a whole deployment (CHAOS_SEED, CHAOS
 
 schedules: $(INSTALLED) ## Drive the workers' shell through simulated schedules of faults (SCHEDULES=10000)
 	@$(PY) -m tests.simulation
+
+attack: $(INSTALLED) ## Attack what is released of a simulated town (ATTACK=quick: a minute of it)
+	@$(PY) -m attacks $(ARGS)
 
 lint: $(INSTALLED) ## Check style, formatting and import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

@@ -40,9 +40,27 @@ def auc_bound(rho: float) -> float:
     return NormalDist().cdf(math.sqrt(rho))
 
 
+def tight_epsilon(rho: float, delta: float) -> float:
+    """The least epsilon of Gaussian noise that costs rho, exactly (Balle and Wang 2018, theorem 8).
+
+    `core.budget.epsilon_for` is the account's: it holds for any mechanism of that rho, and is a little larger.
+    """
+    distance, normal = math.sqrt(2 * rho), NormalDist()
+
+    def delta_of(epsilon: float) -> float:
+        less, more = distance / 2 - epsilon / distance, -distance / 2 - epsilon / distance
+        return normal.cdf(less) - math.exp(epsilon) * normal.cdf(more)
+
+    low, high = 0.0, 100.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (low, middle) if delta_of(middle) <= delta else (middle, high)
+    return high
+
+
 def wins(scores: NDArray[np.float64], inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Pairs of releases for each target: f64[targets, releases, releases], 1 where the first outscores the second, 1/2 at
-    a tie; and whether the first was with the target and the second without."""
+    """Pairs of releases by target, f64[targets, releases, releases]: 1 where the first outscores the second, 1/2 at a
+    tie; and whether the first was with the target and the second without."""
     one, other = scores.T[:, :, None], scores.T[:, None, :]
     return (one > other) + 0.5 * (one == other), inside.T[:, :, None] & ~inside.T[:, None, :]
 

@@ -82,9 +82,7 @@ def _flows(
             yield Sum("flows", districts[:, origin, goal], inside.reshape(hours, -1))
 
 
-def attack(
-    epoch: Epoch, parents: NDArray[np.uint16], published: Published, truth: Published
-) -> dict[str, Recovered]:
+def attack(epoch: Epoch, parents: NDArray[np.uint16], published: Published, truth: Published) -> dict[str, Recovered]:
     """By kind of sum; of the two ways to read the published numbers the one that recovers more."""
     found: dict[str, Recovered] = {}
     for sharp in (False, True):

@@ -1,8 +1,9 @@
 """What leaves: the release of a day, made by the functions that RELEASE makes it with, read as a consumer reads it.
 
 `release` draws the noise (OpenDP), lets the account check the budget, and builds each pane's ledger record and
-publications as `streams.agents.release` does. `read` takes the published JSON apart into tables; an attacker has nothing
-else. `bare` and `suppressed` are the releases that others made: exact counts, and exact counts without the small ones.
+publications as `streams.agents.release` does. `read` takes the published JSON apart into tables; an attacker has
+nothing else. `bare` and `suppressed` are the releases that others made: exact counts, and exact counts without the
+small ones.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -83,7 +83,9 @@ def play(
         counts = _with_some(day, targets, inside[number])
         truth = stacked(day.epoch, counts)
         for name, seen in _views(world, day, counts, noise).items():
-            row = [_look(world, seen, truth, target, bool(i)) for target, i in zip(targets, inside[number], strict=True)]
+            row = [
+                _look(world, seen, truth, target, bool(i)) for target, i in zip(targets, inside[number], strict=True)
+            ]
             scores.setdefault(name, []).append([float(look.sum()) for look in row])
             looks.setdefault(name, []).append(row)
     areas = {name: auc(np.array(rows), inside) for name, rows in scores.items()}

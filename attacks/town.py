@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, generate_latest
 
 from schemas.attach import DETACH, LONG_IMSI
 from schemas.epochs import Epoch
@@ -31,8 +32,9 @@ from streams.core.records import Records
 from streams.core.registry import RegistryTable
 from streams.core.sums import Sums
 from streams.core.zones import CellTable
+from streams.metrics import CrowdMetrics, GatewayMetrics
 from streams.simulate import generate, make_town, plan, registry
-from streams.simulate.people import OFF, YEAR, birth_years, imsis
+from streams.simulate.people import NOWHERE, OFF, YEAR, birth_years, imsis, populate
 from streams.simulate.registry import ADULT, counted
 from streams.stores.policies import load_policies
 
@@ -67,7 +69,7 @@ class Sightings(NamedTuple):
 
     def rows(self, keep: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "Sightings":
         """Some of them."""
-        return Sightings(*(column[keep] for column in self))
+        return Sightings(self.pseudonym[keep], self.ts[keep], self.zone[keep], self.cohort[keep], self.kind[keep])
 
 
 class Day(NamedTuple):
@@ -76,7 +78,8 @@ class Day(NamedTuple):
     Attributes:
         counts: the exact panes, i64[keys] by (base pane's number, measure).
         salt: of the epoch; thrown away by whoever attacks without it.
-        sightings: of those counted. truth: i16[panes, people], where each was at each pane's end, ABSENT with the phone off.
+        sightings: of those counted. truth: i16[panes, people], where each was at each pane's end; ABSENT if the phone
+            was off.
     """
 
     epoch: Epoch
@@ -97,7 +100,9 @@ class World(NamedTuple):
 
     Attributes:
         imsis: packed, of all people. counted: who of them is. control: adults like them, but without consent.
+        home, work: true zones of all people, work -1 for who has none.
         centres: f64[zones, 2] in metres, as the public plan has them.
+        metrics: what the gateway and the crowd would show of this run at /metrics.
     """
 
     size: Size
@@ -106,7 +111,10 @@ class World(NamedTuple):
     imsis: NDArray[np.uint64]
     counted: NDArray[np.bool_]
     control: NDArray[np.bool_]
+    home: NDArray[np.int64]
+    work: NDArray[np.int64]
     centres: NDArray[np.float64]
+    metrics: bytes
     days: list[Day]
 
 
@@ -134,9 +142,12 @@ def live(size: Size, told: Told) -> World:
         lived.append(Day(epoch, counts, count.salts[epoch.epoch], sightings.rows(inside), where))
     known = counted(town)
     grown = YEAR - birth_years(town) >= ADULT
+    lives = populate(town)[0]
+    home = lives["home"].astype(np.int64)
+    work = np.where(lives["work"] == NOWHERE, -1, lives["work"]).astype(np.int64)
     centres = town.discs[:, :2].astype(np.float64)
     parents = np.array(made.zone_parents(), np.uint16)
-    return World(size, made, parents, packed, known, grown & ~known, centres, lived)
+    return World(size, made, parents, packed, known, grown & ~known, home, work, centres, count.metrics(), lived)
 
 
 class _Count:
@@ -185,7 +196,8 @@ class _Count:
         """Take a slice's records, by source, and count."""
         for source in range(SOURCES):
             rows = slice(int(starts[source]), int(starts[source + 1]))
-            own = Records(*(column[rows] for column in records[:4]), records.payload)
+            columns = (records.offset[rows], records.time[rows], records.start[rows], records.end[rows])
+            own = Records(*columns, records.payload)
             self._keep(source, self._inline.take(source, own))
         for pane in self._inline.count():
             self._add(pane)
@@ -202,6 +214,22 @@ class _Count:
             self._sums.drop(whole)
             for name, vector in whole.counts.items():
                 self.counts[whole.epoch.epoch, whole.number, name] = vector
+
+    def metrics(self) -> bytes:
+        """The run in the metrics of the roles."""
+        shown = CollectorRegistry()
+        gateway, crowd = GatewayMetrics(shown), CrowdMetrics(shown)
+        for source in range(SOURCES):
+            gateway.records.labels(str(source)).inc(self._inline.taken(source))
+        gateway.events.labels("0").inc(self._inline.events)
+        gateway.registry_entries.set(self.people.subscribers)
+        for counter, counts in ((gateway.rejects, self._inline.rejects), (gateway.drops, self._inline.drops)):
+            for reason, number in counts.items():
+                counter.labels(reason).inc(number)
+        for one in self._inline.crowds:
+            crowd.sightings.labels(str(one.partition)).inc(one.taken)
+            crowd.subscribers.labels(str(one.partition)).set(one.subscribers)
+        return generate_latest(shown)
 
     def sightings(self) -> Sightings:
         """All rows so far, in the order of pseudonym and then as they are counted."""

@@ -92,7 +92,7 @@ def whole(shares: NDArray[np.float64], total: int) -> NDArray[np.int64]:
     """Whole numbers in proportion that add up to a total (largest remainders)."""
     exact = np.maximum(shares, 0.0)
     exact = exact * (total / exact.sum())
-    floor = np.floor(exact).astype(np.int64)
+    floor: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     order = np.argsort(floor - exact, kind="stable")
     floor[order[: total - floor.sum()]] += 1
     return floor
@@ -120,7 +120,8 @@ def agreement(ways: Ways, truth: Ways) -> NDArray[np.float64]:
     shared = np.zeros((len(truth), len(ways)))
     for step in range(ways.shape[1]):
         shared += truth[:, step, None] == ways[None, :, step]
-    return shared[np.arange(len(truth)), assign(-shared)] / ways.shape[1]
+    agreed: NDArray[np.float64] = shared[np.arange(len(truth)), assign(-shared)] / ways.shape[1]
+    return agreed
 
 
 def accuracy(ways: Ways, counted: Ways, control: Ways) -> Accuracy:
@@ -128,9 +129,12 @@ def accuracy(ways: Ways, counted: Ways, control: Ways) -> Accuracy:
     return Accuracy(mean(agreement(ways, counted)), mean(agreement(ways, control)))
 
 
-def link_days(one: Ways, other: Ways, places: int) -> NDArray[np.int64]:
-    """For each way of a day that of the next day which is most like it, one to one (Xu et al., gain of information)."""
-    return assign(_gains(_visits(one, places), _visits(other, places)))
+def linked(days: list[Ways], places: int) -> Ways:
+    """Ways of several days, each way of a day followed by that of the next which is most like it, one to one."""
+    chain = days[:1]
+    for way in days[1:]:
+        chain.append(way[assign(_gains(_visits(chain[-1], places), _visits(way, places)))])
+    return np.concatenate(chain, axis=1)
 
 
 def _visits(ways: Ways, places: int) -> NDArray[np.float64]:
