@@ -179,7 +179,7 @@ def test_an_identifier_or_its_hash_in_anything_that_leaves_is_found(leaky_town: 
         "salted by the date": b"id=" + enumeration.HASHES["blake2b-64"](victim + b"2026-03-02").hex().encode(),
     }
     for blob in planted.values():
-        assert enumeration.outside(enumeration.Words([*clean, blob]), numbers, day.epoch, quiet) == 1
+        assert enumeration.outside(enumeration.Words([*clean[:99], blob]), numbers, day.epoch, quiet) == 1
 
 
 def test_one_salt_for_two_days_is_found(village: World) -> None:
