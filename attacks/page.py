@@ -116,7 +116,7 @@ def _pm(value: list[float]) -> str:
 
 
 def _pair(values: Json) -> str:
-    return f"{values['counted'][0]:.2f} ± {values['counted'][1]:.2f}; {values['others'][0]:.2f}"
+    return f"{values['counted'][0]:.3f} ± {values['counted'][1]:.3f}; {values['others'][0]:.3f}"
 
 
 def _of(found: Json) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, generate_latest
 
+from schemas.access import measures_for
 from schemas.attach import DETACH, LONG_IMSI
 from schemas.epochs import Epoch
-from schemas.measures import DEFAULT_MEASURES
 from schemas.panes import Pane, pairs
 from schemas.plan import Plan
 from schemas.sightings import Section, encode_control, encode_frame
@@ -26,17 +26,19 @@ from streams.core.crowd import Crowd
 from streams.core.epochs import EpochTable, Terms, make_epoch
 from streams.core.gateway import Context, Screened
 from streams.core.inline import Inline
-from streams.core.policy import PolicyTable, excluded_kinds
+from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import SALT_BYTES, key_state, pseudonyms
 from streams.core.records import Records
 from streams.core.registry import RegistryTable
+from streams.core.rules import active, limits
 from streams.core.sums import Sums
 from streams.core.zones import CellTable
 from streams.metrics import CrowdMetrics, GatewayMetrics
+from streams.settings import Settings
 from streams.simulate import generate, make_town, plan, registry
 from streams.simulate.people import NOWHERE, OFF, YEAR, birth_years, imsis, populate
 from streams.simulate.registry import ADULT, counted
-from streams.stores.policies import load_policies
+from streams.stores.policies import configured_rules
 
 START_MS: Final = int(datetime(2026, 3, 2, 3, tzinfo=UTC).timestamp()) * 1000  # Monday 04:00 in the town
 DAY_MS: Final = 86_400_000
@@ -154,8 +156,8 @@ class _Count:
     """The gateway's and the crowd's core over the raw records."""
 
     def __init__(self, made: Plan, days: int) -> None:
-        policies = load_policies()
-        policy = next(p for p in policies if "001" in p.mccs)
+        rules = configured_rules(Settings())
+        bounds = limits(rules)
         self._terms = Terms(
             timezone=made.timezone,
             change_hour=4,
@@ -163,13 +165,14 @@ class _Count:
             plan=made.hash(),
             zones=len(made.zones),
             parents=len(made.parents),
-            measures=DEFAULT_MEASURES,
-            epsilon=policy.epsilon,
-            delta=policy.delta,
-            rho=rho_for(policy.epsilon, policy.delta),
-            k=policy.k,
-            policy=policy.country,
+            measures=measures_for(rules.purpose, rules.measures),
+            epsilon=bounds.epsilon,
+            delta=bounds.delta,
+            rho=rho_for(bounds.epsilon, bounds.delta),
+            k=bounds.k,
+            policy=",".join(policy.country for policy in active(rules)),
             sources=tuple(range(SOURCES)),
+            purpose=rules.purpose,
         )
         self.table = EpochTable()
         self.salts: dict[int, bytes] = {}
@@ -180,8 +183,8 @@ class _Count:
         self._sums, self._panes = Sums(), 0
         for day in range(days + 1):
             self._provide(START_MS + day * DAY_MS)
-        cells = CellTable(made, excluded_kinds(policies))
-        table = PolicyTable(policies, policy.purposes[0])
+        cells = CellTable(made, bounds.excluded)
+        table = PolicyTable(rules.policies, rules.purpose)
         context = Context(self.table, self._states, table, self.people, cells, 1, self._terms.lateness_ms)
         self._inline = Inline(context, self._provide, np.array(made.zone_parents(), np.uint16), SOURCES, 1 << 20)
 
