@@ -31,7 +31,9 @@ GENESIS: Final = 2
 
 _FRAME: Final = struct.Struct("<4sBBH")
 _SECTION: Final = struct.Struct("<IB3xqqqqI4x")
-_ROW_BYTES: Final = 24
+FRAME_BYTES: Final = _FRAME.size
+SECTION_BYTES: Final = _SECTION.size
+ROW_BYTES: Final = 24
 _MAGIC: Final = b"THRF"
 _CONTROL_MAGIC: Final = b"THRC"
 
@@ -87,6 +89,26 @@ def encode_frame(sections: Sequence[Section]) -> bytes:
     return b"".join(parts)
 
 
+def put_frame_header(memory: memoryview, at: int, sections: int) -> None:
+    """Write the header of a frame to bytes, from `at` on."""
+    _FRAME.pack_into(memory, at, _MAGIC, VERSION, 0, sections)
+
+
+def put_section_header(
+    memory: memoryview,
+    at: int,
+    source: int,
+    flags: int,
+    from_: int,
+    to: int,
+    watermark_ms: int,
+    base_ts: int,
+    rows: int,
+) -> None:
+    """Write the header of a section to bytes, from `at` on; its columns follow it."""
+    _SECTION.pack_into(memory, at, source, flags, from_, to, watermark_ms, base_ts, rows)
+
+
 def encode_control(version: int, sources: Sequence[int]) -> bytes:
     """A control record's value."""
     return _CONTROL_MAGIC + bytes([VERSION]) + msgspec.json.encode(Control(version, tuple(sources)))
@@ -121,7 +143,7 @@ def _decode_section(value: bytes, position: int, number: int) -> tuple[Section, 
         raise ValueError(f"section {number}: its header is cut off")
     source, flags, from_, to, watermark_ms, base_ts, rows = _SECTION.unpack_from(value, position)
     position += _SECTION.size
-    if len(value) - position < rows * _ROW_BYTES:
+    if len(value) - position < rows * ROW_BYTES:
         raise ValueError(f"section {number}: {rows} rows, but {len(value) - position} bytes")
     if not 0 <= from_ < to:
         raise ValueError(f"section {number}: the range from {from_} to {to} is none")

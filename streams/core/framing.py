@@ -9,15 +9,11 @@ the running maximum of record times. A worker that loses a source forgets it wit
 Two frames that overlap, from a zombie or after a restart, are harmless: the crowd takes each offset once (`chain`).
 """
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from schemas.sightings import LOST, Section, encode_frame
+from schemas.sightings import LOST
+from streams.core.frames import Outgoing, frames
 from streams.core.gateway import Screened
-
-T = TypeVar("T", bound=np.generic)
 
 
 class Mark(NamedTuple):
@@ -93,11 +89,8 @@ class Framer:
         moved = [(number, state) for number, state in sorted(self._sources.items()) if _moved(state)]
         if not moved:
             return None
-        frames = [
-            encode_frame([self._section(number, state, target) for number, state in moved])
-            for target in range(self._targets)
-        ]
-        flush = Flush(frames, {number: state.mark for number, state in moved}, self.rows)
+        sections = [_section(number, state) for number, state in moved]
+        flush = Flush(frames(sections, self._targets), {number: state.mark for number, state in moved}, self.rows)
         for _, state in moved:
             state.sent_to = state.mark.next_offset
             state.lost = False
@@ -105,27 +98,11 @@ class Framer:
         self.rows = 0
         return flush
 
-    def _section(self, number: int, state: _Source, target: int) -> Section:
-        parts = [(s, slice(int(s.starts[target]), int(s.starts[target + 1]))) for s in state.pending]
-        return Section(
-            source=number,
-            flags=LOST if state.lost else 0,
-            from_=state.sent_to,
-            to=state.mark.next_offset,
-            watermark_ms=state.mark.running_max - state.lateness_ms,
-            pseudonym=_join([s.pseudonym[rows] for s, rows in parts], np.uint64),
-            ts=_join([s.ts[rows] for s, rows in parts], np.int64),
-            offset=_join([s.offset[rows] for s, rows in parts], np.int64),
-            index=_join([s.index[rows] for s, rows in parts], np.uint32),
-            zone=_join([s.zone[rows] for s, rows in parts], np.uint16),
-            cohort=_join([s.cohort[rows] for s, rows in parts], np.uint8),
-            kind=_join([s.kind[rows] for s, rows in parts], np.uint8),
-        )
 
-
-def _join(parts: list[NDArray[T]], dtype: type[T]) -> NDArray[T]:
-    """One column; of no rows, where a source has sent none."""
-    return np.concatenate(parts) if parts else np.empty(0, dtype)
+def _section(number: int, state: _Source) -> Outgoing:
+    flags = LOST if state.lost else 0
+    watermark_ms = state.mark.running_max - state.lateness_ms
+    return Outgoing(number, flags, state.sent_to, state.mark.next_offset, watermark_ms, state.pending)
 
 
 def _moved(state: _Source) -> bool:

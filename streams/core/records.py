@@ -63,7 +63,7 @@ def walk(batches: Sequence[RecordBatch]) -> Records:
     return Records(offset, time, start, end, payload)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, forceinline=True)
 def varint(data, at, stop):  # type: ignore[no-untyped-def]
     """(value, next position) of a zigzag varint; the position is -1 if it is cut off or too long."""
     raw = np.uint64(0)
