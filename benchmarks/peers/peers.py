@@ -25,6 +25,10 @@ THRONG: Final = "throng"
 NO_NOISE: Final = "no noise, no release, no consent or policy, no Redis"
 
 
+# Of the peers in Python, one process each.
+IN_MEMORY: Final = "no sorting by event time, no repartition by pseudonym; state and sums are lost with the process"
+
+
 @dataclass(frozen=True)
 class Configuration:
     """One way to run a peer: options of its own, and of the JVM."""
@@ -85,10 +89,33 @@ PEERS: Final = (
         "python",
         "stock_faust",
         (Configuration("default"),),
-        NO_NOISE,
+        f"{NO_NOISE}; {IN_MEMORY}",
     ),
-    Peer("quix", "Quix Streams", "python", "quix", (Configuration("default"),), NO_NOISE),
-    Peer("bytewax", "Bytewax", "python", "bytewax", (Configuration("default"),), NO_NOISE),
+    Peer(
+        "quix",
+        "Quix Streams",
+        "python",
+        "quix_frame",
+        (Configuration("default"), Configuration("store", ("--state", "store"))),
+        f"{NO_NOISE}; {IN_MEMORY} (store: the state lies in RocksDB, without a changelog)",
+    ),
+    Peer(
+        "bytewax",
+        "Bytewax",
+        "python",
+        "bytewax_flow",
+        (Configuration("default"), Configuration("stock", ("--state", "map", "--source", "stock"))),
+        f"{NO_NOISE}; {IN_MEMORY}, and so are the offsets",
+    ),
+    Peer(
+        "pyflink",
+        "PyFlink, embedded",
+        "python",
+        "pyflink_job",
+        (Configuration("default"),),
+        f"{NO_NOISE}; {IN_MEMORY}, and so are the offsets: no checkpoints",
+        told=False,
+    ),
     Peer(
         "kafka_streams",
         "Kafka Streams 4.1",
