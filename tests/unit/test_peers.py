@@ -177,6 +177,16 @@ def test_ratios_are_of_the_better_configuration_on_the_single_shape():
     assert list(summary) == ["single", "batched", "ratios", "latency_ms"]
 
 
+def test_after_the_first_round_only_what_may_be_the_best_goes_on():
+    ways = [way.name for way in run.BY_NAME["flink"].configurations]
+    assert run.going_on({}, "flink", "single") == ways
+    rates = dict(zip(ways, [300.0, 200.0, 299.0], strict=False))
+    rounds = {("flink", way, "single"): [{"rate": rates.get(way)}] for way in ways}
+    assert run.going_on(rounds, "flink", "single") == [ways[0], ways[2]]
+    assert run.going_on(rounds, "flink", "batched") == ways
+    assert run.going_on({("throng", "default", "single"): [{"rate": None}]}, "throng", "single") == ["default"]
+
+
 def test_latencies_are_from_the_slice_that_lets_the_watermark_pass():
     size = Size(200, 6_000, 10)
     feed = bench_latency.Feed(size, speed=20.0)
