@@ -72,6 +72,11 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The measures whose own pane ends with base pane `number`."""
         return tuple(m for m in self.measures if number * self.pane_ms % m.pane_ms == 0)
 
+    @property
+    def keyed(self) -> tuple[Measure, ...]:
+        """The measures whose keys come from data."""
+        return tuple(m for m in self.measures if m.keys_from_data(self.zones, self.parents))
+
     def cap(self, measure: Measure) -> int:
         """The most counts that one subscriber adds to the measure in the epoch: m of the sensitivity sqrt(m)."""
         return measure.cap or self.panes(measure.pane_ms)

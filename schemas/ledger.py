@@ -25,7 +25,8 @@ class LedgerRecord(msgspec.Struct, frozen=True):
         publish: zstd of msgpack of the publications.
         panes_offset: of the `panes` topic; below it every pane is wholly in the ledger already. BROUGHT: a replay has
             brought the record from another deployment, whose offsets say nothing here, and nothing is published yet.
-        rho: the measure's cost in this epoch, charged once.
+        rho, delta: the measure's cost in this epoch, charged once; delta only if its keys come from data.
+        keys: of `noisy`, little-endian u32, where they come from data; else empty: all of them, in order.
         writer: a random id of the process that drew it.
         reason: of a void; lost: retention took the pane before every partition's part of it was read; shut: a
             partition's state was lost, so it can't count the measure for now; policy: the rules forbid to tell it.
@@ -45,3 +46,5 @@ class LedgerRecord(msgspec.Struct, frozen=True):
     rho: float
     writer: str
     reason: Literal["", "lost", "shut", "policy"] = ""
+    keys: bytes = b""
+    delta: float = 0.0

@@ -11,6 +11,8 @@ import msgspec
 from schemas.cohorts import COHORTS
 
 MINUTE_MS: Final = 60_000
+# Trips between more pairs than this are not noised one by one: see `Measure.keys_from_data`.
+MOST_PAIRS: Final = 100_000
 
 Statistic = Literal["present", "present_cohort", "arrivals", "trips"]
 Level = Literal["zone", "parent"]
@@ -45,6 +47,10 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.statistic == "trips":
             return places * places
         return places * COHORTS if self.statistic == "present_cohort" else places
+
+    def keys_from_data(self, zones: int, parents: int) -> bool:
+        """Are its keys too many to draw noise for? Then those that occur get it, and are told above a threshold."""
+        return self.statistic == "trips" and self.keys(zones, parents) > MOST_PAIRS
 
 
 # Shares of design section 8; 0.15 is kept for dwell and visits and not spent.

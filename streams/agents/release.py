@@ -32,17 +32,18 @@ from schemas.topics import FLOWS
 from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.transport import Chunk, LogRange
-from streams.core.budget import check_shares, rho_of, sensitivity, sigma
+from streams.core.budget import check_shares, keys_delta, rho_of, sensitivity, sigma, threshold
 from streams.core.records import walk
 from streams.core.release import Draw, lost_record, next_record, publications, shut_record, withheld_record
 from streams.core.render import Page
 from streams.core.rules import Told
-from streams.core.sums import PaneDiffers, Sums, Whole
+from streams.core.sums import Counted, Keyed, PaneDiffers, Sums, Whole
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
+from streams.stores.noise import draw_keyed
 from streams.stores.released import Publisher
 from streams.stores.trouble import TROUBLE
 
@@ -223,12 +224,11 @@ class Releaser:
         """Draw by the epoch and the measure as the rules have them now; the account is the epoch's own."""
         account = self._ledger.account
         began = time.perf_counter()
-        cost = rho_of(measure, epoch)
-        account.check(whole.epoch, measure.name, cost)
-        scale = (sensitivity(measure, epoch), sigma(measure, epoch), cost)
-        noisy = await asyncio.to_thread(self._noise, whole.counts[measure.name], *scale)
+        account.check(whole.epoch, measure.name, rho_of(measure, epoch), keys_delta(measure, epoch))
+        counted = whole.counts[measure.name]
+        noisy, keys = await asyncio.to_thread(self._drawn, epoch, measure, counted)
         record = next_record(
-            Draw(epoch, measure, whole.number, whole.end_ms, noisy),
+            Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys),
             account.last.get(measure.name),
             account.last.get("present"),
             self._page,
@@ -240,6 +240,17 @@ class Releaser:
         self._metrics.releases.labels(measure.name).inc()
         self._metrics.budget.set(whole.epoch.rho)
         self._metrics.spent.set(account.spent(epoch.epoch))
+
+    def _drawn(
+        self, epoch: Epoch, measure: Measure, counted: Counted
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint32] | None]:
+        """The counts with noise, and their keys if those come from data."""
+        distance, scale, cost = sensitivity(measure, epoch), sigma(measure, epoch), rho_of(measure, epoch)
+        if not isinstance(counted, Keyed):
+            return self._noise(counted, distance, scale, cost), None
+        spent = (cost, keys_delta(measure, epoch))
+        kept = draw_keyed(counted, epoch.cap(measure), distance, scale, threshold(measure, epoch), spent)
+        return kept.counts, kept.keys
 
     async def _publish(self, record: LedgerRecord) -> None:
         if self._withheld(record):

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from schemas.access import measures_for
 from schemas.plan import Plan
 from schemas.policy import Rulebook
-from streams.core.budget import rho_for
+from streams.core.budget import rho_within
 from streams.core.epochs import Terms
 from streams.core.rules import active, limits
 from streams.errors import ThrongError
@@ -28,6 +28,8 @@ def terms_of(
             that hold the watermark. audit: hash of the audit log that the rules are from.
     """
     strictest = limits(rules)
+    measures = measures_for(rules.purpose, rules.measures)
+    keyed = any(measure.keys_from_data(len(plan.zones), len(plan.parents)) for measure in measures)
     return Terms(
         timezone=settings.epoch.timezone or plan.timezone,
         change_hour=settings.epoch.change_hour,
@@ -35,10 +37,10 @@ def terms_of(
         plan=plan.hash(),
         zones=len(plan.zones),
         parents=len(plan.parents),
-        measures=measures_for(rules.purpose, rules.measures),
+        measures=measures,
         epsilon=strictest.epsilon,
         delta=strictest.delta,
-        rho=rho_for(strictest.epsilon, strictest.delta),
+        rho=rho_within(strictest.epsilon, strictest.delta, keyed),
         k=strictest.k,
         policy=",".join(policy.country for policy in active(rules)),
         sources=(*range(sources), *sorted(registry)),

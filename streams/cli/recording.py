@@ -16,6 +16,7 @@ from rich.table import Table
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
 from streams.cli.options import settings_options, with_servers
 from streams.cli.values import check_writable, moment_ms, speed_of
+from streams.core.sums import occurring
 from streams.errors import ThrongError
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise
@@ -215,9 +216,9 @@ def _summary(panes: PaneTable) -> Table:
     for column in ("measure", "panes", "sum of counts", "keys above 0"):
         table.add_column(column, justify="left" if column == "measure" else "right")
     for name in sorted({name for _, _, name in panes.counts}):
-        vectors = [vector for (_, _, measure), vector in panes.counts.items() if measure == name]
-        above = sum(int((vector > 0).sum()) for vector in vectors)
-        table.add_row(name, str(len(vectors)), f"{sum(int(v.sum()) for v in vectors):,}", f"{above:,}")
+        counted = [occurring(vector) for (_, _, measure), vector in panes.counts.items() if measure == name]
+        people, above = sum(int(each.counts.sum()) for each in counted), sum(len(each.keys) for each in counted)
+        table.add_row(name, str(len(counted)), f"{people:,}", f"{above:,}")
     return table
 
 

@@ -23,7 +23,7 @@ from schemas.access import RELEASED_BY, measures_for, scopes_for, topics_for
 from schemas.epochs import Epoch
 from schemas.measures import Measure
 from schemas.policy import Rulebook
-from streams.core.budget import epsilon_for, rho_for, rho_of, sigma
+from streams.core.budget import epsilon_for, keys_delta, rho_of, rho_within, sigma, threshold
 from streams.core.rules import active, limits
 
 LEVELS = (50, 500, 5000)
@@ -95,7 +95,7 @@ def explain(rules: Rulebook, zones: int | None, parents: int | None, confidence:
     """What the rules give. `zones`, `parents`: of the plan, if there is one."""
     strictest = limits(rules)
     measures = measures_for(rules.purpose, rules.measures)
-    epoch = _day(rules, measures)
+    epoch = _day(rules, measures, zones or 0, parents or 0)
     rho = sum(rho_of(measure, epoch) for measure in measures)
     return Explanation(
         purpose=rules.purpose,
@@ -150,6 +150,7 @@ def told_from(noise: float, walk: Walk, k: int, confidence: float) -> float:
 def _gives(measure: Measure, epoch: Epoch, zones: int | None, parents: int | None, confidence: float) -> Gives:
     noise = sigma(measure, epoch)
     walk = PRESENT if measure.statistic == "present" else EVENTS
+    least = told_from(noise, walk, epoch.k, confidence)
     return Gives(
         measure=measure.name,
         statistic=measure.statistic,
@@ -161,15 +162,16 @@ def _gives(measure: Measure, epoch: Epoch, zones: int | None, parents: int | Non
         rho=rho_of(measure, epoch),
         keys=measure.keys(zones, parents) if zones is not None and parents is not None else None,
         noise=noise,
-        told_from=told_from(noise, walk, epoch.k, confidence),
+        told_from=least if keys_delta(measure, epoch) == 0 else max(least, threshold(measure, epoch)),
         error={people: MEDIAN * settled_error(noise, walk, people) / people for people in LEVELS},
         error_of_noisy={people: MEDIAN * noise / people for people in LEVELS},
     )
 
 
-def _day(rules: Rulebook, measures: tuple[Measure, ...]) -> Epoch:
+def _day(rules: Rulebook, measures: tuple[Measure, ...], zones: int, parents: int) -> Epoch:
     """An epoch of 24 hours by the rules, of nowhere."""
     strictest = limits(rules)
+    keyed = any(measure.keys_from_data(zones, parents) for measure in measures)
     return Epoch(
         epoch=0,
         start_ms=0,
@@ -178,12 +180,12 @@ def _day(rules: Rulebook, measures: tuple[Measure, ...]) -> Epoch:
         timezone="UTC",
         partitions=1,
         plan="",
-        zones=0,
-        parents=0,
+        zones=zones,
+        parents=parents,
         measures=measures,
         epsilon=strictest.epsilon,
         delta=strictest.delta,
-        rho=rho_for(strictest.epsilon, strictest.delta),
+        rho=rho_within(strictest.epsilon, strictest.delta, keyed),
         k=strictest.k,
         policy="",
         salt="",

@@ -4,14 +4,21 @@ Zero-concentrated differential privacy (Bun and Steinke 2016): a vector to which
 most m cells has L2 sensitivity sqrt(m); discrete Gaussian noise of scale sigma costs rho = m / (2 sigma^2) (Canonne,
 Kamath and Steinke 2020, arXiv 2004.00010, theorem 4), and costs of several vectors add. Conversion to (epsilon,
 delta): there, proposition 12.
+
+Where keys come from data, noise is drawn for those alone that occur, and what is then below a threshold is left out. A
+key that is there by one subscriber alone passes it with a small probability, for at most m such keys: that goes to
+delta, and the conversion has the rest of it.
 """
 
 import math
+from statistics import NormalDist
 
 from schemas.epochs import Epoch
 from schemas.measures import Measure
 
 HIGHEST_ALPHA = 1e6
+# Share of delta that goes to measures whose keys come from data, if there are any.
+KEYS_SHARE = 0.1
 
 
 def delta_of(rho: float, epsilon: float) -> float:
@@ -71,6 +78,23 @@ def sigma(measure: Measure, epoch: Epoch) -> float:
     return sensitivity(measure, epoch) / math.sqrt(2 * rho_of(measure, epoch))
 
 
+def rho_within(epsilon: float, delta: float, keyed: bool) -> float:
+    """The largest rho of a day; `keyed`: a part of delta is for measures whose keys come from data."""
+    return rho_for(epsilon, delta * (1 - KEYS_SHARE) if keyed else delta)
+
+
+def keys_delta(measure: Measure, epoch: Epoch) -> float:
+    """The measure's part of the epoch's delta, for all of its panes together: 0 if its keys are public."""
+    from_data = measure.keys_from_data(epoch.zones, epoch.parents)
+    return measure.share * KEYS_SHARE * epoch.delta if from_data else 0.0
+
+
+def threshold(measure: Measure, epoch: Epoch) -> int:
+    """The least noisy count of a key from data that is kept: one person's passes with a chance of delta / m."""
+    beyond = -NormalDist().inv_cdf(keys_delta(measure, epoch) / epoch.cap(measure))
+    return math.ceil(1 + sigma(measure, epoch) * beyond) + 1
+
+
 def check_shares(epoch: Epoch) -> None:
     """Refuse measures that together cost more than the epoch has.
 
@@ -80,3 +104,6 @@ def check_shares(epoch: Epoch) -> None:
     shares = sum(measure.share for measure in epoch.measures)
     if shares > 1 + 1e-9 or any(measure.share <= 0 for measure in epoch.measures):
         raise ValueError(f"epoch {epoch.epoch}: the measures' shares of the budget add up to {shares:.3f}; 1 is all")
+    spent = delta_of(epoch.rho, epoch.epsilon) + sum(keys_delta(measure, epoch) for measure in epoch.keyed)
+    if epoch.keyed and spent > epoch.delta * (1 + 1e-6):
+        raise ValueError(f"epoch {epoch.epoch}: with keys from data it costs a delta of {spent:.3g}, not {epoch.delta}")

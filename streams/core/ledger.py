@@ -7,6 +7,7 @@ function of the log, so that all who read it agree, zombies included.
 
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
+from streams.core.budget import KEYS_SHARE
 
 
 class Overspent(ValueError):  # noqa: N818 - reads as what it is
@@ -19,6 +20,7 @@ class Account:
     def __init__(self) -> None:
         self._closed: dict[tuple[int, str], int] = {}
         self._cost: dict[int, dict[str, float]] = {}
+        self._delta: dict[int, dict[str, float]] = {}
         self.last: dict[str, LedgerRecord] = {}
         self.brought: list[LedgerRecord] = []
 
@@ -30,6 +32,8 @@ class Account:
         costs = self._cost.setdefault(record.epoch, {})
         # A void costs nothing, and takes nothing back of what releases have cost.
         costs[record.measure] = max(costs.get(record.measure, 0.0), record.rho)
+        deltas = self._delta.setdefault(record.epoch, {})
+        deltas[record.measure] = max(deltas.get(record.measure, 0.0), record.delta)
         self.last[record.measure] = record
         if record.panes_offset == BROUGHT:
             self.brought.append(record)
@@ -56,7 +60,7 @@ class Account:
         """rho that the epoch's measures have cost so far."""
         return sum(self._cost.get(epoch, {}).values())
 
-    def check(self, epoch: Epoch, measure: str, rho: float) -> None:
+    def check(self, epoch: Epoch, measure: str, rho: float, delta: float = 0.0) -> None:
         """Refuse a draw that the epoch can't pay for. A measure is paid once an epoch, for all of its panes.
 
         Raises:
@@ -66,6 +70,9 @@ class Account:
         paid = self._cost.get(epoch.epoch, {}).get(measure, 0.0)
         if (paid > 0 and rho > paid * (1 + 1e-9)) or others + rho > epoch.rho * (1 + 1e-9):
             raise Overspent(f"epoch {epoch.epoch}: {measure} at rho {rho:.6f} would overspend it")
+        others = sum(cost for name, cost in self._delta.get(epoch.epoch, {}).items() if name != measure)
+        if others + delta > epoch.delta * KEYS_SHARE * (1 + 1e-9):
+            raise Overspent(f"epoch {epoch.epoch}: {measure} at delta {delta:.3g} would overspend it")
 
     def needed_offset(self) -> int:
         """Where reading `panes` must begin: behind what some writer had wholly released when it drew."""

@@ -17,7 +17,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord, Publication
 from schemas.measures import Measure
 from streams.core import estimate
-from streams.core.budget import rho_of, sigma
+from streams.core.budget import keys_delta, rho_of, sigma
 from streams.core.estimate import Level
 from streams.core.render import Estimates, Page, Pane
 
@@ -29,19 +29,20 @@ class State(msgspec.Struct, frozen=True):
     """What a measure's next pane builds on: the filter, and what it said at the ends of the last panes."""
 
     epoch: int
-    belief: bytes
-    ends_ms: tuple[int, ...]
-    levels: tuple[bytes, ...]
+    ends_ms: tuple[int, ...] = ()
+    levels: tuple[bytes, ...] = ()
+    belief: bytes = b""
 
 
 class Draw(NamedTuple):
-    """A noisy pane. `noisy` i64[keys]; `end_ms` of the pane that ends with base pane `number`."""
+    """A noisy pane. `noisy` i64[keys], of all keys or of `keys` u32; `end_ms`: where base pane `number` ends."""
 
     epoch: Epoch
     measure: Measure
     number: int
     end_ms: int
     noisy: NDArray[np.int64]
+    keys: NDArray[np.uint32] | None = None
 
 
 def next_record(
@@ -56,20 +57,12 @@ def next_record(
     before = _state(last)
     if before is not None and before.epoch != draw.epoch.epoch:
         before = None
-    models = estimate.PRESENT if draw.measure.statistic == "present" else estimate.EVENTS
-    if before is None:
-        belief = estimate.begin(draw.noisy, scale, models)
-    else:
-        belief = estimate.update(estimate.unpack(before.belief), draw.noisy, scale, models)
-    level = belief.level
-    ends, levels = (before.ends_ms, before.levels) if before is not None else ((), ())
-    remembered = REMEMBERED if draw.measure.statistic == "present" else 0
-    state = State(
-        draw.epoch.epoch,
-        estimate.pack(belief),
-        (*ends, draw.end_ms)[-remembered:] if remembered else (),
-        (*levels, estimate.pack_level(level))[-remembered:] if remembered else (),
-    )
+    level, belief = _estimated(draw, before)
+    state = State(draw.epoch.epoch, belief=belief)
+    if draw.measure.statistic == "present":
+        ends, levels = (before.ends_ms, before.levels) if before is not None else ((), ())
+        ends, levels = (*ends, draw.end_ms), (*levels, estimate.pack_level(level))
+        state = msgspec.structs.replace(state, ends_ms=ends[-REMEMBERED:], levels=levels[-REMEMBERED:])
     cost = rho_of(draw.measure, draw.epoch)
     return LedgerRecord(
         epoch=draw.epoch.epoch,
@@ -85,7 +78,22 @@ def next_record(
         panes_offset=panes_offset,
         rho=cost,
         writer=writer,
+        keys=b"" if draw.keys is None else draw.keys.astype("<u4").tobytes(),
+        delta=keys_delta(draw.measure, draw.epoch),
     )
+
+
+def _estimated(draw: Draw, before: State | None) -> tuple[Level, bytes]:
+    """The estimates, and what the next ones build on. Keys from data come and go: their estimate is what was drawn."""
+    scale = sigma(draw.measure, draw.epoch)
+    if draw.keys is not None:
+        return Level(draw.noisy.astype(np.float64), np.full(len(draw.noisy), scale**2)), b""
+    models = estimate.PRESENT if draw.measure.statistic == "present" else estimate.EVENTS
+    if before is None or not before.belief:
+        belief = estimate.begin(draw.noisy, scale, models)
+    else:
+        belief = estimate.update(estimate.unpack(before.belief), draw.noisy, scale, models)
+    return belief.level, estimate.pack(belief)
 
 
 def lost_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, writer: str) -> LedgerRecord:
@@ -151,7 +159,7 @@ def _publications(
     pane = Pane(draw.epoch, draw.end_ms, measure.pane_ms, cost)
     estimates = Estimates(draw.noisy, level.mean, np.sqrt(level.variance))
     if measure.statistic == "trips":
-        yield from page.flows(measure, pane, estimates)
+        yield from page.flows(measure, pane, estimates, draw.keys)
     elif measure.statistic == "present_cohort":
         yield from page.cohorts(measure.name, pane, estimates)
     else:

@@ -113,18 +113,21 @@ class Page:
             )
             yield _publication(FOOTFALL, record.zone, record)
 
-    def flows(self, measure: Measure, pane: Pane, keys: Estimates) -> Iterator[Publication]:
-        """A record for every pair that can be told, and a summary."""
+    def flows(
+        self, measure: Measure, pane: Pane, keys: Estimates, pairs: NDArray[np.uint32] | None = None
+    ) -> Iterator[Publication]:
+        """A record for every pair that can be told, and a summary. `pairs`: which the keys are, unless all in order."""
         places = self._zones if measure.level == "zone" else self._parents
         told = np.flatnonzero(self._told(keys, pane.epoch.k)).tolist()
         common = _common(pane)
         for key in told:
+            pair = key if pairs is None else int(pairs[key])
             flow = Flow(
                 schema=FLOWS_SCHEMA,
                 measure=measure.name,
                 level=measure.level,
-                origin=places[key // len(places)],
-                destination=places[key % len(places)],
+                origin=places[pair // len(places)],
+                destination=places[pair % len(places)],
                 **_numbers(keys, key),
                 **common,
             )
@@ -134,7 +137,7 @@ class Page:
             measure=measure.name,
             level=measure.level,
             published_pairs=len(told),
-            suppressed_pairs=len(keys.mean) - len(told),
+            suppressed_pairs=len(places) ** 2 - len(told),
             **common,
         )
         yield _publication(FLOWS, measure.name, summary)

@@ -20,7 +20,7 @@ from schemas.measures import Measure
 from schemas.plan import Plan
 from schemas.policy import Policy, Rulebook
 from streams.core.audit import Taken
-from streams.core.budget import rho_for
+from streams.core.budget import rho_within
 
 # A command's effect reaches every gateway within this time.
 EFFECT_MS = 5000
@@ -171,7 +171,7 @@ def _tightened(epoch: Epoch, merged: Rulebook) -> Epoch:
     )
     epsilon, delta = min(bound.epsilon, epoch.epsilon), min(bound.delta, epoch.delta)
     changed = (epsilon, delta) != (epoch.epsilon, epoch.delta)
-    rho = min(epoch.rho, rho_for(epsilon, delta)) if changed else epoch.rho
+    rho = min(epoch.rho, rho_within(epsilon, delta, bool(epoch.keyed))) if changed else epoch.rho
     return replace(epoch, epsilon=epsilon, delta=delta, rho=rho, k=max(bound.k, epoch.k), measures=measures)
 
 

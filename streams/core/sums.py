@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
+from schemas.measures import Measure
 from schemas.panes import Pane, pairs
 from streams.core.ledger import Account
 
@@ -36,13 +37,34 @@ class PaneDiffers(ValueError):  # noqa: N818 - reads as what it is
     """A repeat of a pane is not what the first was."""
 
 
+class Keyed(NamedTuple):
+    """Counts of a measure whose keys come from data: those that occur, u32[n], rising, and their counts, i64[n]."""
+
+    keys: NDArray[np.uint32]
+    counts: NDArray[np.int64]
+
+
+Counted = NDArray[np.int64] | Keyed
+
+
+NONE_YET = Keyed(np.empty(0, np.uint32), np.empty(0, np.int64))
+
+
+def occurring(counted: Counted) -> Keyed:
+    """The keys above zero of either kind of counts."""
+    if isinstance(counted, Keyed):
+        return counted
+    keys = np.flatnonzero(counted).astype(np.uint32)
+    return Keyed(keys, counted[keys])
+
+
 class Whole(NamedTuple):
-    """A pane that every partition has sent. `counts`: i64[keys] by measure; `shut`: measures that some can't count."""
+    """A pane that every partition has sent, by measure. `shut`: measures that some can't count."""
 
     epoch: Epoch
     number: int
     end_ms: int
-    counts: dict[str, NDArray[np.int64]]
+    counts: dict[str, Counted]
     shut: frozenset[str]
 
 
@@ -62,7 +84,7 @@ class _Part:
         self.end_ms = sent.pane.end_ms
         self.first_offset = sent.offset
         self.partitions: set[int] = set()
-        self.counts: dict[str, NDArray[np.int64]] = {}
+        self.counts: dict[str, Counted] = {}
         self.shut: frozenset[str] = frozenset()
 
     def add(self, sent: _Sent) -> None:
@@ -71,10 +93,20 @@ class _Part:
         self.shut |= set(sent.pane.shut)
         for name, counts in sent.pane.counts.items():
             measure = next(m for m in self.epoch.measures if m.name == name)
-            size = measure.keys(self.epoch.zones, self.epoch.parents)
-            vector = self.counts.setdefault(name, np.zeros(size, np.int64))
-            keys, values = pairs(counts)
-            vector[keys] += values
+            self.counts[name] = self._added(measure, *pairs(counts))
+
+    def _added(self, measure: Measure, keys: NDArray[np.uint32], values: NDArray[np.uint32]) -> Counted:
+        before = self.counts.get(measure.name)
+        if measure in self.epoch.keyed:
+            old = before if isinstance(before, Keyed) else NONE_YET
+            found, place = np.unique(np.concatenate([old.keys, keys]), return_inverse=True)
+            sums = np.zeros(len(found), np.int64)
+            np.add.at(sums, place, np.concatenate([old.counts, values.astype(np.int64)]))
+            return Keyed(found, sums)
+        size = measure.keys(self.epoch.zones, self.epoch.parents)
+        vector = before if isinstance(before, np.ndarray) else np.zeros(size, np.int64)
+        vector[keys] += values
+        return vector
 
 
 class Sums:

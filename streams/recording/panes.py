@@ -9,32 +9,30 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from schemas.cohorts import COHORTS, cohort_name
 from schemas.epochs import Epoch
 from schemas.measures import Measure
 from schemas.panes import Pane
 from schemas.plan import Plan
-from streams.core.sums import Sums
+from streams.core.sums import Counted, Sums, occurring
 from streams.errors import ThrongError
 
 Key = tuple[int, int, str]
 
 
 class PaneTable:
-    """Whole panes of a run, without what was shut in them. `counts`: i64[keys] by (epoch, pane end in ms, measure)."""
+    """Whole panes of a run, without what was shut in them. `counts`: by (epoch, pane end in ms, measure)."""
 
     def __init__(self, epochs: Sequence[Epoch]) -> None:
         self._sums = Sums()
         self._sums.begin_anywhere()  # a topic may have lost its oldest panes
         self._offset = 0
         self.epochs = {epoch.epoch: epoch for epoch in epochs}
-        self.counts: dict[Key, NDArray[np.int64]] = {}
+        self.counts: dict[Key, Counted] = {}
         self.panes = 0
 
     def add(self, panes: Iterable[Pane]) -> None:
@@ -59,9 +57,9 @@ class PaneTable:
         """32 hex digits over all counts above zero."""
         hashed = hashlib.blake2b(digest_size=16)
         for (epoch, end_ms, name), vector in sorted(self.counts.items()):
-            keys = np.flatnonzero(vector)
+            keys, counts = occurring(vector)
             hashed.update(f"{epoch} {end_ms} {name} {len(keys)}\n".encode())
-            hashed.update(keys.astype("<i8").tobytes() + vector[keys].astype("<i8").tobytes())
+            hashed.update(keys.astype("<i8").tobytes() + counts.astype("<i8").tobytes())
         return hashed.hexdigest()
 
     def rows(self, plan: Plan) -> pa.Table:
@@ -69,8 +67,8 @@ class PaneTable:
         found: dict[str, list[object]] = {name: [] for name in ("epoch", "end", "measure", *PLACES, "count")}
         for (epoch, end_ms, name), vector in sorted(self.counts.items()):
             measure = next(m for m in self.epochs[epoch].measures if m.name == name)
-            for key in np.flatnonzero(vector).tolist():
-                row = {"epoch": epoch, "end": end_ms, "measure": name, "count": int(vector[key])}
+            for key, count in zip(*(column.tolist() for column in occurring(vector)), strict=True):
+                row = {"epoch": epoch, "end": end_ms, "measure": name, "count": count}
                 row |= dict(zip(PLACES, places_of(measure, key, plan), strict=True))
                 for column, value in row.items():
                     found[column].append(value)
