@@ -31,7 +31,7 @@ from streams.core.pseudonyms import SALT_BYTES, key_state, pseudonyms
 from streams.core.records import Records
 from streams.core.registry import RegistryTable
 from streams.core.rules import active, limits
-from streams.core.sums import Sums
+from streams.core.sums import Keyed, Sums
 from streams.core.zones import CellTable
 from streams.metrics import CrowdMetrics, GatewayMetrics
 from streams.settings import Settings
@@ -216,7 +216,8 @@ class _Count:
         while (whole := self._sums.first_whole()) is not None:
             self._sums.drop(whole)
             for name, vector in whole.counts.items():
-                self.counts[whole.epoch.epoch, whole.number, name] = vector
+                if not isinstance(vector, Keyed):  # a town has no more pairs of zones than are drawn noise for
+                    self.counts[whole.epoch.epoch, whole.number, name] = vector
 
     def metrics(self) -> bytes:
         """The run in the metrics of the roles."""
