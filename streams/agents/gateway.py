@@ -13,6 +13,7 @@ written (written first, before the event goes on).
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
@@ -271,8 +272,7 @@ class Gateway:
         metrics.records.labels(source).inc(len(records.offset))
         metrics.events.labels(source).inc(len(events.status) - beats)
         metrics.beats.labels(source).inc(beats)
-        reasons, numbers = np.unique(screened.rejected[1], return_counts=True)
-        for reason, number in zip(reasons.tolist(), numbers.tolist(), strict=True):
+        for reason, number in Counter(screened.rejected[1].tolist()).items():
             metrics.rejects.labels(Reason(reason).name).inc(number)
         for drop, number in screened.dropped.items():
             metrics.drops.labels(drop).inc(number)

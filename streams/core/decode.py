@@ -56,16 +56,17 @@ def decode(records: Records, max_record_bytes: int) -> Events:
     plain = np.empty(number, np.bool_)
     for rows in (max(number, size // USUAL_BYTES) + SMALLEST, number + size // LEAST_BYTES + SMALLEST):
         events = Events._make(np.empty(rows, kind) for kind in TYPES)
-        found = scan(records.payload, records.start, records.end, max_record_bytes, work, events, plain)
+        found, odd, others = scan(records.payload, records.start, records.end, max_record_bytes, work, events, plain)
         if found >= 0:
             break
     events = Events._make(column[:found] for column in events)
-    _read_odd(records, events, np.flatnonzero(events.status == ODD))
-    if plain.all():
+    if odd:
+        _read_odd(records, events, np.flatnonzero(events.status == ODD))
+    if not others:
         return events
-    others = decode_reference(records, max_record_bytes, np.flatnonzero(~plain))
-    order = np.argsort(np.concatenate([events.record, others.record]), kind="stable")
-    return Events(*(np.concatenate([ours, theirs])[order] for ours, theirs in _pairs(events, others)))
+    read = decode_reference(records, max_record_bytes, np.flatnonzero(~plain))
+    order = np.argsort(np.concatenate([events.record, read.record]), kind="stable")
+    return Events(*(np.concatenate([ours, theirs])[order] for ours, theirs in _pairs(events, read)))
 
 
 def _read_odd(records: Records, events: Events, rows: NDArray[np.intp]) -> None:

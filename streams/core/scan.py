@@ -242,18 +242,20 @@ def _element_end(at, end):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def scan(data, begins, ends, longest, room, events, plain):  # type: ignore[no-untyped-def]
-    """Scan all records; fills columns and `plain`. Returns the number of rows, or -1 if there isn't space for them.
+    """Scan all records; fills columns and `plain`. Returns how many rows there are, or -1 if there isn't space for
+    them; how many of them are odd; and how many records aren't plain.
 
     Args:
         data: u8. begins, ends: i64, of records in it. longest: bytes; a record with more isn't plain.
         room: for the longest record that isn't longer than that.
         events: `decode.Events`, of any length. plain: bool, one a record.
     """
-    row = 0
+    row = odd = others = 0
     text = np.int64(data.ctypes.data)
     spare, marks = np.int64(room.text.ctypes.data), np.int64(room.marks.ctypes.data)
     for number in range(len(begins)):
         plain[number] = False
+        others += 1
         begin, stop = begins[number], ends[number]
         if stop < 0 or stop - begin > longest:
             continue
@@ -266,7 +268,7 @@ def scan(data, begins, ends, longest, room, events, plain):  # type: ignore[no-u
         if at >= stop:
             continue
         array = byte(at) == 91
-        first = row
+        first, odd_before = row, odd
         if array:
             at = _space(at + 1, stop)
         _mark(at, stop, marks)
@@ -285,10 +287,11 @@ def scan(data, begins, ends, longest, room, events, plain):  # type: ignore[no-u
                 while _space(after - 1, after) == after:
                     after -= 1
             if row == len(events.record):
-                return -1
+                return -1, 0, 0
             events.record[row] = number
             events.index[row] = row - first
             events.status[row] = found
+            odd += found == ODD
             events.imsi[row] = imsi
             events.ts[row] = ts
             events.cell[row] = cell
@@ -309,6 +312,8 @@ def scan(data, begins, ends, longest, room, events, plain):  # type: ignore[no-u
             if at >= stop or byte(at) != 44:
                 break
             at = _space(at + 1, stop)
-        if not plain[number]:
-            row = first
-    return row
+        if plain[number]:
+            others -= 1
+        else:
+            row, odd = first, odd_before
+    return row, odd, others
