@@ -138,7 +138,6 @@ PEERS: Final = (
             Configuration("g1", (), _G1),
             Configuration("record", ("--bundle", "1"), _PARALLEL),
             Configuration("plain", ("--state", "plain"), _PARALLEL),
-            Configuration("siphash", ("--hash", "siphash"), _PARALLEL),
         ),
         f"{NO_NOISE}, no sorting, no checkpoints",
     ),
