@@ -48,7 +48,7 @@ WINDOW_MS: Final = 900_000
 LOAD_S: Final = 240.0
 SETTLE_S: Final = 10.0
 PANE_MS: Final = 300_000
-WARM_UP: Final = 0.2
+WARM_UP: Final = 0.25  # of the time; the first pane, whose noise can't have been drawn ahead, is in it
 CELLS: Final = 20_000
 
 
