@@ -1,7 +1,8 @@
 """RELEASE: exact panes in, noisy aggregates out. The only role whose output leaves.
 
 In: chunks of the one partition of `panes`. A pane is summed once every partition has sent it; then for each measure
-that it ends: noise (in a thread), the ledger, read back, and what the ledger says is published, by whoever drew it.
+that it ends: noise (drawn ahead in a thread), the ledger, read back, and what the ledger says is published, by whoever
+drew it.
 Kept: nothing but what the ledger has. At the start the ledger is read, the last pane of each measure is published
 once more (the same bytes), and reading begins at the oldest pane that the ledger still needs.
 
@@ -16,7 +17,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -43,16 +44,13 @@ from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
-from streams.stores.noise import draw_keyed
+from streams.stores.noise import Noise, draw_keyed
 from streams.stores.released import Publisher
 from streams.stores.trouble import TROUBLE
 
 log = logging.getLogger("throng.release")
 
 SHOWN = "panes shown"
-
-# Counts, L2 sensitivity, scale, and the rho that it may cost; gives the counts with noise.
-Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
 
 
 class Rules(Protocol):

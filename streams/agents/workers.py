@@ -62,7 +62,7 @@ from streams.stores.counts import CountStore
 from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.log import TailReader
-from streams.stores.noise import draw
+from streams.stores.noise import Ahead
 from streams.stores.plans import load_plan
 from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
@@ -250,7 +250,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             epochs,
             Ledger(ledger_log, producer, settings.topic(LEDGER)),
             Publisher(producer, redis, names, counts, redis_prefix(settings)),
-            draw,
+            Ahead(),
             ReleaseMetrics(),
             readiness,
             ReleaseRules(audit, plan, PolicyMetrics()),
