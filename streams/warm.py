@@ -26,6 +26,7 @@ from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import key_state
 from streams.core.records import RecordBatch, Records, walk
 from streams.core.registry import RegistryTable
+from streams.core.rehearsal import rehearse
 from streams.core.snapshot import restore, to_columns
 from streams.core.zones import CellTable
 from streams.recording.columns import to_table
@@ -78,6 +79,7 @@ def _steps() -> Iterator[str]:
     again = Crowd(0, parents)
     again.add_epoch(context.epochs.epochs[0])
     restore(again, to_columns(crowd))
+    rehearse(tuple(msgspec.structs.replace(measure, cap=measure.cap * 100) for measure in DEFAULT_MEASURES))
 
 
 def _records(piece: Slice) -> Records:

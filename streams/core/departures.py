@@ -23,14 +23,14 @@ SMALLEST: Final = 4096
 
 
 class Departures(NamedTuple):
-    """`ring` DEPARTURE[a power of two]; `span` i64[2]: the oldest number kept, the next one to give."""
+    """`ring` DEPARTURE[n]; `span` i64[2]: the oldest number kept, the next one to give."""
 
     ring: NDArray[np.void]
     span: NDArray[np.int64]
 
 
 def new_departures(size: int = SMALLEST) -> Departures:
-    """An empty ring of `size`, a power of two."""
+    """An empty ring of `size`."""
     return Departures(np.zeros(size, DEPARTURE), np.ones(2, np.int64))
 
 
@@ -41,12 +41,9 @@ def with_room(departures: Departures, more: int, since: int) -> Departures:
     needed = int(span[HEAD] - span[TAIL]) + more
     if needed <= len(ring):
         return departures
-    size = len(ring)
-    while size < needed:
-        size *= 2
-    larger = np.zeros(size, DEPARTURE)
+    larger = np.zeros(needed + needed // 8, DEPARTURE)
     numbers = kept(departures)
-    larger[numbers % size] = ring[numbers % len(ring)]
+    larger[numbers % len(larger)] = ring[numbers % len(ring)]
     return Departures(larger, span)
 
 
@@ -57,8 +54,7 @@ def kept(departures: Departures) -> NDArray[np.int64]:
 
 @njit(cache=True, nogil=True)
 def _expire(ring, span, since):  # type: ignore[no-untyped-def]
-    mask = len(ring) - 1
     number = span[0]
-    while number < span[1] and ring[number & mask]["end"] <= since:
+    while number < span[1] and ring[number % len(ring)]["end"] <= since:
         number += 1
     span[0] = number

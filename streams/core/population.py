@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from schemas.cohorts import COHORTS
 from schemas.epochs import LOGIC, Epoch
 from schemas.measures import Measure
-from schemas.panes import Counts, from_dense, sparse
+from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, slots, windows
 from streams.core.presence import Capped, Rules, Tally, handle, settle
 from streams.core.reorder import Rows
+from streams.core.trips import Trips, counted
 
 # Rows handled at a time: their subscribers' rows fit the cache between finding and handling.
 BLOCK: Final = 4096
-SETTLE_BLOCK: Final = 65536
+SETTLE_BLOCK: Final = 8192
 NO_CAP_ABOVE: Final = 0xFFFF
 
 
@@ -50,7 +51,7 @@ class Population:
             arrivals=_columns(self._arrivals, capped),
             trips=_columns(self._trips, capped),
         )
-        self.slots = slots.new_slots(slots.SMALLEST, len(capped))
+        self.slots = slots.new_slots(slots.SMALLEST, [measure.cap for measure in capped])
         self.departures = departures.new_departures()
         opens = epoch.opens_ms - epoch.start_ms
         self.running = windows.new_running(len(parents), epoch.silence_ms, epoch.windows_ms, opens)
@@ -63,6 +64,7 @@ class Population:
             np.zeros((len(self._trips), BLOCK), np.uint64),
             np.zeros(len(self._trips), np.int64),
         )
+        self.trips: list[list[Trips]] = [[] for _ in self._trips]
 
     def handle(self, rows: Rows) -> int:
         """Handle rows of the open panes, in the total order. Returns how many were dropped by an opt-out."""
@@ -94,7 +96,7 @@ class Population:
     def _make_trip_room(self, rows: int) -> None:
         filled = int(self.tally.trip_rows.max(initial=0))
         if filled + rows > self.tally.trips.shape[1]:
-            more = ((0, 0), (0, 2 * (filled + rows) - self.tally.trips.shape[1]))
+            more = ((0, 0), (0, (filled + rows) * 5 // 4 - self.tally.trips.shape[1]))
             trips, travellers = np.pad(self.tally.trips, more), np.pad(self.tally.travellers, more)
             self.tally = self.tally._replace(trips=trips, travellers=travellers)
 
@@ -120,6 +122,7 @@ class Population:
         """The counts of the measures whose pane ends at the boundary, a base pane's end; they begin anew."""
         boundary = boundary_ms - self.epoch.start_ms
         self._settle(boundary)
+        self.take_trips()
         present = self.running.counts[windows.PRESENT]
         return {
             measure.name: self._close(measure, present, boundary)
@@ -133,6 +136,14 @@ class Population:
             self._make_trip_room(last - first)
             settle(self.slots, self.rules, self.tally, first, last, boundary)
 
+    def take_trips(self) -> None:
+        """Put what was listed to the other trips of the open panes, in no more room than it needs."""
+        for number, filled in enumerate(self.tally.trip_rows.tolist()):
+            if filled:
+                keys, who = self.tally.trips[number, :filled], self.tally.travellers[number, :filled]
+                self.trips[number].append(Trips(keys.copy(), who.copy()))
+        self.tally.trip_rows[:] = 0
+
     def _close(self, measure: Measure, present: NDArray[np.uint32], boundary: int) -> Counts:
         if measure.statistic == "arrivals":
             number = self._arrivals.index(measure)
@@ -142,10 +153,9 @@ class Population:
             return counts
         if measure.statistic == "trips":
             number = self._trips.index(measure)
-            filled = self.tally.trip_rows[number]
-            keys = _once(self.tally.trips[number, :filled], self.tally.travellers[number, :filled])
-            self.tally.trip_rows[number] = 0
-            return sparse(*np.unique(keys, return_counts=True))
+            counts = counted(self.trips[number], measure.keys(self.epoch.zones, self.rules.parent_count))
+            self.trips[number] = []
+            return counts
         by_cohort = present if measure.level == "zone" else self._by_parent(present)
         return from_dense(by_cohort.sum(axis=1) if measure.statistic == "present" else by_cohort.ravel())
 
@@ -177,15 +187,6 @@ def check(epoch: Epoch, zones: int) -> None:
     for what, is_wrong in wrong.items():
         if is_wrong:
             raise ValueError(f"epoch {epoch.epoch}: {what}")
-
-
-def _once(keys: NDArray[np.uint32], who: NDArray[np.uint64]) -> NDArray[np.uint32]:
-    """The keys with each of a subscriber's once, however often they went to and fro: the account counts on it."""
-    order = np.lexsort((keys, who))
-    keys, who = keys[order], who[order]
-    again = (keys[1:] == keys[:-1]) & (who[1:] == who[:-1])
-    first: NDArray[np.uint32] = keys[np.concatenate([np.ones(min(len(keys), 1), np.bool_), ~again])]
-    return first
 
 
 def _columns(measures: Sequence[Measure], capped: Sequence[Measure]) -> Capped:

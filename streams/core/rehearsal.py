@@ -8,7 +8,7 @@ import numpy as np
 
 from schemas.attach import DETACH
 from schemas.epochs import Epoch
-from schemas.measures import DEFAULT_MEASURES
+from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.sightings import Section, encode_control, encode_frame
 from streams.core.crowd import Crowd
 from streams.core.records import RecordBatch, walk
@@ -19,25 +19,29 @@ HOUR_MS = 3_600_000
 NULL_RECORD = b"\x0c\x00\x00\x00\x01\x00\x00"
 
 
-def rehearse() -> None:
-    """Take a crowd through an hour and through a snapshot; nothing is kept."""
+def rehearse(measures: tuple[Measure, ...] = DEFAULT_MEASURES) -> None:
+    """Take a crowd with these measures through an hour and through a snapshot; nothing is kept.
+
+    Caps above 255 take another form of the table, and with it loops of their own.
+    """
+    epoch = _epoch(measures)
     walk([RecordBatch(0, 1, 0, 0, 0, 1, NULL_RECORD)])
     parents = np.array([0, 1], np.uint16)
     crowd = Crowd(0, parents)
-    crowd.add_epoch(_epoch())
+    crowd.add_epoch(epoch)
     crowd.feed(encode_control(1, [0]), 0)
     for number in range(3):
         crowd.feed(_frame(number), number + 1)
     again = Crowd(0, parents)
-    again.add_epoch(_epoch())
+    again.add_epoch(epoch)
     restore(again, to_columns(crowd))
     again.feed(_frame(3), 4)
 
 
-def _epoch() -> Epoch:
+def _epoch(measures: tuple[Measure, ...]) -> Epoch:
     return Epoch(
         *(0, 0, 24 * HOUR_MS, 0, "UTC", 1, "", 2, 2),
-        *(DEFAULT_MEASURES, 2.0, 2e-9, 0.05, 20, "", "", (0,)),
+        *(measures, 2.0, 2e-9, 0.05, 20, "", "", (0,)),
     )
 
 

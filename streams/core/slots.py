@@ -2,12 +2,13 @@
 
 A pseudonym's place is its 32-bit hash scaled to the table's size; a row that finds its place taken goes to the next
 free one (linear probing). The scaling keeps the order of hashes, so that enlarging the table is one pass from front
-to back over both, and the table can grow by a quarter at a time: it stands between 0.64 and 0.8 full. With two
-bytes for each capped measure (three by default) that is 48 to 60 bytes a subscriber.
+to back over both, and the table can grow by an eighth at a time: it stands between 0.76 and 0.85 full. With a byte for
+each capped measure (three by default; two if a cap is above 255) that is 41 to 46 bytes a subscriber.
 
 Times in a row are milliseconds since the epoch's start. A pseudonym is never 0: 0 marks a free row.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -43,32 +44,39 @@ HIDDEN: Final = 4
 ARRIVED: Final = 8
 MOST_ARRIVALS: Final = 5
 
+# Of the hash: 2 to the 64th by the golden ratio, odd (Knuth, volume 3, section 6.4).
+FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
+
 SMALLEST: Final = 8192
 _LINE: Final = 64
 
 
 class Slots(NamedTuple):
-    """`rows` ROW[n]; `used` u16[n, capped measures], what each has counted for the subscriber in the epoch."""
+    """`rows` ROW[n]; `used` u8 or u16[n, capped measures], what each has counted for the subscriber in the epoch."""
 
     rows: NDArray[np.void]
-    used: NDArray[np.uint16]
+    used: NDArray[np.unsignedinteger]
 
 
-def new_slots(size: int, capped: int) -> Slots:
-    """`size` free rows, two to a cache line."""
+def new_slots(size: int, caps: Sequence[int]) -> Slots:
+    """`size` free rows, two to a cache line; `caps` of the capped measures."""
+    return _free(size, len(caps), np.dtype(np.uint8) if max(caps, default=0) <= 0xFF else np.dtype(np.uint16))
+
+
+def _free(size: int, capped: int, kind: np.dtype[np.unsignedinteger]) -> Slots:
     memory = np.zeros(size * ROW.itemsize + _LINE, np.uint8)
     first = -memory.ctypes.data % _LINE
-    return Slots(memory[first : first + size * ROW.itemsize].view(ROW), np.zeros((size, capped), np.uint16))
+    return Slots(memory[first : first + size * ROW.itemsize].view(ROW), np.zeros((size, capped), kind))
 
 
 def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
-    """The same table, or a larger one, in which `more` new subscribers bring it to 0.8 at most."""
+    """The same table, or a larger one, in which `more` new subscribers bring it to 0.85 at most."""
     size = len(slots.rows)
-    if (subscribers + more) * 5 <= size * 4:
+    if (subscribers + more) * 20 <= size * 17:
         return slots
-    while (subscribers + more) * 5 > size * 4:
-        size += size // 4
-    larger = new_slots(size, slots.used.shape[1])
+    while (subscribers + more) * 20 > size * 17:
+        size += size // 8
+    larger = _free(size, slots.used.shape[1], slots.used.dtype)
     _move(slots.rows, slots.used, larger.rows, larger.used)
     return larger
 
@@ -76,7 +84,7 @@ def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
 @njit(cache=True, nogil=True)
 def _find(rows, pseudonym):  # type: ignore[no-untyped-def]
     """The row of a pseudonym, or the free one where it goes."""
-    hashed = (pseudonym * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)
+    hashed = (pseudonym * FACTOR) >> np.uint64(32)
     at = np.int64((hashed * np.uint64(len(rows))) >> np.uint64(32))
     while rows[at]["pseudonym"] != pseudonym and rows[at]["pseudonym"] != 0:
         at += 1
@@ -94,39 +102,13 @@ def _move(rows, used, larger, larger_used):  # type: ignore[no-untyped-def]
             larger_used[target] = used[at]
 
 
-class Columns(NamedTuple):
-    """A table's rows as a snapshot has them, in any order: the fields of `ROW`, and `used`."""
-
-    pseudonym: NDArray[np.uint64]
-    start: NDArray[np.int32]
-    last: NDArray[np.int32]
-    before_start: NDArray[np.int32]
-    left: NDArray[np.uint32]
-    zone: NDArray[np.uint16]
-    before: NDArray[np.uint16]
-    stayed: NDArray[np.uint16]
-    cohort: NDArray[np.uint8]
-    flags: NDArray[np.uint8]
-    used: NDArray[np.uint16]
-
-
 @njit(cache=True, nogil=True)
-def fill(rows, used, columns: Columns):  # type: ignore[no-untyped-def]
+def fill(rows, used, new, new_used):  # type: ignore[no-untyped-def]
     """Put new subscribers' rows into a table that has room for them."""
-    for i in range(len(columns.pseudonym)):
-        at = _find(rows, columns.pseudonym[i])
-        row = rows[at]
-        row["pseudonym"] = columns.pseudonym[i]
-        row["start"] = columns.start[i]
-        row["last"] = columns.last[i]
-        row["before_start"] = columns.before_start[i]
-        row["left"] = columns.left[i]
-        row["zone"] = columns.zone[i]
-        row["before"] = columns.before[i]
-        row["stayed"] = columns.stayed[i]
-        row["cohort"] = columns.cohort[i]
-        row["flags"] = columns.flags[i]
-        used[at] = columns.used[i]
+    for i in range(len(new)):
+        at = _find(rows, new[i]["pseudonym"])
+        rows[at] = new[i]
+        used[at] = new_used[i]
 
 
 @njit(cache=True, nogil=True)

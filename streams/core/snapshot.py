@@ -2,20 +2,24 @@
 
 Out: a dict of little-endian columns, and a `header` that names the logic version, the offset, the epoch, the chain,
 the watermarks and the sizes. What isn't there is not state: epochs come from their topic, windows are counted anew.
+Tables stand in planes of bytes (`packing`), and who made a trip by their number in the table.
 What can fail: a snapshot of another partition or logic version, or one that lacks a column (`ValueError`): the state
 must then be rebuilt from the log.
 """
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.epochs import LOGIC
 from streams.core import departures as ring
 from streams.core import slots
 from streams.core.crowd import Crowd
+from streams.core.packing import from_planes, pack_rows, ranks, to_planes, unpack_rows
 from streams.core.population import Population
 from streams.core.reorder import Rows
 from streams.core.resumed import Resumed
+from streams.core.trips import Trips, joined
 from streams.core.watermarks import Watermarks
 
 ROW_TYPES = {"pseudonym": "<u8", "ts": "<i8", "zone": "<u2", "cohort": "u1", "kind": "u1"}
@@ -115,23 +119,20 @@ def _header(crowd: Crowd, waiting: dict[int, int]) -> Header:
 
 
 def _population_columns(population: Population) -> dict[str, bytes]:
-    there = population.slots.rows["pseudonym"] != 0
-    rows = population.slots.rows[there]
-    numbers = ring.kept(population.departures)
-    gone = population.departures.ring[numbers % len(population.departures.ring)]
-    tally = population.tally
-    columns = {f"subscriber_{name}": rows[name].tobytes() for name in slots.ROW.names or ()}
-    columns |= {f"departure_{name}": gone[name].tobytes() for name in ring.DEPARTURE.names or ()}
-    columns |= {
-        f"trips_{number}": tally.trips[number, :filled].tobytes()
-        for number, filled in enumerate(tally.trip_rows.tolist())
+    table, gone = population.slots, population.departures
+    as_of, tail = int(population.running.as_of[0]), int(gone.span[ring.TAIL])
+    rows, used = pack_rows(table.rows, population.heard, table.used, as_of, tail, population.rules.ping_pong)
+    columns = {
+        "subscriber_planes": rows,
+        "used_planes": used,
+        "departure_planes": to_planes(gone.ring[ring.kept(gone) % len(gone.ring)]),
+        "arrivals": population.tally.arrivals.tobytes(),
     }
-    columns |= {
-        f"travellers_{number}": tally.travellers[number, :filled].tobytes()
-        for number, filled in enumerate(tally.trip_rows.tolist())
-    }
-    columns["subscriber_used"] = population.slots.used[there].tobytes()
-    columns["arrivals"] = tally.arrivals.tobytes()
+    population.take_trips()
+    for number, parts in enumerate(population.trips):
+        trips = joined(parts)
+        columns[f"trips_{number}"] = to_planes(trips.keys)
+        columns[f"travellers_{number}"] = to_planes(ranks(table.rows, trips.who))
     return columns
 
 
@@ -143,44 +144,34 @@ def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Popu
         raise ValueError(f"snapshot: it is of epoch {header.epoch}, which is not in the epochs topic")
     population = Population(epoch, crowd.parents, epoch.parents)
     population.heard = header.heard
-    _fill_slots(population, columns)
-    _fill_departures(population, header.span, columns)
-    _fill_tally(population, header.since, columns)
+    rows = unpack_rows(columns["subscriber_planes"], header.heard)
+    used = population.slots.used
+    width = used.dtype.itemsize * used.shape[1]
+    theirs = from_planes(columns["used_planes"], header.heard, width).view(used.dtype)
+    population.slots = slots.with_room(population.slots, 0, header.heard)
+    slots.fill(population.slots.rows, population.slots.used, rows, theirs)
+    departed = header.span[ring.HEAD] - header.span[ring.TAIL]
+    gone = from_planes(columns["departure_planes"], departed, ring.DEPARTURE.itemsize)
+    _fill_departures(population, header.span, gone.reshape(-1).view(ring.DEPARTURE))
+    _fill_tally(population, header.since, columns, rows)
     return population
 
 
-def _fill_slots(population: Population, columns: dict[str, bytes]) -> None:
-    rows = {name: np.frombuffer(columns[f"subscriber_{name}"], slots.ROW[name]) for name in slots.ROW.names or ()}
-    used = np.frombuffer(columns["subscriber_used"], "<u2").reshape(population.heard, population.slots.used.shape[1])
-    if any(len(column) != population.heard for column in rows.values()):
-        raise ValueError(f"snapshot: a column does not have {population.heard} subscribers")
-    population.slots = slots.with_room(population.slots, 0, population.heard)
-    slots.fill(population.slots.rows, population.slots.used, slots.Columns(**rows, used=used))
-
-
-def _fill_departures(population: Population, span: tuple[int, int], columns: dict[str, bytes]) -> None:
-    number = span[ring.HEAD] - span[ring.TAIL]
-    gone = np.empty(number, ring.DEPARTURE)
-    for name in ring.DEPARTURE.names or ():
-        gone[name] = np.frombuffer(columns[f"departure_{name}"], ring.DEPARTURE[name])
-    size = ring.SMALLEST
-    while size < number:
-        size *= 2
+def _fill_departures(population: Population, span: tuple[int, int], gone: NDArray[np.void]) -> None:
+    size = max(len(gone), ring.SMALLEST)
     population.departures = ring.new_departures(size)
     population.departures.span[:] = span
     population.departures.ring[ring.kept(population.departures) % size] = gone
 
 
-def _fill_tally(population: Population, since: tuple[int, ...], columns: dict[str, bytes]) -> None:
+def _fill_tally(
+    population: Population, since: tuple[int, ...], columns: dict[str, bytes], rows: NDArray[np.void]
+) -> None:
     tally = population.tally
     tally.arrivals[:] = np.frombuffer(columns["arrivals"], "<u4").reshape(tally.arrivals.shape)
     tally.since[:] = since
-    trips = [np.frombuffer(columns[f"trips_{number}"], "<u4") for number in range(len(tally.trips))]
-    room = max([tally.trips.shape[1], *(len(keys) for keys in trips)])
-    shape = (len(trips), room)
-    tally = tally._replace(trips=np.zeros(shape, np.uint32), travellers=np.zeros(shape, np.uint64))
-    for number, keys in enumerate(trips):
-        tally.trips[number, : len(keys)] = keys
-        tally.travellers[number, : len(keys)] = np.frombuffer(columns[f"travellers_{number}"], "<u8")
-        tally.trip_rows[number] = len(keys)
-    population.tally = tally
+    for number in range(len(population.trips)):
+        keys, travellers = columns[f"trips_{number}"], columns[f"travellers_{number}"]
+        trips = from_planes(keys, len(keys) // 4, 4).view("<u4").ravel()
+        numbers = from_planes(travellers, len(trips), 4).view("<u4").ravel()
+        population.trips[number] = [Trips(trips, rows["pseudonym"][numbers])]

@@ -115,9 +115,8 @@ def _count_rows(rows, heard_after, counts):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _count_departures(ring, span, since, counts):  # type: ignore[no-untyped-def]
-    mask = len(ring) - 1
     for number in range(span[0], span[1]):
-        gone = ring[number & mask]
+        gone = ring[number % len(ring)]
         if gone["live"] and gone["end"] > since:
             counts[gone["zone"], gone["cohort"]] += 1
 
@@ -146,14 +145,15 @@ def _age_rows(rows, running, to):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _age_departures(ring, span, running, to):  # type: ignore[no-untyped-def]
     as_of = running.as_of[0]
-    mask = len(ring) - 1
+    tail = span[0] % len(ring)
     for block in range(len(running.gone_due)):
         if running.gone_due[block] > to:
             continue
         due = np.int64(NEVER)
         first = block << BLOCK_BITS
         for at in range(first, min(first + (1 << BLOCK_BITS), len(ring))):
-            if span[0] + ((at - span[0]) & mask) >= span[1]:
+            behind_tail = at - tail if at >= tail else at - tail + len(ring)
+            if behind_tail >= span[1] - span[0]:
                 continue
             gone = ring[at]
             for w in range(SHORTEST, len(running.ages)):

@@ -1,0 +1,59 @@
+"""The trips of a measure's open pane: lists of keys and travellers, of which each pair counts once.
+
+In: what each base pane has listed (`presence.Tally`), as long as the measure's pane is open. Out: counts by key, into
+which each subscriber goes at most once a key, however often they went to and fro: the privacy account rests on it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from schemas.panes import Counts, from_dense, sparse
+from streams.core.slots import FACTOR
+
+
+class Trips(NamedTuple):
+    """`keys` u32[n], `who` u64[n]: the pseudonym of whoever made it."""
+
+    keys: NDArray[np.uint32]
+    who: NDArray[np.uint64]
+
+
+def joined(parts: list[Trips]) -> Trips:
+    """All in one."""
+    if not parts:
+        return Trips(np.empty(0, np.uint32), np.empty(0, np.uint64))
+    return Trips(np.concatenate([part.keys for part in parts]), np.concatenate([part.who for part in parts]))
+
+
+def counted(parts: list[Trips], most_keys: int) -> Counts:
+    """How many different subscribers made each trip; keys are below `most_keys`."""
+    trips = joined(parts)
+    keys = trips.keys[first_ones(trips)]
+    if most_keys <= 4 * len(keys):
+        return from_dense(np.bincount(keys))
+    return sparse(*np.unique(keys, return_counts=True))
+
+
+def first_ones(trips: Trips) -> NDArray[np.bool_]:
+    """Which of the pairs are there for the first time."""
+    first = np.empty(len(trips.keys), np.bool_)
+    places = np.full(1 << (2 * len(trips.keys)).bit_length(), -1, np.int32)
+    _find_first(trips.keys, trips.who, places, first)
+    return first
+
+
+@njit(cache=True, nogil=True)
+def _find_first(keys, who, places, first):  # type: ignore[no-untyped-def]
+    """`places` i32[a power of two, more than keys]: an open-addressed table of rows' numbers, all -1."""
+    mask = np.uint64(len(places) - 1)
+    for i in range(len(keys)):
+        hashed = (who[i] * FACTOR + np.uint64(keys[i])) * FACTOR
+        at = (hashed >> np.uint64(32)) & mask
+        while places[at] >= 0 and (keys[places[at]] != keys[i] or who[places[at]] != who[i]):
+            at = (at + np.uint64(1)) & mask
+        first[i] = places[at] < 0
+        if first[i]:
+            places[at] = i

@@ -1,0 +1,81 @@
+"""Snapshots in planes of bytes: as small as promised, and whole."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.core import slots
+from streams.core.packing import from_planes, pack_rows, to_planes, unpack_rows
+from streams.core.snapshot import restore, to_columns
+from streams.stores.snapshots import compress
+from tests.oracle.counting import Sighting
+from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, START, frames_of, fresh, run, sightings_of
+
+TABLES = ("subscriber_planes", "used_planes", "departure_planes", "travellers_0")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_tables_of_another_size_than_the_header_says_are_refused(table: str) -> None:
+    sightings = sightings_of([(11 * MINUTE, 1, zone, 0, 0) for zone in (0, 1, 2)])
+    crowd, _ = run(frames_of(sightings, START + 46 * MINUTE, random.Random(1), 9), EPOCHS)
+    columns = to_columns(crowd)
+    assert columns[table]
+    with pytest.raises(ValueError, match="bytes of planes"):
+        restore(fresh(EPOCHS), {**columns, table: columns[table][:-1]})
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 200), st.integers(0, 40), st.integers(0, 1 << 30))
+def test_planes_are_the_bytes_transposed(number: int, width: int, seed: int) -> None:
+    records = np.random.default_rng(seed).integers(0, 256, (number, width), np.uint8)
+    planes = to_planes(records)
+    assert planes == records.T.tobytes()
+    np.testing.assert_array_equal(from_planes(planes, number, width), records)
+
+
+def test_what_can_still_matter_comes_back_as_it_was() -> None:
+    table = slots.new_slots(64, [96, 16])
+    place = [3, 9, 40, 63]
+    table.rows["pseudonym"][place] = [5, 1 << 63, 77, (1 << 64) - 1]
+    table.rows["start"][place], table.rows["last"][place] = [95_000, 10_000, 99_999, 5], [99_000, 98_000, 99_999, 6]
+    table.rows["before_start"][place], table.rows["left"][place] = [90_000, 80_000, 1, 2], [12, 3, 10, 9]
+    table.rows["zone"][place] = [1, 2, 3, slots.NOWHERE]
+    table.rows["before"][place] = [2, 1, slots.NOWHERE, slots.BARRED]
+    table.rows["stayed"][place] = [slots.NOWHERE, 2, 7, slots.NOWHERE]
+    table.rows["flags"][place] = slots.STAY | slots.BEFORE_STAY
+    table.used[place] = [[1, 2], [96, 16], [0, 0], [3, 0]]
+    planes, used = pack_rows(table.rows, 4, table.used, at=100_000, tail=10, ping_pong=60_000)
+    rows = unpack_rows(planes, 4)
+    assert rows["pseudonym"].tolist() == [5, 1 << 63, 77, (1 << 64) - 1]
+    assert rows["zone"].tolist() == [1, 2, 3, slots.NOWHERE]
+    assert rows["stayed"].tolist() == [slots.NOWHERE, 2, 7, slots.NOWHERE]
+    assert rows["start"].tolist() == [95_000, 10_000, 99_999, 0], "nobody asks for the start of a presence that is over"
+    assert rows["before"].tolist() == [2, slots.NOWHERE, slots.NOWHERE, slots.BARRED], "a ping-pong is long past"
+    assert rows["before_start"].tolist() == [90_000, 0, 0, 0]
+    assert rows["left"].tolist() == [12, 0, 10, 0], "departures before the tail are gone"
+    assert [bool(flags & slots.BEFORE_STAY) for flags in rows["flags"]] == [True, False, True, True]
+    assert np.frombuffer(used, np.uint8).reshape(2, 4).T.tolist() == [[1, 2], [96, 16], [0, 0], [3, 0]]
+
+
+def test_a_subscriber_takes_at_most_32_bytes_in_redis_and_64_in_memory() -> None:
+    rng = random.Random(1)
+    people = [rng.getrandbits(63) + 1 for _ in range(20_000)]
+    zones = [rng.randrange(5) for _ in people]
+    sightings, offsets = [], [0, 0]
+    for number in range(120_000):  # every 25 minutes, and every other hour in another zone
+        source, who = rng.randint(0, 1), rng.randrange(len(people))
+        if rng.random() < 0.2:
+            zones[who] = (zones[who] + 1) % 5
+        ts = START + number * 150 * MINUTE // 120_000
+        sightings.append(Sighting(ts, source, offsets[source], 0, people[who], zones[who], who % 28, 0))
+        offsets[source] += 1
+    crowd, _ = run(frames_of(sightings, START + 150 * MINUTE, rng, 20_000), EPOCHS)
+    population = crowd.population
+    assert population is not None
+    stored = len(compress(to_columns(crowd))[0])
+    assert stored <= 32 * crowd.subscribers
+    tables = (population.slots.rows, population.slots.used, population.departures.ring)
+    assert sum(table.nbytes for table in tables) <= 64 * crowd.subscribers
