@@ -41,15 +41,24 @@ def with_room(departures: Departures, more: int, since: int) -> Departures:
     needed = int(span[HEAD] - span[TAIL]) + more
     if needed <= len(ring):
         return departures
-    larger = np.zeros(needed + needed // 8, DEPARTURE)
-    numbers = kept(departures)
-    larger[numbers % len(larger)] = ring[numbers % len(ring)]
-    return Departures(larger, span)
+    return of_records(in_order(departures), span, needed + needed // 8)
 
 
-def kept(departures: Departures) -> NDArray[np.int64]:
-    """The numbers from tail to head."""
-    return np.arange(departures.span[TAIL], departures.span[HEAD])
+def in_order(departures: Departures) -> NDArray[np.void]:
+    """The departures from tail to head: DEPARTURE[n], a copy."""
+    ring, span = departures
+    begin, number = int(span[TAIL]) % len(ring), int(span[HEAD] - span[TAIL])
+    return np.concatenate([ring[begin : begin + number], ring[: max(0, begin + number - len(ring))]])
+
+
+def of_records(records: NDArray[np.void], span: NDArray[np.int64], size: int) -> Departures:
+    """The reverse: a ring of `size`, in which the records have the numbers of `span`."""
+    ring = np.zeros(size, DEPARTURE)
+    begin = int(span[TAIL]) % size
+    before_end = min(len(records), size - begin)
+    ring[begin : begin + before_end] = records[:before_end]
+    ring[: len(records) - before_end] = records[before_end:]
+    return Departures(ring, span)
 
 
 @njit(cache=True, nogil=True)

@@ -125,7 +125,7 @@ def _population_columns(population: Population) -> dict[str, bytes]:
     columns = {
         "subscriber_planes": rows,
         "used_planes": used,
-        "departure_planes": to_planes(gone.ring[ring.kept(gone) % len(gone.ring)]),
+        "departure_planes": to_planes(ring.in_order(gone)),
         "arrivals": population.tally.arrivals.tobytes(),
     }
     population.take_trips()
@@ -152,16 +152,10 @@ def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Popu
     slots.fill(population.slots.rows, population.slots.used, rows, theirs)
     departed = header.span[ring.HEAD] - header.span[ring.TAIL]
     gone = from_planes(columns["departure_planes"], departed, ring.DEPARTURE.itemsize)
-    _fill_departures(population, header.span, gone.reshape(-1).view(ring.DEPARTURE))
+    records, span = gone.reshape(-1).view(ring.DEPARTURE), np.array(header.span, np.int64)
+    population.departures = ring.of_records(records, span, departed + max(departed // 8, ring.SMALLEST))
     _fill_tally(population, header.since, columns, rows)
     return population
-
-
-def _fill_departures(population: Population, span: tuple[int, int], gone: NDArray[np.void]) -> None:
-    size = max(len(gone), ring.SMALLEST)
-    population.departures = ring.new_departures(size)
-    population.departures.span[:] = span
-    population.departures.ring[ring.kept(population.departures) % size] = gone
 
 
 def _fill_tally(
