@@ -30,6 +30,7 @@ LATENESS_MS = 10_000
 DELAY_MS = 3_000
 SOURCES = 4
 FILL_ROWS = 500_000
+MOST_MEASURED_MS = 20 * HOUR_MS
 
 
 class Traffic:
@@ -107,8 +108,8 @@ def measure(subscribers: int, zones: int, rows: int, measured: int, profile: boo
     for frame in traffic.until(2 * HOUR_MS, FILL_ROWS):
         fill += feed(crowd, [frame])[1]
     filled = crowd.taken
-    minutes = measured * 86_400_000 / (subscribers * EVENTS_A_DAY)
-    frames = list(traffic.until(2 * HOUR_MS + round(minutes), rows))
+    length = min(measured * 86_400_000 / (subscribers * EVENTS_A_DAY), MOST_MEASURED_MS)
+    frames = list(traffic.until(2 * HOUR_MS + round(length), rows))
     profiler = cProfile.Profile()
     if profile:
         profiler.enable()
@@ -121,7 +122,9 @@ def measure(subscribers: int, zones: int, rows: int, measured: int, profile: boo
     packed = time.process_time() - began - cut
     population = crowd.population
     assert population is not None
-    held = population.slots.rows.nbytes + population.slots.used.nbytes + population.departures.ring.nbytes
+    tables = [*population.slots, population.departures.ring, *population.tally, *population.running[:1]]
+    tables += [column for parts in population.trips for trips in parts for column in trips]
+    held = sum(table.nbytes for table in tables)
     print(
         f"{subscribers:10,} {zones:6,} {rows:8,} {taken:10,} {taken / spent:12,.0f} {filled / fill:12,.0f}"
         f" {held / crowd.subscribers:8.1f} {len(data) / crowd.subscribers:8.1f} {cut:7.2f} {packed:7.2f}"
