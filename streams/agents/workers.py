@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
@@ -32,7 +33,7 @@ from schemas.topics import (
     SIGHTINGS,
     TOPICS,
 )
-from streams.agents.app import RoleApp, Service, make_app, run
+from streams.agents.app import RoleApp, Service, make_app, run, told
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.gateway_services import Salts, services_of
@@ -335,16 +336,12 @@ async def _served(role: str, settings: Settings, readiness: Readiness) -> AsyncI
 @asynccontextmanager
 async def _producer(settings: Settings) -> AsyncIterator[Producer]:
     metadata_ms = round(TransportSettings.metadata_s * 1000)
-    producer = Producer(settings.kafka.bootstrap, settings.kafka.request_ms, metadata_ms)
-    await producer.start()
-    try:
+    async with _started(Producer(settings.kafka.bootstrap, settings.kafka.request_ms, metadata_ms)) as producer:
         yield producer
-    finally:
-        await producer.stop()
 
 
 class Startable(Protocol):
-    """A reader of a control topic."""
+    """A reader of a control topic, or the producer."""
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -355,8 +352,11 @@ T = TypeVar("T", bound=Startable)
 
 @asynccontextmanager
 async def _started(thing: T) -> AsyncIterator[T]:
-    await thing.start()
     try:
+        try:
+            await thing.start()
+        except (KafkaError, OSError) as error:  # it went away since the topics were looked at
+            raise told(error) from error
         yield thing
     finally:
         await thing.stop()

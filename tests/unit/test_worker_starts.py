@@ -1,0 +1,27 @@
+"""A broker that goes away while a worker starts: one line, and nothing left open."""
+
+import gc
+import logging
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+from streams.agents.producing import Producer
+from streams.agents.workers import Startable, _started
+from streams.demo.processes import free_port
+from streams.errors import ThrongError
+from streams.stores.log import TailReader
+
+
+@pytest.mark.parametrize("make", [lambda at: TailReader(at, "epochs"), lambda at: Producer(at, 1000)])
+async def test_no_broker_answers_any_more(make: Callable[[str], Startable], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "aiokafka")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with pytest.raises(ThrongError, match="^Kafka: ") as raised:
+            async with _started(make(f"127.0.0.1:{free_port()}")):
+                raise AssertionError("it can't have started")
+        del raised
+        gc.collect()
+    assert [str(warning.message) for warning in warned if "nclosed" in str(warning.message)] == []
