@@ -6,22 +6,25 @@ nothing else. `bare` and `suppressed` are the releases that others made: exact c
 small ones.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, generate_latest
 
 from schemas.cohorts import BANDS, COHORTS, GENDERS
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord, Publication
 from schemas.plan import Plan
+from schemas.released import Flow, FlowSummary, Footfall
 from streams.core.budget import check_shares, rho_of, sensitivity, sigma
 from streams.core.ledger import Account
 from streams.core.release import Draw, next_record, publications
 from streams.core.render import Page
 from streams.core.times import rfc3339
+from streams.metrics import ReleaseMetrics
 from streams.settings import Settings
 
 Counts = Mapping[tuple[int, str], NDArray[np.int64]]
@@ -105,6 +108,25 @@ def _key(record: Mapping[str, str], places: Mapping[str, int], epoch: Epoch) -> 
     return place * COHORTS + _BAND[record["age_band"]] * len(GENDERS) + _GENDER[record["gender"]]
 
 
+def strange_fields(published: Iterable[Publication]) -> set[str]:
+    """Names in published records that the contract doesn't have: all that it has are of places, times and counts."""
+    known = {name for kind in (Footfall, Flow, FlowSummary) for name in kind.__struct_fields__}
+    return {name for item in published for name in orjson.loads(item.value)} - known
+
+
+def metrics(published: Mapping[str, Sequence[Publication]], epoch: Epoch) -> bytes:
+    """What RELEASE would show of a day at /metrics; publications by measure."""
+    shown = CollectorRegistry()
+    release_metrics = ReleaseMetrics(shown)
+    for name, items in published.items():
+        release_metrics.releases.labels(name).inc()
+        release_metrics.pane_end.labels(name).set(epoch.end_ms / 1000)
+        for item in items:
+            release_metrics.published.labels(item.topic).inc()
+    release_metrics.budget.set(epoch.rho)
+    return generate_latest(shown)
+
+
 def shapes(epoch: Epoch) -> dict[str, tuple[int, int]]:
     """(panes, keys) of everything that is published of a day."""
     found = {m.name: (epoch.panes(m.pane_ms), m.keys(epoch.zones, epoch.parents)) for m in epoch.measures}
@@ -148,9 +170,3 @@ def suppressed(published: Published, k: int) -> Published:
         return Table(*(np.where((table.noisy >= k) | (table.noisy == 0), column, np.nan) for column in table))
 
     return Published({name: large(table) for name, table in published.tables.items()}, k)
-
-
-def ledger_vectors(ledger: Sequence[LedgerRecord]) -> Iterator[tuple[tuple[int, str], NDArray[np.int64], float]]:
-    """Every noisy vector that was drawn, before anything was withheld: (number, measure), i64[keys], sigma."""
-    for record in ledger:
-        yield (record.number, record.measure), np.frombuffer(record.noisy, "<i8"), record.sigma

@@ -12,6 +12,7 @@ All measures of the day are under attack at once, and so is all of its budget: t
 attackers without noise (raw, and with counts below k withheld) show that they bite.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -93,6 +94,20 @@ def play(
     scales = {measure.name: sigma(measure, day.epoch) for measure in day.epoch.measures}
     used = [sum(float((v**2).sum()) / (2 * scales[m] ** 2) for m, (_, _, v) in t.cells.items()) for t in targets]
     return Result(areas, float(np.mean(used)))
+
+
+def over_days(world: World, targets: int, releases: int, noise: Noise, told: Callable[[str], None]) -> Result:
+    """Play with all days of the world, each released as often; the areas are means over the days."""
+    found = []
+    for number, day in enumerate(world.days):
+        told(f"membership: day {number + 1} of {len(world.days)}")
+        found.append(play(world, day, targets_of(world, day, targets), releases, noise, told))
+    areas = {}
+    for name in found[0].areas:
+        days = [one.areas[name] for one in found]
+        error = math.sqrt(sum(one.se**2 for one in days)) / len(days)
+        areas[name] = Estimate(sum(one.value for one in days) / len(days), error)
+    return Result(areas, sum(one.used_rho for one in found) / len(found))
 
 
 def _with_some(day: Day, targets: list[Target], inside: NDArray[np.bool_]) -> Counts:

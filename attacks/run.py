@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from attacks import differencing, enumeration, linkage, membership, trajectories, uniqueness
 from attacks.chance import Estimate, auc_bound, difference, tight_epsilon
-from attacks.leaving import Noise, Published, bare, read, release, suppressed
+from attacks.leaving import Noise, Published, bare, metrics, read, release, strange_fields, suppressed
 from attacks.town import Size, World, live, whereabouts
 from attacks.verdict import Json, Part, bites, clear, told
 from schemas.ledger import Publication
@@ -30,7 +30,8 @@ RANKED: Final = 12  # pairs alike by rank: one is expected, and so many happen o
 
 
 class Scale(NamedTuple):
-    """How much is tried. `people`: of whom whereabouts are compared, and whose numbers are tried."""
+    """How much is tried. `releases`: of each day of the town. `people`: of whom whereabouts are compared, and whose
+    numbers are tried."""
 
     village: Size
     town: Size
@@ -39,8 +40,8 @@ class Scale(NamedTuple):
     people: int
 
 
-QUICK: Final = Scale(Size(1, 80, 60, 2, 0.5), Size(1, 4_000, 20, 2, 0.7), 24, 40, 250)
-FULL: Final = Scale(Size(1, 80, 60, 5, 0.5), Size(1, 4_000, 20, 2, 0.7), 100, 100, 800)
+QUICK: Final = Scale(Size(1, 80, 60, 2, 0.5), Size(1, 4_000, 20, 2, 0.7), 12, 40, 250)
+FULL: Final = Scale(Size(1, 80, 60, 5, 0.5), Size(1, 4_000, 20, 4, 0.7), 26, 100, 800)
 
 
 class Place(NamedTuple):
@@ -244,8 +245,10 @@ def enumerate_numbers(town: Place, most: int, tell: Tell) -> Part:
     """Every number against what left, and against the internal state with and without its salt."""
     world, day = town.world, town.world.days[0]
     numbers = enumeration.candidates(world, most)
-    words = enumeration.Words(enumeration.leaving_bytes(town.records, world.metrics))
+    shown = world.metrics + metrics(town.records, day.epoch)
+    words = enumeration.Words(enumeration.leaving_bytes(town.records, shown))
     out = enumeration.outside(words, numbers, day.epoch, tell)
+    strange = len(strange_fields(item for items in town.records.values() for item in items))
     guessed = enumeration.inside(world, day, enumeration.salts_guessed(day.epoch))
     known = enumeration.inside(world, day, [day.salt])
     results: Json = {
@@ -253,6 +256,7 @@ def enumerate_numbers(town: Place, most: int, tell: Tell) -> Part:
         "hashes": len(enumeration.HASHES),
         "salts": len(enumeration.salts_guessed(day.epoch)),
         "words": len(words.binary),
+        "minutes of a core for all numbers, salt known": round(enumeration.minutes_for_all(day), 1),
         "recovered from what left": out,
         "recovered inside, salt destroyed": round(guessed, 6),
         "recovered inside, salt known": round(known, 6),
@@ -261,6 +265,7 @@ def enumerate_numbers(town: Place, most: int, tell: Tell) -> Part:
         {"enumeration": results},
         [
             clear("numbers found in anything that leaves", Estimate(out, 0.0), 0.0),
+            clear("fields of released records that aren't in their contract", Estimate(strange, 0.0), 0.0),
             clear("pseudonyms opened by guessed salts", Estimate(guessed, 0.0), 0.0),
             bites("pseudonyms opened by the salt", known, 1.0),
         ],
@@ -268,11 +273,9 @@ def enumerate_numbers(town: Place, most: int, tell: Tell) -> Part:
 
 
 def infer_membership(town: Place, scale: Scale, noise: Noise, tell: Tell) -> Part:
-    """In or out, over many releases of a day."""
-    world, day = town.world, town.world.days[0]
-    targets = membership.targets_of(world, day, scale.targets)
-    found = membership.play(world, day, targets, scale.releases, noise, tell)
-    epoch = day.epoch
+    """In or out, over many releases of each day."""
+    epoch = town.world.days[0].epoch
+    found = membership.over_days(town.world, scale.targets, scale.releases, noise, tell)
     bound = auc_bound(epoch.rho)
     over = {"a day": 1, "a week": WEEK, "30 days": MONTH}
     results: Json = {

@@ -11,7 +11,7 @@ from attacks import __main__ as command
 from attacks import differencing, enumeration, linkage, membership, page, run
 from attacks.assignment import assign, transport
 from attacks.chance import Estimate, auc, auc_bound
-from attacks.leaving import DISTRICTS, bare, read, release, stacked, suppressed
+from attacks.leaving import DISTRICTS, bare, read, release, stacked, strange_fields, suppressed
 from attacks.town import Size, World, alone, live, whereabouts
 from attacks.trajectories import whole
 from attacks.verdict import Part, Verdict, bites, clear
@@ -151,6 +151,22 @@ def test_forgotten_noise_is_found_by_membership_and_by_differencing(leaky_town: 
     assert all(verdict.holds for verdict in member.verdicts if not verdict.released)
     subtracted = run.subtract(leaky_town)
     assert len(failed(subtracted)) == 1 and all(v.holds for v in subtracted.verdicts if not v.released)
+
+
+def test_an_attack_that_does_not_bite_is_a_failure(leaky_town: run.Place, monkeypatch) -> None:
+    monkeypatch.setattr(membership, "_look", lambda *_: np.zeros(5 * membership.BLOCKS))
+    blunt = run.infer_membership(leaky_town, run.QUICK._replace(releases=4, targets=3), forgotten, quiet)
+    assert not failed(blunt)
+    assert {v.what for v in blunt.verdicts if not v.holds} == {
+        f"membership, {name}" for name in ("raw", "k=15", "k=30", "logistic, raw")
+    }
+
+
+def test_a_field_of_a_person_in_a_released_record_is_found(leaky_town: run.Place) -> None:
+    items = leaky_town.records["present"][:5]
+    assert not strange_fields(items)
+    planted = Publication(items[0].topic, items[0].key, items[0].value.replace(b"{", b'{"visitors":["a"],', 1))
+    assert strange_fields([*items, planted]) == {"visitors"}
 
 
 def test_a_tenth_of_the_noise_is_found_by_membership(leaky_town: run.Place) -> None:
