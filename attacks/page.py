@@ -106,7 +106,8 @@ def _sizes(results: dict[str, Json]) -> str:
         for name, s in ((name, size[name]) for name in ("village", "town"))
     ]
     return (
-        f"({'; '.join(towns)}. Membership: {size['targets']} targets in {size['releases']} releases of each of the town's days. "
+        f"({'; '.join(towns)}. Membership: {size['targets']} targets in {size['releases']} releases of each of the "
+        "town's days. "
         f"Whereabouts of at most {size['people']} people a group. ± is a standard error.)\n"
     )
 
