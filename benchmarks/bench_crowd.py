@@ -30,6 +30,9 @@ LATENESS_MS = 10_000
 DELAY_MS = 3_000
 SOURCES = 4
 FILL_ROWS = 500_000
+# Two hours and a little more: the hour's end, at which an hour's trips are counted, is not measured.
+FILL_MS = 2 * HOUR_MS + 60_000
+LEAST_MEASURED_MS = HOUR_MS // 12
 MOST_MEASURED_MS = 20 * HOUR_MS
 
 
@@ -105,11 +108,12 @@ def measure(subscribers: int, zones: int, rows: int, measured: int, profile: boo
     crowd.add_epoch(epoch(zones, parents))
     crowd.feed(encode_control(1, list(range(SOURCES))), 0)
     fill = 0.0
-    for frame in traffic.until(2 * HOUR_MS, FILL_ROWS):
+    for frame in traffic.until(FILL_MS, FILL_ROWS):
         fill += feed(crowd, [frame])[1]
     filled = crowd.taken
-    length = min(measured * 86_400_000 / (subscribers * EVENTS_A_DAY), MOST_MEASURED_MS)
-    frames = list(traffic.until(2 * HOUR_MS + round(length), rows))
+    length = measured * 86_400_000 / (subscribers * EVENTS_A_DAY)
+    length = max(min(length, MOST_MEASURED_MS), LEAST_MEASURED_MS)
+    frames = list(traffic.until(FILL_MS + round(length), rows))
     profiler = cProfile.Profile()
     if profile:
         profiler.enable()

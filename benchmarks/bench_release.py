@@ -1,9 +1,9 @@
 """What a release costs by its size: from a pane's last partition to the bytes that are published, step by step.
 
-Each measure of the default policy by itself, with as many zones as told (the trips between zones only up to
-`--pairs` of them): exact counts of 16 partitions are summed, noise is drawn by OpenDP, the ledger record is made, and
-what it publishes is read from it, as the release role does; Kafka and Redis are left out. Wall and CPU time of one
-pane, the median of the rounds; the noise is drawn in a thread that releases the interpreter.
+Each measure of the default policy by itself, with as many zones as told: exact counts of 16 partitions are summed,
+noise is drawn by OpenDP, the ledger record is made, and what it publishes is read from it, as the release role does;
+Kafka and Redis are left out, and the noise is drawn here and now. Of many pairs 100,000 occur. Wall and CPU time of one
+pane, the median of the rounds.
 
     python benchmarks/bench_release.py [--zones 1000,10000] [--rounds 3]
 """
@@ -16,22 +16,24 @@ from typing import TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES, Measure
-from schemas.panes import Pane, from_dense, sealed
+from schemas.panes import Pane, sealed, sparse
 from schemas.plan import Parent, Plan, Zone
-from streams.core.budget import rho_for, rho_of, sensitivity, sigma
+from streams.core.budget import keys_delta, rho_for, rho_of, sensitivity, sigma, threshold
 from streams.core.release import Draw, next_record, publications
 from streams.core.render import Page
-from streams.core.sums import Sums
-from streams.stores.noise import draw
+from streams.core.sums import Counted, Keyed, Sums
+from streams.stores.noise import draw, draw_keyed
 from streams.stores.released import redis_values
 
 PARTITIONS = 16
 HOUR_MS = 3_600_000
 PANE_MS = 300_000
 NUMBER = 12
+MOST_OCCURRING = 100_000
 T = TypeVar("T")
 
 
@@ -56,10 +58,12 @@ def epoch_of(zones: int, parents: int, measure: Measure) -> Epoch:
 def panes_of(epoch: Epoch, measure: Measure, draws: np.random.Generator, number: int) -> list[bytes]:
     """What the partitions send of one base pane: by a Zipf law, some thousand people in the largest place."""
     keys = measure.keys(epoch.zones, epoch.parents)
-    share = draws.permutation(5_000 / np.arange(1, keys + 1)) / PARTITIONS
+    occurring = np.unique(draws.integers(0, keys, MOST_OCCURRING)) if keys > MOST_OCCURRING else np.arange(keys)
+    share = draws.permutation(5_000 / np.arange(1, len(occurring) + 1)) / PARTITIONS
     panes = []
     for partition in range(PARTITIONS):
-        counts = {measure.name: from_dense(draws.poisson(share))}
+        counted = draws.poisson(share)
+        counts = {measure.name: sparse(occurring[counted > 0], counted[counted > 0])}
         start = (number - 1) * PANE_MS
         pane = Pane(*(0, partition, PARTITIONS, number, start, start + PANE_MS, 1, counts, 1_000_000))
         panes.append(msgspec.msgpack.encode(sealed(pane)))
@@ -93,7 +97,6 @@ def measure_one(plan: Plan, measure: Measure, rounds: int) -> None:
     """Release a pane `rounds` times, each on top of the one before."""
     epoch = epoch_of(len(plan.zones), len(plan.parents), measure)
     page, clock, last, told = Page(plan, 0.95), Clock(), None, 0
-    scale = (sensitivity(measure, epoch), sigma(measure, epoch), rho_of(measure, epoch))
     draws = np.random.default_rng(1)
     for number in range(NUMBER, NUMBER * (rounds + 1), NUMBER):
         sums = Sums()
@@ -107,14 +110,23 @@ def measure_one(plan: Plan, measure: Measure, rounds: int) -> None:
         clock.timed("sum", add)
         whole = sums.first_whole()
         assert whole is not None
-        noisy = clock.timed("noise", lambda: draw(whole.counts[measure.name], *scale))  # noqa: B023 - called at once
-        drawn = Draw(epoch, measure, number, whole.end_ms, noisy)
+        noisy, keys = clock.timed("noise", lambda: _drawn(epoch, measure, whole.counts[measure.name]))  # noqa: B023
+        drawn = Draw(epoch, measure, number, whole.end_ms, noisy, keys)
         last = clock.timed("record", lambda: next_record(drawn, last, None, page, 0, "bench"))  # noqa: B023
         items = clock.timed("read", lambda: publications(last))  # noqa: B023
         clock.timed("show", lambda: redis_values(items, measure.name))  # noqa: B023
         told = len(items)
-    keys = measure.keys(len(plan.zones), len(plan.parents))
-    print(f"{len(plan.zones):7,} {measure.name:15} {keys:10,} {told:8,} {clock.line()}")
+    most = measure.keys(len(plan.zones), len(plan.parents))
+    print(f"{len(plan.zones):7,} {measure.name:15} {most:11,} {told:8,} {clock.line()}")
+
+
+def _drawn(epoch: Epoch, measure: Measure, counted: Counted) -> tuple[NDArray[np.int64], NDArray[np.uint32] | None]:
+    distance, scale, cost = sensitivity(measure, epoch), sigma(measure, epoch), rho_of(measure, epoch)
+    if not isinstance(counted, Keyed):
+        return draw(counted, distance, scale, cost), None
+    spent = (cost, keys_delta(measure, epoch))
+    kept = draw_keyed(counted, epoch.cap(measure), distance, scale, threshold(measure, epoch), spent)
+    return kept.counts, kept.keys
 
 
 def _numbers(text: str) -> list[int]:
@@ -125,15 +137,13 @@ def main() -> None:
     """Print a line for each size and measure."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--zones", type=_numbers, default=[316, 1_000, 10_000])
-    options.add_argument("--pairs", type=int, default=1_000_000)
     options.add_argument("--rounds", type=int, default=3)
     chosen = options.parse_args()
-    print("  zones measure               keys  records   wall ms    CPU ms   of it")
+    print("  zones measure                keys  records   wall ms    CPU ms   of it")
     for zones in chosen.zones:
         plan = plan_of(zones)
         for measure in DEFAULT_MEASURES:
-            if measure.keys(zones, len(plan.parents)) <= chosen.pairs:
-                measure_one(plan, measure, chosen.rounds)
+            measure_one(plan, measure, chosen.rounds)
 
 
 if __name__ == "__main__":
