@@ -14,6 +14,7 @@ import numpy as np
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
+from schemas.salts import WrappedSalt
 from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import ATTACH, EPOCHS, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SALTS, SIGHTINGS
 from streams.agents.crowd import CrowdAgent, Stores
@@ -77,14 +78,23 @@ class Keys:
         self._token_bytes = token_bytes
         self._keys: dict[int, bytes | None] = {}
 
-    def key(self, epoch: int, create: bool) -> tuple[str, bytes] | None:
-        if create:
-            self._keys.setdefault(epoch, self._token_bytes(32))
-        found = self._keys.get(epoch)
-        return None if found is None else (f"simulated:{epoch}", found)
+    def seal(self, epoch: int, secret: bytes) -> WrappedSalt | None:
+        key = self._keys.setdefault(epoch, self._token_bytes(32))
+        return None if key is None else WrappedSalt(epoch, f"simulated:{epoch}", b"", _masked(secret, key))
+
+    def open(self, wrapped: WrappedSalt) -> bytes | None:
+        key = self._keys.get(wrapped.epoch)
+        return None if key is None else _masked(wrapped.sealed, key)
+
+    def holds(self, epoch: int) -> bool:
+        return self._keys.get(epoch) is not None
 
     def destroy(self, epoch: int) -> None:
         self._keys[epoch] = None
+
+
+def _masked(secret: bytes, key: bytes) -> bytes:
+    return bytes(one ^ other for one, other in zip(secret, key, strict=True))
 
 
 class _Readiness(Readiness):
