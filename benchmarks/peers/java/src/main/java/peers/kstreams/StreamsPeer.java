@@ -1,13 +1,16 @@
 package peers.kstreams;
 
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Comparator;
 import java.util.Optional;
 import java.util.Properties;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
+import java.util.stream.Stream;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KafkaStreams;
@@ -29,6 +32,12 @@ import peers.Options;
 
 /** The job in Kafka Streams: Kafka, gateway, repartition topic, crowd with a store, Kafka. */
 public final class StreamsPeer {
+    /**
+     * Of the repartition topic: as many as the input has. A thread gives each of its tasks as many turns, so with fewer
+     * the crowd falls behind the gateway until the input is read.
+     */
+    private static final int PARTITIONS = 16;
+
     private StreamsPeer() {}
 
     public static void main(String[] arguments) {
@@ -55,11 +64,10 @@ public final class StreamsPeer {
 
     private static void stop(KafkaStreams streams, Path folder) {
         streams.close(Duration.ofSeconds(3));
-        streams.cleanUp();
-        try {
-            Files.deleteIfExists(folder);
+        try (Stream<Path> files = Files.walk(folder)) {
+            files.sorted(Comparator.reverseOrder()).map(Path::toFile).forEach(File::delete);
         } catch (IOException error) {
-            // Something is left in it.
+            // What is left in it is of no use to anyone.
         }
         Runtime.getRuntime().halt(0);
     }
@@ -68,7 +76,7 @@ public final class StreamsPeer {
         Cells cells = options.cells();
         Hash hash = options.hash();
         String state = options.text("state", "packed");
-        int partitions = options.number("partitions", options.number("parallelism", 2));
+        int partitions = options.number("partitions", PARTITIONS);
         long startMs = options.number("start-ms");
         long paneMs = options.number("pane-ms");
 
