@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from schemas.ledger import LedgerRecord
 from schemas.policy import Rulebook
 from schemas.sightings import REGISTRY_SOURCE
-from schemas.topics import AUDIT, FLOWS, FOOTFALL, LEDGER
+from schemas.topics import AUDIT, EPOCHS, FLOWS, FOOTFALL, LEDGER
 from streams.core.decisions import suspended
 from streams.demo.processes import free_port
 from streams.settings import Settings, load_settings, to_environ
@@ -28,8 +28,9 @@ from streams.simulate import make_town, plan
 from streams.stores.audit import Decision, decide, read_audit
 from streams.stores.policies import configured_rules
 from streams.stores.topics import create
-from tests.integration.test_opt_out_live import PEOPLE, Deployment
+from tests.integration.test_opt_out_live import NOON, PEOPLE, Deployment
 from tests.support.deployment import fetch, read_topic, total
+from tests.support.world import epochs_at
 
 pytestmark = pytest.mark.integration
 
@@ -85,7 +86,7 @@ class Suspending(Deployment):
         """An event of each person in each raw partition."""
         for partition in (0, 1):
             for n, imsi in enumerate(PEOPLE):
-                at = 1_772_449_200_000 + round((minute + n / 100) * 60_000)
+                at = NOON + round((minute + n / 100) * 60_000)
                 event = {"event_id": "e", "imsi": imsi, "ts": at, "cell": self.cell}
                 await self._raw(orjson.dumps(event), at, partition)
 
@@ -241,6 +242,15 @@ async def test_who_decides_at_once_is_all_in_the_log_and_what_is_not_of_it_is_fo
     }
     code, said, _ = await throng(settings, "audit", "verify", "--json")
     assert (code, orjson.loads(said)["whole"], orjson.loads(said)["entries"]) == (0, True, 5)
+
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        for audit in (chain.head, "f" * 64):
+            epoch = replace(epochs_at(NOON)[0], audit=audit, epoch=20260302 + (audit != chain.head))
+            epoch = replace(epoch, start_ms=epoch.end_ms, end_ms=2 * epoch.end_ms) if audit != chain.head else epoch
+            await producer.send_and_wait(settings.topic(EPOCHS), msgspec.json.encode(epoch), partition=0)
+            code, _, wrong = await throng(settings, "audit", "verify")
+            assert code == (0 if audit == chain.head else 1)
+    assert wrong.startswith("throng: the audit log lacks its end: epoch 20260303 was made by rules of the hash ffff")
 
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
     await admin.start()
