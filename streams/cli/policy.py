@@ -144,33 +144,53 @@ def apply(settings: Settings, reason: str, by: str | None, dry_run: bool) -> Non
     suspended stays so, whatever its file says.
     """
     files = configured_rules(settings)
+    before = asyncio.run(read_audit(settings)).chain.rules
     found: list[Change] = []
 
     def work_out(rules: Rulebook) -> Decision | None:
         after = decisions.applied(rules, files)
         found[:] = changes(rules, after)
-        if after == rules or dry_run:
+        if after == rules:
             return None
         _require(reason, looser(rules, after))
         return "apply", "", reason.strip(), after
 
-    entry, log = _decide(settings, work_out, by)
+    if dry_run:
+        _tell_changes(settings, changes(before, decisions.applied(before, files)) if before is not None else [], before)
+        return
+    entry, log = _decide(settings, work_out, by, lambda: files)
+    _tell_changes(settings, found, before)
+    if entry is not None or before is None:
+        _tell(log.chain.taken[-1].entry, log)
+
+
+def _tell_changes(settings: Settings, found: list[Change], before: Rulebook | None) -> None:
     later = asyncio.run(_next_epoch(settings)) if any(change.way is not Way.TIGHTER for change in found) else ""
     for change in found:
         click.echo(f"{change}: {'at once' if change.way is Way.TIGHTER else f'from {later}'}")
-    if not found:
+    if before is None:
+        click.echo("the files are the deployment's first rules")
+    elif not found:
         click.echo("the files are in force already")
-    if entry is not None:
-        _tell(entry, log)
+
+
+def _no_rules() -> Rulebook:
+    # The files of whoever types a command need not be the gateways'.
+    raise ThrongError(
+        "policy", "the deployment has no rules yet: start a gateway, or take the files with 'throng policy apply'"
+    )
 
 
 def _decide(
-    settings: Settings, work_out: Callable[[Rulebook], Decision | None], by: str | None
+    settings: Settings,
+    work_out: Callable[[Rulebook], Decision | None],
+    by: str | None,
+    first: Callable[[], Rulebook] = _no_rules,
 ) -> tuple[Entry | None, AuditReader]:
     who = (by if by is not None else system_user()).strip()
     if not who:
         raise ThrongError("usage", "--by is empty: say who decides")
-    return asyncio.run(decide(settings, work_out, who, lambda: configured_rules(settings)))
+    return asyncio.run(decide(settings, work_out, who, first))
 
 
 def _rules(log: AuditReader) -> Rulebook:

@@ -279,6 +279,11 @@ async def test_files_are_applied_by_command_and_a_loosening_needs_a_reason(
     settings = replace(settings, gateway=replace(settings.gateway, policies=str(policies)))
     await create(settings)
     text = (policies / "test.toml").read_text()
+    code, _, wrong = await throng(settings, "policy", "suspend", "Germany")
+    assert code == 1 and "the deployment has no rules yet: start a gateway" in wrong
+    first = "the files are the deployment's first rules"
+    assert (await throng(settings, "policy", "apply", "--dry-run"))[1] == f"{first}\n"
+    assert (await throng(settings, "policy", "apply"))[1].startswith(f"{first}\nentry 1 of the audit log")
     assert (await throng(settings, "policy", "apply"))[1] == "the files are in force already\n"
     (policies / "test.toml").write_text(
         text.replace("minimum_age = 18", "minimum_age = 21").replace("k = 20", "k = 10")
