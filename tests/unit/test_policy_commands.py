@@ -1,0 +1,191 @@
+"""`throng policy` and `throng audit` on topics in memory: what they say, what they write, and how they end."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import orjson
+import pytest
+from msgspec.structs import replace
+
+import streams.cli.audit
+import streams.cli.policy
+import streams.stores.audit
+from streams.cli.main import run
+from streams.stores.policies import SHIPPED
+from tests.support.world import epochs_at
+
+NOON = 1_772_449_200_000
+Throng = Callable[..., tuple[int, str, str]]
+
+
+class Record(NamedTuple):
+    value: bytes
+    timestamp: int
+    offset: int
+
+
+class Kafka:
+    """All topics, in place of a reader of one, and of a producer."""
+
+    topics: dict[str, list[bytes]] = {}  # noqa: RUF012 - emptied for each test
+
+    def __init__(self, _: str = "", topic: str = "", **__: object) -> None:
+        self._topic = topic
+        self._read = 0
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def read_to_end(self) -> AsyncIterator[list[Record]]:
+        values = self.topics.get(self._topic, [])
+        new = [Record(value, NOON, number) for number, value in enumerate(values)][self._read :]
+        self._read = len(values)
+        yield new
+
+    async def send_and_wait(self, topic: str, value: bytes, partition: int) -> None:
+        self.topics.setdefault(topic, []).append(value)
+
+
+@pytest.fixture
+def throng(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Throng:
+    Kafka.topics = {}
+    for module in (streams.stores.audit, streams.cli.policy, streams.cli.audit):
+        monkeypatch.setattr(module, "TailReader", Kafka)
+    monkeypatch.setattr(streams.stores.audit, "AIOKafkaProducer", Kafka)
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    for file in SHIPPED.glob("*.toml"):
+        (policies / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setenv("THRONG_GATEWAY_POLICIES", str(policies))
+    monkeypatch.setenv("THRONG_GATEWAY_PLAN", str(tmp_path / "none.json"))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        servers = [] if arguments[1] == "check" else ["--kafka", "nowhere:1"]
+        code = run([*arguments, *servers])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def edit(tmp_path: Path, *changes: tuple[str, str]) -> None:
+    file = tmp_path / "policies" / "test.toml"
+    text = file.read_text()
+    for before, after in changes:
+        assert before in text
+        text = text.replace(before, after)
+    file.write_text(text)
+
+
+def test_a_suspension_is_written_with_who_and_why_and_a_resumption_needs_a_reason(throng: Throng) -> None:
+    assert throng("policy", "apply")[0] == 0
+    code, said, _ = throng("policy", "suspend", "001", "--by", "the ministry", "--reason", " an order ")
+    first, second = said.splitlines()
+    assert (code, first) == (0, "Test network is suspended; every worker follows within 5 s")
+    assert second.startswith("entry 2 of the audit log, by the ministry; hash ")
+    assert throng("policy", "suspend", "test network")[1] == "Test network is suspended already\n"
+    code, _, wrong = throng("policy", "resume", "Test network")
+    assert code == 2 and wrong == (
+        "throng: this loosens something (Test network: state suspended -> active (looser)): give a reason with --reason\n"
+    )
+    assert throng("policy", "resume", "Test network", "--reason", "  ")[0] == 2
+    assert len(Kafka.topics["audit"]) == 2
+    Kafka.topics["epochs"] = [msgspec.json.encode(epochs_at(NOON)[0])]
+    code, said, _ = throng("policy", "resume", "Test network", "--reason", "lifted", "--by", "x")
+    assert code == 0
+    assert said.startswith("Test network is active from the next epoch on, which begins 2026-03-03T03:00:00Z\n")
+    assert throng("policy", "resume", "001", "--reason", "lifted")[1] == "Test network is active already\n"
+    _, said, _ = throng("audit", "show")
+    assert (
+        "the ministry: suspend Test network: an order\n     Test network: state active -> suspended (tighter)" in said
+    )
+    assert "x: resume Test network: lifted" in said
+    assert throng("policy", "suspend", "nowhere")[0] == 2
+    assert throng("policy", "suspend", "001", "--by", " ")[0] == 2
+
+
+def test_who_decides_is_the_systems_user_unless_another_is_named(
+    throng: Throng, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams.stores.audit.getpass, "getuser", lambda: "mueller")
+    throng("policy", "apply")
+    assert ", by mueller; hash " in throng("policy", "suspend", "208")[1]
+
+
+def test_files_are_put_in_force_by_apply_alone_tighter_at_once_looser_later(throng: Throng, tmp_path: Path) -> None:
+    code, _, wrong = throng("policy", "suspend", "Germany")
+    assert code == 1 and "the deployment has no rules yet: start a gateway" in wrong
+    first = "the files are the deployment's first rules"
+    assert throng("policy", "apply", "--dry-run")[1] == f"{first}\n"
+    assert Kafka.topics == {}
+    assert throng("policy", "apply")[1].startswith(f"{first}\nentry 1 of the audit log")
+    assert throng("policy", "apply")[1] == "the files are in force already\n"
+    edit(tmp_path, ("minimum_age = 18", "minimum_age = 21"), ("k = 20", "k = 10"))
+    changes = [
+        "Test network: minimum_age 18 -> 21 (tighter): at once",
+        "Test network: k 20 -> 10 (looser): from the first epoch on",
+    ]
+    assert throng("policy", "apply", "--dry-run")[1].splitlines() == changes
+    code, _, wrong = throng("policy", "apply")
+    assert code == 2 and "this loosens something (Test network: k 20 -> 10 (looser))" in wrong
+    assert len(Kafka.topics["audit"]) == 1
+    code, said, _ = throng("policy", "apply", "--reason", "a pilot")
+    assert (code, said.splitlines()[:2]) == (0, changes)
+    # What is only tighter needs none.
+    edit(tmp_path, ("k = 10", "k = 30"))
+    assert throng("policy", "apply")[1].startswith("Test network: k 10 -> 30 (tighter): at once\nentry 3")
+    edit(tmp_path, ("k = 30", "k = thirty"))
+    code, _, wrong = throng("policy", "apply")
+    assert code == 1 and wrong.count("\n") == 1 and "test.toml is not as expected" in wrong
+
+
+def test_show_tells_what_is_in_force_or_what_the_files_would_begin_with(throng: Throng) -> None:
+    assert "from the files: the deployment has not begun" in throng("policy", "show")[1]
+    throng("policy", "apply", "--by", "me")
+    _, said, _ = throng("policy", "show")
+    assert "Germany (262): suspended: its events are dropped unread, nothing of it is released" in said
+    assert "Test network (001): active" in said and "by me, " in said
+    assert "counted is whoever granted it, from 18 years on, of networks 001-01; nobody in hospital" in said
+    found = orjson.loads(throng("policy", "show", "--json")[1])
+    assert {each["country"]: each["state"] for each in found["policies"]} == {
+        "Germany": "suspended",
+        "Test network": "active",
+    }
+
+
+def test_verify_finds_what_was_tampered_with_and_what_is_missing_at_the_end(throng: Throng) -> None:
+    assert throng("audit", "verify")[1] == f"the audit log is whole: 0 entries; hash {'0' * 64}\n"
+    throng("policy", "apply")
+    head = throng("policy", "suspend", "208")[1].split()[-1]
+    assert throng("audit", "verify", "--head", head)[1] == f"the audit log is whole: 2 entries; hash {head}\n"
+    whole = list(Kafka.topics["audit"])
+    Kafka.topics["audit"] = whole[:1]
+    assert throng("audit", "verify")[0] == 0
+    code, said, wrong = throng("audit", "verify", "--head", head, "--json")
+    assert (code, orjson.loads(said)["whole"]) == (1, False)
+    assert wrong == f"throng: the audit log lacks its end: it never had the hash {head}\n"
+    # An epoch that was made by it tells the same.
+    Kafka.topics["epochs"] = [msgspec.json.encode(replace(epochs_at(NOON)[0], audit=head))]
+    code, _, wrong = throng("audit", "verify")
+    assert code == 1 and "lacks its end: epoch 20260302 was made by rules of the hash" in wrong
+    Kafka.topics["audit"] = whole
+    assert throng("audit", "verify")[0] == 0
+    Kafka.topics["audit"] = [whole[0].replace(b"adopt", b"apply"), whole[1]]
+    assert throng("audit", "verify")[2] == "throng: record 0 of the audit log is not what its hash says\n"
+    for arguments in (["policy", "show"], ["policy", "suspend", "299"], ["audit", "show"]):
+        code, _, wrong = throng(*arguments)
+        assert code == 1 and "see 'throng audit verify'" in wrong
+    assert len(Kafka.topics["audit"]) == 2
+
+
+def test_a_broker_that_does_not_answer_is_told_in_a_line(throng: Throng, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(_: Kafka) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(Kafka, "start", away)
+    for arguments in (["policy", "show"], ["policy", "suspend", "299"], ["audit", "verify"], ["audit", "show"]):
+        code, _, wrong = throng(*arguments)
+        assert code == 1 and wrong.count("\n") == 1
