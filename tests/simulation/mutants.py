@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from schemas.attach import DETACH
 from schemas.sightings import OPT_OUT
 from streams.agents import pacing
@@ -18,11 +21,12 @@ from streams.agents.crowd import CrowdAgent
 from streams.agents.release import Releaser
 from streams.agents.roles import Tenure
 from streams.agents.shredder import Shredder
-from streams.core import chain, gateway, snapshot
+from streams.core import chain, framing, gateway, snapshot
 from streams.core.crowd import Crowd
-from streams.core.framing import Framer
+from streams.core.decode import Events
 from streams.core.ledger import Account
 from streams.core.population import Population
+from streams.core.records import Records
 from streams.core.reorder import Reorder
 from streams.core.sums import Sums
 from tests.simulation import redis, schedule
@@ -39,6 +43,14 @@ class Change(NamedTuple):
 
 # What a group would have committed to Kafka, had it committed what it handled.
 _kafka: dict[tuple[str, int], int] = {}
+
+
+def _event_times(records: Records, events: Events, running_max: int) -> NDArray[np.int64]:
+    """For each record the latest time of its events, in place of its own."""
+    newest = np.full(len(records.time), running_max)
+    np.maximum.at(newest, events.record, events.ts)
+    return newest
+
 
 MUTANTS: dict[str, Sequence[Change]] = {
     "highest offset seen in place of the chain": [
@@ -67,17 +79,16 @@ MUTANTS: dict[str, Sequence[Change]] = {
     "the watermark is from event time": [
         Change(
             gateway.screen,
-            "highest = np.maximum.accumulate(np.maximum(records.time, running_max))",
-            "newest = np.full(len(records.time), running_max)\n"
-            "    np.maximum.at(newest, events.record, events.ts)\n"
-            "    highest = np.maximum.accumulate(np.maximum(newest, running_max))",
+            "*(records.offset, records.time, events.record, events.index)",
+            "*(records.offset, event_times(records, events, running_max), events.record, events.index)",
+            (("event_times", _event_times),),
         ),
     ],
     "the watermark is advanced by the clock": [
         Change(
-            Framer._section,
-            "watermark_ms=state.mark.running_max - state.lateness_ms",
-            "watermark_ms=max(state.mark.running_max, event_time_now()) - state.lateness_ms",
+            framing._section,
+            "watermark_ms = state.mark.running_max - state.lateness_ms",
+            "watermark_ms = max(state.mark.running_max, event_time_now()) - state.lateness_ms",
             (("event_time_now", schedule.event_time_now),),
         ),
     ],
