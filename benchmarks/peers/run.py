@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.peers import chart
-from benchmarks.peers.drive import drive, pause
+from benchmarks.peers.drive import Run, drive, pause
 from benchmarks.peers.job import PARTITIONS, SHAPES, WHOLE
 from benchmarks.peers.peers import BY_NAME, PEERS, RESULTS, THRONG, install
 from benchmarks.peers.publish import Input, Packed, create, prepare, publish, registry
@@ -72,16 +72,18 @@ async def _rounds(chosen: argparse.Namespace, names: list[str], shapes: list[str
     size = WHOLE._replace(events=chosen.events, subscribers=chosen.subscribers)
     rounds: Rounds = {}
     made = prepare(size, told)
+    part = prepare(size._replace(events=size.events // 3, minutes=size.minutes // 3), told)
     people = registry(size.subscribers) if THRONG in names else []
     with start(ephemeral=True, progress=told, heap_mb=1024) as stack:
         for shape in shapes:
-            await create(stack.kafka, f"events-{shape}", PARTITIONS)
-            await publish(stack.kafka, f"events-{shape}", made.packed[shape], told)
+            for topic, some in ((f"events-{shape}", made), (f"part-{shape}", part)):
+                await create(stack.kafka, topic, PARTITIONS)
+                await publish(stack.kafka, topic, some.packed[shape], told)
         for number in range(chosen.rounds):
             for shape in shapes:
                 for name in names:
                     ways = going_on(rounds, name, shape)
-                    async for way, figures in _runs(stack, made, people, name, ways, shape, chosen.most_s):
+                    async for way, figures in _runs(stack, (part, made), people, name, ways, shape, chosen.most_s):
                         rounds.setdefault((name, way, shape), []).append(figures)
                         rate = figures["rate"]
                         shown = f"{rate:,.0f} events/CPU-s" if rate else f"no figure: {figures.get('trouble')}"
@@ -91,9 +93,16 @@ async def _rounds(chosen: argparse.Namespace, names: list[str], shapes: list[str
 
 
 async def _runs(
-    stack: Stack, made: Input, consents: list[Packed], name: str, ways: list[str], shape: str, most_s: float
+    stack: Stack,
+    inputs: tuple[Input, Input],
+    consents: list[Packed],
+    name: str,
+    ways: list[str],
+    shape: str,
+    most_s: float,
 ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-    """A peer's configurations in turn, on one shape."""
+    """A peer's configurations in turn, on one shape: each on a third of the input, then on all of it."""
+    part, made = inputs
     if name == THRONG:
         yield ways[0], await _throng(stack, made, consents, shape)
         return
@@ -101,17 +110,37 @@ async def _runs(
         if way.name not in ways:
             continue
         began = time.monotonic()
-        done = await drive(
-            *(stack.kafka, BY_NAME[name], way, f"events-{shape}", shape), *(made.size, made.good, most_s)
-        )
+        short, done = [
+            await drive(stack.kafka, BY_NAME[name], way, f"{topic}-{shape}", shape, some.size, some.good, most_s)
+            for topic, some in (("part", part), ("events", made))
+        ]
         yield (
             way.name,
             {
-                **{"rate": done.rate, "wall_rate": done.wall_rate, "events": done.events, "memory_mb": done.memory_mb},
-                **{"took_s": time.monotonic() - began, "trouble": done.trouble},
+                **{
+                    "rate": marginal(short, done, part.good, made.good),
+                    "wall_rate": done.wall_rate,
+                    "events": done.events,
+                    "memory_mb": done.memory_mb,
+                },
+                **{"took_s": time.monotonic() - began, "trouble": short.trouble or done.trouble},
             },
         )
         await pause()
+
+
+def marginal(short: Run, whole: Run, short_good: int, whole_good: int) -> float | None:
+    """Events per CPU-second of what the whole run did beyond the short one: start and warm-up cancel out.
+
+    What a peer has told says little of what it has read, so one run alone can't be cut in two. A run that was cut off,
+    of a slow peer, has only that.
+    """
+    if short.trouble or whole.trouble:
+        return None
+    if short.events < short_good or whole.events < whole_good:
+        return whole.rate
+    spent = whole.samples[-1].cpu_s - short.samples[-1].cpu_s
+    return (whole_good - short_good) / spent if spent > 0 else None
 
 
 async def _throng(stack: Stack, made: Input, consents: list[Packed], shape: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import bench_latency
 from benchmarks.peers import chart, oracle, run
-from benchmarks.peers.drive import Sample, rates
+from benchmarks.peers.drive import Run, Sample, rates
 from benchmarks.peers.job import SMALL, START_MS, Size, blocks, cell_texts, draw, imsi_of, partition_of, zone_of
 from benchmarks.peers.outputs import Sums, differences
 from benchmarks.peers.publish import pieces
@@ -199,3 +199,12 @@ def test_latencies_are_from_the_slice_that_lets_the_watermark_pass():
     assert feed.reached[number] >= boundary + 10_000 > feed.reached[number - 1]
     assert feed.passed_at(START_MS, 0) is None
     assert feed.passed_at(size.end_ms + 60_000, 0) is None
+
+
+def test_a_figure_is_of_what_the_whole_run_did_beyond_the_short_one():
+    def ended(cpu_s: float, events: int, rate: float = 1.0) -> Run:
+        return Run(rate, None, events, 0.0, [Sample(0, 0, 0), Sample(9, cpu_s, events)], Sums())
+
+    assert run.marginal(ended(5.0, 100), ended(9.0, 300), 100, 300) == 50.0
+    assert run.marginal(ended(5.0, 100), ended(9.0, 250, 7.0), 100, 300) == 7.0
+    assert run.marginal(ended(5.0, 100), ended(9.0, 300)._replace(trouble="ended"), 100, 300) is None
