@@ -72,6 +72,7 @@ class Shredder:
             self._forget(epoch)
             if epoch not in self._destroyed:
                 await self._destroy(epoch, why)
+        await self._miss()
         self._metrics.epochs_kept.set(len(epochs) - len(found))
 
     async def keep_checking(self, ready: asyncio.Event) -> None:
@@ -80,6 +81,18 @@ class Shredder:
         while True:
             await self.check()
             await asyncio.sleep(EVERY_S)
+
+    async def _miss(self) -> None:
+        """Forget the salts whose keys another has destroyed: after an incident the running epoch's, at once."""
+        try:
+            gone = [epoch for epoch in self._salts if not await asyncio.to_thread(self._keys.holds, epoch)]
+        except (OSError, ThrongError) as error:
+            self._metrics.key_errors.inc()
+            log.error("whether keys are still there could not be asked, it is tried again: %s", error)
+            return
+        for epoch in gone:
+            log.error("the key of epoch %d has been destroyed: its events are rejected from now on", epoch)
+            self._forget(epoch)
 
     def _forget(self, epoch: int) -> None:
         state = self._salts.pop(epoch, None)

@@ -24,6 +24,7 @@ COMMANDS = {
     "status": ("stack", "Tell whether they are up, and where."),
     "topics": ("topics", "Create and check the topics."),
     "policy": ("policy", "Show, check and change what may be counted."),
+    "salts": ("salts", "List the epochs' salts, or destroy the one in use after an incident."),
     "audit": ("audit", "Show and verify the log of decisions."),
     "worker": ("worker", "Run the gateway, the crowd and the release, all or some."),
     "simulate": ("simulate", "Play a synthetic mobile network."),

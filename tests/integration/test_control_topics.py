@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
+from click.testing import CliRunner
 
 from schemas.ledger import LedgerRecord
 from schemas.topics import EPOCHS, LEDGER, SALTS
+from streams.cli.salts import salts
 from streams.core.epochs import make_epoch
 from streams.errors import ThrongError
 from streams.settings import Settings, load_settings
@@ -135,3 +138,18 @@ async def test_of_two_draws_of_a_pane_the_first_is_published_by_both(settings: S
             await other.ledger.read()
             assert msgspec.msgpack.encode(one.ledger.account.last) == msgspec.msgpack.encode(other.ledger.account.last)
             assert one.ledger.account.closed_through(20260301, "present") == number
+
+
+async def test_the_salts_command_reads_what_there_is_from_the_topics(settings: Settings, tmp_path: Path) -> None:
+    keys = tmp_path / settings.kafka.namespace
+    async with gateway(settings, keys) as one:
+        epoch = await one.keeper.provide(NIGHT)
+    where = ["--kafka", settings.kafka.bootstrap, "--namespace", settings.kafka.namespace]
+
+    def said() -> list[dict[str, object]]:
+        found = CliRunner().invoke(salts, ["list", "--json", *where], env={"THRONG_GATEWAY_KEYS": str(tmp_path)})
+        return orjson.loads(found.output)
+
+    assert [(each["epoch"], each["state"]) for each in await asyncio.to_thread(said)] == [(epoch.epoch, "sealed")]
+    FileKeys(keys).destroy(epoch.epoch)
+    assert [each["state"] for each in await asyncio.to_thread(said)] == ["destroyed"]

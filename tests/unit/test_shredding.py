@@ -145,3 +145,23 @@ async def test_nothing_is_looked_at_before_the_worker_has_its_sources(tmp_path: 
 
 def test_the_epochs_of_the_test_follow_each_other() -> None:
     assert TOMORROW.start_ms == END and msgspec.to_builtins(TODAY)["sources"] == (0, 1)
+
+
+async def test_a_gateway_forgets_a_salt_whose_key_another_has_destroyed(tmp_path: Path) -> None:
+    held = Held(tmp_path)
+    state = held.salts[TODAY.epoch]
+    FileKeys(tmp_path).destroy(TODAY.epoch)
+    await held.shredder.check()
+    assert held.gone == {TODAY.epoch} and not state.any()
+    assert TOMORROW.epoch in held.salts and held.destroyed("passed") == 0
+
+
+async def test_a_key_service_that_is_away_costs_no_salt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(tmp_path)
+
+    def fails(*_: object) -> bool:
+        raise ThrongError("keys", "away")
+
+    monkeypatch.setattr(FileKeys, "holds", fails)
+    await held.shredder.check()
+    assert not held.gone and held.salts.keys() == {TODAY.epoch, TOMORROW.epoch}
