@@ -13,24 +13,33 @@ What differs from aiokafka's own producer (0.14.0, `producer/message_accumulator
   for good are a record that is too large, a missing right, a fenced producer, and sequence numbers out of order (a
   broker that lost this producer's state; no later batch would ever be accepted). `watch` then ends the process, and
   the next one begins at the commit or the snapshot with a fresh producer.
+- zstd works at level 1. aiokafka names no level, and its 3 costs 113 ns a sighting where 1 costs 49, for a tenth more
+  bytes (measured on frames of a million subscribers; lz4 at aiokafka's level 9 would cost 300).
 - `stop` is bounded: what could not be sent by then is sent again by the next worker, as after a crash.
 """
 
 import asyncio
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.codec import zstd_encode
 from aiokafka.errors import NoError, ProducerClosed, UnknownTopicOrPartitionError, for_code
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record import default_records
 from aiokafka.structs import TopicPartition
 
 LONGEST_REQUEST: Final = 16 << 20
 LINGER_MS: Final = 5
 STOP_S: Final = 5.0
+
+# The function is a global of the module of whichever builder is in use, compiled or not; so this is for the process.
+sys.modules[default_records.DefaultRecordBatchBuilder.__module__].zstd_encode = partial(zstd_encode, level=1)  # type: ignore[attr-defined]
 
 
 class PatientBatches(MessageAccumulator):

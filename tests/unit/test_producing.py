@@ -5,16 +5,20 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
+from aiokafka.codec import zstd_encode
 from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import SendProduceReqHandler
 from aiokafka.protocol.produce import ProduceResponse_v8
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
+from streams.agents.fetch import HEADER
 from streams.agents.health import Readiness
 from streams.agents.producing import Producer, _refusal
 from streams.agents.reach import PATIENCE_S, Reach
@@ -23,6 +27,7 @@ from streams.metrics import KafkaMetrics
 from tests.support.broker import Broker
 
 TP = TopicPartition("t", 0)
+ZSTD = 4  # in a batch's attributes
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,18 @@ def test_aiokafka_still_asks_where_we_answer() -> None:
     assert "self._client.send(node_id, request)" in inspect.getsource(SendProduceReqHandler.do)
     # With idempotence a batch whose leader is known is repeated for as long as the error allows it.
     assert "_txn_manager is None and batch.expired()" in inspect.getsource(SendProduceReqHandler._can_retry)
+
+
+def test_batches_are_compressed_by_zstd_at_level_1() -> None:
+    value = orjson.dumps([{"zone": n % 7, "count": n * n} for n in range(2_000)])
+
+    def section(codec: int) -> bytes:
+        builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1 << 20)
+        builder.append(0, 1, None, value, [])
+        return bytes(builder.build())[HEADER.size :]
+
+    plain = section(0)
+    assert section(ZSTD) == zstd_encode(plain, level=1) != zstd_encode(plain)
 
 
 class Clock:
