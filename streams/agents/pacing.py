@@ -64,7 +64,7 @@ async def keep_beating(
     while True:
         now = time.monotonic()
         known = await producer.partitions_for(topic)  # one added lately may not be: it gets its beat a little later
-        for source, since in silent_since().items():
+        for source, since in list(silent_since().items()):  # which a rebalance may change meanwhile
             if source in known and now - since >= every_s:
                 beat = {"kind": "beat", "source": f"gateway-{source}", "ts": time.time_ns() // 1_000_000}
                 await producer.send_and_wait(topic, orjson.dumps(beat), key=key, partition=source)

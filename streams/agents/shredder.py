@@ -85,7 +85,7 @@ class Shredder:
     async def _miss(self) -> None:
         """Forget the salts whose keys another has destroyed: after an incident the running epoch's, at once."""
         try:
-            gone = [epoch for epoch in self._salts if not await asyncio.to_thread(self._keys.holds, epoch)]
+            gone = [epoch for epoch in list(self._salts) if not await asyncio.to_thread(self._keys.holds, epoch)]
         except (OSError, ThrongError) as error:
             self._metrics.key_errors.inc()
             log.error("whether keys are still there could not be asked, it is tried again: %s", error)

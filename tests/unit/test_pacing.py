@@ -1,6 +1,10 @@
 """Which sources are held because they are ahead of the slowest."""
 
-from streams.agents.pacing import Begun, too_far_ahead
+import asyncio
+
+import pytest
+
+from streams.agents.pacing import Begun, keep_beating, too_far_ahead
 
 
 def test_only_own_sources_beyond_the_limit_are_held() -> None:
@@ -36,3 +40,24 @@ def test_once_all_sources_are_heard_the_slowest_counts_alone() -> None:
 
 def test_a_gateway_without_sources_knows_nothing_of_the_unheard() -> None:
     assert Begun().with_unheard({0: 5_000}, {}, {0, 1}) == {0: 5_000}
+
+
+async def test_sources_may_come_and_go_while_beats_are_sent() -> None:
+    silent_since = {0: 0.0, 1: 0.0}
+    beaten = []
+
+    class Rebalanced:
+        """A producer that is given another source while it sends."""
+
+        async def partitions_for(self, _: str) -> set[int]:
+            return {0, 1, 2}
+
+        async def send_and_wait(self, _: str, __: bytes, *, key: bytes | None, partition: int) -> None:
+            beaten.append(partition)
+            silent_since.pop(1, None)
+            silent_since[2] = 0.0
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await keep_beating(Rebalanced(), "attach", lambda: silent_since, 0.05)
+    assert beaten[:4] == [0, 1, 0, 2]

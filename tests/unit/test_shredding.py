@@ -165,3 +165,15 @@ async def test_a_key_service_that_is_away_costs_no_salt(tmp_path: Path, monkeypa
     monkeypatch.setattr(FileKeys, "holds", fails)
     await held.shredder.check()
     assert not held.gone and held.salts.keys() == {TODAY.epoch, TOMORROW.epoch}
+
+
+async def test_a_salt_may_come_while_keys_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Held(tmp_path)
+
+    def comes(*_: object) -> bool:
+        held.salts.setdefault(TOMORROW.epoch + 1, key_state(salt_of(TOMORROW.epoch + 1)))
+        return True
+
+    monkeypatch.setattr(FileKeys, "holds", comes)
+    await held.shredder.check()
+    assert not held.gone and len(held.salts) == 3
