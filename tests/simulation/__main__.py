@@ -40,7 +40,8 @@ def main() -> int:
         for future in as_completed(running):
             done += running[future]
             failed |= future.result()
-            print(f"{done:,} of {number:,} schedules, {len(failed)} failed", file=sys.stderr, flush=True)
+            seeds = f": {', '.join(map(str, sorted(failed)))}" if failed else ""
+            print(f"{done:,} of {number:,} schedules, {len(failed)} failed{seeds}", file=sys.stderr, flush=True)
     for seed, wrong in sorted(failed.items()):
         print(f"seed {seed}: {wrong[0]}", *shrunk(seed), sep="\n  ")
     said = {"schedules": number, "from": first, "failed": sorted(failed), "seconds": round(time.monotonic() - began)}
