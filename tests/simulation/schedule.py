@@ -15,10 +15,12 @@ from typing import Final
 from unittest.mock import patch
 
 import numpy as np
+import orjson
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
+from schemas.registry import BEAT_KEY
 from schemas.sightings import encode_control
 from schemas.topics import ATTACH, EPOCHS, FLOWS, FOOTFALL, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS
 from streams.agents import pacing, shredder
@@ -35,6 +37,7 @@ from tests.simulation.world import ALL_SOURCES, LENGTH, PARTITIONS, SOURCES, STA
 from tests.support.world import PLAN
 
 PATIENCE_S: Final = 120.0
+BEAT_S: Final = 10.0
 WATCH_S: Final = 0.5
 # By how much the sources may be apart in a crowd: what alignment allows, and what is read until it is noticed.
 APART_MS: Final = ALIGN_MS + 480_000
@@ -106,13 +109,15 @@ class Schedule:
             began = max(began, fault.at)
             self._inject(fault)
         await growing
+        beating = asyncio.create_task(self._beat())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
                 while not complete(broker, self.world) and not self.wrong:  # noqa: ASYNC110 - the clock is virtual
                     await asyncio.sleep(1.0)
-        for task in (*keeping.values(), watching):
+        tasks = (*keeping.values(), watching, beating)
+        for task in tasks:
             task.cancel()
-        for ended in await asyncio.gather(*keeping.values(), watching, return_exceptions=True):
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(ended, Exception):
                 raise ended
         for worker in self._workers.values():
@@ -142,6 +147,20 @@ class Schedule:
             due = (time - START) / LENGTH * PLAY_S
             await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
             self._broker.logs[topic, number].append(batch)
+
+    async def _beat(self) -> None:
+        """Where state may be lost, the gateways' beats once all is said, which tell no later time than the last record.
+
+        Whoever is resumed behind that must hear of the source again.
+        """
+        while may_lose_state(self.seed):
+            for source, batches in self.world.batches.items():
+                latest = max(time for batch in batches for time, *_ in batch)
+                beat = orjson.dumps({"kind": "beat", "source": f"gateway-{source}", "ts": latest})
+                self._broker.logs[ATTACH, source].append([(latest, None, beat, [])])
+            latest = max(time for time, *_ in self.world.changes)
+            self._broker.logs[REGISTRY, 0].append([(latest, BEAT_KEY, b"", [])])
+            await asyncio.sleep(BEAT_S)
 
     async def _keep(self, name: str) -> None:
         """Start a worker whenever it isn't there, as a service manager would."""
