@@ -63,7 +63,16 @@ def usable(policy: Policy | None, purpose: str) -> bool:
 
 def in_force(books: Sequence[Rulebook]) -> Rulebook:
     """The strictest of the rules, with a policy for each country code; the purpose is the first one's."""
-    return replace(reduce(_stricter, books), purpose=books[0].purpose)
+    merged = reduce(_stricter, books)
+    # Whoever is of a network that any policy of a book names is at home in it, whichever country's policy that is.
+    named = [own for book in books if (own := {network for policy in book.policies for network in policy.home})]
+    policies = tuple(_named_by_all(policy, named) for policy in merged.policies)
+    return replace(merged, policies=policies, purpose=books[0].purpose)
+
+
+def _named_by_all(policy: Policy, named: Sequence[set[str]]) -> Policy:
+    home = tuple(network for network in policy.home if all(network in own for own in named))
+    return replace(policy, home=home, state=policy.state if home or not policy.home else "suspended")
 
 
 def _stricter(one: Rulebook, other: Rulebook) -> Rulebook:
