@@ -1,7 +1,6 @@
 """The demo's children: each is a throng command of its own, ended in reverse order, however the demo ends."""
 
 import asyncio
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,13 +10,6 @@ from types import TracebackType
 from streams.errors import ThrongError
 
 STOP_GRACE_S = 15.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Children:

@@ -25,11 +25,12 @@ from rich.console import Console
 from rich.live import Live
 
 from schemas.topics import REGISTRY
-from streams.demo.processes import Children, free_port
+from streams.demo.processes import Children
 from streams.demo.state import DemoState
 from streams.demo.view import plain_line, render
 from streams.demo.watch import Watcher
 from streams.errors import ThrongError
+from streams.local.ports import free_ports
 from streams.local.stack import Stack, start
 from streams.settings import Settings, load_settings, to_environ
 from streams.simulate import make_town, plan, registry
@@ -44,6 +45,7 @@ SETTLE_S = 4.0
 WINDOW_MS = 900_000
 RAW_PARTITIONS = 4
 PARTITIONS = 4
+WORKERS = 3  # gateway, crowd and release, each with a port of its own
 
 
 class Options(NamedTuple):
@@ -125,7 +127,7 @@ def _settings(stack: Stack, folder: Path) -> Settings:
             "kafka.partitions": PARTITIONS,
             "gateway.plan": str(folder / "plan.json"),
             "gateway.keys": str(folder / "keys"),
-            "worker.http_port": free_port(),
+            "worker.http_port": free_ports(WORKERS)[0],
         },
         {},
     )
@@ -161,7 +163,7 @@ def _simulation(options: Options, stack: Stack) -> list[str]:
 
 async def _ready(children: Children, settings: Settings, stop: asyncio.Event) -> None:
     """Wait until every role says on /readyz that it is ready."""
-    waiting = {settings.worker.http_port + place for place in range(3)}
+    waiting = {settings.worker.http_port + place for place in range(WORKERS)}
     while waiting and not stop.is_set():
         children.ended("worker")
         for port in list(waiting):

@@ -15,7 +15,8 @@ from streams.local.answers import kafka_answers, redis_answers
 from streams.local.folders import told
 from streams.local.java import Java
 from streams.local.kafka_server import Also, last_line
-from streams.local.processes import end, free_ports, identify, is_listening, spawn, wait_for_port
+from streams.local.ports import free_ports, is_listening
+from streams.local.processes import end, identify, spawn, wait_for_port
 from streams.local.redis_server import RedisBinary
 from streams.local.state import FILE, Server, State, log_of, write_state
 

@@ -1,14 +1,14 @@
 """Server processes: started apart from the terminal, known by pid and start time, ended for certain."""
 
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 import psutil
+
+from streams.local.ports import is_listening
 
 # Start times are computed from the boot time, which moves a little when the clock is set.
 SAME_START_S = 2.0
@@ -70,24 +70,6 @@ def end(processes: Sequence[Process], grace_s: float) -> None:
     for found in living:
         _signal(found, kill=True)
     psutil.wait_procs(living, timeout=10)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now, different from each other."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def is_listening(port: int) -> bool:
-    """Whether something accepts connections on this port of this machine."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 def wait_for_port(server: subprocess.Popen[bytes], port: int, deadline: float) -> bool:

@@ -24,7 +24,8 @@ from streams.local.jars import ensure_jars, kafka_version, read_lock
 from streams.local.java import find_java
 from streams.local.kafka_server import Also
 from streams.local.launch import Plan, Servers, launch
-from streams.local.processes import end, is_listening
+from streams.local.ports import is_listening
+from streams.local.processes import end
 from streams.local.redis_server import find_redis
 from streams.local.state import FILE, Server, State, read_state, up
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import orjson
 
 from streams.local.folders import Progress, cache_folder, locked
-from streams.local.processes import free_ports, wait_for_port
+from streams.local.ports import free_ports
+from streams.local.processes import wait_for_port
 
 MODULE = "github.com/Shopify/toxiproxy/v2/cmd/server"
 VERSION = "v2.12.0"

@@ -13,7 +13,7 @@ import orjson
 
 from schemas.topics import REGISTRY
 from streams.local.kafka_server import Also
-from streams.local.processes import free_ports
+from streams.local.ports import free_ports
 from streams.local.stack import Stack, start
 from streams.settings import Settings, load_settings
 from streams.simulate import make_town, registry

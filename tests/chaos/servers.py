@@ -20,7 +20,8 @@ from streams.local.answers import kafka_answers, redis_answers
 from streams.local.folders import quiet
 from streams.local.jars import ensure_jars
 from streams.local.java import find_java
-from streams.local.processes import end, free_ports, identify, wait_for_port
+from streams.local.ports import free_ports
+from streams.local.processes import end, identify, wait_for_port
 from streams.local.redis_server import find_redis
 from streams.local.stack import HEAP_MB
 from streams.local.state import Server, log_of, read_state, write_state

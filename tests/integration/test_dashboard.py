@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streams import metrics
-from streams.demo.processes import free_port
+from streams.local.ports import free_ports
 from tests.support.deployment import ONE, World, deployment, make_world
 
 pytestmark = pytest.mark.integration
@@ -38,7 +38,7 @@ def test_every_metric_on_the_dashboard_exists() -> None:
 
 @asynccontextmanager
 async def prometheus(folder: Path, ports: dict[str, int]) -> AsyncIterator[str]:
-    port = free_port()
+    port = free_ports(1)[0]
     jobs = "".join(
         f"  - job_name: {role}\n    static_configs: [{{targets: ['127.0.0.1:{at}']}}]\n" for role, at in ports.items()
     )

@@ -22,7 +22,7 @@ from redis import Redis
 
 from streams.errors import ThrongError
 from streams.local.kafka_server import Also
-from streams.local.processes import free_ports, is_listening
+from streams.local.ports import free_ports, is_listening
 from streams.local.stack import Stack, running, start, stop
 from streams.local.state import read_state
 

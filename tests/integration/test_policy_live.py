@@ -22,7 +22,7 @@ from schemas.policy import Rulebook
 from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import AUDIT, EPOCHS, FLOWS, FOOTFALL, LEDGER
 from streams.core.decisions import suspended
-from streams.demo.processes import free_port
+from streams.local.ports import free_ports
 from streams.settings import Settings, load_settings, to_environ
 from streams.simulate import make_town, plan
 from streams.stores.audit import Decision, decide, read_audit
@@ -46,7 +46,7 @@ class Suspending(Deployment):
         self.ports: dict[str, int] = {}
 
     async def begin(self, name: str, folder: Path) -> None:
-        port = self.ports[name] = free_port()
+        port = self.ports[name] = free_ports(1)[0]
         with (folder / f"{name}.log").open("ab") as log:
             self.workers[name] = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "streams.cli.main", "worker", name.split("-")[0]),

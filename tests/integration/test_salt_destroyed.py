@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from schemas.salts import WrappedSalt
 from schemas.sightings import Control, decode_frame
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS
-from streams.demo.processes import free_port
+from streams.local.ports import free_ports
 from streams.settings import Settings, load_settings, to_environ
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
@@ -106,7 +106,7 @@ async def test_a_salt_is_destroyed_once_the_last_source_has_committed_past_it(
 
 @asynccontextmanager
 async def gateway(settings: Settings, folder: Path) -> AsyncIterator[int]:
-    port = free_port()
+    port = free_ports(1)[0]
     with (folder / "gateway.log").open("ab") as log:
         worker = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "streams.cli.main", "worker", "gateway"),

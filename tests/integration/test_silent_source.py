@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,11 +12,10 @@ from msgspec.structs import replace
 
 from schemas.registry import BEAT_KEY
 from schemas.topics import ATTACH, REGISTRY
-from streams.demo.processes import free_port
-from streams.settings import load_settings, to_environ
+from streams.settings import load_settings
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
-from tests.support.deployment import fetch, read_topic, total
+from tests.support.deployment import Workers, fetch, read_topic, total
 
 pytestmark = pytest.mark.integration
 
@@ -49,7 +46,6 @@ async def test_a_silent_source_holds_nobodys_watermark(stack: object, namespace:
             "gateway.plan": str(tmp_path / "plan.json"),
             "gateway.keys": str(tmp_path / "keys"),
             "gateway.beat_ms": 300,
-            "worker.http_port": free_port(),
         },
         {},
     )
@@ -57,16 +53,11 @@ async def test_a_silent_source_holds_nobodys_watermark(stack: object, namespace:
     event = {"event_id": "e", "imsi": "001010000000001", "ts": time.time_ns() // 10**6, "cell": "001-01-0000001"}
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
         await producer.send_and_wait(settings.topic(ATTACH), json.dumps(event).encode(), partition=0)
-    with (tmp_path / "worker.log").open("wb") as log:
-        worker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streams.cli.main", "worker", "gateway", "crowd"),
-            env=to_environ(settings),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    workers = Workers(settings, tmp_path)
+    for role in ("gateway", "crowd"):
+        await workers.start(role)
     try:
-        await watermark_passes(event["ts"] / 1000 - 9, settings.worker.http_port + 1)
+        await watermark_passes(event["ts"] / 1000 - 9, workers.ports["crowd"])
         beats = [json.loads(record.value) for record in await read_topic(settings, ATTACH) if record.partition > 0]
         assert {beat["source"] for beat in beats} == {"gateway-1", "gateway-2"}
         # The registry's partitions are sources as well here; one that says nothing holds nobody's watermark either.
@@ -75,9 +66,8 @@ async def test_a_silent_source_holds_nobodys_watermark(stack: object, namespace:
         assert {record.partition for record in registry} == {0, 1, 2, 3}
         # One that is added while the gateway runs is beaten for as well, or it would hold everybody's.
         await create(replace(settings, kafka=replace(settings.kafka, raw_partitions=4)))
-        await watermark_passes(time.time() - 9, settings.worker.http_port + 1)
+        await watermark_passes(time.time() - 9, workers.ports["crowd"])
         added = [json.loads(record.value) for record in await read_topic(settings, ATTACH) if record.partition == 3]
         assert {beat["source"] for beat in added} == {"gateway-3"}
     finally:
-        worker.terminate()
-        assert await worker.wait() == 0
+        await workers.stop()

@@ -11,7 +11,7 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import PANES, TOPICS
-from streams.demo.processes import free_port
+from streams.local.ports import free_ports
 from streams.settings import load_settings
 from streams.simulate import make_town, plan
 from streams.stores.topics import create, differing, open_admin
@@ -58,7 +58,7 @@ def check(found: tuple[int, str], code: int, *words: str) -> None:
 
 @pytest.mark.parametrize("command", [["worker", "crowd"], ["topics", "create"], ["simulate", "--hours", "0.01"]])
 async def test_no_broker(environ: dict[str, str], command: list[str]) -> None:
-    nowhere = f"127.0.0.1:{free_port()}"
+    nowhere = f"127.0.0.1:{free_ports(1)[0]}"
     found = await throng(environ | {"THRONG_KAFKA_BOOTSTRAP": nowhere}, *command)
     check(found, 1, "no Kafka broker answers", nowhere, "throng up")
 

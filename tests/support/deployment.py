@@ -19,7 +19,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.topics import EPOCHS, LEDGER, PANES, REGISTRY
-from streams.demo.processes import free_port
+from streams.local.ports import free_ports
 from streams.settings import Settings, load_settings, to_environ
 from streams.simulate import Rates, generate, make_town, plan, registry
 from streams.simulate.publish import producer, publish, publish_registry
@@ -91,7 +91,7 @@ class Workers:
 
     async def start(self, name: str, environ: Mapping[str, str] | None = None) -> None:
         """Start a worker (again), with `environ` over what all get."""
-        port = self.ports.setdefault(name, free_port())
+        port = self.ports.setdefault(name, free_ports(1)[0])
         with (self.folder / f"{name}.log").open("ab") as log:
             self.running[name] = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "streams.cli.main", "worker", name.split("-")[0]),

@@ -9,7 +9,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import ATTACH, REGISTRY
-from streams.demo.processes import free_port
+from streams.local.ports import free_ports
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise
 from streams.recording.file import Writer
@@ -37,7 +37,7 @@ def settings_for(stack: object, namespace: str, folder: Path, **others: object) 
             "kafka.raw_partitions": 3,
             "gateway.plan": str(folder / "plan.json"),
             "gateway.keys": str(folder / "keys"),
-            "worker.http_port": free_port(),
+            "worker.http_port": free_ports(3)[0],
             **others,
         },
         {},

@@ -10,7 +10,7 @@ import pytest
 from streams.errors import ThrongError
 from streams.local import java
 from streams.local.folders import prepare, stack_folder
-from streams.local.processes import Process, end, free_ports, identify, is_alive
+from streams.local.processes import Process, end, identify, is_alive
 from streams.local.state import FILE, read_state
 
 
@@ -37,10 +37,6 @@ def test_one_that_does_not_go_when_asked_is_forced() -> None:
         known = identify(stubborn.pid)
         end([known], grace_s=0.2)
         assert not is_alive(known)
-
-
-def test_free_ports_differ() -> None:
-    assert len(set(free_ports(20))) == 20
 
 
 def test_a_java_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
