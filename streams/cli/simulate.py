@@ -25,7 +25,7 @@ from streams.settings import Settings
 from streams.simulate import Rates, Slice, Town, generate, make_town, parse_rates, plan, registry
 from streams.simulate.files import Recorder
 from streams.simulate.publish import producer, publish, publish_registry
-from streams.simulate.town import TIMEZONE
+from streams.simulate.town import RADIOS, TIMEZONE
 from streams.simulate.truth import TruthFile
 from streams.stores.topics import counts_of
 
@@ -37,6 +37,13 @@ PLAIN_EVERY_S = 5.0
 @click.option("--subscribers", default=10_000, show_default=True, help="How many people live in the town.")
 @click.option("--zones", default=60, show_default=True, help="Places in it, 20 to 1000.")
 @click.option("--cells", type=int, help="Cells of its network.  [default: five a zone]")
+@click.option(
+    "--radio",
+    type=click.Choice(RADIOS),
+    default="simple",
+    show_default=True,
+    help="real: phones flap more.",
+)
 @click.option("--seed", default=1, show_default=True, help="Same seed, same bytes.")
 @click.option("--start", default="2026-03-02T04:00+01:00", show_default=True, help="RFC 3339 time at which it begins.")
 @click.option("--hours", default=6.0, show_default=True, help="How long it runs, simulated.")
@@ -60,6 +67,7 @@ def simulate(
     subscribers: int,
     zones: int,
     cells: int | None,
+    radio: str,
     seed: int,
     start: str,
     hours: float,
@@ -86,7 +94,7 @@ def simulate(
         check_writable(option, path)
     try:
         shares = parse_rates(rates)
-        town = make_town(seed, subscribers, zones, cells, consent=shares.consent, roamers=shares.roamers)
+        town = make_town(seed, subscribers, zones, cells, consent=shares.consent, roamers=shares.roamers, radio=radio)
         slices = _slices(town, start_ms, end_ms, shares, batch, pace)
         slices(partitions or FILE_PARTITIONS)  # refuses what can't be before anything is written
     except ValueError as error:

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from streams.simulate.compiled import Row, Rows, kernel
 from streams.simulate.draws import SCALE, below, exponential_quantiles, quantile, threshold
+from streams.simulate.handover import LOOK_EVERY_MS, choose
+from streams.simulate.heard import PIXEL_M, Heard
 from streams.simulate.mobility import DAY_MS, Ways, decide, drawn, remember, set_out, spot
 from streams.simulate.people import MOVING, NEVER, OFF, STAYING
-from streams.simulate.radio import PIXEL_M, Radio
+from streams.simulate.radio import Radio
 from streams.simulate.town import Town
 
 UPDATE, ATTACH, HANDOVER, SERVICE, DETACH = range(5)
@@ -48,6 +50,8 @@ class Network(NamedTuple):
     rates: NDArray[np.int64]
     exponential: NDArray[np.int64]
     ping_pong: int
+    seed: int
+    heard: Heard
 
 
 EVENT: Final = np.dtype(
@@ -88,6 +92,8 @@ def network(town: Town, ping_pong: float) -> Network:
         np.array(_RATES, np.int64),
         exponential_quantiles(),
         threshold(ping_pong),
+        town.seed,
+        r.heard,
     )
 
 
@@ -142,7 +148,7 @@ def advance(w: Ways, n: Network, c: Crowd, out: Out, first: int, end: int) -> in
                     serve(w, n, i, p, out, t)
                 ask_again(w, n, p, t)
             else:
-                reselect(n, p)
+                reselect(n, i, p, t)
                 emit(n, i, p, out, t, UPDATE)
             t = upcoming(p)
         c.next_ms[i] = t
@@ -180,12 +186,24 @@ def ask_again(w: Ways, n: Network, p: Row, t: int) -> None:
 @kernel
 def square(n: Network, p: Row) -> Row:
     """The square of the raster that a subscriber is in."""
-    return n.squares[(p.y + n.half_side) // PIXEL_M * n.side + (p.x + n.half_side) // PIXEL_M]
+    return n.squares[place(n, p)]
 
 
 @kernel
-def reselect(n: Network, p: Row) -> bool:
+def place(n: Network, p: Row) -> int:
+    """Its number."""
+    result: int = (p.y + n.half_side) // PIXEL_M * n.side + (p.x + n.half_side) // PIXEL_M
+    return result
+
+
+@kernel
+def reselect(n: Network, i: int, p: Row, t: int) -> bool:
     """Look at the radio here and now: does another cell serve?"""
+    if len(n.heard.cells):
+        before = p.cell
+        p.cell = choose(n.seed, n.heard, place(n, p), i, p, t)
+        changed: bool = p.cell != before
+        return changed
     here = square(n, p)
     now = p.cell
     chance = int64(drawn(p) >> np.uint64(32))
@@ -217,7 +235,9 @@ def emit(n: Network, i: int, p: Row, out: Out, t: int, kind: int) -> None:
 def look(n: Network, i: int, p: Row, out: Out, t: int) -> None:
     """Another cell may serve: a handover within a session, else an update if the tracking areas are left."""
     before = p.cell
-    if not reselect(n, p):
+    if len(n.heard.cells) and t < p.active_until:
+        p.check = t + LOOK_EVERY_MS
+    if not reselect(n, i, p, t):
         return
     if t < p.active_until:
         emit(n, i, p, out, t, HANDOVER)
@@ -238,9 +258,9 @@ def serve(w: Ways, n: Network, i: int, p: Row, out: Out, t: int) -> None:
     length = 5_000 + below(drawn(p), 15_000)
     if below(drawn(p), 100) < LONG_SESSION_PERCENT:
         length += quantile(drawn(p), n.exponential) * LONG_SESSION_MS // SCALE
-        p.check = t + length // 2
+        p.check = t + (LOOK_EVERY_MS if len(n.heard.cells) else length // 2)
     if t >= p.active_until:
-        reselect(n, p)
+        reselect(n, i, p, t)
         emit(n, i, p, out, t, SERVICE)
     p.active_until = max(p.active_until, t + length)
 
@@ -284,7 +304,7 @@ def arrive(w: Ways, n: Network, i: int, p: Row, c: Crowd, out: Out, t: int) -> N
 @kernel
 def switch_off(n: Network, i: int, p: Row, out: Out, t: int) -> None:
     """The night: a detach, then nothing."""
-    reselect(n, p)
+    reselect(n, i, p, t)
     emit(n, i, p, out, t, DETACH)
     tell(i, p, out, t)
     p.mode, p.check, p.active_until = OFF, NEVER, 0
@@ -296,7 +316,7 @@ def leave_stay(w: Ways, n: Network, i: int, p: Row, c: Crowd, out: Out, t: int) 
     if p.mode == OFF:
         tell(i, p, out, t)
         p.mode = STAYING
-        reselect(n, p)
+        reselect(n, i, p, t)
         emit(n, i, p, out, t, ATTACH)
     goal, until, night = decide(w, i, p, c.places[i], c.visits[i], t)
     p.until, p.sleeps = max(until, t + 60_000), night

@@ -1,4 +1,4 @@
-"""The town's radio: which cell serves a spot, and how clearly.
+"""The town's radio: which cell serves a spot, and how clearly. `heard` is the harder one.
 
 The town is cut into squares of 50 m. In each, a cell's signal is its power less the path loss 128.1 + 37.6 log10(d/km)
 (3GPP TR 36.942, macro cell in a town) plus a shadowing of 6 dB that is alike nearby and different far away
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from streams.simulate.compiled import Rows
 from streams.simulate.draws import RADIO, named, threshold
+from streams.simulate.heard import NOT_HEARD, PIXEL_M, Heard, listen
 from streams.simulate.layout import Layout
 
-PIXEL_M: Final = 50
 SHADOWING_DB: Final = 6.0
 SHADOW_LATTICE_M: Final = 150.0
 FADING_DB: Final = 4.0
@@ -43,6 +43,7 @@ class Radio(NamedTuple):
         squares: SQUARE, row by row from the south-west.
         leave: u32 threshold, by gap, of leaving the best cell for the second at a look.
         come: u32 threshold, by gap, of coming back from the second to the best.
+        heard: what decides instead of these, in a town with the harder radio.
     """
 
     half_side: int
@@ -50,11 +51,13 @@ class Radio(NamedTuple):
     squares: Rows
     leave: NDArray[np.int64]
     come: NDArray[np.int64]
+    heard: Heard
 
 
-def survey(seed: int, layout: Layout, xy: NDArray[np.int64], power_db: NDArray[np.float64]) -> Radio:
-    """The raster of a town with cells at `xy` (cells, 2) in metres and of `power_db` (cells,)."""
+def survey(seed: int, layout: Layout, xy: NDArray[np.int64], reach_m: NDArray[np.int64], real: bool) -> Radio:
+    """The raster of a town with cells at `xy` (cells, 2) of that range in metres; the harder one too if `real`."""
     side = -(-2 * layout.half_side // PIXEL_M)
+    power_db = 37.6 * np.log10(reach_m / 1000.0)
     first, other, best, second = _strongest(seed, layout.half_side, side, xy, power_db)
     squares = np.zeros(side * side, SQUARE)
     squares["best"], squares["second"] = best, second
@@ -64,7 +67,8 @@ def survey(seed: int, layout: Layout, xy: NDArray[np.int64], power_db: NDArray[n
     come = [threshold(_exceeds((HYSTERESIS_DB - g) / spread)) for g in range(MOST_GAP_DB + 1)]
     discs = np.array([(z.x, z.y, z.radius) for z in layout.zones], np.int64)
     squares["zone"] = _on_the_ground(layout.half_side, side, discs)
-    return Radio(layout.half_side, side, squares, np.array(leave), np.array(come))
+    heard = listen(seed, layout.half_side, side, xy, reach_m, best) if real else NOT_HEARD
+    return Radio(layout.half_side, side, squares, np.array(leave), np.array(come), heard)
 
 
 def _exceeds(deviations: float) -> float:

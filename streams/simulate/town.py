@@ -22,6 +22,7 @@ METRES_A_DEGREE_EAST: Final = 70_055.0  # at LATITUDE
 GSM, LTE, NR = 0, 1, 2
 RAT_NAMES: Final = ("gsm", "lte", "nr")
 CELLS_A_ZONE: Final = 5
+RADIOS: Final = ("simple", "real")
 
 
 class Town(NamedTuple):
@@ -70,15 +71,20 @@ def make_town(
     *,
     consent: float = 0.95,
     roamers: float = 0.0,
+    radio: str = "simple",
 ) -> Town:
     """A town drawn from its seed: the same for the same arguments, whatever machine it is drawn on.
 
     Args:
         cells: five a zone if not given.
+        radio: one of RADIOS, how phones come to their cells: see `radio` and `heard`.
 
     Raises:
-        ValueError: subscribers outside 1 to 2**26, zones outside 20 to 1,000, or fewer cells than zones.
+        ValueError: subscribers outside 1 to 2**26, zones outside 20 to 1,000, fewer cells than zones, or
+            an unknown radio.
     """
+    if radio not in RADIOS:
+        raise ValueError(f"a radio is {' or '.join(RADIOS)}, not {radio}")
     if not 1 <= subscribers <= 1 << 26:
         raise ValueError(f"a town has 1 to {1 << 26} subscribers, not {subscribers}")
     layout = lay_out(seed, zones)
@@ -101,7 +107,7 @@ def make_town(
         cell_xy=xy,
         cell_range_m=reach,
         cell_area=_areas(xy),
-        radio=survey(seed, layout, xy, 37.6 * np.log10(reach / 1000.0)),
+        radio=survey(seed, layout, xy, reach, radio == "real"),
         explore=np.stack([radiation(discs, pull[part], pull[part]) for part in range(DAYPARTS)]),
         commute=radiation(discs, np.maximum(homes(layout), 1), jobs(layout)),
         settle=cumulative(homes(layout).astype(np.float64)),
