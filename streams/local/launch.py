@@ -85,7 +85,7 @@ def _attempt_launch(folder: Path, plan: Plan) -> tuple[State, Servers]:
 
         if not wait_for_port(redis, redis_port, deadline) or not _loaded(redis_port, deadline):
             raise _failure("redis", redis, redis_log)
-        if not wait_for_port(kafka, kafka_port, deadline) or not kafka_answers(kafka_port):
+        if not _serves(kafka, kafka_port, deadline):
             raise _failure("kafka", kafka, kafka_log)
         state = msgspec.structs.replace(state, ready=True)
         write_state(folder, state)
@@ -94,6 +94,17 @@ def _attempt_launch(folder: Path, plan: Plan) -> tuple[State, Servers]:
         end(state.processes, 0)
         (folder / FILE).unlink(missing_ok=True)
         raise
+
+
+def _serves(kafka: "subprocess.Popen[bytes]", port: int, deadline: float) -> bool:
+    """Wait until the broker answers; False if it ended or is late.
+
+    That something answers on its port isn't enough: it may be another's, on which the broker hasn't failed yet.
+    """
+    while wait_for_port(kafka, port, deadline):
+        if kafka_answers(port):
+            return True
+    return False
 
 
 def _loaded(port: int, deadline: float) -> bool:

@@ -238,6 +238,21 @@ def test_a_port_snatched_between_choosing_and_using_is_chosen_anew(
     assert len(calls) == 2
 
 
+def test_a_broker_that_does_not_answer_at_once_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from streams.local import launch
+
+    truly, asked = launch.kafka_answers, []
+
+    def not_at_first(port: int) -> bool:
+        asked.append(port)
+        return len(asked) > 1 and truly(port)
+
+    monkeypatch.setattr(launch, "kafka_answers", not_at_first)
+    with start(folder) as stack:
+        assert stack.kafka == f"127.0.0.1:{asked[0]}"
+    assert len(asked) == 2
+
+
 def test_a_broker_that_cannot_start_says_why_in_one_line_and_leaves_nothing(folder: Path) -> None:
     (folder / "data" / "kafka").mkdir(parents=True)
     (folder / "data" / "kafka" / "meta.properties").write_text("version=1\nnode.id=77\ncluster.id=x\n")
