@@ -57,7 +57,7 @@ bench-stages: $(INSTALLED) ## Run the other benchmarks: stages, rebalances, reco
 
 lock: $(INSTALLED) ## Choose the newest allowed packages anew (requirements.lock)
 	@$(PY) -m pip install --quiet uv
-	@$(PY) -m uv pip compile --upgrade --universal --generate-hashes --extra local --extra record --extra dev pyproject.toml -o requirements.lock
+	@$(PY) -m uv pip compile --upgrade --universal --generate-hashes --extra local --extra record --extra places --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove caches and build leftovers (.venv and downloads stay)
 	@rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,9 @@
-"""The zone plan: places, the districts they belong to, and the zone of each network cell."""
+"""The zone plan: places, the districts they belong to, and the zone of each network cell.
+
+`Places` is what of it may be told: everything but the cells. Released records name the plan by its hash, and so does it.
+What a plan knows of its cells' coverage (`Zone.inside`, `radius_m`, `spill`, `Cell.share`) is optional: a plan without
+it is as good as ever, and has the same hash as before there was any.
+"""
 
 import hashlib
 from typing import Final
@@ -7,6 +12,8 @@ import msgspec
 import orjson
 
 NO_ZONE: Final = 0xFFFF
+# Of a cell: the network's own, but most of it lies in no zone. Whoever is there is counted nowhere.
+NOWHERE: Final = ""
 
 
 class Parent(msgspec.Struct, frozen=True):
@@ -16,8 +23,24 @@ class Parent(msgspec.Struct, frozen=True):
     name: str
 
 
+class Spill(msgspec.Struct, frozen=True):
+    """A share of a zone's crowd that is likely in another zone, where the cells reach over the border."""
+
+    zone: str
+    share: float
+
+
 class Zone(msgspec.Struct, frozen=True):
-    """A place that people ask about. Its position in the plan is its number."""
+    """A place that people ask about. Its position in the plan is its number.
+
+    What the network can't know, from the coverage of the zone's cells, each cell counting the same and people spread
+    evenly over a cell:
+
+    Attributes:
+        inside: share of those counted here that is inside the zone. radius_m: location uncertainty: the root mean
+            square distance of a phone from the middle of its cell's coverage. spill: where else those counted here
+            are; what is missing to 1 is in no zone.
+    """
 
     id: str
     name: str
@@ -25,15 +48,35 @@ class Zone(msgspec.Struct, frozen=True):
     kind: str = ""
     lat: float | None = None
     lon: float | None = None
+    inside: float | None = None
+    radius_m: float | None = None
+    spill: tuple[Spill, ...] = ()
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """A network cell and the zone that it stands for."""
+    """A network cell and the zone that it stands for, or NOWHERE. `share`: of its coverage that lies in the zone."""
 
     cell: str
     zone: str
     lat: float | None = None
     lon: float | None = None
+    share: float | None = None
+
+
+# Left out of the hash where they say nothing: plans of before there were such fields keep theirs.
+_ZONE_ADDED: Final = ("inside", "radius_m", "spill")
+_CELL_ADDED: Final = ("share",)
+
+
+class Places(msgspec.Struct, frozen=True):
+    """A plan without its cells: what may be published of it. `plan`: the hash by which released records name it."""
+
+    plan: str
+    version: int
+    name: str
+    timezone: str
+    parents: tuple[Parent, ...]
+    zones: tuple[Zone, ...]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -57,5 +100,14 @@ class Plan(msgspec.Struct, frozen=True):
 
     def hash(self) -> str:
         """32 hex digits over all that the plan says, whatever the file's layout."""
-        canonical = orjson.dumps(msgspec.to_builtins(self), option=orjson.OPT_SORT_KEYS)
-        return hashlib.blake2b(canonical, digest_size=16).hexdigest()
+        said = msgspec.to_builtins(self)
+        for entries, added in ((said["zones"], _ZONE_ADDED), (said["cells"], _CELL_ADDED)):
+            for entry in entries:
+                for name in added:
+                    if entry[name] in (None, (), []):
+                        del entry[name]
+        return hashlib.blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+
+    def places(self) -> Places:
+        """What may be published of it."""
+        return Places(self.hash(), self.version, self.name, self.timezone, self.parents, self.zones)

@@ -23,6 +23,7 @@ COMMANDS = {
     "down": ("stack", "End them and remove their data."),
     "status": ("stack", "Tell whether they are up, and where."),
     "topics": ("topics", "Create and check the topics."),
+    "zones": ("zones", "Build the zone plan from polygons and cells, and show it."),
     "policy": ("policy", "Show, check and change what may be counted."),
     "salts": ("salts", "List the epochs' salts, or destroy the one in use after an incident."),
     "audit": ("audit", "Show and verify the log of decisions."),

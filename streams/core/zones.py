@@ -6,17 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.attach import pack_cell
-from schemas.plan import NO_ZONE, Plan
+from schemas.plan import NO_ZONE, NOWHERE, Plan
 from streams.core.lookup import Lookup
 
 EXCLUDED = NO_ZONE - 1
 
 
 class CellTable:
-    """The cells of a plan. Zones of an `excluded` kind read as EXCLUDED: nobody is ever counted there."""
+    """The cells of a plan. Zones of an `excluded` kind, and NOWHERE, read as EXCLUDED: nobody is ever counted there."""
 
     def __init__(self, plan: Plan, excluded: Collection[str] = ()) -> None:
         numbers = {zone.id: EXCLUDED if zone.kind in excluded else number for number, zone in enumerate(plan.zones)}
+        numbers[NOWHERE] = EXCLUDED
         self._table = Lookup(NO_ZONE, len(plan.cells))
         self._table.put(
             np.array([pack_cell(cell.cell) for cell in plan.cells], np.uint64),

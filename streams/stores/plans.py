@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.attach import pack_cell
-from schemas.plan import NO_ZONE, Plan
+from schemas.plan import NO_ZONE, NOWHERE, Plan
 from streams.errors import ThrongError
 
 
@@ -31,7 +31,7 @@ def _problems(plan: Plan) -> list[str]:
     found.append(_twice("cell", [c.cell.upper() for c in plan.cells]))
     parents, zones = {p.id for p in plan.parents}, {z.id for z in plan.zones}
     found += [f"zone {z.id!r} names the unknown parent {z.parent!r}" for z in plan.zones if z.parent not in parents]
-    found += [f"cell {c.cell!r} names the unknown zone {c.zone!r}" for c in plan.cells if c.zone not in zones]
+    found += [f"cell {c.cell!r} names the unknown zone {c.zone!r}" for c in plan.cells if c.zone not in zones | {NOWHERE}]
     for cell in plan.cells:
         try:
             pack_cell(cell.cell)

@@ -41,7 +41,7 @@ def screen(log, registry, policy, plan, epochs, lateness_ms):
     """
     zones = {zone["id"]: number for number, zone in enumerate(plan["zones"])}
     kinds = [zone.get("kind", "") for zone in plan["zones"]]
-    cells = {cell["cell"].upper(): zones[cell["zone"]] for cell in plan["cells"]}
+    cells = {cell["cell"].upper(): zones.get(cell["zone"]) for cell in plan["cells"]}
     newest, sightings, rejects, drops, events = {}, [], {}, Counter(), 0
     for partition, offset, time, value in log:
         newest[partition] = max(newest.get(partition, time), time)
@@ -60,7 +60,7 @@ def screen(log, registry, policy, plan, epochs, lateness_ms):
                 drops[verdict] += 1
             else:
                 zone = cells[cell.upper()]
-                if kinds[zone] in policy["excluded"]:
+                if zone is None or kinds[zone] in policy["excluded"]:
                     zone, kind = 0, DETACH
                 sightings.append(Sighting(ts, partition, offset, index, imsi, zone, verdict, kind))
     return Gate(sightings, rejects, drops, events, min(newest.values()) - lateness_ms)
