@@ -48,7 +48,7 @@ def write_cells(path: Path, cells: int, rng: np.random.Generator) -> None:
     lines = ["radio,mcc,net,area,cell,lon,lat,range,azimuth,beam"]
     number = 0
     while number < cells:
-        lon, lat = rng.uniform(0, SIDE, 2) + [WEST, SOUTH]
+        lon, lat = WEST + rng.uniform(0, SIDE), SOUTH + rng.uniform(0, SIDE)
         for azimuth in (0, 120, 240) if rng.random() < 0.25 else ("",):
             reach, beam = (f"{rng.uniform(500, 5000):.0f}", 120) if azimuth != "" else ("", "")
             lines.append(f"LTE,1,1,1,{number + 1},{lon:.6f},{lat:.6f},{reach},{azimuth},{beam}")
@@ -82,7 +82,11 @@ def main(arguments: list[str]) -> None:
             with timed("picture", seconds):
                 draw(built, Path(folder) / "plan.svg")
         sizes = {name: (Path(folder) / name).stat().st_size for name in ("plan.json", "plan.svg")}
-    print(orjson.dumps({"zones": len(places), "cells": len(sites.name), "wall_and_cpu_s": seconds, "bytes": sizes}).decode())
+    print(
+        orjson.dumps(
+            {"zones": len(places), "cells": len(sites.name), "wall_and_cpu_s": seconds, "bytes": sizes}
+        ).decode()
+    )
     for line in findings.lines():
         print(line)
 

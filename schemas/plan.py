@@ -1,6 +1,6 @@
 """The zone plan: places, the districts they belong to, and the zone of each network cell.
 
-`Places` is what of it may be told: everything but the cells. Released records name the plan by its hash, and so does it.
+`Places` is what of it may be told: all but the cells. Released records name the plan by its hash, and so does it.
 What a plan knows of its cells' coverage (`Zone.inside`, `radius_m`, `spill`, `Cell.share`) is optional: a plan without
 it is as good as ever, and has the same hash as before there was any.
 """

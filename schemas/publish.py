@@ -13,7 +13,7 @@ import orjson
 
 from schemas.attach import AttachEvent, Beat
 from schemas.epochs import Epoch
-from schemas.plan import Plan
+from schemas.plan import Places, Plan
 from schemas.policy import Policy
 from schemas.registry import Subscriber
 from schemas.released import Flow, FlowSummary, Footfall
@@ -31,6 +31,7 @@ CONTRACTS: tuple[tuple[str, str, Any], ...] = (
     ("footfall", "A record of the topic footfall", Footfall),
     ("flows", "A record of the topic flows: a flow, or a pane's summary", (Flow, FlowSummary)),
     ("plan", "A zone plan file", Plan),
+    ("places", "The places of a zone plan, as consumers may know them", Places),
     ("policy", "A country's policy, as TOML", Policy),
 )
 

@@ -126,7 +126,11 @@ def _largest(outlines: Shapes, wider: Shapes) -> list[int]:
 
 
 def _zones(
-    places: Sequence[Place], parent_of: list[str], shares: Shares, zone_of: NDArray[np.int64], radius: NDArray[np.float64]
+    places: Sequence[Place],
+    parent_of: list[str],
+    shares: Shares,
+    zone_of: NDArray[np.int64],
+    radius: NDArray[np.float64],
 ) -> tuple[Zone, ...]:
     """The zones with what is known of those who are counted there."""
     placed = zone_of != NONE

@@ -23,6 +23,7 @@ GEOJSON: Final = (".geojson", ".json")
 SHIPPED_CRS: Final = ("CRS84", "4326")
 # A parent that many H3 resolutions above its zones has 49 of them.
 H3_STEPS_UP: Final = 2
+H3_DIGITS: Final = 15
 ALL: Final = ("all", "All")
 
 
@@ -68,9 +69,7 @@ def h3_around(sites: Sites, resolution: int) -> list[Place]:
     return [_hexagon(index, index) for index in sorted({h3.latlng_to_cell(*point, resolution) for point in points})]
 
 
-def _features(
-    path: Path, content: bytes, findings: Findings, id_property: str, name_property: str
-) -> Iterator[Place]:
+def _features(path: Path, content: bytes, findings: Findings, id_property: str, name_property: str) -> Iterator[Place]:
     try:
         document = orjson.loads(content)
         features = document["features"] if document["type"] == "FeatureCollection" else [document]
@@ -117,7 +116,7 @@ def _outline(where: str, own_id: str, geometry: Any, findings: Findings) -> Any:
 def _indexes(path: Path, content: bytes) -> Iterator[Place]:
     for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
         index, _, name = (part.strip() for part in line.partition(","))
-        if not index or (number == 1 and not h3.is_valid_cell(index) and not any(c.isdigit() for c in index)):
+        if not index or (number == 1 and len(index) != H3_DIGITS):  # a header
             continue
         if not h3.is_valid_cell(index):
             raise ThrongError("places", f"the zones {path}: line {number} is no H3 cell")

@@ -82,7 +82,9 @@ def read_sites(path: Path, findings: Findings, mnc_digits: int | None = None) ->
                 else:
                     rows[row.name] = row
     except (OSError, EOFError) as error:
-        raise ThrongError("places", f"cannot read the cells {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise ThrongError(
+            "places", f"cannot read the cells {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ThrongError("places", f"the cells {path} are no CSV: {error}") from error
     if not rows:

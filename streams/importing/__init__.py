@@ -1,0 +1,1 @@
+"""Others' data as attach events: what `throng import` does."""

@@ -1,0 +1,100 @@
+"""`throng zones build` and `show`, on files."""
+
+import xml.etree.ElementTree as Tree
+from pathlib import Path
+
+import msgspec
+import orjson
+import pytest
+
+from schemas.plan import NOWHERE, Places
+from streams.cli import zones as command
+from streams.cli.main import run
+from streams.errors import ThrongError
+from streams.places import extra
+from streams.stores.plans import load_plan
+from tests.unit.test_places import feature, geojson
+from tests.unit.test_schemas import validator
+
+CELLS = """radio,mcc,net,area,cell,lon,lat,range,azimuth,beam
+LTE,1,1,1,1,9.005,50.005,300,,
+LTE,1,1,1,2,9.015,50.005,300,90,120
+LTE,1,1,1,3,9.2,50.2,300,,
+LTE,1,1,1,4,,,,,
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    geojson(tmp_path / "z.geojson", feature("a", 9.0, name="<Market>"), feature("b", 9.01), feature("c", 9.012))
+    (tmp_path / "cells.csv").write_text(CELLS)
+    return [str(tmp_path / name) for name in ("plan.json", "z.geojson", "cells.csv", "plan.svg")]
+
+
+def built(files: list[str], *more: str) -> int:
+    plan, zones, cells, picture = files
+    return run(["zones", "build", plan, "--zones", zones, "--cells", cells, "--picture", picture, *more])
+
+
+def test_a_plan_is_built_drawn_and_told_of(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert built(files) == 0
+    out, told = capsys.readouterr()
+    plan = load_plan(Path(files[0]))
+    said = orjson.loads(out.splitlines()[-1])
+    assert (said["plan"], said["version"], said["zones"], said["cells"], said["nowhere"]) == (plan.hash(), 1, 3, 3, 1)
+    assert [cell.zone for cell in plan.cells] == ["a", "c", NOWHERE]
+    assert "1 cells without a position: 001-01-0000004" in told
+    assert "1 pairs of zones that overlap" in told
+    assert "1 zones without a cell" in told
+    assert "1 cells that are mostly in no zone" in told
+    drawn = Tree.parse(files[3]).getroot()
+    titles = [title.text for title in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles[0].startswith("<Market>: 100% inside")
+    assert titles[1].endswith("no cell")
+
+
+def test_a_plan_that_says_the_same_keeps_its_version_and_another_is_the_next(files: list[str]) -> None:
+    assert built(files) == 0
+    first = Path(files[0]).read_bytes()
+    assert built(files) == 0
+    assert Path(files[0]).read_bytes() == first
+    Path(files[2]).write_text(CELLS.replace("9.2,50.2", "9.006,50.006"))
+    assert built(files) == 0
+    plan = load_plan(Path(files[0]))
+    assert (plan.version, plan.cells[2].zone) == (2, "a")
+
+
+def test_what_consumers_may_know_of_a_plan_has_no_cells_and_is_what_its_schema_says(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built(files)
+    places = tmp_path / "places.json"
+    assert run(["zones", "show", files[0], "--publish", str(places)]) == 0
+    assert b"001-01" not in places.read_bytes()
+    validator("places").validate(orjson.loads(places.read_bytes()))
+    plan = load_plan(Path(files[0]))
+    assert msgspec.json.decode(places.read_bytes(), type=Places) == plan.places()
+    validator("plan").validate(orjson.loads(Path(files[0]).read_bytes()))
+    capsys.readouterr()
+    assert run(["zones", "show", files[0], "--zone", "a"]) == 0
+    zone = orjson.loads(capsys.readouterr().out)
+    assert (zone["inside"], zone["cells"]) == (1.0, ["001-01-0000001"])
+    assert 180 < zone["radius_m"] < 230
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(["--h3", "8"], "either --zones or --h3"), (["--timezone", "Mars"], "--timezone is 'Mars'")],
+)
+def test_wrong_usage_is_refused_before_anything_is_written(
+    files: list[str], capsys: pytest.CaptureFixture[str], more: list[str], said: str
+) -> None:
+    assert built(files, *more) == 2
+    assert said in capsys.readouterr().err
+    assert not Path(files[0]).exists()
+
+
+def test_missing_packages_are_named_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extra, "find_spec", lambda name: None if name == "h3" else object())
+    with pytest.raises(ThrongError, match=r"needs h3: pip install 'throng\[places\]'"):
+        command.check_installed("throng zones build")
