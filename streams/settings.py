@@ -97,7 +97,16 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The only role that sees identifiers."""
 
-    plan: Annotated[str, Meta(description="Path of the zone plan (JSON). Every role needs it.")] = "plan.json"
+    plan: Annotated[
+        str,
+        Meta(
+            description="Path of the zone plan (JSON). Every role needs it. A new one takes effect with the next epoch."
+        ),
+    ] = "plan.json"
+    earlier_plans: Annotated[
+        str,
+        Meta(description="Paths of plans, with commas between, by which epochs that are not over yet were opened."),
+    ] = ""
     policies: Annotated[
         str,
         Meta(

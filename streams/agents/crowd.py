@@ -84,7 +84,6 @@ class CrowdAgent:
         panes_topic: str,
         new_crowd: Callable[[int], Crowd],
         epochs: EpochReader,
-        plan_hash: str,
         stores: Stores,
         producer: AIOKafkaProducer,
         metrics: CrowdMetrics,
@@ -93,7 +92,6 @@ class CrowdAgent:
         self._panes_topic = panes_topic
         self._new_crowd = new_crowd
         self._epochs = epochs
-        self._plan_hash = plan_hash
         self._stores = stores
         self._producer = producer
         self._metrics = metrics
@@ -217,10 +215,6 @@ class CrowdAgent:
 
     def _add(self, crowd: Crowd, epochs: list[Epoch]) -> None:
         for epoch in epochs:
-            if epoch.plan != self._plan_hash:
-                raise ThrongError(
-                    "plan", f"epoch {epoch.epoch} was opened with another zone plan: set gateway.plan to that one"
-                )
             crowd.add_epoch(epoch)
 
     async def _load(self, partition: int) -> dict[str, bytes] | None:

@@ -28,6 +28,7 @@ from streams.core.decode import Events, decode
 from streams.core.framing import Flush, Framer, Mark
 from streams.core.gateway import NEVER_MS, Context, Screened, screen
 from streams.core.records import Records, walk
+from streams.core.zones import unknown_plan
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 
@@ -196,6 +197,13 @@ class Gateway:
             if screened.needs_epoch is None:
                 return screened
             await self._provide_epoch(screened.needs_epoch)
+            self._check_plan(screened.needs_epoch)
+
+    def _check_plan(self, ts_ms: int) -> None:
+        epoch = self._context.epochs.find(ts_ms)
+        known = epoch is None or self._context.cells.span(epoch.plan) is not None
+        if epoch is not None and not known and epoch.epoch not in self._context.gone:
+            raise unknown_plan(epoch.epoch)
 
     async def _in_force(self, running_max: int) -> Context:
         """What decides now. Nothing is sent by rules that may lack a suspension."""

@@ -36,7 +36,7 @@ from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import check_shares, keys_delta, rho_of, sensitivity, sigma, threshold
 from streams.core.records import walk
 from streams.core.release import Draw, lost_record, next_record, publications, shut_record, withheld_record
-from streams.core.render import Page
+from streams.core.render import Pages
 from streams.core.rules import Told
 from streams.core.sums import Counted, Keyed, PaneDiffers, Sums, Whole
 from streams.core.times import rfc3339
@@ -65,8 +65,7 @@ class Releaser:
 
     def __init__(
         self,
-        page: Page,
-        plan_hash: str,
+        pages: Pages,
         epochs: EpochReader,
         ledger: Ledger,
         publisher: Publisher,
@@ -75,8 +74,7 @@ class Releaser:
         readiness: Readiness,
         rules: Rules,
     ) -> None:
-        self._page = page
-        self._plan_hash = plan_hash
+        self._pages = pages
         self._epochs = epochs
         self._ledger = ledger
         self._publisher = publisher
@@ -171,8 +169,7 @@ class Releaser:
         if pane.epoch not in known:
             raise ThrongError("epochs", f"epoch {pane.epoch} of a pane is not in the epochs topic: was it deleted?")
         epoch = known[pane.epoch]
-        if epoch.plan != self._plan_hash:
-            raise ThrongError("plan", f"epoch {epoch.epoch} was opened with another zone plan: set gateway.plan to it")
+        self._pages.of(epoch)  # its places must be known before anything of them is released
         check_shares(epoch)
         return epoch
 
@@ -190,7 +187,9 @@ class Releaser:
             await self._release(whole, told.epoch, now)
             return
         log.warning("%s of the pane to %s is shut: state was lost", measure.name, rfc3339(whole.end_ms))
-        await self._append(shut_record(whole.epoch, measure, whole.number, self._page, needed, self._writer))
+        await self._append(
+            shut_record(whole.epoch, measure, whole.number, self._pages.of(whole.epoch), needed, self._writer)
+        )
 
     def _tell_rules(self) -> None:
         """Say in the readiness why nothing is told of the epoch that panes come of, or of the first to come."""
@@ -229,7 +228,7 @@ class Releaser:
             Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys),
             account.last.get(measure.name),
             account.last.get("present"),
-            self._page,
+            self._pages.of(epoch),
             self._sums.needed_offset,
             self._writer,
         )

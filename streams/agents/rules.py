@@ -1,6 +1,6 @@
 """The rules in force as a worker has them: tables for the gateway, permission for the release.
 
-In: the audit log as it is followed, the epochs, the zone plan. Out: for the gateway the context to screen a chunk by,
+In: the audit log as it is followed, the epochs, the zone plans. Out: for the gateway the context to screen a chunk by,
 chosen by how far its source has come: the rules of the epoch that its next event in time falls in, as
 `core.rules` says. Every switch is a new context in place of the old one, between two chunks. For the release, what may
 still be told of an epoch.
@@ -57,10 +57,10 @@ def rules_of(chain: Chain, epoch: Epoch | None) -> tuple[Rulebook, Sequence[Take
 class GatewayRules:
     """What a gateway judges by. `context`: that it begins with; its epochs and registry go on to be its own."""
 
-    def __init__(self, audit: Log, context: Context, plan: Plan, metrics: PolicyMetrics) -> None:
+    def __init__(self, audit: Log, context: Context, plans: Sequence[Plan], metrics: PolicyMetrics) -> None:
         self._audit = audit
         self._context = context
-        self._plan = plan
+        self._plans = plans
         self._metrics = metrics
         metrics.age.set_function(audit.age_s)
         self._head = ""
@@ -98,7 +98,7 @@ class GatewayRules:
             self._contexts[number] = replace(
                 self._context,
                 policies=PolicyTable(merged.policies, merged.purpose),
-                cells=CellTable(self._plan, limits(merged).excluded),
+                cells=CellTable(self._plans, limits(merged).excluded),
             )
         return self._contexts[number]
 
@@ -106,9 +106,9 @@ class GatewayRules:
 class ReleaseRules:
     """What a release may tell."""
 
-    def __init__(self, audit: Log, plan: Plan, metrics: PolicyMetrics) -> None:
+    def __init__(self, audit: Log, plans: Sequence[Plan], metrics: PolicyMetrics) -> None:
         self._audit = audit
-        self._home = home_codes(plan)
+        self._home = frozenset[str]().union(*(home_codes(plan) for plan in plans))
         self._metrics = metrics
         metrics.age.set_function(audit.age_s)
         self._head = ""

@@ -8,7 +8,6 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -53,7 +52,7 @@ from streams.core.gateway import Context
 from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import key_state
 from streams.core.rehearsal import rehearse
-from streams.core.render import Page
+from streams.core.render import Pages
 from streams.core.rules import limits
 from streams.core.zones import CellTable
 from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
@@ -65,7 +64,7 @@ from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.log import TailReader
 from streams.stores.noise import Ahead
-from streams.stores.plans import load_plan
+from streams.stores.plans import configured_plans
 from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
 from streams.stores.registry import RegistryLog, RegistryReader
@@ -81,7 +80,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
-    plan = load_plan(Path(settings.gateway.plan))
+    plans = configured_plans(settings)
     files = configured_rules(settings)
     keys = key_provider(settings)
     counts = await _partitions(settings)
@@ -107,18 +106,18 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             salts,
             PolicyTable(files.policies, files.purpose),
             registry.table,
-            CellTable(plan, limits(files).excluded),
+            CellTable(plans.all, limits(files).excluded),
             counts[SIGHTINGS],
             settings.epoch.lateness_ms,
             gone,
         )
         registry_sources, stamped = await _registry_and_stamps(settings, counts[REGISTRY])
-        rules = GatewayRules(audit, context, plan, PolicyMetrics())
+        rules = GatewayRules(audit, context, plans.all, PolicyMetrics())
 
         def propose(ts_ms: int) -> Epoch:
             now, _ = rules_of(audit.chain, None)
             ours = counts[SIGHTINGS], counts[ATTACH], registry_sources
-            return make_epoch(ts_ms, terms_of(settings, plan, now, *ours, audit.chain.head), epochs.table)
+            return make_epoch(ts_ms, terms_of(settings, plans.current, now, *ours, audit.chain.head), epochs.table)
 
         keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose)
 
@@ -181,11 +180,10 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
-    plan = load_plan(Path(settings.gateway.plan))
+    plans = configured_plans(settings)
     await _partitions(settings)
     await asyncio.to_thread(rehearse)
     readiness = Readiness()
-    parents = np.array(plan.zone_parents(), np.uint16)
     async with (
         _served("crowd", settings, readiness),
         _producer(settings) as producer,
@@ -195,9 +193,8 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
         prefix = redis_prefix(settings)
         agent = CrowdAgent(
             settings.topic(PANES),
-            lambda partition: Crowd(partition, parents),
+            lambda partition: Crowd(partition, plans.parents),
             epochs,
-            plan.hash(),
             Stores(SnapshotStore(redis, prefix), CountStore(redis, prefix)),
             producer,
             CrowdMetrics(),
@@ -234,7 +231,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
-    plan = load_plan(Path(settings.gateway.plan))
+    plans = configured_plans(settings)
     counts = await _partitions(settings)
     readiness = Readiness()
     async with (
@@ -247,15 +244,14 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
     ):
         names = {name: settings.topic(name) for name in (FOOTFALL, FLOWS)}
         releaser = Releaser(
-            Page(plan, settings.release.confidence),
-            plan.hash(),
+            Pages(plans.of, settings.release.confidence),
             epochs,
             Ledger(ledger_log, producer, settings.topic(LEDGER)),
             Publisher(producer, redis, names, counts, redis_prefix(settings)),
             Ahead(),
             ReleaseMetrics(),
             readiness,
-            ReleaseRules(audit, plan, PolicyMetrics()),
+            ReleaseRules(audit, plans.all, PolicyMetrics()),
         )
         role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions, on_lost=releaser.lost)
         app, services = _app(role, settings), [releaser.keep_showing, audit.follow]

@@ -32,6 +32,7 @@ from streams.core.resumed import Resumed, oldest_awaited
 from streams.core.watermarks import UNHEARD, Watermarks
 
 OnTick = Callable[[int, "Crowd"], None]
+Parents = NDArray[np.uint16] | Callable[[Epoch], NDArray[np.uint16]]
 
 
 class UnknownEpoch(LookupError):  # noqa: N818 - reads as what it is
@@ -51,7 +52,7 @@ class _Links(NamedTuple):
 
 
 class Crowd:
-    """One partition's state. `parents` u16[zones]: the parent of each zone.
+    """One partition's state. `parents` u16[zones]: the parent of each zone; where plans change, as the epoch has it.
 
     Attributes:
         next_offset: of the log, the record to feed next.
@@ -62,9 +63,9 @@ class Crowd:
         resumed: that state was lost, until all of it is whole again.
     """
 
-    def __init__(self, partition: int, parents: NDArray[np.uint16]) -> None:
+    def __init__(self, partition: int, parents: Parents) -> None:
         self.partition = partition
-        self.parents = parents
+        self._parents = parents
         self.epochs: list[Epoch] = []
         self.following: dict[int, int] = {}
         self.open_gaps = frozenset[int]()
@@ -81,6 +82,10 @@ class Crowd:
         """Of a new crowd: begin at the start of a log that no longer holds all of it; what is not whole is shut."""
         self.resumed = Resumed()
         self.next_offset = offset
+
+    def parents(self, epoch: Epoch) -> NDArray[np.uint16]:
+        """The parent of each zone in an epoch."""
+        return self._parents(epoch) if callable(self._parents) else self._parents
 
     def add_epoch(self, epoch: Epoch) -> None:
         """Take up an epoch; one that is known already is ignored."""
@@ -281,7 +286,7 @@ class Crowd:
         epoch = next(epoch for epoch in self.epochs if epoch.end_ms > time_ms)
         if epoch.opens_ms >= self._whole_ms:
             self.resumed = None
-        self.population = Population(epoch, self.parents, epoch.parents)
+        self.population = Population(epoch, self.parents(epoch), epoch.parents)
         return self.population, epoch.opens_ms
 
     def _last_tick(self, watermark_ms: int) -> int | None:

@@ -6,7 +6,7 @@ In: a batch of one source's records and events, the running maximum of its recor
 events are refused, and why; how many are dropped by policy or consent, by reason. Checks in the order of
 docs/reference/semantics.md, the first that fails giving the reason.
 
-Nothing can fail; where an epoch or its salt is missing, `needs_epoch` names an event time, and the caller asks again
+Nothing can fail; where an epoch, its salt or its zone plan is missing, `needs_epoch` names an event time, and the caller asks again
 once it has it. `gateway_reference.screen_reference` is the same, plainly: what this is tested against.
 """
 
@@ -100,15 +100,21 @@ def _tables(context: Context) -> Tables:
     epochs = context.epochs
     salt = np.empty(len(epochs.epochs), np.uint8)
     states = np.zeros((len(epochs.epochs), 8), np.uint64)
+    plan = np.zeros((len(epochs.epochs), 2), np.int64)
     for number, epoch in enumerate(epochs.epochs):
         state = context.salts.get(epoch.epoch)
         if state is not None:
             states[number] = state
+        span = context.cells.span(epoch.plan)
+        if span is not None:
+            plan[number] = span
         # One that is gone stays so, whatever comes of its salt.
-        salt[number] = GONE if epoch.epoch in context.gone else MISSING if state is None else THERE
+        lacking = state is None or span is None
+        salt[number] = GONE if epoch.epoch in context.gone else MISSING if lacking else THERE
     return Tables(
         context.registry.lines,
         context.cells.lines,
+        plan,
         epochs.starts,
         epochs.ends,
         epochs.years,
@@ -121,7 +127,7 @@ def _tables(context: Context) -> Tables:
 
 
 def _needed(missing: list[int]) -> int | None:
-    """An event time that lacks its epoch, or else the salt of it."""
+    """An event time that lacks its epoch, or else the salt or the plan of it."""
     for earliest in (missing[-1], *missing):
         if earliest != NEVER_MISSED:
             return earliest

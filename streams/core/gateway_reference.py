@@ -40,6 +40,9 @@ def screen_reference(records: Records, events: Events, running_max: int, context
     missing = _missing(events, live, context.epochs.find_index(events.ts[live]), context)
     if missing is not None:
         return NOTHING._replace(needs_epoch=missing)
+    known = _zones(events, live, context) != NO_ZONE
+    status[live[~known]] = Reason.unknown_cell
+    live = live[known]
     bits = context.registry.get(events.imsi[live])
     drop = refusals(events.imsi[live], bits, _ages(bits, events.ts[live], context), context.policies)
     dropped |= {name: int(np.count_nonzero(drop == n + 1)) for n, name in enumerate(DROPS)}
@@ -57,18 +60,27 @@ def screen_reference(records: Records, events: Events, running_max: int, context
 def _reasons(
     records: Records, events: Events, live: NDArray[np.int64], highest: NDArray[np.int64], context: Context
 ) -> NDArray[np.uint8]:
-    """Why each live event is refused, or OK."""
+    """Why each live event is refused by its time, or OK."""
     record, ts = events.record[live], events.ts[live]
     opens_ms = context.epochs.opens_ms
     late = ts < highest[record] - context.lateness_ms
     if opens_ms is not None:
         late |= ts < opens_ms
-    unknown = context.cells.zones(events.cell[live]) == NO_ZONE
     return np.select(
-        [ts > records.time[record] + AHEAD_MS, late, unknown],
-        [np.uint8(Reason.clock_error), np.uint8(Reason.too_late), np.uint8(Reason.unknown_cell)],
+        [ts > records.time[record] + AHEAD_MS, late],
+        [np.uint8(Reason.clock_error), np.uint8(Reason.too_late)],
         np.uint8(Reason.OK),
     )
+
+
+def _zones(events: Events, live: NDArray[np.int64], context: Context) -> NDArray[np.uint16]:
+    """The zone of each live event, by the plan of its epoch."""
+    epochs = context.epochs.find_index(events.ts[live])
+    zones = np.empty(len(live), np.uint16)
+    for number in np.unique(epochs).tolist():
+        inside = epochs == number
+        zones[inside] = context.cells.zones(events.cell[live[inside]], context.epochs.epochs[number].plan)
+    return zones
 
 
 def refusals(
@@ -118,12 +130,13 @@ def ages_in(bits: NDArray[np.uint32], year: NDArray[np.int64] | int) -> NDArray[
 
 
 def _missing(events: Events, live: NDArray[np.int64], epochs: NDArray[np.int64], context: Context) -> int | None:
-    """An event time whose epoch or salt isn't there."""
+    """An event time whose epoch, salt or plan isn't there."""
     if (epochs < 0).any():
         return int(events.ts[live][epochs < 0].min())
     for number in np.unique(epochs).tolist():
         epoch = context.epochs.epochs[number]
-        if epoch.epoch not in context.salts and epoch.epoch not in context.gone:
+        lacking = epoch.epoch not in context.salts or context.cells.span(epoch.plan) is None
+        if lacking and epoch.epoch not in context.gone:
             return int(events.ts[live][epochs == number].min())
     return None
 
@@ -146,7 +159,7 @@ def _rows(
     order = np.argsort(target, kind="stable")
     live, bits = live[order], bits[order]
     starts = np.searchsorted(target[order], np.arange(context.partitions + 1))
-    zone = context.cells.zones(events.cell[live])
+    zone = _zones(events, live, context)
     # Where nobody may be counted a phone is as if switched off: its presence elsewhere ends.
     kind = np.where(zone == EXCLUDED, np.uint8(DETACH), events.kind[live])
     ts = events.ts[live]

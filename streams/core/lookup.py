@@ -6,6 +6,7 @@ most 4/5 full, so that a key costs 16 bytes at the fullest and hardly one in ten
 memory once, and all five keys are compared without a branch that could be guessed wrong.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -47,6 +48,13 @@ class Lookup:
         old = self.lines
         self.lines = _new_lines(max(len(old) * 3 // 2, needed * 4 // 3 // KEYS + 1))
         _move(old, self.lines)
+
+
+def joined(tables: Sequence[Lookup]) -> NDArray[np.uint64]:
+    """The lines of tables, one after another: a loop asks a slice of them."""
+    lines = _new_lines(sum(len(table.lines) for table in tables))
+    np.concatenate([table.lines for table in tables], out=lines)
+    return lines
 
 
 def _new_lines(number: int) -> NDArray[np.uint64]:

@@ -5,7 +5,7 @@ less the confidence's quantile of standard errors is at least k; else its zone s
 told.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
 from typing import NamedTuple, TypedDict
 
@@ -208,6 +208,21 @@ class Page:
         if told:
             record = msgspec.structs.replace(record, **_numbers(estimates, number))
         return _publication(FOOTFALL, zone, record)
+
+
+class Pages:
+    """The page of each epoch: its plan's. `plan_of` may raise where it isn't at hand."""
+
+    def __init__(self, plan_of: Callable[[Epoch], Plan], confidence: float) -> None:
+        self._plan_of = plan_of
+        self._confidence = confidence
+        self._pages: dict[str, Page] = {}
+
+    def of(self, epoch: Epoch) -> Page:
+        """The page of an epoch's plan."""
+        if epoch.plan not in self._pages:
+            self._pages[epoch.plan] = Page(self._plan_of(epoch), self._confidence)
+        return self._pages[epoch.plan]
 
 
 def _numbers(estimates: Estimates, key: int) -> _Numbers:

@@ -54,11 +54,13 @@ class Batch(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What decides. `registry`, `cells`: a `Lookup`'s lines. For each epoch, in the order of time: `starts`, `ends` i64
-    (ms), `year` i64, `salt` u8 (THERE, GONE or MISSING), `states` u64[epochs, 8], where the salt is there."""
+    """What decides. `registry`, `cells`: a `Lookup`'s lines, of cells for one plan after the other. For each epoch, in the
+    order of time: `plan` i64[epochs, 2], from where to where its plan's cells are; `starts`, `ends` i64 (ms), `year` i64,
+    `salt` u8 (THERE, GONE or MISSING), `states` u64[epochs, 8], where the salt is there."""
 
     registry: NDArray[np.uint64]
     cells: NDArray[np.uint64]
+    plan: NDArray[np.int64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     year: NDArray[np.int64]
@@ -128,8 +130,8 @@ def screen_rows(batch: Batch, rules: Rules, tables: Tables, status, told: Told):
     number = 0
     for begin in range(0, rows, BLOCK):
         remaining = _in_time(batch, begin, min(begin + BLOCK, rows), rules, tables, status, told, left)
-        remaining = _placed(batch, remaining, tables.cells, status, told, left)
         remaining = _dated(batch, remaining, tables, told, left)
+        remaining = _placed(batch, remaining, tables, status, told, left)
         remaining = _allowed(batch, remaining, rules, tables, status, told, left)
         number = _named(remaining, number, tables, left, kept)
     _advance(batch, len(batch.time), told)
@@ -170,19 +172,24 @@ def _in_time(batch, begin, end, rules, tables, status, told, left):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def _placed(batch, remaining, cells, status, told, left):  # type: ignore[no-untyped-def]
-    """Those in a cell that the plan knows, with its zone."""
-    number = 0
-    for i in range(remaining):
-        row = left.row[i]
-        zone = find(cells, batch.cell[row], NO_ZONE)
-        if zone == NO_ZONE:
-            status[row] = _UNKNOWN_CELL
-            told.counts[REFUSED] += 1
-            continue
-        left.row[number] = row
-        left.zone[number] = zone
-        number += 1
+def _placed(batch, remaining, tables, status, told, left):  # type: ignore[no-untyped-def]
+    """Those in a cell that their epoch's plan knows, with its zone. Of an epoch that is gone the plan may be, too."""
+    number, begin = 0, 0
+    while begin < remaining:
+        epoch = left.epoch[begin]
+        cells = tables.cells[tables.plan[epoch, 0] : tables.plan[epoch, 1]]
+        while begin < remaining and left.epoch[begin] == epoch:
+            row = left.row[begin]
+            zone = find(cells, batch.cell[row], NO_ZONE) if len(cells) else NO_ZONE
+            if zone == NO_ZONE:
+                status[row] = _UNKNOWN_CELL
+                told.counts[REFUSED] += 1
+            else:
+                left.row[number] = row
+                left.zone[number] = zone
+                left.epoch[number] = epoch
+                number += 1
+            begin += 1
     return number
 
 
@@ -201,7 +208,6 @@ def _dated(batch, remaining, tables, told, left):  # type: ignore[no-untyped-def
             told.missing[epoch] = min(told.missing[epoch], ts)
             continue
         left.row[number] = left.row[i]
-        left.zone[number] = left.zone[i]
         left.epoch[number] = epoch
         number += 1
     return number

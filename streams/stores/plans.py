@@ -1,12 +1,53 @@
-"""Reads and checks the zone plan file. Nothing of it is used if anything in it is wrong."""
+"""Reads and checks zone plan files. Nothing of one is used if anything in it is wrong.
+
+Epochs are opened with the newest plan, and keep it: those opened before it have theirs of the earlier ones.
+"""
 
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas.attach import pack_cell
+from schemas.epochs import Epoch
 from schemas.plan import NO_ZONE, NOWHERE, Plan
+from streams.core.zones import unknown_plan
 from streams.errors import ThrongError
+from streams.settings import Settings
+
+
+class Plans:
+    """The plans at hand: `current`, by which epochs are opened, and all of them."""
+
+    def __init__(self, current: Plan, *earlier: Plan) -> None:
+        self.current = current
+        self.all = (current, *earlier)
+        self._by_hash = {plan.hash(): plan for plan in reversed(self.all)}
+
+    def of(self, epoch: Epoch) -> Plan:
+        """The plan that an epoch was opened with.
+
+        Raises:
+            ThrongError: `plan` if it isn't at hand.
+        """
+        if epoch.plan not in self._by_hash:
+            raise unknown_plan(epoch.epoch)
+        return self._by_hash[epoch.plan]
+
+    def parents(self, epoch: Epoch) -> NDArray[np.uint16]:
+        """The parent of each zone in an epoch, u16[zones]; raises as `of` does."""
+        return np.array(self.of(epoch).zone_parents(), np.uint16)
+
+
+def configured_plans(settings: Settings) -> Plans:
+    """The plans that the settings name.
+
+    Raises:
+        ThrongError: `plan`, naming what is wrong with which.
+    """
+    earlier = [path.strip() for path in settings.gateway.earlier_plans.split(",")]
+    return Plans(load_plan(Path(settings.gateway.plan)), *(load_plan(Path(path)) for path in earlier if path))
 
 
 def load_plan(path: Path) -> Plan:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.attach import AHEAD_MS, pack_cell, pack_imsi
+from schemas.plan import Cell
 from schemas.policy import Policy
 from schemas.registry import PURPOSES, Subscriber
 from schemas.rejects import Reason
@@ -31,6 +32,14 @@ LATENESS = 10_000
 IMSIS = [f"{prefix}{n:0{digits - len(prefix)}d}" for prefix in ("00101", "00102", "001015", "262", "310", "232")
          for digits in (14, 15) for n in range(3)]  # fmt: skip
 PACKED = [pack_imsi(imsi) for imsi in IMSIS]
+# The same cells in other zones, fewer of them, and one that the first plan doesn't have.
+MOVED = msgspec.structs.replace(
+    PLAN,
+    cells=(
+        *(Cell(cell.cell, f"z{(n + 1) % 6}") for n, cell in enumerate(PLAN.cells[:6])),
+        Cell("001-01-000FFFF", "z1"),
+    ),
+)
 CELLS = [pack_cell(cell.cell) for cell in PLAN.cells] + [pack_cell("001-01-000FFFF")]
 CHANGE = START + 3_600_000
 # Record times, and an event's time against its record's.
@@ -77,11 +86,12 @@ SALTS = ["there"] * 20 + ["gone", "missing"]
 @st.composite
 def contexts(draw: st.DrawFn) -> Context:
     table = EpochTable()
+    plans = draw(st.sampled_from([[PLAN], [PLAN, MOVED], [MOVED, PLAN]]))
     for ts in draw(
         st.sampled_from([[START, CHANGE, START + DAY, START + 2 * DAY]] * 4 + [[START], [CHANGE, START], []])
     ):
         if table.find(ts) is None:
-            table.add(make_epoch(ts, TERMS, table))
+            table.add(make_epoch(ts, TERMS._replace(plan=draw(st.sampled_from([*plans, *plans, MOVED])).hash()), table))
     salts = {epoch.epoch: draw(st.sampled_from(SALTS)) for epoch in table.epochs}
     people = RegistryTable()
     usual = {imsi: {"birth_year": 1990, "consent": {"marketing": "granted"}} for imsi in IMSIS[1::2] + IMSIS[::4]}
@@ -94,7 +104,7 @@ def contexts(draw: st.DrawFn) -> Context:
             [GOOD, *draw(st.lists(POLICY, max_size=3))], draw(st.sampled_from(["marketing"] * 3 + ["traffic"]))
         ),
         people,
-        CellTable(PLAN, draw(st.sampled_from([(), ("hospital",)]))),
+        CellTable(plans, draw(st.sampled_from([(), ("hospital",)]))),
         draw(st.sampled_from([1, 2, 4, 64, 257])),
         draw(st.sampled_from([0, LATENESS, LATENESS, DAY])),
         {epoch for epoch, state in salts.items() if state == "gone"},

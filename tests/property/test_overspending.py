@@ -26,7 +26,7 @@ from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import sigma
 from streams.core.ledger import Overspent
 from streams.core.release import publications
-from streams.core.render import Page
+from streams.core.render import Page, Pages
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher
@@ -76,8 +76,7 @@ class Epochs:
 
 def releaser(logs: Logs, kind: type[Ledger] = Ledger, epoch: Epoch = EPOCH) -> Releaser:
     return Releaser(
-        PAGE,
-        PLAN.hash(),
+        Pages(lambda _: PLAN, 0.95),
         Epochs(epoch),  # type: ignore[arg-type]
         kind(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
         Publisher(logs, logs, {FOOTFALL: FOOTFALL, FLOWS: FLOWS}, {FOOTFALL: 1, FLOWS: 1}, ""),  # type: ignore[arg-type]

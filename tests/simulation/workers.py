@@ -31,7 +31,7 @@ from streams.core.epochs import make_epoch
 from streams.core.framing import Framer
 from streams.core.gateway import NEVER_MS
 from streams.core.pseudonyms import key_state
-from streams.core.render import Page
+from streams.core.render import Pages
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
 from streams.stores.counts import CountStore
@@ -345,7 +345,6 @@ class Worker:
             PANES,
             lambda partition: Crowd(partition, shared.parents),
             self._epochs(),
-            PLAN.hash(),
             Stores(SnapshotStore(client, ""), CountStore(client, "")),  # type: ignore[arg-type]
             self.producer,  # type: ignore[arg-type]
             shared.metrics[1],
@@ -371,8 +370,7 @@ class Worker:
         shared = self.shared
         client = Client(shared.redis, self.node)
         releaser = Releaser(
-            Page(PLAN, 0.95),
-            PLAN.hash(),
+            Pages(lambda _: PLAN, 0.95),
             self._epochs(),
             Ledger(SimulatedTail(shared.broker, self.node, LEDGER), self.producer, LEDGER),  # type: ignore[arg-type]
             Publisher(

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES
-from schemas.plan import Cell, Parent, Plan, Zone
+from schemas.plan import NOWHERE, Cell, Parent, Plan, Zone
 from schemas.policy import Policy
 from streams.core.epochs import EpochTable, Terms, make_epoch
 from streams.core.gateway import Context
@@ -23,7 +23,7 @@ PLAN = Plan(
     tuple(
         Zone(f"z{n}", f"Zone {n}", "north" if n < 3 else "south", "hospital" if n == 2 else "shops") for n in range(6)
     ),
-    tuple(Cell(f"001-01-000{n:04X}", f"z{n % 6}") for n in range(12)),
+    (*(Cell(f"001-01-000{n:04X}", f"z{n % 6}") for n in range(12)), Cell("001-01-000000C", NOWHERE)),
 )
 POLICIES = [
     Policy("Test", ("001",), "active", "opt_in", ("marketing",), 18, False, ("hospital",), 5, 2.0, 2e-9, ("001-01",)),

@@ -117,7 +117,6 @@ class Worker:
             "panes",
             lambda partition: Crowd(partition, PARENTS),
             Epochs(),  # type: ignore[arg-type]
-            PLAN.hash(),
             Stores(cache, Counts()),  # type: ignore[arg-type]
             panes,  # type: ignore[arg-type]
             CrowdMetrics(self.registry),

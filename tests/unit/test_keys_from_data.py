@@ -30,7 +30,7 @@ from streams.core.budget import (
 )
 from streams.core.ledger import Account, Overspent
 from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page
+from streams.core.render import Page, Pages
 from streams.core.sums import Keyed, Sums, occurring
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
@@ -178,8 +178,7 @@ class Epochs:
 async def test_the_release_draws_them_and_publishes_what_is_above_the_threshold() -> None:
     logs = Logs()
     role = Releaser(
-        Page(PLAN, 0.95),
-        PLAN.hash(),
+        Pages(lambda _: PLAN, 0.95),
         Epochs(),  # type: ignore[arg-type]
         Ledger(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
         Publisher(logs, logs, {FOOTFALL: FOOTFALL, FLOWS: FLOWS}, {FOOTFALL: 1, FLOWS: 1}, ""),  # type: ignore[arg-type]

@@ -91,7 +91,6 @@ class Worker:
             "panes",
             lambda partition: Crowd(partition, PARENTS),
             Epochs(),  # type: ignore[arg-type]
-            PLAN.hash(),
             Stores(cache or Cache(), self.counts),  # type: ignore[arg-type]
             self.panes,  # type: ignore[arg-type]
             CrowdMetrics(self.registry),

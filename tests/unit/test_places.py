@@ -300,7 +300,7 @@ class TestTable:
 
     def test_nowhere_reads_as_a_zone_where_nobody_is_counted(self) -> None:
         cells = np.array([pack_cell(cell.cell) for cell in self.PLAN.cells], np.uint64)
-        assert CellTable(self.PLAN).zones(cells).tolist() == [0, EXCLUDED]
+        assert CellTable(self.PLAN).zones(cells, self.PLAN.hash()).tolist() == [0, EXCLUDED]
 
     def test_a_plan_without_uncertainty_has_the_hash_that_it_always_had(self) -> None:
         plan = Plan(

@@ -15,7 +15,7 @@ from schemas.topics import FLOWS, FOOTFALL, LEDGER, PANES
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.roles import Chunk, LogRange
-from streams.core.render import Page
+from streams.core.render import Pages
 from streams.core.times import rfc3339
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
@@ -80,8 +80,7 @@ class Epochs:
 
 def releaser(logs: Logs, registry: CollectorRegistry | None = None) -> Releaser:
     return Releaser(
-        Page(PLAN, 0.95),
-        PLAN.hash(),
+        Pages(lambda _: PLAN, 0.95),
         Epochs(),  # type: ignore[arg-type]
         Ledger(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
         Publisher(logs, logs, {FOOTFALL: FOOTFALL, FLOWS: FLOWS}, {FOOTFALL: 1, FLOWS: 1}, ""),  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ class Audit:
 
 
 def gateway_rules(audit: Audit, epochs: list[Epoch], registry: CollectorRegistry | None = None) -> GatewayRules:
-    return GatewayRules(audit, context_of(epochs, {}), PLAN, PolicyMetrics(registry or CollectorRegistry()))
+    return GatewayRules(audit, context_of(epochs, {}), [PLAN], PolicyMetrics(registry or CollectorRegistry()))
 
 
 def suspended(context: Context, mcc: int = 1) -> bool:
@@ -100,7 +100,7 @@ def test_another_minimum_age_and_another_excluded_kind_of_zone_are_at_once_if_st
     assert put(minimum_age=21).policies.rules.minimum_age[1] == 21
     cells = put(excluded_zones=("hospital", "shops")).cells
     asked = np.array([pack_cell(PLAN.cells[0].cell)], np.uint64)
-    assert cells.zones(asked)[0] == EXCLUDED != before.cells.zones(asked)[0]
+    assert cells.zones(asked, PLAN.hash())[0] == EXCLUDED != before.cells.zones(asked, PLAN.hash())[0]
     assert rules.at(NOON) is rules.at(NOON + 1)
     assert rules.at(NOON).registry is before.registry and rules.at(NOON).epochs is before.epochs
 
@@ -130,7 +130,7 @@ class Release:
 
     def begin(self) -> None:
         self.role = releaser(self.logs)
-        self.role._rules = ReleaseRules(self.audit, PLAN, PolicyMetrics(CollectorRegistry()))
+        self.role._rules = ReleaseRules(self.audit, [PLAN], PolicyMetrics(CollectorRegistry()))
 
     async def panes(self, *numbers: int) -> None:
         await self.role.handle(chunk(both(*numbers), 2 * numbers[0] - 2))
@@ -197,7 +197,7 @@ async def test_a_stricter_k_and_budget_and_a_withdrawn_measure_hold_from_the_nex
 async def test_a_gateway_that_cannot_read_the_rules_waits_and_says_so() -> None:
     world, audit = World({}), Audit()
     audit.is_fresh = False
-    rules = GatewayRules(audit, world.context, PLAN, PolicyMetrics(CollectorRegistry()))
+    rules = GatewayRules(audit, world.context, [PLAN], PolicyMetrics(CollectorRegistry()))
     world.gateway._rules, world.gateway._registrar = rules, None
     await world.gateway.positions({0: LogRange(0, 1)})
     handling = asyncio.create_task(world.gateway.handle(raw()))
