@@ -99,9 +99,7 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     plan: Annotated[
         str,
-        Meta(
-            description="Path of the zone plan (JSON). Every role needs it. A new one takes effect with the next epoch."
-        ),
+        Meta(description="Path of the zone plan (JSON). Every role needs it. A new one counts from the next epoch on."),
     ] = "plan.json"
     earlier_plans: Annotated[
         str,

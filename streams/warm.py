@@ -92,21 +92,8 @@ def _records(piece: Slice) -> Records:
 
 def _context(shape: Plan, people: Iterator[tuple[bytes, bytes]]) -> Context:
     epochs = EpochTable()
-    terms = Terms(
-        shape.timezone,
-        4,
-        1,
-        shape.hash(),
-        len(shape.zones),
-        len(shape.parents),
-        DEFAULT_MEASURES,
-        2.0,
-        2e-9,
-        0.05,
-        20,
-        "",
-        (0,),
-    )
+    sizes = len(shape.zones), len(shape.parents)
+    terms = Terms(shape.timezone, 4, 1, shape.hash(), *sizes, DEFAULT_MEASURES, 2.0, 2e-9, 0.05, 20, "", (0,))
     epochs.add(make_epoch(START_MS - 60_000, terms, epochs))
     table = RegistryTable()
     table.take(people)

@@ -187,9 +187,8 @@ class Releaser:
             await self._release(whole, told.epoch, now)
             return
         log.warning("%s of the pane to %s is shut: state was lost", measure.name, rfc3339(whole.end_ms))
-        await self._append(
-            shut_record(whole.epoch, measure, whole.number, self._pages.of(whole.epoch), needed, self._writer)
-        )
+        page = self._pages.of(whole.epoch)
+        await self._append(shut_record(whole.epoch, measure, whole.number, page, needed, self._writer))
 
     def _tell_rules(self) -> None:
         """Say in the readiness why nothing is told of the epoch that panes come of, or of the first to come."""

@@ -6,8 +6,9 @@ In: a batch of one source's records and events, the running maximum of its recor
 events are refused, and why; how many are dropped by policy or consent, by reason. Checks in the order of
 docs/reference/semantics.md, the first that fails giving the reason.
 
-Nothing can fail; where an epoch, its salt or its zone plan is missing, `needs_epoch` names an event time, and the caller asks again
-once it has it. `gateway_reference.screen_reference` is the same, plainly: what this is tested against.
+Nothing can fail; where an epoch, its salt or its zone plan is missing, `needs_epoch` names an event time, and the
+caller asks again once it has it. `gateway_reference.screen_reference` is the same, plainly: what this is tested
+against.
 """
 
 from collections.abc import Mapping, Set

@@ -54,9 +54,9 @@ class Batch(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What decides. `registry`, `cells`: a `Lookup`'s lines, of cells for one plan after the other. For each epoch, in the
-    order of time: `plan` i64[epochs, 2], from where to where its plan's cells are; `starts`, `ends` i64 (ms), `year` i64,
-    `salt` u8 (THERE, GONE or MISSING), `states` u64[epochs, 8], where the salt is there."""
+    """What decides. `registry`, `cells`: a `Lookup`'s lines, of cells for one plan after the other. For each epoch, in
+    the order of time: `plan` i64[epochs, 2], from where to where its plan's cells are; `starts`, `ends` i64 (ms),
+    `year` i64, `salt` u8 (THERE, GONE or MISSING), `states` u64[epochs, 8], where the salt is there."""
 
     registry: NDArray[np.uint64]
     cells: NDArray[np.uint64]

@@ -41,7 +41,7 @@ def unknown_plan(epoch: int) -> ThrongError:
     """What to say where an epoch's plan is not at hand."""
     return ThrongError(
         "plan",
-        f"epoch {epoch} was opened with another zone plan: add its file to gateway.earlier_plans, or set gateway.plan to it",
+        f"epoch {epoch} was opened with another zone plan: name its file in gateway.earlier_plans",
     )
 
 

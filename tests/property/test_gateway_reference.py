@@ -36,7 +36,7 @@ PACKED = [pack_imsi(imsi) for imsi in IMSIS]
 MOVED = msgspec.structs.replace(
     PLAN,
     cells=(
-        *(Cell(cell.cell, f"z{(n + 1) % 6}") for n, cell in enumerate(PLAN.cells[:6])),
+        *(Cell(cell.cell, f"z{5 - n}") for n, cell in enumerate(PLAN.cells[:6])),
         Cell("001-01-000FFFF", "z1"),
     ),
 )
