@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,6 +20,8 @@ from msgspec import Meta
 from schemas.registry import PURPOSES
 from streams.errors import ThrongError
 
+SECRET: Final = ("password",)
+
 
 class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where Kafka is and how the topics are made."""
@@ -27,6 +29,30 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bootstrap: Annotated[str, Meta(description="Brokers, `host:port` with commas between. Empty: the local stack.")] = (
         ""
     )
+    security: Annotated[
+        Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"],
+        Meta(
+            description="How clients speak to the brokers: `plaintext`, `ssl` (encrypted), `sasl_plaintext` (as a "
+            "user) or `sasl_ssl` (both)."
+        ),
+    ] = "plaintext"
+    mechanism: Annotated[
+        Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"],
+        Meta(description="How the user proves to be who it says: `SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`."),
+    ] = "SCRAM-SHA-512"
+    user: Annotated[
+        str, Meta(description="Kafka user of this process; a role has one of its own (`throng topics acls`).")
+    ] = ""
+    password: Annotated[
+        str, Meta(description="Its password. Better in the environment than in the file, and never printed.")
+    ] = ""
+    password_file: Annotated[
+        str, Meta(description="File that holds the password, instead of `password`. Read for each connection.")
+    ] = ""
+    ca_file: Annotated[
+        str,
+        Meta(description="Certificates (PEM) of those who may vouch for the brokers. Empty: the system's."),
+    ] = ""
     namespace: Annotated[
         str,
         Meta(
@@ -71,11 +97,21 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 20_000
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in SECRET)
+        return f"Kafka({shown})"
+
 
 class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where Redis is."""
 
-    url: Annotated[str, Meta(description="`redis://host:port/db`. Empty: the local stack.")] = ""
+    url: Annotated[
+        str,
+        Meta(
+            description="`redis://user:password@host:port/db`, or `rediss://` over TLS, with "
+            "`?ssl_ca_certs=FILE` for certificates of one's own. Never printed. Empty: the local stack."
+        ),
+    ] = ""
     cluster: Annotated[bool, Meta(description="The server is a Redis Cluster.")] = False
     timeout_ms: Annotated[
         int,
@@ -260,8 +296,29 @@ def _check_words(settings: Settings) -> None:
     if settings.gateway.purpose not in PURPOSES:
         known = ", ".join(PURPOSES)
         raise ThrongError("config", f"setting gateway.purpose = {settings.gateway.purpose!r} is none of {known}")
+    if trouble := _kafka_trouble(settings.kafka):
+        raise ThrongError("config", trouble)
     if settings.redis.url and not _is_redis(settings.redis.url):
         raise ThrongError("config", "setting redis.url is no URL such as redis://host:6379/0")
+
+
+def _kafka_trouble(kafka: Kafka) -> str | None:
+    """Settings that would not do what they seem to: a password that nobody is asked for protects nothing."""
+    sasl, tls = kafka.security.startswith("sasl"), kafka.security.endswith("ssl")
+    named = bool(kafka.user or kafka.password or kafka.password_file)
+    for wrong, why in (
+        (named and not sasl, f"kafka.user and its password need kafka.security = sasl_ssl, not {kafka.security}"),
+        (sasl and not kafka.user, f"kafka.security = {kafka.security} needs kafka.user"),
+        (sasl and not (kafka.password or kafka.password_file), "kafka.user needs kafka.password_file"),
+        (bool(kafka.password and kafka.password_file), "kafka.password and kafka.password_file: give one of them"),
+        (
+            bool(kafka.ca_file) and not tls,
+            f"kafka.ca_file needs kafka.security = sasl_ssl or ssl, not {kafka.security}",
+        ),
+    ):
+        if wrong:
+            return f"setting {why}"
+    return None
 
 
 def _is_redis(url: str) -> bool:
@@ -310,7 +367,8 @@ def _section(name: str, kind: type[msgspec.Struct], values: dict[str, object]) -
             msgspec.convert({field: value}, kind, strict=not isinstance(value, str))
         except msgspec.ValidationError as error:
             reason = str(error).split(" - at ")[0]
-            raise ThrongError("config", f"setting {name}.{field} = {value!r} is not allowed: {reason}") from error
+            shown = "..." if field in SECRET else repr(value)
+            raise ThrongError("config", f"setting {name}.{field} = {shown} is not allowed: {reason}") from error
     return msgspec.convert(values, kind, strict=False)
 
 

@@ -27,14 +27,17 @@ from typing import Any, Final
 
 import faust
 from aiokafka.errors import KafkaError
+from faust.auth import SASLCredentials, SSLCredentials
 from faust.serializers.schemas import Schema
 from faust.types import StreamT
+from faust.types.auth import CredentialsT
 from faust.types.tuples import Message
 
 from streams.agents.roles import Role, Tenure
 from streams.agents.transport import GroupOffsets, Transport, TransportSettings
 from streams.agents.watchdog import watch
 from streams.errors import ThrongError
+from streams.stores.connection import At, address, client_options
 
 log = logging.getLogger("throng.app")
 
@@ -81,17 +84,31 @@ class RoleApp(faust.App):
         self.tenure.hold(partitions)
 
 
-def make_app(role: Role, bootstrap: str, namespace: str, settings: TransportSettings | None = None) -> RoleApp:
+def _credentials(at: At) -> CredentialsT | None:
+    """`client_options` in Faust's words, from which its own clients and our consumer take theirs."""
+    options = client_options(at)
+    if "sasl_mechanism" in options:
+        return SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            ssl_context=options.get("ssl_context"),
+            mechanism=options["sasl_mechanism"],
+        )
+    return SSLCredentials(options["ssl_context"]) if "ssl_context" in options else None
+
+
+def make_app(role: Role, at: At, namespace: str, settings: TransportSettings | None = None) -> RoleApp:
     """The app of a role. Must be called in the event loop that will run it.
 
     Args:
-        bootstrap: brokers, `host:port` with commas between.
+        at: where Kafka is, and as whom it is asked.
         namespace: of the deployment; the group is `throng-<namespace>-<role>`, without it `throng-<role>`.
     """
     settings = settings or TransportSettings()
     app = RoleApp(
         "-".join(filter(None, ("throng", namespace, role.name))),
-        broker=";".join(f"kafka://{broker.strip()}" for broker in bootstrap.split(",")),
+        broker=";".join(f"kafka://{broker.strip()}" for broker in address(at).split(",")),
+        broker_credentials=_credentials(at),
         broker_request_timeout=PLACED_WITHIN_S,
         broker_session_timeout=settings.session_s,
         stream_buffer_maxsize=settings.buffer_chunks,

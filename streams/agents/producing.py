@@ -34,6 +34,8 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record import default_records
 from aiokafka.structs import TopicPartition
 
+from streams.stores.connection import At, client_options
+
 LONGEST_REQUEST: Final = 16 << 20
 LINGER_MS: Final = 5
 STOP_S: Final = 5.0
@@ -99,9 +101,9 @@ class Producer(AIOKafkaProducer):
         refusal: why it did not append then, as the name of Kafka's error, or None if it did.
     """
 
-    def __init__(self, bootstrap: str, request_ms: int, metadata_ms: int = 300_000) -> None:
+    def __init__(self, at: At, request_ms: int, metadata_ms: int = 300_000) -> None:
         super().__init__(
-            bootstrap_servers=bootstrap,
+            **client_options(at),
             enable_idempotence=True,
             acks="all",
             compression_type="zstd",

@@ -13,9 +13,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from schemas.epochs import Epoch
 from schemas.sightings import REGISTRY_SOURCE
@@ -67,6 +64,7 @@ from streams.stores.noise import Ahead
 from streams.stores.plans import configured_plans
 from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
+from streams.stores.redis_client import connect, redis_prefix
 from streams.stores.registry import RegistryLog, RegistryReader
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
@@ -88,11 +86,11 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         _served("gateway", settings, readiness),
         _producer(settings) as producer,
-        _started(RegistryReader(settings.kafka.bootstrap, settings.topic(REGISTRY))) as registry,
-        _started(EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))) as epochs,
-        _started(TailReader(settings.kafka.bootstrap, settings.topic(SALTS))) as salts_log,
-        _started(AuditReader(TailReader(settings.kafka.bootstrap, settings.topic(AUDIT)))) as audit,
-        _started(RegistryLog(settings.kafka.bootstrap, settings.topic(REGISTRY))) as registry_log,
+        _started(RegistryReader(settings.kafka, settings.topic(REGISTRY))) as registry,
+        _started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
+        _started(TailReader(settings.kafka, settings.topic(SALTS))) as salts_log,
+        _started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
+        _started(RegistryLog(settings.kafka, settings.topic(REGISTRY))) as registry_log,
     ):
         await adopt(audit, producer, settings.topic(AUDIT), files, f"the first gateway, run by {system_user()}")
         log_differences(audit.chain, files)
@@ -187,7 +185,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         _served("crowd", settings, readiness),
         _producer(settings) as producer,
-        _started(EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))) as epochs,
+        _started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
         connect(settings) as redis,
     ):
         prefix = redis_prefix(settings)
@@ -237,9 +235,9 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         _served("release", settings, readiness),
         _producer(settings) as producer,
-        _started(EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))) as epochs,
-        _started(TailReader(settings.kafka.bootstrap, settings.topic(LEDGER))) as ledger_log,
-        _started(AuditReader(TailReader(settings.kafka.bootstrap, settings.topic(AUDIT)))) as audit,
+        _started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
+        _started(TailReader(settings.kafka, settings.topic(LEDGER))) as ledger_log,
+        _started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
         connect(settings) as redis,
     ):
         names = {name: settings.topic(name) for name in (FOOTFALL, FLOWS)}
@@ -258,30 +256,9 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 
 
-def redis_prefix(settings: Settings) -> str:
-    """What stands before every Redis key of the deployment."""
-    return f"{settings.kafka.namespace}:" if settings.kafka.namespace else ""
-
-
-@asynccontextmanager
-async def connect(settings: Settings) -> AsyncIterator[Redis | RedisCluster]:
-    """A Redis client whose calls end in time. Trying again is the caller's: a client that does holds up its work."""
-    url, timeout_s = settings.redis.url, settings.redis.timeout_ms / 1000
-    client: Redis | RedisCluster
-    if settings.redis.cluster:
-        client = RedisCluster.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-    else:
-        once = Retry(NoBackoff(), 0)
-        client = Redis.from_url(url, retry=once, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-    try:
-        yield client
-    finally:
-        await client.aclose()
-
-
 def _app(role: Role, settings: Settings) -> RoleApp:
     transport = TransportSettings(session_s=settings.kafka.session_ms / 1000, stall_s=settings.worker.stall_s)
-    return make_app(role, settings.kafka.bootstrap, settings.kafka.namespace, transport)
+    return make_app(role, settings.kafka, settings.kafka.namespace, transport)
 
 
 async def _run(
@@ -336,7 +313,7 @@ async def _served(role: str, settings: Settings, readiness: Readiness) -> AsyncI
 @asynccontextmanager
 async def _producer(settings: Settings) -> AsyncIterator[Producer]:
     metadata_ms = round(TransportSettings.metadata_s * 1000)
-    async with _started(Producer(settings.kafka.bootstrap, settings.kafka.request_ms, metadata_ms)) as producer:
+    async with _started(Producer(settings.kafka, settings.kafka.request_ms, metadata_ms)) as producer:
         yield producer
 
 

@@ -1,25 +1,22 @@
-"""Kafka's access control lists of a deployment, from its topics' roles and its purpose (`schemas.access`).
+"""The access control lists of a deployment on Kafka and Redis, from its roles and its purpose (`schemas.access`).
 
 Whoever isn't named gets nothing: the cluster must refuse what no list allows (allow.everyone.if.no.acl.found=false).
 """
 
 import shlex
-from typing import NamedTuple, cast
+from typing import Final, cast
 
 from schemas.access import GROUPED, OPERATOR, ROLES, topics_for
 from schemas.policy import Purpose
 from schemas.topics import TOPICS
 from streams.settings import Settings
+from streams.stores.access import Acl, RedisUser
+from streams.stores.redis_client import redis_prefix
 
-
-class Acl(NamedTuple):
-    """One right. `pattern`: literal or prefixed."""
-
-    principal: str
-    operation: str
-    resource: str
-    name: str
-    pattern: str
+# What asks about or changes the server or others' connections is in none of these, but KEYS and SCAN are.
+READING: Final = ("+@read", "+@connection", "-@dangerous", "-scan", "-randomkey", "-dbsize")
+WORKING: Final = ("+@read", "+@write", "+@scripting", "+@transaction", "+@connection", "-@dangerous")
+ON_A_CLUSTER: Final = ("+cluster|slots", "+cluster|shards", "+cluster|nodes", "+command")
 
 
 def acls(settings: Settings, prefix: str) -> list[Acl]:
@@ -56,3 +53,30 @@ def command(acl: Acl) -> str:
         f" --allow-principal {shlex.quote(acl.principal)} --operation {acl.operation}"
         f" --{acl.resource} {shlex.quote(acl.name)}{pattern}"
     )
+
+
+def redis_users(settings: Settings, prefix: str) -> list[RedisUser]:
+    """The rights on Redis of those who need any: the gateway, for one, has no business there.
+
+    Nobody has a password by this: whoever runs the server sets it.
+    """
+    keys = redis_prefix(settings)
+    consumer = f"consumer-{settings.gateway.purpose}"
+    return [
+        _redis_user(settings, f"{prefix}{name}", pattern, commands)
+        for name, pattern, commands in (
+            ("crowd", f"{keys}{{p*}}:*", WORKING),
+            ("release", f"{keys}released:*", WORKING),
+            (consumer, f"{keys}released:*", READING),
+        )
+    ]
+
+
+def _redis_user(settings: Settings, name: str, pattern: str, commands: tuple[str, ...]) -> RedisUser:
+    on_cluster = ON_A_CLUSTER if settings.redis.cluster else ()
+    return RedisUser(name, ("on", "resetkeys", "resetchannels", f"~{pattern}", "-@all", *commands, *on_cluster))
+
+
+def redis_command(user: RedisUser) -> str:
+    """The rights as a command of Redis's own client."""
+    return f'redis-cli -u "$REDIS" ACL SETUSER {shlex.quote(user.name)} {shlex.join(user.rules)}'

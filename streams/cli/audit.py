@@ -72,8 +72,8 @@ def verify(settings: Settings, heads: tuple[str, ...], as_json: bool) -> None:
 async def _verify(settings: Settings, heads: tuple[str, ...]) -> Verdict:
     chain = Chain()
     problem = ""
-    reader = TailReader(settings.kafka.bootstrap, settings.topic(AUDIT))
-    epochs = EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))
+    reader = TailReader(settings.kafka, settings.topic(AUDIT))
+    epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
     try:
         await reader.start()
         async for records in reader.read_to_end():

@@ -79,6 +79,10 @@ def with_servers(settings: Settings, *, kafka: bool = True, redis: bool = True) 
 
     stack = running(stack_folder())
     if lacks_kafka:
+        if settings.kafka.security != "plaintext":
+            raise ThrongError(
+                "config", "setting kafka.security needs kafka.bootstrap: the local stack asks for no user"
+            )
         if stack is None:
             raise ThrongError("config", "no Kafka: start one with 'throng up' or point --kafka at yours")
         settings = msgspec.structs.replace(

@@ -214,7 +214,7 @@ def _tell(entry: Entry, log: AuditReader) -> None:
 
 async def _next_epoch(settings: Settings) -> str:
     """From when on a loosening counts: the end of the last epoch that is written."""
-    epochs = EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))
+    epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
     await epochs.start()
     await epochs.stop()
     horizon_ms = epochs.table.horizon_ms

@@ -100,8 +100,8 @@ def _local(epoch: Epoch, time_ms: int) -> str:
 
 
 async def _read(settings: Settings) -> tuple[list[Epoch], dict[int, WrappedSalt]]:
-    reader = EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))
-    log = TailReader(settings.kafka.bootstrap, settings.topic(SALTS))
+    reader = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
+    log = TailReader(settings.kafka, settings.topic(SALTS))
     await reader.start()
     try:
         await log.start()

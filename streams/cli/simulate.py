@@ -27,6 +27,7 @@ from streams.simulate.files import Recorder
 from streams.simulate.publish import producer, publish, publish_registry
 from streams.simulate.town import RADIOS, TIMEZONE
 from streams.simulate.truth import TruthFile
+from streams.stores.connection import client_options
 from streams.stores.topics import counts_of
 
 FILE_PARTITIONS = 4
@@ -150,7 +151,7 @@ async def _to_kafka(
     there = (await counts_of(settings, [ATTACH, REGISTRY]))[ATTACH]
     if partitions is not None and partitions > there:
         raise ThrongError("usage", f"--partitions is {partitions}, but {settings.topic(ATTACH)} has {there}")
-    sender = producer(settings.kafka.bootstrap)
+    sender = producer(**client_options(settings.kafka))
     await sender.start()
     try:
         if with_registry:

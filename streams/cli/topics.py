@@ -6,9 +6,10 @@ import click
 import orjson
 
 from schemas.access import scopes_for
-from streams.cli.access_lists import Acl, acls, command
-from streams.cli.options import settings_options
+from streams.cli.access_lists import acls, command, redis_command, redis_users
+from streams.cli.options import settings_options, with_servers
 from streams.settings import Settings
+from streams.stores.access import Acl, RedisUser, grant, set_users
 from streams.stores.topics import create as create_topics
 from streams.stores.topics import differing
 
@@ -35,17 +36,38 @@ def create(settings: Settings) -> None:
 @topics.command("acls")
 @click.option("--prefix", default="throng-", show_default=True, help="Before each role's name, in its principal.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--redis-users", "on_redis", is_flag=True, help="The rights on Redis instead.")
+@click.option("--apply", "put_in_force", is_flag=True, help="Give the rights on the servers instead of printing them.")
 @settings_options(kafka=False, redis=False)
-def print_acls(settings: Settings, prefix: str, as_json: bool) -> None:
-    """Print the Kafka ACLs of each role, and of the consumers of the deployment's purpose.
+def acls_command(settings: Settings, prefix: str, as_json: bool, on_redis: bool, put_in_force: bool) -> None:
+    """Print or give the rights of each role, and of the consumers of the deployment's purpose.
 
-    As commands of Kafka's own tool; set BOOTSTRAP, and ADMIN to a file of client settings that may alter ACLs.
+    Printed as commands of the servers' own tools; set BOOTSTRAP, and ADMIN to a file of client settings that may alter
+    ACLs, or REDIS to a URL. Given as the user of the settings, who must be allowed to (a superuser; on Redis one who
+    may ACL SETUSER). Passwords are not touched.
     """
+    if on_redis:
+        _redis(settings, redis_users(settings, prefix), as_json, put_in_force)
+        return
     found = acls(settings, prefix)
-    if as_json:
+    if put_in_force:
+        asyncio.run(grant(with_servers(settings, redis=False), found))
+        click.echo(f"{len(found)} rights are in force, of {len({each.principal for each in found})} users")
+    elif as_json:
         lists = [dict(zip(Acl._fields, each, strict=True)) for each in found]
         purpose = settings.gateway.purpose
         click.echo(orjson.dumps({"purpose": purpose, "scopes": scopes_for(purpose), "acls": lists}))  # type: ignore[arg-type]
-        return
-    for each in found:
-        click.echo(command(each))
+    else:
+        for each in found:
+            click.echo(command(each))
+
+
+def _redis(settings: Settings, users: list[RedisUser], as_json: bool, put_in_force: bool) -> None:
+    if put_in_force:
+        asyncio.run(set_users(with_servers(settings, kafka=False), users))
+        click.echo(f"the rights of {', '.join(user.name for user in users)} are in force")
+    elif as_json:
+        click.echo(orjson.dumps([{"user": user.name, "rules": user.rules} for user in users]))
+    else:
+        for user in users:
+            click.echo(redis_command(user))

@@ -20,6 +20,7 @@ from streams.core.decode import decode, events_in
 from streams.core.records import RecordBatch, walk
 from streams.demo.state import DemoState, Flow, Place
 from streams.settings import Settings
+from streams.stores.connection import client_options
 from streams.stores.counts import CountStore
 
 RATE_OVER_S = 2.0
@@ -149,7 +150,7 @@ class Watcher:
 
 def _consumer(settings: Settings) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap,
+        **client_options(settings.kafka),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=16 << 20,

@@ -5,7 +5,7 @@ import base64
 import os
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ controller.quorum.voters=1@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{also_listen}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}{also_advertised}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,ALSO:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,ALSO:PLAINTEXT,SECURED:SASL_SSL
 log.dirs=data/kafka
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -40,6 +40,19 @@ log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2
 num.io.threads=4
 """
+
+SECURITY = """\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=false
+super.users=User:ANONYMOUS;User:{admin}
+listener.name.secured.ssl.keystore.type=PEM
+listener.name.secured.ssl.keystore.location={keystore}
+listener.name.secured.sasl.enabled.mechanisms=PLAIN,{scram}
+listener.name.secured.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
+listener.name.secured.{scram_listener}.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+SCRAM = "SCRAM-SHA-512"
 
 LOGGING = """\
 status=error
@@ -61,18 +74,51 @@ class Also(NamedTuple):
     advertised: int
 
 
-def write_config(folder: Path, port: int, controller_port: int, also: Also | None = None) -> None:
+class Secured(NamedTuple):
+    """A listener where clients must say who they are, over TLS, and an authorizer that gives them what access lists
+    say. Whoever comes to the stack's own port may do all: this is to try access lists, not to keep anybody out.
+
+    Attributes:
+        users: passwords by user, for PLAIN and SCRAM-SHA-512; `admin` may do all.
+        keystore: the broker's private key and certificates, PEM.
+    """
+
+    port: int
+    users: Mapping[str, str]
+    keystore: Path
+    admin: str = "admin"
+
+
+def write_config(
+    folder: Path, port: int, controller_port: int, also: Also | None = None, secured: Secured | None = None
+) -> None:
     """Write the broker's configuration into the stack's folder. Its paths are relative, so any folder name will
     do."""
     (folder / "data" / "kafka").mkdir(parents=True, exist_ok=True)
     config = CONFIG.format(
         port=port,
         controller=controller_port,
-        also_listen=f",ALSO://127.0.0.1:{also.port}" if also else "",
-        also_advertised=f",ALSO://127.0.0.1:{also.advertised}" if also else "",
+        also_listen=(f",ALSO://127.0.0.1:{also.port}" if also else "") + _listener(secured),
+        also_advertised=(f",ALSO://127.0.0.1:{also.advertised}" if also else "") + _listener(secured),
     )
+    if secured is not None:
+        config += _security(secured)
     (folder / "kafka.properties").write_text(config, "utf-8")
     (folder / "log4j2.properties").write_text(LOGGING, "utf-8")
+
+
+def _listener(secured: Secured | None) -> str:
+    return f",SECURED://127.0.0.1:{secured.port}" if secured else ""
+
+
+def _security(secured: Secured) -> str:
+    return SECURITY.format(
+        admin=secured.admin,
+        keystore=secured.keystore,
+        scram=SCRAM,
+        scram_listener=SCRAM.lower(),
+        users=" ".join(f'user_{name}="{password}"' for name, password in secured.users.items()),
+    )
 
 
 def command(java: Java, jars: Sequence[Path], main: str, *arguments: str, heap_mb: int) -> list[str]:
@@ -100,8 +146,10 @@ def environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
-def format_storage(java: Java, jars: Sequence[Path], folder: Path, log: Path, heap_mb: int) -> None:
-    """Prepare the broker's data folder, unless an earlier start did.
+def format_storage(
+    java: Java, jars: Sequence[Path], folder: Path, log: Path, heap_mb: int, secured: Secured | None = None
+) -> None:
+    """Prepare the broker's data folder, with its users, unless an earlier start did.
 
     Raises:
         ThrongError: `kafka` if Kafka's tool refuses.
@@ -110,9 +158,10 @@ def format_storage(java: Java, jars: Sequence[Path], folder: Path, log: Path, he
         return
     # Kafka's form of a UUID; one that began with a dash would be taken for an option.
     cluster = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
-    tool = command(
-        java, jars, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "kafka.properties", heap_mb=heap_mb
-    )
+    told = ["format", "-t", cluster, "-c", "kafka.properties"]
+    for name, password in secured.users.items() if secured else ():
+        told += ["--add-scram", f"{SCRAM}=[name={name},password={password}]"]
+    tool = command(java, jars, "kafka.tools.StorageTool", *told, heap_mb=heap_mb)
     with log.open("ab") as output:
         done = subprocess.run(
             tool, cwd=folder, env=environ(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False

@@ -14,7 +14,7 @@ from streams.local import kafka_server, redis_server
 from streams.local.answers import kafka_answers, redis_answers
 from streams.local.folders import told
 from streams.local.java import Java
-from streams.local.kafka_server import Also, last_line
+from streams.local.kafka_server import Also, Secured, last_line
 from streams.local.ports import free_ports, is_listening
 from streams.local.processes import end, identify, spawn, wait_for_port
 from streams.local.redis_server import RedisBinary
@@ -37,6 +37,7 @@ class Plan(NamedTuple):
     kafka_port: int
     redis_port: int
     also: Also | None = None
+    secured: Secured | None = None
 
 
 class PortTakenError(Exception):
@@ -70,14 +71,14 @@ def _attempt_launch(folder: Path, plan: Plan) -> tuple[State, Servers]:
     state = State()
     try:
         with told(folder):
-            kafka_server.write_config(folder, kafka_port, controller, plan.also)
+            kafka_server.write_config(folder, kafka_port, controller, plan.also, plan.secured)
             arguments = redis_server.write_config(folder, redis_port)
         redis_log, kafka_log = log_of(folder, "redis"), log_of(folder, "kafka")
         redis = spawn([plan.redis.path, *arguments], folder, redis_log, os.environ)
         state = msgspec.structs.replace(state, redis=Server(identify(redis.pid), redis_port, plan.redis.version))
         write_state(folder, state)
 
-        kafka_server.format_storage(plan.java, plan.jars, folder, kafka_log, plan.heap_mb)
+        kafka_server.format_storage(plan.java, plan.jars, folder, kafka_log, plan.heap_mb, plan.secured)
         command = kafka_server.command(plan.java, plan.jars, "kafka.Kafka", "kafka.properties", heap_mb=plan.heap_mb)
         kafka = spawn(command, folder, kafka_log, kafka_server.environ())
         state = msgspec.structs.replace(state, kafka=Server(identify(kafka.pid), kafka_port, plan.kafka_version))

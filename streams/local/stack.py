@@ -22,7 +22,7 @@ from streams.local.folders import Progress, locked, prepare, quiet, stack_folder
 from streams.local.guard import dismiss, post
 from streams.local.jars import ensure_jars, kafka_version, read_lock
 from streams.local.java import find_java
-from streams.local.kafka_server import Also
+from streams.local.kafka_server import Also, Secured
 from streams.local.launch import Plan, Servers, launch
 from streams.local.ports import is_listening
 from streams.local.processes import end
@@ -82,6 +82,7 @@ def start(
     kafka_port: int = 0,
     redis_port: int = 0,
     kafka_also: Also | None = None,
+    kafka_secured: Secured | None = None,
 ) -> Stack:
     """Start the stack of a folder and wait until it is ready; one that is up already is returned as it is. Blocks.
 
@@ -93,6 +94,7 @@ def start(
         kafka_port: the port to use; 0 takes a free one.
         redis_port: the same for Redis.
         kafka_also: a second listener of the broker, for clients behind a proxy.
+        kafka_secured: one more, where users and access lists count.
 
     Raises:
         ThrongError: it can't be started; the sentence says why and what to do.
@@ -113,7 +115,8 @@ def start(
             kafka_port = kafka_port or _free_again(before.kafka if before else None)
             redis_port = redis_port or _free_again(before.redis if before else None)
             java, redis, version = find_java(), find_redis(), kafka_version(read_lock())
-            plan = Plan(java, ensure_jars(progress), version, redis, heap_mb, kafka_port, redis_port, kafka_also)
+            ports = kafka_port, redis_port
+            plan = Plan(java, ensure_jars(progress), version, redis, heap_mb, *ports, kafka_also, kafka_secured)
             guard = post(folder, remove_folder=temporary) if ephemeral else None
             progress(f"starting Kafka {version} (Java {java.major}) and Redis {redis.version}")
             state, servers = launch(folder, plan)

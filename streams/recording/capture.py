@@ -21,6 +21,7 @@ from streams.recording.disguise import Disguise
 from streams.recording.file import Settings as TopicSettings
 from streams.recording.file import Writer
 from streams.settings import Settings
+from streams.stores.connection import client_options
 from streams.stores.topics import open_admin, partition_counts
 
 RUN_BYTES = 8 << 20
@@ -68,7 +69,7 @@ async def capture(
 ) -> int:
     """Record; `told` is called with the number of records so far. Returns it."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap,
+        **client_options(settings.kafka),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=RUN_BYTES,

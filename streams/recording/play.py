@@ -32,6 +32,7 @@ from streams.recording.loop import turns
 from streams.recording.panes import PaneTable
 from streams.settings import Settings
 from streams.stores.audit import AuditReader, adopt, system_user
+from streams.stores.connection import client_options
 from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
 from streams.stores.plans import load_plan
@@ -79,7 +80,7 @@ async def play(reader: Reader, settings: Settings, way: Way, told: Callable[[int
     """
     await _check(reader, settings, way)
     sender = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all", max_request_size=16 << 20
+        **client_options(settings.kafka), enable_idempotence=True, acks="all", max_request_size=16 << 20
     )
     await sender.start()
     try:
@@ -139,7 +140,7 @@ async def _open_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProduc
     first_ms = first_event_ms(reader, from_ms)
     if first_ms is None or not settings.gateway.plan:
         return
-    epochs = EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))
+    epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
     await epochs.start()
     try:
         if not epochs.records:
@@ -157,7 +158,7 @@ async def _open_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProduc
 
 async def _rules(settings: Settings, sender: AIOKafkaProducer) -> tuple[Rulebook, str]:
     """The deployment's rules, of its files if it has none yet, and the hash of its audit log."""
-    audit = AuditReader(TailReader(settings.kafka.bootstrap, settings.topic(AUDIT)))
+    audit = AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))
     await audit.start()
     try:
         await adopt(audit, sender, settings.topic(AUDIT), configured_rules(settings), system_user())
@@ -230,8 +231,8 @@ async def await_panes(settings: Settings, reached_ms: Mapping[int, int], sources
     if silent:
         raise ThrongError("recording", f"partition {silent[0]} of attach got no event: no watermark will pass")
     watermark_ms = min(reached_ms.values()) - settings.epoch.lateness_ms
-    epochs = EpochReader(TailReader(settings.kafka.bootstrap, settings.topic(EPOCHS)))
-    panes = TailReader(settings.kafka.bootstrap, settings.topic(PANES))
+    epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
+    panes = TailReader(settings.kafka, settings.topic(PANES))
     await epochs.start()
     await panes.start()
     try:

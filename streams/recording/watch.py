@@ -16,7 +16,7 @@ async def read_sightings(settings: Settings) -> Seen:
     """
     seen = Seen()
     following: dict[int, dict[int, int]] = {}
-    reader = TailReader(settings.kafka.bootstrap, settings.topic(SIGHTINGS))
+    reader = TailReader(settings.kafka, settings.topic(SIGHTINGS))
     await reader.start()
     try:
         async for records in reader.read_to_end():

@@ -8,7 +8,7 @@ sent, so that memory stays bounded however slow the broker is, and an error stop
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from aiokafka import AIOKafkaProducer
@@ -22,13 +22,15 @@ from streams.simulate.generate import Slice
 REQUEST_BYTES: Final = 4_000_000
 
 
-def producer(bootstrap: str) -> AIOKafkaProducer:
+def producer(bootstrap_servers: str, **credentials: Any) -> AIOKafkaProducer:
     """A producer for `publish` and `publish_registry`, not yet started.
 
-    Idempotent, so that a retry neither repeats nor reorders a partition's records.
+    Idempotent, so that a retry neither repeats nor reorders a partition's records. `credentials`: aiokafka's arguments
+    for a broker that asks who it is.
     """
     return AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        bootstrap_servers=bootstrap_servers,
+        **credentials,
         enable_idempotence=True,
         compression_type="lz4",  # of the registry; events come compressed, see `batches`
         max_batch_size=BATCH_BYTES + 100_000,

@@ -22,6 +22,7 @@ from schemas.topics import AUDIT
 from streams.core.audit import Broken, Chain, canonical, sealed
 from streams.errors import ThrongError
 from streams.settings import Settings
+from streams.stores.connection import client_options
 from streams.stores.log import TailReader
 
 log = logging.getLogger("throng.audit")
@@ -131,8 +132,8 @@ async def decide(
         ThrongError: `kafka` if the entry can't be written, `audit` if the log is broken.
     """
     topic = settings.topic(AUDIT)
-    reader = AuditReader(TailReader(settings.kafka.bootstrap, topic))
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all")
+    reader = AuditReader(TailReader(settings.kafka, topic))
+    producer = AIOKafkaProducer(**client_options(settings.kafka), enable_idempotence=True, acks="all")
     try:
         await reader.start()
         await producer.start()
@@ -161,7 +162,7 @@ async def read_audit(settings: Settings) -> AuditReader:
     Raises:
         ThrongError: `kafka` if no broker answers, `topics` if there is no such topic, `audit` if it is broken.
     """
-    reader = AuditReader(TailReader(settings.kafka.bootstrap, settings.topic(AUDIT)))
+    reader = AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))
     try:
         await reader.start()
     except (KafkaError, OSError) as error:

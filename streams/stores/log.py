@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from streams.errors import ThrongError
+from streams.stores.connection import At, client_options
 
 # The answers are small: a connection that is silent for longer is half-open, and is renewed.
 REQUEST_MS = 10_000
@@ -36,10 +37,10 @@ async def disconnect(consumer: AIOKafkaConsumer) -> None:
 class TailReader:
     """A groupless consumer of all partitions of one topic, from the start."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, at: At, topic: str) -> None:
         self._topic = topic
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
+            **client_options(at),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=16 << 20,

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.core.consents import RegistryRecord
 from streams.core.registry import RegistryTable
 from streams.errors import ThrongError
+from streams.stores.connection import At, client_options
 from streams.stores.log import REQUEST_MS, TailReader, disconnect
 
 POLL_MS = 500
@@ -21,8 +22,8 @@ FRESH_S = 5.0
 class RegistryReader:
     """Keeps `table` as the `registry` topic says."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._reader = TailReader(bootstrap, topic)
+    def __init__(self, at: At, topic: str) -> None:
+        self._reader = TailReader(at, topic)
         self.table = RegistryTable()
         self._read_at = 0.0
 
@@ -61,10 +62,10 @@ class Stretch(NamedTuple):
 class RegistryLog:
     """A groupless consumer of some partitions of the registry."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, at: At, topic: str) -> None:
         self._topic = topic
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
+            **client_options(at),
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=100,

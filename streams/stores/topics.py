@@ -14,12 +14,19 @@ from collections.abc import Mapping, Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidPartitionsError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from schemas.sightings import REGISTRY_SOURCE, encode_control
 from schemas.topics import ATTACH, REGISTRY, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
-from streams.settings import Settings
+from streams.settings import Kafka, Settings
+from streams.stores.connection import client_options
 
 SETTLE_S = 15.0
 
@@ -39,16 +46,22 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
     Raises:
         ThrongError: `kafka` if no broker answers.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap, request_timeout_ms=20_000)
+    admin = AIOKafkaAdminClient(**client_options(settings.kafka), request_timeout_ms=20_000)
     try:
         await admin.start()
     except (KafkaError, OSError) as error:
         await admin.close()
         raise ThrongError(
             "kafka",
-            f"no Kafka broker answers at {settings.kafka.bootstrap}: start one with 'throng up' or correct --kafka",
+            f"no Kafka broker answers at {settings.kafka.bootstrap}: {_remedy(settings.kafka)}",
         ) from error
     return admin
+
+
+def _remedy(kafka: Kafka) -> str:
+    if kafka.security == "plaintext":
+        return "start one with 'throng up' or correct --kafka"
+    return f"correct --kafka, or what it asks for (kafka.security = {kafka.security}, user, password, ca_file)"
 
 
 async def create(settings: Settings) -> list[str]:
@@ -133,6 +146,11 @@ async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, names
     """
     described = await admin.describe_topics([settings.topic(name) for name in names])
     found = {entry["topic"]: len(entry["partitions"]) for entry in described if not entry["error_code"]}
+    hidden = [entry["topic"] for entry in described if entry["error_code"] == TopicAuthorizationFailedError.errno]
+    if hidden:
+        raise ThrongError(
+            "topics", f"Kafka does not show {hidden[0]} to {settings.kafka.user or 'us'}: see 'throng topics acls'"
+        )
     for name in names:
         if settings.topic(name) not in found:
             made = (
@@ -190,7 +208,7 @@ def _new(topic: Topic, settings: Settings) -> NewTopic:
 
 
 async def _announce(settings: Settings, sources: Sequence[int], targets: int) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, acks="all")
+    producer = AIOKafkaProducer(**client_options(settings.kafka), enable_idempotence=True, acks="all")
     await producer.start()
     try:
         control = encode_control(len(sources), sources)

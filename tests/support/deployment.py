@@ -23,6 +23,7 @@ from streams.local.ports import free_ports
 from streams.settings import Settings, load_settings, to_environ
 from streams.simulate import Rates, generate, make_town, plan, registry
 from streams.simulate.publish import producer, publish, publish_registry
+from streams.stores.connection import client_options
 from streams.stores.topics import create
 from tests.oracle.counting import Result, count
 from tests.oracle.gate import Gate
@@ -139,6 +140,7 @@ async def deployment(
     speed: float | None = None,
     faults: Callable[[Workers], Awaitable[None]] | None = None,
     overrides: Mapping[str, object] | None = None,
+    environs: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[Run]:
     """Publish the world, run the workers until all panes are there, and give what came of it.
 
@@ -146,6 +148,7 @@ async def deployment(
         speed: publish so much faster than the events' own time, while the workers run; None: all before they start.
         faults: what to do to the workers meanwhile.
         overrides: settings beside those that a deployment has here.
+        environs: what each role's workers get in their environment, by role.
     """
     (folder / "plan.json").write_bytes(orjson.dumps(world.plan))
     settings = load_settings(
@@ -177,7 +180,7 @@ async def deployment(
     try:
         for role, number in roles.items():
             for each in range(number):
-                await workers.start(f"{role}-{each}")
+                await workers.start(f"{role}-{each}", (environs or {}).get(role))
         epochs = await opened(settings)
         if faults is not None:
             await faults(workers)
@@ -214,7 +217,7 @@ def policy() -> dict:
 async def read_topic(settings: Settings, name: str) -> list:
     """All records of a topic."""
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+        **client_options(settings.kafka), auto_offset_reset="earliest", enable_auto_commit=False
     )
     await consumer.start()
     try:

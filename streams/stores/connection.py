@@ -1,0 +1,65 @@
+"""How to reach Kafka, and as whom: the one place that makes the arguments which all of aiokafka's clients share.
+
+In: the settings' section `kafka`, or a bare address, which is a cluster that asks for no credentials. Out: keyword
+arguments. The password is read from its file each time, so a client made later takes a changed one. What can fail: a
+file that can't be read.
+"""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+from streams.errors import ThrongError
+from streams.settings import Kafka
+
+At = Kafka | str
+
+
+def address(at: At) -> str:
+    """The brokers, `host:port` with commas between."""
+    return at if isinstance(at, str) else at.bootstrap
+
+
+def client_options(at: At) -> dict[str, Any]:
+    """The arguments that say where Kafka is and who asks.
+
+    Raises:
+        ThrongError: `config` if the password or the CA's certificates can't be read.
+    """
+    return {"bootstrap_servers": address(at), **({} if isinstance(at, str) else credentials(at))}
+
+
+def credentials(kafka: Kafka) -> dict[str, Any]:
+    """The arguments that say who asks; none where nothing is asked.
+
+    Raises:
+        ThrongError: see `client_options`.
+    """
+    if kafka.security == "plaintext":
+        return {}
+    options: dict[str, Any] = {"security_protocol": kafka.security.upper()}
+    if kafka.security in ("ssl", "sasl_ssl"):
+        options["ssl_context"] = _context(kafka.ca_file)
+    if kafka.security in ("sasl_plaintext", "sasl_ssl"):
+        options["sasl_mechanism"] = kafka.mechanism
+        options["sasl_plain_username"] = kafka.user
+        options["sasl_plain_password"] = kafka.password or _password(kafka.password_file)
+    return options
+
+
+def _context(ca_file: str) -> ssl.SSLContext:
+    """Certificates and host names are checked, always."""
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ThrongError("config", f"setting kafka.ca_file: no certificates can be read from {ca_file}") from error
+
+
+def _password(file: str) -> str:
+    try:
+        password = Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ThrongError("config", f"setting kafka.password_file: no password can be read from {file}") from error
+    if not password:
+        raise ThrongError("config", f"setting kafka.password_file: {file} is empty")
+    return password

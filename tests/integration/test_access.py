@@ -1,0 +1,270 @@
+"""Purposes bind: on a broker with an authorizer, and a Redis with users, nobody gets more than their part, and no less.
+
+The expected rights are written down here once more, from the design, so that a right too many in `schemas.access` is
+found as well as one too few.
+"""
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+)
+from click.testing import CliRunner
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError
+
+from schemas.topics import TOPICS
+from streams.cli.main import cli
+from streams.errors import ThrongError
+from streams.local.ports import free_ports
+from streams.local.processes import wait_for_port
+from streams.local.redis_server import find_redis
+from streams.local.stack import Stack, start
+from streams.settings import Settings, load_settings
+from streams.stores.connection import client_options
+from streams.stores.redis_client import connect
+from streams.stores.topics import counts_of, open_admin
+from tests.support.deployment import deployment, make_world, read_topic
+from tests.support.secured import ADMIN, Certificate, Guarded, as_environ
+
+pytestmark = pytest.mark.integration
+
+# role: (reads, writes)
+RIGHTS = {
+    "network": (set(), {"attach"}),
+    "consent": (set(), {"registry"}),
+    "gateway": (
+        {"attach", "registry", "epochs", "salts", "audit"},
+        {"attach", "registry", "sightings", "rejects", "epochs", "salts", "audit"},
+    ),
+    "crowd": ({"sightings", "epochs"}, {"panes"}),
+    "release": ({"panes", "epochs", "ledger", "audit"}, {"ledger", "footfall", "flows"}),
+    "operator": ({"audit", "epochs"}, {"audit", "sightings"}),
+    "consumer-traffic": ({"footfall", "flows"}, set()),
+}
+ALL = [topic.name for topic in TOPICS]
+USERS = [ADMIN, *(f"throng-{role}" for role in RIGHTS), "throng-consumer-marketing", "throng-nobody"]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Guarded:
+    return Guarded(tmp_path_factory.mktemp("guarded"), USERS)
+
+
+@pytest.fixture(scope="module")
+def stack(guarded: Guarded) -> Iterator[Stack]:
+    with start(ephemeral=True, kafka_secured=guarded.secured) as ready:
+        yield ready
+
+
+def command(environ: dict[str, str], *arguments: str) -> str:
+    """What a `throng` command prints, with this environment and no other settings."""
+    clean = {name: None for name in os.environ if name.startswith("THRONG_")}
+    result = CliRunner().invoke(cli, arguments, env=clean | environ, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+async def make(guarded: Guarded, stack: Stack, namespace: str, purpose: str) -> None:
+    """A deployment's rights and topics, and one record in each; the topics made by its own operator."""
+    about = {"THRONG_KAFKA_NAMESPACE": namespace, "THRONG_GATEWAY_PURPOSE": purpose}
+    admin = as_environ(guarded.settings_of(ADMIN, "PLAIN")) | about
+    assert "rights are in force, of 7 users" in await asyncio.to_thread(command, admin, "topics", "acls", "--apply")
+    operator = as_environ(guarded.settings_of("throng-operator")) | about
+    assert "created attach" in await asyncio.to_thread(command, operator, "topics", "create")
+    async with AIOKafkaProducer(bootstrap_servers=stack.kafka) as producer:
+        for topic in ALL:
+            await producer.send_and_wait(f"{namespace}.{topic}", b"here", key=b"here", partition=0)
+
+
+def of(guarded: Guarded, user: str, namespace: str = "") -> Settings:
+    return load_settings(None, guarded.settings_of(user) | {"kafka.namespace": namespace}, {})
+
+
+async def may_read(settings: Settings, topic: str) -> bool:
+    """Whether a fetch brings what is there; who may not even ask where a topic is may not fetch from it."""
+    consumer = AIOKafkaConsumer(**client_options(settings.kafka), auto_offset_reset="earliest")
+    async with consumer, asyncio.timeout(30):
+        await consumer._client.add_topic(topic)
+        if topic in consumer._client.cluster.unauthorized_topics:
+            return False
+        consumer.assign([TopicPartition(topic, 0)])
+        try:
+            while not await consumer.getmany(timeout_ms=500):
+                pass
+        except TopicAuthorizationFailedError:
+            return False
+    return True
+
+
+async def may_write(settings: Settings, topic: str) -> bool:
+    producer = AIOKafkaProducer(**client_options(settings.kafka), enable_idempotence=True)
+    try:
+        await producer.start()
+        await producer.send_and_wait(topic, b"probe", key=b"probe", partition=0)
+    except (TopicAuthorizationFailedError, ClusterAuthorizationFailedError):
+        return False  # the second is who may write nowhere
+    finally:
+        await producer.stop()
+    return True
+
+
+@pytest.mark.timeout(300)
+async def test_each_role_reads_and_writes_its_topics_and_no_others(
+    guarded: Guarded, stack: Stack, namespace: str
+) -> None:
+    await make(guarded, stack, namespace, "traffic")
+    for role, (reads, writes) in RIGHTS.items():
+        settings = of(guarded, f"throng-{role}")
+        can_read = await asyncio.gather(*(may_read(settings, f"{namespace}.{topic}") for topic in ALL))
+        can_write = await asyncio.gather(*(may_write(settings, f"{namespace}.{topic}") for topic in ALL))
+        assert {topic for topic, can in zip(ALL, can_read, strict=True) if can} == reads, role
+        assert {topic for topic, can in zip(ALL, can_write, strict=True) if can} == writes, role
+
+
+@pytest.mark.timeout(300)
+async def test_a_purposes_consumers_read_neither_another_purposes_numbers_nor_by_others_groups(
+    guarded: Guarded, stack: Stack, namespace: str
+) -> None:
+    other = f"{namespace}x"
+    await make(guarded, stack, namespace, "traffic")
+    await make(guarded, stack, other, "marketing")
+    for purpose, own, foreign in (("traffic", namespace, other), ("marketing", other, namespace)):
+        settings = of(guarded, f"throng-consumer-{purpose}")
+        assert await may_read(settings, f"{own}.footfall")
+        assert not await may_read(settings, f"{foreign}.footfall")
+        assert not await may_read(settings, f"{foreign}.flows")
+    settings = of(guarded, "throng-consumer-traffic")
+    options = client_options(settings.kafka) | {"auto_offset_reset": "earliest"}
+    group = f"{namespace}.consumer-traffic-map"
+    async with AIOKafkaConsumer(f"{namespace}.footfall", group_id=group, **options) as consumer:
+        assert (await asyncio.wait_for(consumer.getone(), 30)).value == b"here"
+    with pytest.raises(GroupAuthorizationFailedError):
+        async with AIOKafkaConsumer(f"{namespace}.footfall", group_id=f"throng-{namespace}-release", **options):
+            pass
+
+
+async def test_who_gives_a_wrong_password_or_nobodys_user_gets_nowhere(
+    guarded: Guarded, stack: Stack, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "wrong").write_text("wrong-password-91")
+    wrong = guarded.settings_of("throng-gateway") | {"kafka.password_file": str(tmp_path / "wrong")}
+    with pytest.raises(ThrongError, match="correct --kafka, or what it asks for") as refusal:
+        await open_admin(load_settings(None, wrong, {}))
+    assert "wrong-password-91" not in str(refusal.value) + caplog.text
+    untrusted = guarded.settings_of("throng-gateway") | {"kafka.ca_file": ""}
+    with pytest.raises(ThrongError, match="correct --kafka, or what it asks for"):
+        await open_admin(load_settings(None, untrusted, {}))
+    await make(guarded, stack, namespace, "traffic")
+    assert not await may_read(of(guarded, "throng-nobody"), f"{namespace}.footfall")
+    with pytest.raises(ThrongError, match=r"Kafka does not show .* to throng-nobody: see 'throng topics acls'"):
+        await counts_of(of(guarded, "throng-nobody", namespace), ["attach"])
+
+
+@pytest.mark.timeout(600)
+async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
+    guarded: Guarded, stack: Stack, namespace: str, tmp_path: Path
+) -> None:
+    about = {"THRONG_KAFKA_NAMESPACE": namespace, "THRONG_GATEWAY_PURPOSE": "marketing"}
+    admin = as_environ(guarded.settings_of(ADMIN)) | about
+    await asyncio.to_thread(command, admin, "topics", "acls", "--apply")
+    said = await asyncio.to_thread(
+        command, about | {"THRONG_REDIS_URL": stack.redis}, "topics", "acls", "--redis-users", "--apply"
+    )
+    assert said == "the rights of throng-crowd, throng-release, throng-consumer-marketing are in force\n"
+    redis_of = await redis_urls(stack, ["crowd", "release", "consumer-marketing"], guarded)
+    # Three ways to bring a password: a file, over SCRAM; the environment; a file, over PLAIN.
+    by_password = guarded.settings_of("throng-crowd") | {
+        "kafka.password_file": "",
+        "kafka.password": guarded.passwords["throng-crowd"],
+    }
+    environs = {
+        "gateway": as_environ(guarded.settings_of("throng-gateway") | {"redis.url": "redis://127.0.0.1:1/0"}),
+        "crowd": as_environ(by_password | {"redis.url": redis_of["crowd"]}),
+        "release": as_environ(guarded.settings_of("throng-release", "PLAIN") | {"redis.url": redis_of["release"]}),
+    }
+    world = make_world(600, 1.0)
+    one_each = {"gateway": 1, "crowd": 1, "release": 1}
+    async with deployment(stack, namespace, world, tmp_path, one_each, 2, environs=environs) as run:
+        assert sum(sum(counts.values()) for counts in run.panes.values()) > 1000
+        assert run.panes == {name: +counts for name, counts in run.result.panes.items()}
+        released = await read_topic(run.settings, "footfall")
+        assert released
+        consumer = of(guarded, "throng-consumer-marketing", namespace)
+        assert len(await read_topic(consumer, "footfall")) == len(released)
+        await redis_keeps_the_roles_apart(redis_of, namespace)
+        operator = as_environ(guarded.settings_of("throng-operator")) | about
+        await asyncio.to_thread(command, operator, "policy", "suspend", "001", "--by", "a test", "--reason", "a test")
+        assert "whole" in await asyncio.to_thread(command, operator, "audit", "verify")
+        gateway = as_environ(guarded.settings_of("throng-gateway")) | about
+        keys = {"THRONG_GATEWAY_KEYS": str(tmp_path / "keys")}
+        assert "sealed" in await asyncio.to_thread(command, gateway | keys, "salts", "list")
+    logs = "".join(log.read_text() for log in tmp_path.glob("*.log"))  # noqa: ASYNC240
+    assert not any(password in logs for password in guarded.passwords.values())
+
+
+async def redis_urls(stack: Stack, roles: list[str], guarded: Guarded) -> dict[str, str]:
+    """Give the users passwords, as the server's operator would; the URL of each."""
+    where, urls = stack.redis.removeprefix("redis://"), {}
+    async with Redis.from_url(stack.redis) as redis:
+        for role in roles:
+            user = f"throng-{role}"
+            with pytest.raises(AuthenticationError):
+                await Redis.from_url(f"redis://{user}:@{where}").ping()
+            await redis.execute_command("ACL", "SETUSER", user, f">{guarded.passwords[user]}")
+            urls[role] = f"redis://{user}:{guarded.passwords[user]}@{where}"
+    return urls
+
+
+async def redis_keeps_the_roles_apart(url_of: dict[str, str], namespace: str) -> None:
+    """Consumers see what is released, and neither the exact counts nor whose snapshots there are."""
+    released = f"{namespace}:released:flows:present"
+    inside = f"{namespace}:{{p0}}:snapshot"
+    for role, forbidden in (
+        (
+            "consumer-marketing",
+            [("HGETALL", inside), ("SET", released, "0"), ("GET", "other:released:x"), ("SCAN", "0")],
+        ),
+        ("consumer-marketing", [("KEYS", "*"), ("CONFIG", "GET", "*"), ("FLUSHALL",), ("ACL", "LIST")]),
+        ("release", [("HGETALL", inside), ("GET", f"{namespace}:{{p0}}:counts:900"), ("FLUSHALL",)]),
+        ("crowd", [("SET", released, "0"), ("GET", released), ("KEYS", "*")]),
+    ):
+        async with Redis.from_url(url_of[role]) as redis:
+            for words in forbidden:
+                with pytest.raises(NoPermissionError):
+                    await redis.execute_command(*words)
+    async with Redis.from_url(url_of["consumer-marketing"]) as redis:
+        await redis.get(released)
+
+
+async def test_redis_is_reached_over_tls_and_an_unknown_certificate_is_refused(tmp_path: Path) -> None:
+    made, (port,) = Certificate(tmp_path), free_ports(1)
+    (tmp_path / "redis.conf").write_text(
+        f'bind 127.0.0.1\nport 0\ntls-port {port}\ntls-auth-clients no\nsave ""\nuser crowd on >pw ~* +@all\n'
+        f"tls-cert-file {made.certificate}\ntls-key-file {made.key}\ntls-ca-cert-file {made.certificate}\n"
+    )
+    program = [str(find_redis().path), "redis.conf"]
+    server = subprocess.Popen(program, cwd=tmp_path)  # noqa: ASYNC220
+    try:
+        if not await asyncio.to_thread(wait_for_port, server, port, time.monotonic() + 20):
+            pytest.skip("this Redis is built without TLS")
+        for authority, answers in ((f"?ssl_ca_certs={made.certificate}", True), ("", False)):
+            settings = load_settings(None, {"redis.url": f"rediss://crowd:pw@127.0.0.1:{port}/0{authority}"}, {})
+            async with connect(settings) as redis:
+                if answers:
+                    assert await redis.execute_command("ACL", "WHOAMI") == b"crowd"
+                else:
+                    with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
+                        await redis.execute_command("PING")
+    finally:
+        server.kill()
+        server.wait()
