@@ -13,7 +13,7 @@ from schemas.policy import Rulebook
 # What the first entry holds in place of the hash of the one before.
 GENESIS: Final = "0" * 64
 
-Action = Literal["adopt", "suspend", "resume", "apply"]
+Action = Literal["adopt", "suspend", "resume", "apply", "rotate"]
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,8 +21,9 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         at: when, by the clock of whoever decided, RFC 3339 in UTC. by: who.
-        action: adopt: a new deployment's rules; suspend, resume: of `country`; apply: changed files.
-        reason: why; never empty where something is loosened.
+        action: adopt: a new deployment's rules; suspend, resume: of `country`; apply: changed files; rotate: the
+            running epoch's salt was destroyed, which the reason names; the rules stay.
+        reason: why; never empty where something is loosened or destroyed.
         rules: all that holds after it.
         previous: the log's hash before it. hash: SHA-256 of this entry without `hash`, in canonical form.
     """

@@ -10,14 +10,17 @@ import msgspec
 import orjson
 
 from schemas.epochs import Epoch
+from schemas.policy import Rulebook
 from schemas.salts import WrappedSalt
 from schemas.topics import EPOCHS, SALTS
 from streams.cli.options import settings_options
 from streams.errors import ThrongError
 from streams.settings import Settings
+from streams.stores.audit import Decision, decide, system_user
 from streams.stores.epochs import EpochReader
 from streams.stores.keys import KeyProvider
 from streams.stores.log import TailReader
+from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
 
 
@@ -53,12 +56,17 @@ def list_(settings: Settings, as_json: bool) -> None:
 @salts.command()
 @click.option("--now", is_flag=True, required=True, help="At once: there is no other way.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--reason", metavar="TEXT", required=True, help="Why: stands in the audit log.")
+@click.option("--by", metavar="NAME", help="Who decided it.  [default: the system's user]")
 @settings_options(redis=False)
-def rotate(settings: Settings, now: bool, yes: bool) -> None:
+def rotate(settings: Settings, now: bool, yes: bool, reason: str, by: str | None) -> None:
     """Destroy the salt in use, because it may have got out. Says what that costs first.
 
-    Gateways notice within seconds. Nothing is counted until the next epoch begins with a fresh salt.
+    An entry of the audit log says who, when and why; then the key is destroyed. Gateways notice within seconds. Nothing
+    is counted until the next epoch begins with a fresh salt.
     """
+    if not reason.strip():
+        raise ThrongError("usage", "say why with --reason: it stands in the audit log")
     epochs, _ = asyncio.run(_read(settings))
     keys, time_ms = key_provider(settings), round(datetime.now().timestamp() * 1000)
     running = next((epoch for epoch in epochs if epoch.start_ms <= time_ms < epoch.end_ms), None)
@@ -68,8 +76,34 @@ def rotate(settings: Settings, now: bool, yes: bool) -> None:
         click.echo(line, err=True)
     if not yes:
         click.confirm(f"Destroy the salt of epoch {running.epoch}?", abort=True, err=True)
-    keys.destroy(running.epoch)
+    told, unrecorded = "", None
+    try:
+        told = asyncio.run(record(settings, running, reason.strip(), by or system_user()))
+    except ThrongError as error:
+        unrecorded = error  # who broke the log must not be able to keep the key alive
+    try:
+        keys.destroy(running.epoch)
+    except (OSError, ThrongError) as error:
+        raise ThrongError("keys", f"the key of {running.epoch} is NOT destroyed: {error}; run it again") from error
     click.echo(f"the salt of epoch {running.epoch} is destroyed; the next one is made for the epoch after it")
+    if unrecorded is not None:
+        raise ThrongError("audit", f"the salt is destroyed, but no entry of the audit log says so: {unrecorded}")
+    click.echo(told)
+
+
+async def record(settings: Settings, epoch: Epoch, reason: str, by: str) -> str:
+    """Write the decision to the audit log, and say so. It comes before the deed, as every decision does.
+
+    Raises:
+        ThrongError: it could not be written.
+    """
+
+    def work_out(rules: Rulebook) -> Decision:
+        return "rotate", "", f"the salt of epoch {epoch.epoch}: {reason}", rules
+
+    entry, log = await decide(settings, work_out, by, lambda: configured_rules(settings))
+    assert entry is not None
+    return f"entry {len(log.chain.taken)} of the audit log, by {entry.by}; hash {log.chain.head}"
 
 
 def salt_of(epoch: Epoch, wrapped: WrappedSalt | None, keys: KeyProvider) -> Salt:
@@ -91,7 +125,8 @@ def cost(epoch: Epoch, time_ms: int) -> list[str]:
         f"- people present run out within {epoch.silence_ms // 60_000} min: numbers fall though nobody has left; "
         "'throng policy suspend' withholds them;",
         "- the day's budget is not given back, and no pane is drawn again: what was released stays as it is;",
-        "- the salt of the next epoch, where it is made already, stays: if its key got out too, start with new keys.",
+        "- the salt of the next epoch, where it is made already, stays: if its key got out too, start with new keys;",
+        "- no new epoch begins before then: the day's caps were counted under the pseudonyms that are gone.",
     ]
 
 

@@ -1,8 +1,7 @@
 """`throng policy` and `throng audit` on topics in memory: what they say, what they write, and how they end."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import orjson
@@ -14,39 +13,10 @@ import streams.cli.policy
 import streams.stores.audit
 from streams.cli.main import run
 from streams.stores.policies import SHIPPED
+from tests.support.topics import NOON, Kafka
 from tests.support.world import epochs_at
 
-NOON = 1_772_449_200_000
 Throng = Callable[..., tuple[int, str, str]]
-
-
-class Record(NamedTuple):
-    value: bytes
-    timestamp: int
-    offset: int
-
-
-class Kafka:
-    """All topics, in place of a reader of one, and of a producer."""
-
-    topics: dict[str, list[bytes]] = {}  # noqa: RUF012 - emptied for each test
-
-    def __init__(self, _: str = "", topic: str = "", **__: object) -> None:
-        self._topic = topic
-        self._read = 0
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def read_to_end(self) -> AsyncIterator[list[Record]]:
-        values = self.topics.get(self._topic, [])
-        new = [Record(value, NOON, number) for number, value in enumerate(values)][self._read :]
-        self._read = len(values)
-        yield new
-
-    async def send_and_wait(self, topic: str, value: bytes, partition: int) -> None:
-        self.topics.setdefault(topic, []).append(value)
 
 
 @pytest.fixture

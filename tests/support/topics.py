@@ -1,0 +1,35 @@
+"""Topics in memory, for commands that read and write a control topic or two."""
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+NOON = 1_772_449_200_000
+
+
+class Record(NamedTuple):
+    value: bytes
+    timestamp: int
+    offset: int
+
+
+class Kafka:
+    """All topics, in place of a reader of one, and of a producer."""
+
+    topics: dict[str, list[bytes]] = {}  # noqa: RUF012 - emptied for each test
+
+    def __init__(self, _: str = "", topic: str = "", **__: object) -> None:
+        self._topic = topic
+        self._read = 0
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def read_to_end(self) -> AsyncIterator[list[Record]]:
+        values = self.topics.get(self._topic, [])
+        new = [Record(value, NOON, number) for number, value in enumerate(values)][self._read :]
+        self._read = len(values)
+        yield new
+
+    async def send_and_wait(self, topic: str, value: bytes, partition: int) -> None:
+        self.topics.setdefault(topic, []).append(value)
