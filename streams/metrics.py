@@ -26,7 +26,10 @@ class GatewayMetrics:
             "throng_gateway_rejects", "Events sent to the rejects topic.", ["reason"], registry=registry
         )
         self.drops = Counter(
-            "throng_gateway_drops", "Events dropped by policy or consent.", ["reason"], registry=registry
+            "throng_gateway_drops",
+            "Events dropped by policy or consent, or as a machine's.",
+            ["reason"],
+            registry=registry,
         )
         self.sightings = Counter("throng_gateway_sightings", "Sightings acknowledged by Kafka.", registry=registry)
         self.frames = Counter("throng_gateway_frames", "Frames acknowledged by Kafka.", registry=registry)

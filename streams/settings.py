@@ -167,6 +167,13 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "source has not passed it; only where the broker stamps records. Longer than raw records are kept.",
         ),
     ] = 3
+    machines: Annotated[
+        str,
+        Meta(
+            description="List of types of device that no person carries: a file with a TAC a line. Their events are "
+            "dropped. Empty: none. Read at the start."
+        ),
+    ] = ""
     purpose: Annotated[
         str, Meta(description="Purpose that the deployment runs for, as policies and consent name it.")
     ] = "marketing"

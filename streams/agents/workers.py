@@ -60,6 +60,7 @@ from streams.stores.counts import CountStore
 from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.log import TailReader
+from streams.stores.machines import load_machines
 from streams.stores.noise import Ahead
 from streams.stores.plans import configured_plans
 from streams.stores.policies import configured_rules
@@ -81,6 +82,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     plans = configured_plans(settings)
     files = configured_rules(settings)
     keys = key_provider(settings)
+    machines = load_machines(settings.gateway.machines)
     counts = await _partitions(settings)
     readiness = Readiness()
     async with (
@@ -108,6 +110,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             counts[SIGHTINGS],
             settings.epoch.lateness_ms,
             gone,
+            machines,
         )
         registry_sources, stamped = await _registry_and_stamps(settings, counts[REGISTRY])
         rules = GatewayRules(audit, context, plans.all, PolicyMetrics())

@@ -25,7 +25,8 @@ class Events(NamedTuple):
 
     Attributes:
         record: i32, row in `Records`. index: u32, place in the record's array. status: u8, a `Reason`.
-        imsi, cell: u64 packed (`schemas.attach`), ts: i64 ms, kind, rat: u8; 0 unless the status is OK.
+        imsi, cell: u64 packed (`schemas.attach`), ts: i64 ms, kind, rat: u8, tac: u32 packed (`machines.pack_tac`), 0
+        if it isn't there; all 0 unless the status is OK.
         start, end: i64, the event's bytes in the payload.
     """
 
@@ -37,11 +38,15 @@ class Events(NamedTuple):
     cell: NDArray[np.uint64]
     kind: NDArray[np.uint8]
     rat: NDArray[np.uint8]
+    tac: NDArray[np.uint32]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
 
 
-TYPES = (np.int32, np.uint32, np.uint8, np.uint64, np.int64, np.uint64, np.uint8, np.uint8, np.int64, np.int64)
+TYPES = (
+    *(np.int32, np.uint32, np.uint8, np.uint64, np.int64, np.uint64, np.uint8, np.uint8),
+    *(np.uint32, np.int64, np.int64),
+)
 
 
 def events_in(events: Events) -> int:
@@ -75,7 +80,7 @@ def _read_odd(records: Records, events: Events, rows: NDArray[np.intp]) -> None:
         event = decode_element(records.payload[events.start[row] : events.end[row]].tobytes())
         events.status[row] = event.reason
         events.imsi[row], events.ts[row], events.cell[row] = event.imsi, event.ts, event.cell
-        events.kind[row], events.rat[row] = event.kind, event.rat
+        events.kind[row], events.rat[row], events.tac[row] = event.kind, event.rat, event.tac
 
 
 def _pairs(one: Events, other: Events) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
@@ -90,7 +95,7 @@ def decode_reference(records: Records, max_record_bytes: int, numbers: NDArray[n
         begin, end = int(records.start[number]), int(records.end[number])
         value = None if end < 0 else records.payload[begin:end].tobytes()
         for index, event in enumerate(decode_value(value, max_record_bytes)):
-            fields = (event.reason, event.imsi, event.ts, event.cell, event.kind, event.rat)
+            fields = (event.reason, event.imsi, event.ts, event.cell, event.kind, event.rat, event.tac)
             rows.append((number, index, *fields, begin + event.start, begin + event.end))
     columns = zip(*rows, strict=True) if rows else [()] * len(TYPES)
     return Events(*(np.array(column, kind) for column, kind in zip(columns, TYPES, strict=True)))

@@ -22,18 +22,17 @@ from schemas.attach import (
     LATEST_MS,
     MSISDN_PATTERN,
     RATS,
-    TAC_PATTERN,
     pack_cell,
     pack_imsi,
 )
 from schemas.rejects import MEANING, Reason
+from streams.core.machines import pack_tac
 
 REQUIRED = ("event_id", "imsi", "ts", "cell")
 FIELDS = ("event_id", "imsi", "ts", "cell", "kind", "msisdn", "tac", "rat")
 SPACE = b" \t\n\r"
 
 _MSISDN = re.compile(MSISDN_PATTERN, re.ASCII)
-_TAC = re.compile(TAC_PATTERN, re.ASCII)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:)(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -49,6 +48,7 @@ class Event(NamedTuple):
     cell: int = 0
     kind: int = 0
     rat: int = 0
+    tac: int = 0
 
 
 class Refusal(Exception):  # noqa: N818 - reads as what it is
@@ -162,7 +162,8 @@ def _check(element: bytes) -> Event:
         if name in fields and (not isinstance(fields[name], allowed) or isinstance(fields[name], bool)):
             raise Refusal(Reason.wrong_type, name, type(fields[name]).__name__)
     read = {name: READERS[name](fields[name]) for name in FIELDS if name in fields}
-    return Event(0, 0, Reason.OK, read["imsi"], read["ts"], read["cell"], read.get("kind", 0), read.get("rat", 0))
+    optional = (read.get(name, 0) for name in ("kind", "rat", "tac"))
+    return Event(0, 0, Reason.OK, read["imsi"], read["ts"], read["cell"], *optional)
 
 
 def _object(element: bytes) -> _Pairs:
@@ -243,6 +244,13 @@ def _rat(value: object) -> int:
     return RATS.index(str(value).lower())
 
 
+def _tac(value: object) -> int:
+    try:
+        return pack_tac(str(value))
+    except ValueError:
+        raise Refusal(Reason.bad_tac, "tac", f"{len(str(value))} characters") from None
+
+
 def _matching(name: str, pattern: re.Pattern[str], reason: Reason) -> Callable[[object], int]:
     def read(value: object) -> int:
         if not pattern.fullmatch(str(value)):
@@ -259,6 +267,6 @@ READERS: dict[str, Callable[[object], int]] = {
     "cell": _cell,
     "kind": _word("kind", KINDS, Reason.bad_kind),
     "msisdn": _matching("msisdn", _MSISDN, Reason.bad_msisdn),
-    "tac": _matching("tac", _TAC, Reason.bad_tac),
+    "tac": _tac,
     "rat": _rat,
 }

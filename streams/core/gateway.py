@@ -2,9 +2,9 @@
 loop of it (`screening`).
 
 In: a batch of one source's records and events, the running maximum of its record times before it, and the context
-(policies, registry, cells, epochs, key states of salts). Out: rows of pseudonyms grouped by target partition; which
-events are refused, and why; how many are dropped by policy or consent, by reason. Checks in the order of
-docs/reference/semantics.md, the first that fails giving the reason.
+(policies, registry, cells, machines, epochs, key states of salts). Out: rows of pseudonyms grouped by target partition;
+which events are refused, and why; how many are dropped by policy or consent, or as a machine's, by reason. Checks in
+the order of docs/reference/semantics.md, the first that fails giving the reason.
 
 Nothing can fail; where an epoch, its salt or its zone plan is missing, `needs_epoch` names an event time, and the
 caller asks again once it has it. `gateway_reference.screen_reference` is the same, plainly: what this is tested
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from schemas.rejects import Reason
 from streams.core.decode import Events
 from streams.core.epochs import EpochTable
+from streams.core.machines import NO_MACHINES, MachineTable
 from streams.core.policy import PolicyTable
 from streams.core.records import Records
 from streams.core.registry import RegistryTable
@@ -30,7 +31,7 @@ from streams.core.zones import CellTable
 
 # Before its first record a source has no running maximum; far enough below any time that subtraction is safe.
 NEVER_MS = -(1 << 60)
-DROPPED = ("suspended", *DROPS)
+DROPPED = ("suspended", *DROPS, "machine")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Context:
     partitions: int
     lateness_ms: int
     gone: Set[int] = frozenset()
+    machines: MachineTable = NO_MACHINES
 
 
 class Screened(NamedTuple):
@@ -75,6 +77,7 @@ def screen(records: Records, events: Events, running_max: int, context: Context)
     batch = Batch(
         *(records.offset, records.time, events.record, events.index),
         *(events.imsi, events.ts, events.cell, events.kind),
+        events.tac,
     )
     tables = _tables(context)
     status = events.status.copy()
@@ -116,6 +119,7 @@ def _tables(context: Context) -> Tables:
         context.registry.lines,
         context.cells.lines,
         plan,
+        context.machines.lines,
         epochs.starts,
         epochs.ends,
         epochs.years,
@@ -124,6 +128,7 @@ def _tables(context: Context) -> Tables:
         NEVER_MS if epochs.opens_ms is None else epochs.opens_ms,
         context.lateness_ms,
         context.partitions,
+        context.machines.size > 0,
     )
 
 

@@ -46,7 +46,9 @@ def screen_reference(records: Records, events: Events, running_max: int, context
     bits = context.registry.get(events.imsi[live])
     drop = refusals(events.imsi[live], bits, _ages(bits, events.ts[live], context), context.policies)
     dropped |= {name: int(np.count_nonzero(drop == n + 1)) for n, name in enumerate(DROPS)}
-    live, bits = live[drop == 0], bits[drop == 0]
+    machine = (drop == 0) & context.machines.has(events.tac[live])
+    dropped["machine"] = int(np.count_nonzero(machine))
+    live, bits = live[(drop == 0) & ~machine], bits[(drop == 0) & ~machine]
     epochs = context.epochs.find_index(events.ts[live])
     gone = np.array([epoch.epoch in context.gone for epoch in context.epochs.epochs] + [False], np.bool_)[epochs]
     status[live[gone]] = Reason.salt_gone

@@ -36,7 +36,7 @@ _OK, _BEAT = int(Reason.OK), int(Reason.BEAT)
 ODD = 255
 # No event that is plain is shorter than `{"kind":"beat"}`.
 LEAST_BYTES = 15
-FAILED = (-1, 0, 0, np.uint64(0), 0, np.uint64(0), 0, 0)
+FAILED = (-1, 0, 0, np.uint64(0), 0, np.uint64(0), 0, 0, 0)
 # In place of a mark: there is none. AT_ONCE: marks written without asking whether they are there.
 FAR = 1 << 62
 AT_ONCE = 16
@@ -114,10 +114,10 @@ def _literal_end(at, end):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, forceinline=True)
 def _object(at, end, mark):  # type: ignore[no-untyped-def]
     """One object from its opening brace. Returns its `Reason`, OK or BEAT, the address behind it, a mark not behind
-    that, and IMSI, time, cell, kind and radio access; or FAILED if it isn't plain."""
+    that, and IMSI, time, cell, kind, radio access and TAC; or FAILED if it isn't plain."""
     seen = 0
     beat = False
-    imsi, ts, cell, kind, rat = np.uint64(0), np.int64(0), np.uint64(0), 0, 0
+    imsi, ts, cell, kind, rat, tac = np.uint64(0), np.int64(0), np.uint64(0), 0, 0, 0
     at = _space(at + 1, end)
     while True:
         if at >= end or byte(at) != 34:
@@ -178,7 +178,8 @@ def _object(at, end, mark):  # type: ignore[no-untyped-def]
             good = good and 5 <= stop - start - plus <= 15 and digits(start + plus, stop) >= 0
         elif name == W_TAC:
             field = TAC
-            good = good and stop - start == 8 and digits(start, stop) >= 0
+            tac = digits(start, stop) + 1 if good and stop - start == 8 else 0
+            good = tac > 0
         elif name == W_RAT:
             field = RAT
             found = rat_of(short(start, stop)) if good else -1
@@ -198,8 +199,8 @@ def _object(at, end, mark):  # type: ignore[no-untyped-def]
             return FAILED
         at = _space(at + 1, end)
     if beat:
-        return _BEAT, at + 1, mark, np.uint64(0), np.int64(0), np.uint64(0), 0, 0
-    return (_OK, at + 1, mark, imsi, ts, cell, kind, rat) if seen & NEEDED == NEEDED else FAILED
+        return _BEAT, at + 1, mark, np.uint64(0), np.int64(0), np.uint64(0), 0, 0, 0
+    return (_OK, at + 1, mark, imsi, ts, cell, kind, rat, tac) if seen & NEEDED == NEEDED else FAILED
 
 
 class Room(NamedTuple):
@@ -274,7 +275,7 @@ def scan(data, begins, ends, longest, room, events, plain):  # type: ignore[no-u
         _mark(at, stop, marks)
         mark = marks
         while at < stop and byte(at) == 123:
-            found, after, further, imsi, ts, cell, kind, rat = _object(at, stop, mark)
+            found, after, further, imsi, ts, cell, kind, rat, tac = _object(at, stop, mark)
             behind = after
             if found >= 0:
                 mark = further
@@ -297,6 +298,7 @@ def scan(data, begins, ends, longest, room, events, plain):  # type: ignore[no-u
             events.cell[row] = cell
             events.kind[row] = kind
             events.rat[row] = rat
+            events.tac[row] = tac
             events.start[row] = at - base
             events.end[row] = after - base
             row += 1

@@ -28,8 +28,9 @@ from streams.core.zones import EXCLUDED
 
 BLOCK: Final = 512
 NEVER_MISSED: Final = 1 << 62
-# Places in `Told.counts`: what was dropped, suspended first and then as in DROPS; and how many are refused.
-REFUSED: Final = 1 + len(DROPS)
+# Places in `Told.counts`: what was dropped, suspended first, then as in DROPS, then machines; and how many are refused.
+MACHINE: Final = 1 + len(DROPS)
+REFUSED: Final = 1 + MACHINE
 # Of an epoch's salt.
 THERE, GONE, MISSING = 0, 1, 2
 
@@ -51,16 +52,18 @@ class Batch(NamedTuple):
     ts: NDArray[np.int64]
     cell: NDArray[np.uint64]
     kind: NDArray[np.uint8]
+    tac: NDArray[np.uint32]
 
 
 class Tables(NamedTuple):
-    """What decides. `registry`, `cells`: a `Lookup`'s lines, of cells for one plan after the other. For each epoch, in
-    the order of time: `plan` i64[epochs, 2], from where to where its plan's cells are; `starts`, `ends` i64 (ms),
-    `year` i64, `salt` u8 (THERE, GONE or MISSING), `states` u64[epochs, 8], where the salt is there."""
+    """What decides. `registry`, `machines`: a `Lookup`'s lines; `cells`: the same for one plan after the other. For
+    each epoch, in the order of time: `plan` i64[epochs, 2], from where to where its plan's cells are; `starts`, `ends`
+    i64 (ms), `year` i64, `salt` u8 (THERE, GONE or MISSING), `states` u64[epochs, 8], where the salt is there."""
 
     registry: NDArray[np.uint64]
     cells: NDArray[np.uint64]
     plan: NDArray[np.int64]
+    machines: NDArray[np.uint64]
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     year: NDArray[np.int64]
@@ -69,6 +72,7 @@ class Tables(NamedTuple):
     opens_ms: int
     lateness_ms: int
     partitions: int
+    any_machines: bool
 
 
 class Told(NamedTuple):
@@ -224,6 +228,9 @@ def _allowed(batch, remaining, rules, tables, status, told, left):  # type: igno
         bits, epoch = left.bits[i], left.epoch[i]
         years = age(bits, tables.year[epoch])
         refused = refusal(left.imsi[i], bits, years, rules)
+        if tables.any_machines and refused == 0:
+            tac = np.uint64(batch.tac[left.row[i]])
+            refused = MACHINE if tac != 0 and find(tables.machines, tac, 0) != 0 else 0
         gone = refused == 0 and tables.salt[epoch] == GONE
         if gone:
             status[left.row[i]] = _SALT_GONE

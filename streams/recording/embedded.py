@@ -32,6 +32,7 @@ from streams.recording.loop import turns
 from streams.recording.panes import PaneTable
 from streams.recording.sightings import KNOWN_SALT, Seen
 from streams.settings import Settings
+from streams.stores.machines import load_machines
 from streams.stores.plans import load_plan
 from streams.stores.policies import configured_rules
 
@@ -56,7 +57,8 @@ def replay_embedded(
         turns_played: how often the recording is played, one turn after the other (`loop`).
 
     Raises:
-        ThrongError: `recording` if it has no raw events, `plan` or `policy` if the settings' can't be used.
+        ThrongError: `recording` if it has no raw events, `plan`, `policy` or `machines` if the settings' can't be
+            used.
     """
     if ATTACH not in reader.about.topics:
         raise ThrongError("recording", f"{reader.path} holds no raw events: record the topics attach and registry")
@@ -76,6 +78,7 @@ def replay_embedded(
             CellTable(plan, limits(rules).excluded),
         ),
         *(partitions, settings.epoch.lateness_ms),
+        machines=load_machines(settings.gateway.machines),
     )
     panes = PaneTable([])
 

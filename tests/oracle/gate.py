@@ -34,10 +34,10 @@ class Gate(NamedTuple):
     until: int
 
 
-def screen(log, registry, policy, plan, epochs, lateness_ms):
+def screen(log, registry, policy, plan, epochs, lateness_ms, machines=()):
     """`log`: (partition, offset, record time, value or None) in each partition's order.
 
-    `policy`: dict of `mcc`, `home`, `minimum_age`, `purpose`, `excluded`, `suspended` (MCCs).
+    `policy`: dict of `mcc`, `home`, `minimum_age`, `purpose`, `excluded`, `suspended` (MCCs). `machines`: TACs.
     """
     zones = {zone["id"]: number for number, zone in enumerate(plan["zones"])}
     kinds = [zone.get("kind", "") for zone in plan["zones"]]
@@ -52,12 +52,14 @@ def screen(log, registry, policy, plan, epochs, lateness_ms):
             if isinstance(read, str):
                 rejects[partition, offset, index] = read
                 continue
-            imsi, ts, cell, kind = read
+            imsi, ts, cell, kind, tac = read
             verdict = judge(imsi, ts, cell, time, newest[partition] - lateness_ms, registry, policy, cells, epochs)
             if verdict in ("clock_error", "too_late", "unknown_cell"):
                 rejects[partition, offset, index] = verdict
             elif isinstance(verdict, str):
                 drops[verdict] += 1
+            elif tac in machines:
+                drops["machine"] += 1
             else:
                 zone = cells[cell.upper()]
                 if zone is None or kinds[zone] in policy["excluded"]:
@@ -93,7 +95,7 @@ def judge(imsi, ts, cell, time, complete, registry, policy, cells, epochs):
 
 
 def read_record(value):
-    """For each event of a record: "beat", a reason, or (imsi, ts, cell, kind)."""
+    """For each event of a record: "beat", a reason, or (imsi, ts, cell, kind, tac)."""
     if value is None:
         return ["null_value"]
     if len(value) > LIMIT:
@@ -176,7 +178,7 @@ def check_event(raw):
         raise Bad("bad_tac")
     if event.get("rat", "lte") not in RATS:
         raise Bad("bad_rat")
-    return event["imsi"], ts, event["cell"], KINDS.index(event.get("kind", "update"))
+    return event["imsi"], ts, event["cell"], KINDS.index(event.get("kind", "update")), event.get("tac")
 
 
 def rfc3339(text):

@@ -18,6 +18,7 @@ from streams.core.decode import Events
 from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import NEVER_MS, Context, screen
 from streams.core.gateway_reference import screen_reference
+from streams.core.machines import MachineTable
 from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import key_state
 from streams.core.records import Records
@@ -77,6 +78,7 @@ EVENT = st.tuples(
     st.sampled_from(SHIFTS),
     st.sampled_from(CELLS),
     st.integers(0, 4),
+    st.sampled_from([0, 0, 1, 2, 3, 100_000_000]),
 )
 RECORD = st.tuples(st.sampled_from(TIMES), st.lists(EVENT, min_size=1, max_size=4))
 RECORDS = st.one_of(st.lists(RECORD, max_size=20), st.lists(RECORD, min_size=6, max_size=20).map(sorted))
@@ -108,25 +110,26 @@ def contexts(draw: st.DrawFn) -> Context:
         draw(st.sampled_from([1, 2, 4, 64, 257])),
         draw(st.sampled_from([0, LATENESS, LATENESS, DAY])),
         {epoch for epoch, state in salts.items() if state == "gone"},
+        MachineTable(draw(st.sampled_from([(), (), (2,), (1, 3, 100_000_000)]))),
     )
 
 
 def batch_of(records: list[tuple[int, list[tuple[Any, ...]]]], first_offset: int) -> tuple[Records, Events]:
     times = [time for time, _ in records]
     rows = [
-        (number, index, status, imsi, time + shift, cell, kind)
+        (number, index, status, imsi, time + shift, cell, kind, tac)
         for number, (time, events) in enumerate(records)
-        for index, (status, imsi, shift, cell, kind) in enumerate(events)
+        for index, (status, imsi, shift, cell, kind, tac) in enumerate(events)
     ]
-    columns = list(zip(*rows, strict=True)) or [()] * 7
-    types = (np.int32, np.uint32, np.uint8, np.uint64, np.int64, np.uint64, np.uint8)
-    record, index, status, imsi, ts, cell, kind = (np.array(c, t) for c, t in zip(columns, types, strict=True))
+    columns = list(zip(*rows, strict=True)) or [()] * 8
+    types = (np.int32, np.uint32, np.uint8, np.uint64, np.int64, np.uint64, np.uint8, np.uint32)
+    record, index, status, imsi, ts, cell, kind, tac = (np.array(c, t) for c, t in zip(columns, types, strict=True))
     empty = np.zeros(len(rows), np.int64)
     place = np.zeros(len(records), np.int64)
     offsets = first_offset + 2 * np.arange(len(records))
     return (
         Records(offsets, np.array(times, np.int64), place, place, np.empty(0, np.uint8)),
-        Events(record, index, status, imsi, ts, cell, kind, np.zeros(len(rows), np.uint8), empty, empty),
+        Events(record, index, status, imsi, ts, cell, kind, np.zeros(len(rows), np.uint8), tac, empty, empty),
     )
 
 
@@ -184,5 +187,5 @@ def test_no_copy_of_a_key_state_is_left(monkeypatch: pytest.MonkeyPatch) -> None
         1,
         0,
     )
-    screen(*batch_of([(START, [(Reason.OK, PACKED[0], 0, CELLS[0], 0)])], 0), NEVER_MS, context)
+    screen(*batch_of([(START, [(Reason.OK, PACKED[0], 0, CELLS[0], 0, 0)])], 0), NEVER_MS, context)
     assert not seen[0].states.any()
