@@ -71,6 +71,7 @@ from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
 from streams.stores.topics import live_registry, open_admin, partition_counts, stamped_by_broker
+from streams.stores.wiping import wipe
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
@@ -125,7 +126,10 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         async def provide(ts_ms: int) -> None:
             epoch = (await keeper.provide(ts_ms)).epoch
             try:
-                salts[epoch] = key_state(await vault.ensure(epoch))
+                if epoch not in salts:
+                    salt = await vault.ensure(epoch)
+                    salts[epoch] = key_state(salt)
+                    wipe(salt)
             except SaltGone:
                 gone.add(epoch)
 

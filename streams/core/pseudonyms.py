@@ -25,7 +25,6 @@ PERSON: Final = b"throng.imsi"
 IMSI_15: Final = 1 << 60  # of a packed IMSI: it has 15 digits, else 14
 
 _BLOCK = 128
-_WORD = (1 << 64) - 1
 _IV = (
     0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1,
     0x510E527FADE682D1, 0x9B05688C2B3E6C1F, 0x1F83D9ABFB41BD6B, 0x5BE0CD19137E2179,
@@ -62,11 +61,15 @@ def key_state(salt: bytes) -> NDArray[np.uint64]:
     """
     if len(salt) != SALT_BYTES:
         raise ValueError(f"a salt has {SALT_BYTES} bytes")
-    own = [0] * 8
+    own = np.zeros(8, np.uint64)
     own[0] = DIGEST_BYTES | SALT_BYTES << 8 | 1 << 16 | 1 << 24
-    own[6:] = np.frombuffer(PERSON.ljust(16, b"\0"), "<u8").tolist()
-    block = np.frombuffer(salt.ljust(_BLOCK, b"\0"), "<u8").tolist()
-    return np.array(_after_key([word ^ mine for word, mine in zip(_IV, own, strict=True)], block), np.uint64)
+    own[6:] = np.frombuffer(PERSON.ljust(16, b"\0"), "<u8")
+    block = np.zeros(16, np.uint64)
+    block[: SALT_BYTES // 8] = np.frombuffer(salt, "<u8")
+    state = np.array(_IV, np.uint64) ^ own
+    _after_key(state, block, np.array(_SIGMA))
+    block.fill(0)
+    return state
 
 
 def pseudonyms(imsi: NDArray[np.uint64], state: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
@@ -87,30 +90,22 @@ def target_of(pseudonym, partitions):  # type: ignore[no-untyped-def]
     return ((pseudonym >> np.uint64(32)) * np.uint64(partitions)) >> np.uint64(32)
 
 
-def _after_key(state: list[int], block: list[int]) -> list[int]:
-    """BLAKE2b's state after its first block of 16 words, by the function F of RFC 7693, 3.2."""
-    v = [*state, *_IV]
-    v[12] ^= _BLOCK
-    for s in _SIGMA:
-        for n in range(4):
-            _mix_plain(v, (n, 4 + n, 8 + n, 12 + n), block[s[2 * n]], block[s[2 * n + 1]])
-        for n in range(4):
-            places = (n, 4 + (n + 1) % 4, 8 + (n + 2) % 4, 12 + (n + 3) % 4)
-            _mix_plain(v, places, block[s[8 + 2 * n]], block[s[9 + 2 * n]])
-    return [state[n] ^ v[n] ^ v[n + 8] for n in range(8)]
+@njit(cache=True, nogil=True)
+def _after_key(state, block, sigma):  # type: ignore[no-untyped-def]
+    """Take BLAKE2b's state u64[8] past its first block u64[16], in place: the function F of RFC 7693, 3.2.
 
-
-def _mix_plain(v: list[int], places: tuple[int, int, int, int], x: int, y: int) -> None:
-    a, b, c, d = places
-    for word, right, last in ((x, 32, 24), (y, 16, 63)):
-        v[a] = (v[a] + v[b] + word) & _WORD
-        v[d] = _rotated(v[d] ^ v[a], right)
-        v[c] = (v[c] + v[d]) & _WORD
-        v[b] = _rotated(v[b] ^ v[c], last)
-
-
-def _rotated(word: int, right: int) -> int:
-    return (word >> right | word << (64 - right)) & _WORD
+    Compiled, so that no word of a salt becomes a number of Python's, which nobody can wipe.
+    """
+    s = state
+    v = (s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7],
+         _IV0, _IV1, _IV2, _IV3, _IV4 ^ np.uint64(_BLOCK), _IV5, _IV6, _IV7)  # fmt: skip
+    for n in range(len(sigma)):
+        m = block[sigma[n]]
+        v = _round(v, m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7],
+                   m[8], m[9], m[10], m[11], m[12], m[13], m[14], m[15])  # fmt: skip
+        m.fill(0)
+    for n in range(8):
+        state[n] ^= v[n] ^ v[n + 8]
 
 
 @njit(cache=True, nogil=True)

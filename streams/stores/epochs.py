@@ -16,6 +16,7 @@ from schemas.epochs import Epoch
 from streams.core.epochs import EpochTable
 from streams.stores.log import TailReader
 from streams.stores.salts import Vault
+from streams.stores.wiping import wipe
 
 log = logging.getLogger("throng.epochs")
 
@@ -76,7 +77,7 @@ class EpochKeeper:
             found = self._reader.table.find(ts_ms)
         if found is None:
             proposal = self._propose(ts_ms)
-            await self._vault.ensure(proposal.epoch)
+            wipe(await self._vault.ensure(proposal.epoch))
             await self._producer.send_and_wait(
                 self._topic, msgspec.json.encode(proposal), key=str(proposal.epoch).encode(), partition=0
             )

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from schemas.salts import WrappedSalt
 from streams.errors import ThrongError
+from streams.stores.wiping import wipe
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -29,7 +30,7 @@ class KeyProvider(Protocol):
         ...
 
     def open(self, wrapped: WrappedSalt) -> bytes | None:
-        """The secret. None if the key was never made or is destroyed.
+        """The secret, an object of its own that the caller wipes. None if the key was never made or is destroyed.
 
         Raises:
             ThrongError: `salts` if it does not open with this key.
@@ -60,7 +61,10 @@ class FileKeys:
         if held is None:
             return None
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return WrappedSalt(epoch, held[0], nonce, AESGCM(held[1]).encrypt(nonce, secret, bound(epoch, held[0])))
+        try:
+            return WrappedSalt(epoch, held[0], nonce, AESGCM(held[1]).encrypt(nonce, secret, bound(epoch, held[0])))
+        finally:
+            wipe(held[1])
 
     def open(self, wrapped: WrappedSalt) -> bytes | None:
         held = self.key(wrapped.epoch, create=False)
@@ -70,21 +74,31 @@ class FileKeys:
             return AESGCM(held[1]).decrypt(wrapped.nonce, wrapped.sealed, bound(wrapped.epoch, wrapped.key_id))
         except InvalidTag:
             raise does_not_open(wrapped.epoch) from None
+        finally:
+            wipe(held[1])
 
     def holds(self, epoch: int) -> bool:
-        return self.key(epoch, create=False) is not None
+        held = self.key(epoch, create=False)
+        if held is not None:
+            wipe(held[1])
+        return held is not None
 
     def key(self, epoch: int, create: bool) -> tuple[str, bytes] | None:
-        """(id, 32 bytes) of the epoch's key; made if `create`. None if it was never made or is destroyed."""
+        """(id, 32 bytes) of the epoch's key, to be wiped after use; made if `create`. None if it was never made or is
+        destroyed."""
         if self._tombstone(epoch).exists():
             return None
         path = self._folder / f"{epoch}.key"
         if create and not path.exists():
             self._create(path)
         try:
-            key = path.read_bytes()
+            handle = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
+        try:
+            key = os.read(handle, KEY_BYTES + 1)  # into the object itself: a buffer would keep a copy
+        finally:
+            os.close(handle)
         if len(key) != KEY_BYTES:
             raise ThrongError("keys", f"the key file {path} has {len(key)} bytes instead of {KEY_BYTES}: restore it")
         return f"file:{epoch}", key
@@ -108,10 +122,13 @@ class FileKeys:
     def _create(self, path: Path) -> None:
         """Whole or not at all; of two that race one wins, and both read the same."""
         draft = path.with_suffix(f".{secrets.token_hex(4)}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(KEY_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
+        handle, key = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), secrets.token_bytes(KEY_BYTES)
+        try:
+            os.write(handle, key)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+            wipe(key)
         try:
             os.link(draft, path)
         except FileExistsError:

@@ -16,6 +16,7 @@ from schemas.salts import WrappedSalt
 from streams.errors import ThrongError
 from streams.stores.keys import KeyProvider
 from streams.stores.log import TailReader
+from streams.stores.wiping import wipe
 
 SALT_BYTES = 32
 
@@ -36,7 +37,7 @@ class Vault:
         self._turn = asyncio.Lock()
 
     async def ensure(self, epoch: int) -> bytes:
-        """The epoch's salt, made now if nobody has.
+        """The epoch's salt, made now if nobody has. The caller wipes it after use.
 
         Raises:
             SaltGone: its key has been destroyed.
@@ -57,7 +58,11 @@ class Vault:
                 self._first.setdefault(wrapped.epoch, wrapped)
 
     async def _append(self, epoch: int) -> None:
-        wrapped = await asyncio.to_thread(self._keys.seal, epoch, secrets.token_bytes(SALT_BYTES))
+        salt = secrets.token_bytes(SALT_BYTES)
+        try:
+            wrapped = await asyncio.to_thread(self._keys.seal, epoch, salt)
+        finally:
+            wipe(salt)
         if wrapped is None:
             raise ThrongError(
                 "keys",

@@ -40,6 +40,7 @@ from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
+from streams.stores.wiping import wipe
 from tests.simulation.broker import Broker, Group, Node, Producer, RegistryTail
 from tests.simulation.broker import Tail as SimulatedTail
 from tests.simulation.redis import Client, Redis
@@ -279,7 +280,10 @@ class Worker:
         async def provide(ts_ms: int) -> None:
             epoch = (await keeper.provide(ts_ms)).epoch
             try:
-                salts[epoch] = key_state(await vault.ensure(epoch))
+                if epoch not in salts:
+                    salt = await vault.ensure(epoch)
+                    salts[epoch] = key_state(salt)
+                    wipe(salt)
             except SaltGone:
                 gone.add(epoch)
 

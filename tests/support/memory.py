@@ -1,0 +1,50 @@
+"""What lies in a running process's memory, and in files: a search for secrets."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from streams.core.pseudonyms import key_state
+
+WRITABLE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw")
+MOST = 1 << 30
+
+
+def memory_of(pid: int) -> Iterator[bytes]:
+    """Each writable region of the process, freed heap and stacks too."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            if not (region := WRITABLE.match(line)) or "[vvar" in line:
+                continue
+            start, end = (int(number, 16) for number in region.groups())
+            try:
+                memory.seek(start)
+                yield memory.read(min(end - start, MOST)) or b""
+            except (OSError, OverflowError):
+                continue  # unmapped meanwhile
+
+
+def forms_of(salt: bytes, key: bytes) -> dict[str, bytes]:
+    """All that a salt's secrets look like in a worker: the key that sealed it, the salt, its words as Python's numbers
+    (of 30 bits a digit), and the key state."""
+    state = key_state(salt)
+    found = {"key": key, "salt": salt, "half a salt": salt[16:], "state": state.tobytes()}
+    for name, words in (("salt", np.frombuffer(salt, "<u8")), ("state", state)):
+        for n, word in enumerate(words.tolist()):
+            digits = [word >> shift & (1 << 30) - 1 for shift in (0, 30, 60)]
+            found[f"word {n} of the {name}, as a number"] = np.array(digits, "<u4").tobytes()
+    return found
+
+
+def found_in(blobs: Iterable[bytes], secrets: Mapping[str, bytes]) -> set[str]:
+    """The names of the secrets that lie in any of the blobs."""
+    return {name for blob in blobs for name, secret in secrets.items() if secret in blob}
+
+
+def files_below(folder: Path, beginning: str = "") -> list[bytes]:
+    """The files below a folder, in those of its folders whose names begin so."""
+    folders = [each for each in folder.iterdir() if each.is_dir() and each.name.startswith(beginning)]
+    tops = [folder] if not beginning else folders
+    return [file.read_bytes() for top in tops for file in sorted(top.rglob("*")) if file.is_file()]

@@ -1,0 +1,57 @@
+"""Secrets are overwritten where they lay, as soon as they were used."""
+
+import ctypes
+import os
+from pathlib import Path
+
+import pytest
+
+from streams.stores import keys as module
+from streams.stores import salts
+from streams.stores.keys import FileKeys
+from streams.stores.wiping import wipe
+
+
+def test_a_secret_is_overwritten_where_it_lies() -> None:
+    secret = os.urandom(32)
+    address = ctypes.cast(ctypes.c_char_p(secret), ctypes.c_void_p).value
+    assert address is not None and ctypes.string_at(address, 32) == secret != bytes(32)
+    wipe(secret)
+    assert ctypes.string_at(address, 32) == bytes(32) == secret
+
+
+def test_shared_bytes_are_left_alone() -> None:
+    wipe(b"")
+    wipe(bytes([7]))
+    assert bytes([7]) == b"\x07"
+
+
+def test_the_file_provider_wipes_each_key_that_it_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wiped: list[bytes] = []
+
+    def noted(secret: bytes) -> None:
+        wiped.append(bytes(bytearray(secret)))
+        wipe(secret)
+
+    monkeypatch.setattr(module, "wipe", noted)
+    keys = FileKeys(tmp_path)
+    sealed = keys.seal(20260302, bytes(32))
+    key = (tmp_path / "20260302.key").read_bytes()
+    assert sealed is not None and wiped == [key, key]  # as it was made, and as it was used
+    assert keys.open(sealed) == bytes(32) and keys.holds(20260302)
+    assert wiped == [key] * 4
+    assert (tmp_path / "20260302.key").read_bytes() == key
+
+
+async def test_a_new_salt_is_wiped_once_it_is_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bytes] = []
+
+    class Keys:
+        def seal(self, epoch: int, secret: bytes) -> None:
+            made.append(secret)
+            assert secret != bytes(32)
+
+    vault = salts.Vault(None, None, "salts", Keys())  # type: ignore[arg-type]
+    with pytest.raises(Exception, match="the key of epoch 20260302 is destroyed"):
+        await vault._append(20260302)
+    assert made == [bytes(32)]
