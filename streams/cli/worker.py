@@ -5,6 +5,7 @@ import signal
 
 import click
 import msgspec
+import uvloop
 
 from streams.agents.app import configure_logging
 from streams.agents.supervisor import supervise, watch_parent
@@ -27,6 +28,9 @@ def worker(settings: Settings, roles: tuple[str, ...]) -> None:
     """
     configure_logging(settings.worker.log_level)
     chosen = roles or tuple(ROLES)
+    # Kafka's connections are most of what a worker's event loops do; written in C they cost half. This way the
+    # consumer's thread, which mode makes, gets such a loop as well.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     code = asyncio.run(_one(settings, chosen[0]) if len(chosen) == 1 else _several(settings, chosen))
     if code:
         raise ThrongError("worker", "a role ended; see above")
