@@ -14,14 +14,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 
 from schemas.rejects import Reason
 from streams.agents.health import Readiness
+from streams.agents.producing import Outgoing, Producer
 from streams.agents.registrar import Registrar
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.decode import Events, decode
@@ -79,7 +79,7 @@ class Gateway:
         framer: Framer,
         context: Context,
         provide_epoch: Callable[[int], Awaitable[None]],
-        producer: AIOKafkaProducer,
+        producer: Producer,
         commits: Commits,
         registry_fresh: Callable[[], bool],
         metrics: GatewayMetrics,
@@ -257,22 +257,26 @@ class Gateway:
             await asyncio.sleep(REGISTRY_POLL_S)
 
     async def _reject(self, source: int, records: Records, events: Events, screened: Screened) -> None:
+        if not len(screened.rejected[0]):
+            return
+        rejects = self._rejects(source, records, events, screened)
+        self._reject_acks += await self._producer.send_many(self._topics.rejects, 0, rejects)
+
+    def _rejects(self, source: int, records: Records, events: Events, screened: Screened) -> Iterator[Outgoing]:
         rows, reasons = screened.rejected
         for row, reason in zip(rows.tolist(), reasons.tolist(), strict=True):
-            offset = int(records.offset[events.record[row]])
+            offset, index = int(records.offset[events.record[row]]), int(events.index[row])
             value = records.payload[events.start[row] : events.end[row]].tobytes()
             headers = [
                 ("reason", Reason(reason).name.encode()),
                 ("topic", self._topics.attach.encode()),
                 ("partition", str(source).encode()),
                 ("offset", str(offset).encode()),
-                ("index", str(int(events.index[row])).encode()),
+                ("index", str(index).encode()),
             ]
             # The key is the position, so that repeats after a restart can be told from others.
-            key = f"{source}-{offset}-{int(events.index[row])}".encode()
-            kept = None if reason == Reason.null_value else value
-            ack = await self._producer.send(self._topics.rejects, kept, key=key, partition=0, headers=headers)
-            self._reject_acks.append(ack)
+            key = f"{source}-{offset}-{index}".encode()
+            yield Outgoing(key, None if reason == Reason.null_value else value, headers)
 
     def _count(self, source: int, records: Records, events: Events, screened: Screened, seconds: float) -> None:
         metrics = self._metrics

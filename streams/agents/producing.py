@@ -22,14 +22,14 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.codec import zstd_encode
 from aiokafka.errors import NoError, ProducerClosed, UnknownTopicOrPartitionError, for_code
-from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record import default_records
 from aiokafka.structs import TopicPartition
@@ -42,6 +42,14 @@ STOP_S: Final = 5.0
 
 # The function is a global of the module of whichever builder is in use, compiled or not; so this is for the process.
 sys.modules[default_records.DefaultRecordBatchBuilder.__module__].zstd_encode = partial(zstd_encode, level=1)  # type: ignore[attr-defined]
+
+
+class Outgoing(NamedTuple):
+    """A record to send."""
+
+    key: bytes
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
 
 
 class PatientBatches(MessageAccumulator):
@@ -69,6 +77,9 @@ class PatientBatches(MessageAccumulator):
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Any:
         return await super().add_message(tp, key, value, math.inf, timestamp_ms, list(headers))
+
+    async def add_batch(self, builder: BatchBuilder, tp: TopicPartition, timeout: float) -> Any:  # noqa: ASYNC109
+        return await super().add_batch(builder, tp, math.inf)
 
     def oldest(self) -> float | None:
         """When the oldest batch that is not acknowledged was begun, monotonic s; None if there is none."""
@@ -127,13 +138,38 @@ class Producer(AIOKafkaProducer):
         Raises:
             KafkaError: this send, or one before it, cannot be done however long one waits.
         """
+        await self._known(topic)
+        acknowledged: asyncio.Future[object] = await super().send(topic, *args, **kwargs)
+        return acknowledged
+
+    async def send_many(
+        self, topic: str, partition: int, records: Iterable[Outgoing]
+    ) -> "list[asyncio.Future[object]]":
+        """Send records to a partition, in order, at a tenth of what `send` costs each. Returns a future a batch.
+
+        Raises:
+            KafkaError: as `send`.
+        """
+        await self._known(topic)
+        acknowledged: list[asyncio.Future[object]] = []
+        batch = self.create_batch()
+        for record in records:
+            fields = {"key": record.key, "value": record.value, "headers": record.headers, "timestamp": None}
+            if batch.append(**fields) is None:
+                acknowledged.append(await self.send_batch(batch, topic, partition=partition))
+                batch = self.create_batch()
+                batch.append(**fields)  # the first is taken, whatever its size
+        if batch.record_count():
+            batch.close()
+            acknowledged.append(await self.send_batch(batch, topic, partition=partition))
+        return acknowledged
+
+    async def _known(self, topic: str) -> None:
         while self.client.cluster.partitions_for_topic(topic) is None:
             try:
                 await self.client._wait_on_metadata(topic)
             except UnknownTopicOrPartitionError:
                 continue  # all topics were there when the worker started
-        acknowledged: asyncio.Future[object] = await super().send(topic, *args, **kwargs)
-        return acknowledged
 
     def waiting_s(self) -> float:
         """Age of the oldest send that is not acknowledged, s; 0 if there is none."""

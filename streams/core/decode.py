@@ -58,10 +58,10 @@ def decode(records: Records, max_record_bytes: int) -> Events:
     """All events of the records."""
     number, size = len(records.offset), len(records.payload)
     work = room_for(min(int((records.end - records.start).max(initial=0)), max_record_bytes))
-    plain = np.empty(number, np.bool_)
+    whole = np.empty(number, np.bool_)
     for rows in (max(number, size // USUAL_BYTES) + SMALLEST, number + size // LEAST_BYTES + SMALLEST):
         events = Events._make(np.empty(rows, kind) for kind in TYPES)
-        found, odd, others = scan(records.payload, records.start, records.end, max_record_bytes, work, events, plain)
+        found, odd, others = scan(records.payload, records.start, records.end, max_record_bytes, work, events, whole)
         if found >= 0:
             break
     events = Events._make(column[:found] for column in events)
@@ -69,13 +69,13 @@ def decode(records: Records, max_record_bytes: int) -> Events:
         _read_odd(records, events, np.flatnonzero(events.status == ODD))
     if not others:
         return events
-    read = decode_reference(records, max_record_bytes, np.flatnonzero(~plain))
+    read = decode_reference(records, max_record_bytes, np.flatnonzero(~whole))
     order = np.argsort(np.concatenate([events.record, read.record]), kind="stable")
     return Events(*(np.concatenate([ours, theirs])[order] for ours, theirs in _pairs(events, read)))
 
 
 def _read_odd(records: Records, events: Events, rows: NDArray[np.intp]) -> None:
-    """Read elements of arrays by the reference, into the rows that they have already."""
+    """Read events by the reference, into the rows that they have already."""
     for row in rows.tolist():
         event = decode_element(records.payload[events.start[row] : events.end[row]].tobytes())
         events.status[row] = event.reason

@@ -1,10 +1,10 @@
 """The fast scanner: plain attach events straight from bytes into columns.
 
 In: the value ranges of many records in one payload. Out: columns of events, and for each record whether it was
-*plain*: an object or an array of objects that hold only known fields as simple ASCII strings or integers, and
-unknown fields as simple strings, integers or literals, and in which nothing is to be refused. An object that isn't so
-among others in an array gets a row marked *odd*, for the reference to read. Whatever else isn't plain leaves no rows
-here and goes to the reference, whole. So this file never decides that an event is bad, only that it is surely good.
+*split*: an object or an array of objects. An object is plain if it holds only known fields as simple ASCII strings or
+integers, and unknown fields as simple strings, integers or literals, and nothing in it is to be refused. One that
+isn't gets a row marked *odd*, for the reference to read. A record that isn't split leaves no rows here and goes to the
+reference, whole. So this file never decides that an event is bad, only that it is surely good.
 """
 
 from typing import NamedTuple
@@ -242,20 +242,20 @@ def _element_end(at, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def scan(data, begins, ends, longest, room, events, plain):  # type: ignore[no-untyped-def]
-    """Scan all records; fills columns and `plain`. Returns how many rows there are, or -1 if there isn't space for
-    them; how many of them are odd; and how many records aren't plain.
+def scan(data, begins, ends, longest, room, events, whole):  # type: ignore[no-untyped-def]
+    """Scan all records; fills columns and `whole`. Returns how many rows there are, or -1 if there isn't space for
+    them; how many of them are odd; and how many records aren't split.
 
     Args:
-        data: u8. begins, ends: i64, of records in it. longest: bytes; a record with more isn't plain.
+        data: u8. begins, ends: i64, of records in it. longest: bytes; a record with more isn't split.
         room: for the longest record that isn't longer than that.
-        events: `decode.Events`, of any length. plain: bool, one a record.
+        events: `decode.Events`, of any length. whole: bool, one a record: is it split?
     """
     row = odd = others = 0
     text = np.int64(data.ctypes.data)
     spare, marks = np.int64(room.text.ctypes.data), np.int64(room.marks.ctypes.data)
     for number in range(len(begins)):
-        plain[number] = False
+        whole[number] = False
         others += 1
         begin, stop = begins[number], ends[number]
         if stop < 0 or stop - begin > longest:
@@ -277,11 +277,15 @@ def scan(data, begins, ends, longest, room, events, plain):  # type: ignore[no-u
         while at < stop and byte(at) == 123:
             found, after, further, imsi, ts, cell, kind, rat, tac = _object(at, stop, mark)
             behind = after
-            if found >= 0:
+            if not array:
+                behind = stop
+                if found < 0 or _space(after, stop) != stop:
+                    found = ODD
+            elif found >= 0:
                 mark = further
             else:
                 found = ODD
-                behind = _element_end(at, stop) if array else -1
+                behind = _element_end(at, stop)
                 if behind - at < LEAST_BYTES:
                     break
                 after = behind
@@ -304,17 +308,17 @@ def scan(data, begins, ends, longest, room, events, plain):  # type: ignore[no-u
             row += 1
             at = _space(behind, stop)
             if not array:
-                plain[number] = at == stop
+                whole[number] = True
                 events.start[row - 1] = begin
                 events.end[row - 1] = ends[number]
                 break
             if at < stop and byte(at) == 93:
-                plain[number] = _space(at + 1, stop) == stop
+                whole[number] = _space(at + 1, stop) == stop
                 break
             if at >= stop or byte(at) != 44:
                 break
             at = _space(at + 1, stop)
-        if plain[number]:
+        if whole[number]:
             others -= 1
         else:
             row, odd = first, odd_before

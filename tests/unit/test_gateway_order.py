@@ -4,7 +4,7 @@ The producer here is a fake because the real one can't be held between two sends
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import orjson
 import pytest
@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from schemas.sightings import LOST, decode_frame
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
+from streams.agents.producing import Outgoing
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.framing import Framer
 from streams.metrics import GatewayMetrics
@@ -44,6 +45,9 @@ class Held:
         ack: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         ack.set_result(None)
         return ack
+
+    async def send_many(self, topic: str, _: int, records: Iterable[Outgoing]) -> "list[asyncio.Future[object]]":
+        return [await self.send(topic, record.value) for record in records]
 
 
 def chunk_of(values: list[bytes]) -> Chunk:
