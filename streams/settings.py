@@ -218,7 +218,12 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     confidence: Annotated[
         float,
-        Meta(gt=0.5, lt=1.0, description="One-sided confidence with which a published count is at least k."),
+        Meta(
+            ge=0.95,
+            lt=1.0,
+            description="One-sided confidence with which a published count is at least k. It can only be made stricter "
+            "than the default, so it needs no decision in the audit log.",
+        ),
     ] = 0.95
     measures: Annotated[
         str,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from schemas.measures import MOST_PAIRS
 from schemas.plan import Plan
 from schemas.policy import Rulebook
 from streams.core.accuracy import LEVELS, Explanation, Gives, Guarantee, explain
@@ -44,11 +45,20 @@ def _measure(gives: Gives) -> Iterator[str]:
     keys = f", {gives.keys:,} numbers each time" if gives.keys is not None else ""
     yield f"{gives.measure}: {WHAT[gives.statistic]}, {where}, every {gives.pane_min} min{keys}"
     yield f"  one person adds at most {gives.at_most} a day; {gives.share:.0%} of the budget, rho {gives.rho:.5f}"
-    yield f"  noise: standard error {gives.noise:.1f} on every number, zeros too"
+    yield f"  noise: standard error {gives.noise:.1f} on {_noised(gives)}"
     yield f"  told from about {gives.told_from:,.0f} people on"
     shown = ", ".join(f"{_percent(gives.error[people])} at {people:,}" for people in LEVELS)
     alone = ", ".join(f"{_percent(gives.error_of_noisy[people])}" for people in LEVELS)
     yield f"  expected error of the estimate (median): {shown} people; of a single noisy number {alone}"
+
+
+def _noised(gives: Gives) -> str:
+    """Which numbers get noise. Without a plan it isn't known how many pairs of places there are."""
+    if gives.threshold is not None:
+        return f"every pair that occurs; of these, those below {gives.threshold:,} are left out, as are all others"
+    if gives.statistic == "trips" and gives.keys is None:
+        return f"every number, zeros too (beyond {MOST_PAIRS:,} pairs: on those that occur, and small numbers left out)"
+    return "every number, zeros too"
 
 
 def _guarantee(given: Guarantee, what: str) -> Iterator[str]:

@@ -45,7 +45,11 @@ EVENTS = Walk(tide=0.29, flow=2.0)
 
 
 class Gives(msgspec.Struct, frozen=True):
-    """Of one measure. Errors are medians of the relative error, by people: of the estimate, and of the noisy count."""
+    """Of one measure. Errors are medians of the relative error, by people: of the estimate, and of the noisy count.
+
+    Attributes:
+        threshold: the least noisy count that is kept, where keys come from the data; None where each key gets noise.
+    """
 
     measure: str
     statistic: str
@@ -58,6 +62,7 @@ class Gives(msgspec.Struct, frozen=True):
     keys: int | None
     noise: float
     told_from: float
+    threshold: int | None
     error: dict[int, float]
     error_of_noisy: dict[int, float]
 
@@ -151,6 +156,7 @@ def _gives(measure: Measure, epoch: Epoch, zones: int | None, parents: int | Non
     noise = sigma(measure, epoch)
     walk = PRESENT if measure.statistic == "present" else EVENTS
     least = told_from(noise, walk, epoch.k, confidence)
+    kept_from = threshold(measure, epoch) if keys_delta(measure, epoch) else None
     return Gives(
         measure=measure.name,
         statistic=measure.statistic,
@@ -162,7 +168,8 @@ def _gives(measure: Measure, epoch: Epoch, zones: int | None, parents: int | Non
         rho=rho_of(measure, epoch),
         keys=measure.keys(zones, parents) if zones is not None and parents is not None else None,
         noise=noise,
-        told_from=least if keys_delta(measure, epoch) == 0 else max(least, threshold(measure, epoch)),
+        told_from=max(least, kept_from or 0),
+        threshold=kept_from,
         error={people: MEDIAN * settled_error(noise, walk, people) / people for people in LEVELS},
         error_of_noisy={people: MEDIAN * noise / people for people in LEVELS},
     )

@@ -26,12 +26,17 @@ REMEMBERED = 13
 
 
 class State(msgspec.Struct, frozen=True):
-    """What a measure's next pane builds on: the filter, and what it said at the ends of the last panes."""
+    """What a measure's next pane builds on: the filter, and what it said at the ends of the last panes.
+
+    Attributes:
+        gap: why the pane before the first of these was void, if it was.
+    """
 
     epoch: int
     ends_ms: tuple[int, ...] = ()
     levels: tuple[bytes, ...] = ()
     belief: bytes = b""
+    gap: str = ""
 
 
 class Draw(NamedTuple):
@@ -54,11 +59,11 @@ def next_record(
         last: the measure's last valid record. present: that of the measure `present`, for the footfall of windows.
     """
     scale = sigma(draw.measure, draw.epoch)
+    if last is not None and last.epoch != draw.epoch.epoch:
+        last = None
     before = _state(last)
-    if before is not None and before.epoch != draw.epoch.epoch:
-        before = None
     level, belief = _estimated(draw, before)
-    state = State(draw.epoch.epoch, belief=belief)
+    state = State(draw.epoch.epoch, belief=belief, gap=_gap(last, before))
     if draw.measure.statistic == "present":
         ends, levels = (before.ends_ms, before.levels) if before is not None else ((), ())
         ends, levels = (*ends, draw.end_ms), (*levels, estimate.pack_level(level))
@@ -174,7 +179,22 @@ def _publications(
             )
             yield from page.places("footfall", pane, window, with_parents=False)
         elif draw.end_ms - measure.pane_ms > draw.epoch.opens_ms:
-            yield from page.no_footfall(pane)
+            yield from page.no_footfall(pane, lost=not _withheld(present))
+
+
+def _gap(last: LedgerRecord | None, before: State | None) -> str:
+    """Why panes are missing behind a measure's next one, as far as the state before it or a void tells."""
+    if before is not None:
+        return before.gap
+    return last.reason if last is not None else ""
+
+
+def _withheld(present: LedgerRecord | None) -> bool:
+    """Whether who was present is not known because the rules forbade to count it: then nothing was lost."""
+    if present is None or present.kind == "void":
+        return present is not None and present.reason == "policy"
+    state = _state(present)
+    return state is not None and state.gap == "policy"
 
 
 def _present_at(record: LedgerRecord | None, epoch: int, time_ms: int) -> Level | None:

@@ -151,13 +151,16 @@ class Page:
         if measure.statistic == "present":
             yield from self._untold(measure.name, "parent", self._parents, pane)
         if measure.statistic == "arrivals":
-            yield from self.no_footfall(pane)
+            yield from self.no_footfall(pane, lost=True)
 
-    def no_footfall(self, pane: Pane) -> Iterator[Publication]:
-        """The windows' footfall where arrivals, or who was present at the start, can't be told."""
-        yield from self._untold("footfall", "zone", self._zones, pane)
+    def no_footfall(self, pane: Pane, lost: bool) -> Iterator[Publication]:
+        """The windows' footfall where arrivals, or who was present at the start, can't be told. `lost`: because state
+        was, and not because the rules forbade it."""
+        yield from self._untold("footfall", "zone", self._zones, pane, lost)
 
-    def _untold(self, measure: str, level: Level, places: Sequence[str], pane: Pane) -> Iterator[Publication]:
+    def _untold(
+        self, measure: str, level: Level, places: Sequence[str], pane: Pane, lost: bool = True
+    ) -> Iterator[Publication]:
         for place in places:
             record = Footfall(
                 schema=FOOTFALL_SCHEMA,
@@ -165,7 +168,7 @@ class Page:
                 level=level,
                 zone=place,
                 suppressed=True,
-                state_lost=True,
+                state_lost=lost,
                 **_incomplete(pane),
             )
             yield _publication(FOOTFALL, place, record)

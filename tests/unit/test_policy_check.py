@@ -17,6 +17,7 @@ from schemas.policy import Rulebook
 from schemas.topics import FLOWS, FOOTFALL, TOPICS
 from streams.cli.access_lists import acls, command
 from streams.cli.policy import policy
+from streams.cli.policy_words import words
 from streams.cli.topics import topics
 from streams.core import estimate
 from streams.core.accuracy import PRESENT, explain, guarantee, settled_error, told_from
@@ -190,6 +191,23 @@ def test_the_lists_are_printed_as_commands_or_json() -> None:
     found = orjson.loads(CliRunner().invoke(topics, ["acls", "--json"], catch_exceptions=False).output)
     assert (found["purpose"], found["scopes"]) == ("marketing", list(scopes_for("marketing")))
     assert len(found["acls"]) == len(said.splitlines())
+
+
+def test_zeros_get_noise_only_where_every_key_does() -> None:
+    def noises(zones: int | None, parents: int | None) -> dict[str, str]:
+        lines = list(words(explain(BOOK, zones, parents, 0.95)))
+        heads = [line.split(":")[0] for line in lines if line and not line.startswith(" ") and ": " in line]
+        return dict(zip(heads[1:], [line for line in lines if "  noise:" in line], strict=False))
+
+    few, many, unknown = noises(300, 10), noises(400, 10), noises(None, None)
+    assert all(line.endswith("on every number, zeros too") for line in few.values()) and len(few) == 5
+    keyed = explain(BOOK, 400, 10, 0.95).measures
+    (from_data,) = (gives for gives in keyed if gives.threshold is not None)
+    assert from_data.measure == "trips_zone" and from_data.told_from >= from_data.threshold
+    left_out = f"on every pair that occurs; of these, those below {from_data.threshold} are left out"
+    assert left_out in many["trips_zone"] and "zeros" not in many["trips_zone"]
+    assert many["trips_parent"].endswith("zeros too") and many["present"].endswith("zeros too")
+    assert "zeros too (beyond 100,000 pairs: on those that occur" in unknown["trips_zone"]
 
 
 def checked(*arguments: str, environ: dict[str, str] | None = None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 from prometheus_client import CollectorRegistry
 
+from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane, from_dense, sealed
 from schemas.topics import FLOWS, FOOTFALL, LEDGER, PANES
@@ -16,6 +17,7 @@ from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.roles import Chunk, LogRange
 from streams.core.render import Pages
+from streams.core.rules import Told
 from streams.core.times import rfc3339
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
@@ -78,7 +80,7 @@ class Epochs:
         return []
 
 
-def releaser(logs: Logs, registry: CollectorRegistry | None = None) -> Releaser:
+def releaser(logs: Logs, registry: CollectorRegistry | None = None, rules: SettledRules | None = None) -> Releaser:
     return Releaser(
         Pages(lambda _: PLAN, 0.95),
         Epochs(),  # type: ignore[arg-type]
@@ -87,7 +89,7 @@ def releaser(logs: Logs, registry: CollectorRegistry | None = None) -> Releaser:
         lambda counts, *_: counts,
         ReleaseMetrics(registry or CollectorRegistry()),
         Readiness(),
-        SettledRules(),
+        rules or SettledRules(),
     )
 
 
@@ -179,6 +181,31 @@ async def test_footfall_is_not_told_where_present_at_its_start_was_shut() -> Non
         *((ends[0], True) for _ in range(6)),
         *((ends[1], False) for _ in range(6)),
     ]
+
+
+class Quiet(SettledRules):
+    """Rules that withhold the first panes."""
+
+    def of(self, epoch: Epoch) -> Told:
+        return super().of(epoch)._replace(quiet_ms=EPOCH.start_ms + 4 * EPOCH.pane_ms)
+
+
+async def test_the_first_footfall_after_withheld_panes_is_not_told_and_nothing_was_lost() -> None:
+    logs = Logs()
+    role = releaser(logs, rules=Quiet())
+    await role.positions({0: LogRange(0, 6)})
+    await role.handle(chunk(both(*range(1, 5)), 0))
+    role = releaser(logs, rules=Quiet())  # what it knows it has from the ledger
+    await role.positions({0: LogRange(0, 24)})
+    await role.handle(chunk(both(*range(5, 13)), 8))
+    reasons = {(record.measure, record.number): record.reason for record in logs.ledger()}
+    assert [reasons["present", number] for number in (4, 5)] == ["policy", ""]
+    assert [reasons["arrivals", number] for number in (3, 6)] == ["policy", ""]
+    footfall = [orjson.loads(value) for value in logs.values[FOOTFALL]]
+    assert not any("state_lost" in said for said in footfall)
+    windows = {(said["end"], said["suppressed"], "noisy" in said) for said in footfall if said["measure"] == "footfall"}
+    ends = [rfc3339(EPOCH.start_ms + number * EPOCH.pane_ms) for number in (6, 9, 12)]
+    assert windows == {(ends[0], True, False), (ends[1], False, True), (ends[2], False, True)}
 
 
 async def test_a_restart_amid_the_voids_finds_the_loss_again() -> None:

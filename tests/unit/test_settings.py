@@ -23,7 +23,7 @@ def test_the_command_line_goes_over_the_environment_over_the_file(tmp_path: Path
 
 def test_settings_survive_the_environment_of_a_child() -> None:
     settings = load_settings(
-        overrides={"kafka.bootstrap": "a:1", "kafka.keep_forever": True, "release.confidence": 0.9},
+        overrides={"kafka.bootstrap": "a:1", "kafka.keep_forever": True, "release.confidence": 0.99},
         environ={},
     )
     assert load_settings(environ=to_environ(settings)) == settings
@@ -40,6 +40,7 @@ def test_settings_survive_the_environment_of_a_child() -> None:
         ("[gateway\n", "is not TOML"),
         ('[kafka]\nnamespace = "a b"\n', "kafka.namespace = 'a b'"),
         ('[gateway]\npurpose = "spying"\n', "'spying' is none of market_research, marketing, traffic, public"),
+        ("[release]\nconfidence = 0.9\n", "release.confidence = 0.9 is not allowed"),
         ('[redis]\nurl = "foo"\n', "redis.url is no URL such as redis://host:6379/0"),
         ('[redis]\nurl = "redis://host:port/0"\n', "redis.url is no URL"),
     ],
