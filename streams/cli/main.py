@@ -1,7 +1,8 @@
 """The `throng` command's entrance.
 
-A command `throng NAME` is `streams.cli.MODULE:NAME`, imported only when it is called, so that `throng status` doesn't
-wait for what `throng worker` needs. Whatever a user can do something about is told in one line on standard error.
+A command `throng NAME` is `streams.cli.MODULE:NAME` (`import_` for `import`), imported only when it is called, so that
+`throng status` doesn't wait for what `throng worker` needs. Whatever a user can do something about is told in one line
+on standard error.
 Exit codes: 0 done, 1 failed, 2 refused as wrong usage or settings, 130 stopped by Ctrl-C.
 """
 
@@ -10,6 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from keyword import iskeyword
 from typing import NoReturn
 
 import click
@@ -29,6 +31,7 @@ COMMANDS = {
     "audit": ("audit", "Show and verify the log of decisions."),
     "worker": ("worker", "Run the gateway, the crowd and the release, all or some."),
     "simulate": ("simulate", "Play a synthetic mobile network."),
+    "import": ("importing", "Turn others' trajectories and events into attach events."),
     "record": ("recording", "Record topics to a file."),
     "replay": ("recording", "Play a recording into Kafka, or through the core alone."),
     "diff": ("comparing", "Compare what two runs counted."),
@@ -47,7 +50,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         module, _help = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(f"streams.cli.{module}"), cmd_name)
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = getattr(importlib.import_module(f"streams.cli.{module}"), name)
         if not isinstance(command, click.Command):
             raise TypeError(f"streams.cli.{module}:{cmd_name} is not a command")
         return command

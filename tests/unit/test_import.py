@@ -1,0 +1,417 @@
+"""`throng import`: others' rows as attach events, none lost silently."""
+
+import gzip
+import random
+from collections import Counter
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.cli.main import run
+from streams.errors import ThrongError
+from streams.importing.amf import drafts_of
+from streams.importing.disguise import Disguise, key_of
+from streams.importing.drafts import Draft, Unusable
+from streams.importing.locate import Locator, locator
+from streams.importing.mapping import MULTIMNO, Columns, Mapper, read_mapping, time_ms
+from streams.importing.out import partition_of, slices
+from streams.importing.reading import rows_of
+from streams.importing.spool import Event, Spool
+from streams.places.findings import Findings
+from tests.unit.test_schemas import validator
+
+UTC = ZoneInfo("UTC")
+NOON = 1_772_449_200_000  # 2026-03-02T12:00+01:00
+CELLS = """radio,mcc,net,area,cell,lon,lat,range,azimuth,beam,id
+LTE,1,1,1,1,9.0,50.0,3000,90,120,east
+LTE,1,1,1,2,9.0,50.0,3000,270,120,west
+NR,1,1,1,3,9.1,50.0,500,,,
+LTE,1,1,1,4,,,,,,lost
+"""
+EAST, WEST, FAR, LOST = "001-01-0000001", "001-01-0000002", "001-01-000000003", "001-01-0000004"
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    path = tmp_path / "cells.csv"
+    path.write_text(CELLS)
+    return path
+
+
+def at(lat: float = float("nan"), lon: float = float("nan"), cell: str = "", kind: str = "update") -> Draft:
+    return Draft("f:1", "somebody", NOON, cell, lat, lon, kind)
+
+
+class TestMapping:
+    @pytest.mark.parametrize(
+        ("value", "form", "expected"),
+        [
+            ("2026-03-02T12:00:00+01:00", "auto", NOON),
+            ("2026-03-02T11:00:00Z", "auto", NOON),
+            ("2026-03-02 11:00:00", "auto", NOON),
+            ("2026-03-02 11:00:00.250", "auto", NOON + 250),
+            (str(NOON // 1000), "auto", NOON),
+            (NOON / 1000 + 0.5, "auto", NOON + 500),
+            (str(NOON), "auto", NOON),
+            (NOON // 1000, "s", NOON),
+            (NOON * 1000, "us", NOON),
+            ("02.03.2026 11:00", "%d.%m.%Y %H:%M", NOON),
+        ],
+    )
+    def test_times_are_read_in_the_forms_that_data_have(self, value: object, form: str, expected: int) -> None:
+        assert time_ms(value, form, UTC) == expected
+
+    def test_a_time_without_an_offset_is_of_the_mappings_zone(self) -> None:
+        assert time_ms("2026-03-02 12:00:00", "auto", ZoneInfo("Europe/Berlin")) == NOON
+
+    @pytest.mark.parametrize("value", ["yesterday", "", "12:00", None, "1e400"])
+    def test_what_is_no_time_is_said_so_without_repeating_it(self, value: object) -> None:
+        with pytest.raises(Unusable, match="a time that is not of the mapping's form"):
+            time_ms(value, "auto", UTC)
+
+    def test_columns_are_mapped_and_their_words_too(self) -> None:
+        columns = Columns(
+            subscriber="who",
+            time=("day", "hour"),
+            lat="at.lat",
+            lon="at.lon",
+            kind="what",
+            kinds={"call": "service"},
+            tac="t",
+            rat="r",
+        )
+        row = {"who": 7, "day": "2026-03-02", "hour": "11:00:00", "at": {"lat": 1, "lon": "2"}, "what": "call"}
+        made = Mapper(columns).draft("f:1", row | {"t": "35000000", "r": "LTE"}, "f")
+        assert made == Draft("f:1", "7", NOON, "", 1.0, 2.0, "service", "35000000", "lte")
+
+    @pytest.mark.parametrize(
+        ("changed", "reason"),
+        [
+            ({"user_id": ""}, "no subscriber"),
+            ({"timestamp": None}, "no time"),
+            ({"timestamp": "1999-12-31 23:59:59"}, "before 2000"),
+            ({"latitude": 91.0}, "not in degrees"),
+            ({"loc_error": 600.0}, "less exact than 500 m"),
+            ({"plmn": 20801}, "another network"),
+        ],
+    )
+    def test_a_row_that_is_no_event_says_why(self, changed: dict, reason: str) -> None:
+        row = {"user_id": b"\x01\xff", "timestamp": "2026-03-02 11:00:00", "latitude": 50.0, "longitude": 9.0}
+        mapper = Mapper(MULTIMNO, 500.0)
+        assert mapper.draft("f:1", row, "f")[:6] == ("f:1", "01ff", NOON, "", 50.0, 9.0)
+        with pytest.raises(Unusable, match=reason):
+            mapper.draft("f:1", row | changed, "f")
+
+    def test_a_file_is_one_subscriber_where_no_column_names_them(self) -> None:
+        mapper = Mapper(Columns(time="t", cell="c"))
+        assert mapper.draft("f:1", {"t": NOON, "c": "x"}, "walker").subscriber == "walker"
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ('subscriber = "u"', "time"),
+            ('time = "t"', "neither a cell nor lat and lon"),
+            ('time = "t"\ncell = "c"\ncolour = "x"', "colour"),
+            ('time = "t"\ncell = "c"\n[kinds]\ncall = "ring"', "'ring'"),
+            ("time = ", "mapping"),
+        ],
+    )
+    def test_a_wrong_mapping_is_refused_in_a_line(self, tmp_path: Path, text: str, said: str) -> None:
+        path = tmp_path / "m.toml"
+        path.write_text(text)
+        with pytest.raises(ThrongError, match=said):
+            read_mapping(path)
+
+
+class TestReading:
+    def test_text_packed_text_and_parquet_give_the_same_rows(self, tmp_path: Path) -> None:
+        rows = [{"a": "1", "b": "x"}, {"a": "2", "b": "y"}]
+        text = b"a,b\n1,x\n2,y\n"
+        (tmp_path / "r.csv").write_bytes(text)
+        (tmp_path / "r.csv.gz").write_bytes(gzip.compress(text))
+        (tmp_path / "r.ndjson").write_bytes(b"\n".join(map(orjson.dumps, rows)))
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "r.parquet")
+        columns = Columns(time="a", cell="b")
+        for name, first in (("r.csv", 2), ("r.csv.gz", 2), ("r.ndjson", 1), ("r.parquet", 1)):
+            assert list(rows_of(tmp_path / name, columns)) == [(first, rows[0]), (first + 1, rows[1])], name
+
+    def test_lines_that_are_no_rows_keep_their_numbers(self, tmp_path: Path) -> None:
+        (tmp_path / "r.csv").write_text("junk\njunk\n1;x\n2\n\n3;z\n")
+        columns = Columns(time="a", cell="b", skip=2, columns=("a", "b"), delimiter=";")
+        assert list(rows_of(tmp_path / "r.csv", columns)) == [
+            (3, {"a": "1", "b": "x"}),
+            (4, None),
+            (6, {"a": "3", "b": "z"}),
+        ]
+        (tmp_path / "r.ndjson").write_text('{"a":1}\n\n[1]\nnope\n')
+        assert list(rows_of(tmp_path / "r.ndjson", columns)) == [(1, {"a": 1}), (3, None), (4, None)]
+
+
+class TestLocating:
+    def test_a_position_is_of_the_cell_that_covers_it_else_of_the_nearest(self, cells: Path) -> None:
+        found = locator(cells, 10_000, Findings()).cells(
+            [at(50.0, 9.02), at(50.0, 8.98), at(50.0, 9.1001), at(50.0, 9.08), at(50.02, 9.0)]
+        )
+        assert found == [EAST, WEST, FAR, FAR, EAST]
+
+    def test_a_cell_is_known_by_its_name_or_by_what_data_call_it(self, cells: Path) -> None:
+        found = locator(cells, 10_000, Findings()).cells(
+            [at(cell="west"), at(cell=EAST), at(cell=FAR.lower()), at(cell="lost"), at(50.0, 8.98, cell="strange")]
+        )
+        assert found == [WEST, EAST, FAR, LOST, WEST]
+
+    def test_what_has_no_cell_says_why(self, cells: Path) -> None:
+        found = locator(cells, 10_000, Findings()).cells([at(51.0, 9.0), at(cell="strange"), at(), at(kind="detach")])
+        assert [str(each) for each in found] == [
+            "no cell within 10000 m",
+            "a cell that the plan doesn't know, and no position",
+            "neither a cell nor a position",
+            EAST,
+        ]
+
+    def test_a_zone_plan_serves_by_its_cells_positions(self, tmp_path: Path, cells: Path) -> None:
+        plan = tmp_path / "plan.json"
+        assert run(["zones", "build", str(plan), "--h3", "7", "--cells", str(cells)]) == 0
+        found = locator(plan, 10_000, Findings())
+        assert isinstance(found, Locator)
+        assert found.cells([at(50.0, 9.09), at(cell=WEST)]) == [FAR, WEST]
+
+
+def report(kind: str, **more: object) -> dict:
+    ncgi = {"plmnId": {"mcc": "001", "mnc": "01"}, "nrCellId": "000000003"}
+    where = {"nrLocation": {"ncgi": ncgi, "tai": {}}}
+    stamp = "2026-03-02T11:00:00Z"
+    return {"type": kind, "supi": "imsi-262011234567890", "timeStamp": stamp, "location": where} | more
+
+
+class TestAmf:
+    def test_reports_are_the_events_that_they_tell_of(self, tmp_path: Path) -> None:
+        gone = {"rmInfoList": [{"rmState": "DEREGISTERED", "accessType": "3GPP_ACCESS"}], "location": None}
+        lte = {"eutraLocation": {"ecgi": {"plmnId": {"mcc": "001", "mnc": "01"}, "eutraCellId": "0000001"}}}
+        reports = [
+            report("LOCATION_REPORT", pei="imei-350000001234567"),
+            report("REGISTRATION_STATE_REPORT", rmInfoList=[{"rmState": "REGISTERED", "accessType": "3GPP_ACCESS"}]),
+            report("REGISTRATION_STATE_REPORT", **gone),
+            report("CONNECTIVITY_STATE_REPORT", cmInfoList=[{"cmState": "CONNECTED"}], location=lte),
+            report("REACHABILITY_REPORT", reachability="REACHABLE"),
+            report("LOSS_OF_CONNECTIVITY", lossOfConnectReason="PURGED"),
+        ]
+        path = tmp_path / "n.ndjson"
+        path.write_bytes(orjson.dumps({"notifyCorrelationId": "x", "reportList": reports}) + b"\n")
+        drafts = [made for _, made in drafts_of(path)]
+        assert all(isinstance(draft, Draft) for draft in drafts)
+        assert [draft.kind for draft in drafts] == ["update", "attach", "detach", "service", "service", "detach"]
+        assert drafts[0][:4] == ("n.ndjson:1.1", "262011234567890", NOON, FAR)
+        assert (drafts[0].tac, drafts[0].rat, drafts[3].cell, drafts[3].rat) == ("35000000", "nr", EAST, "lte")
+        assert drafts[2].cell == ""
+
+    def test_a_location_that_is_older_than_its_report_counts_when_it_was_seen(self, tmp_path: Path) -> None:
+        aged = report("LOCATION_REPORT")
+        aged["location"]["nrLocation"]["ueLocationTimestamp"] = "2026-03-02T10:00:00Z"
+        (tmp_path / "n.json").write_bytes(orjson.dumps([{"reportList": [aged]}]))
+        ((_, draft),) = drafts_of(tmp_path / "n.json")
+        assert isinstance(draft, Draft)
+        assert draft.ts_ms == NOON - 3_600_000
+
+    def test_what_is_no_event_says_why_and_where(self, tmp_path: Path) -> None:
+        lines = [
+            b"nope",
+            b'{"reportList":[]}',
+            orjson.dumps(
+                {
+                    "reportList": [
+                        report("LOCATION_REPORT", supi="nai-x"),
+                        report("LOCATION_REPORT", location={"n3gaLocation": {}}),
+                        report("LOCATION_REPORT", timeStamp=None),
+                        report("CONNECTIVITY_STATE_REPORT", cmInfoList=[{"cmState": "IDLE"}]),
+                        report("LOSS_OF_CONNECTIVITY", lossOfConnectReason="MAX_DETECTION_TIME_EXPIRED"),
+                        report("UES_IN_AREA_REPORT"),
+                        7,
+                    ]
+                }
+            ),
+        ]
+        path = tmp_path / "n.ndjson"
+        path.write_bytes(b"\n".join(lines))
+        found = {where: str(made) for where, made in drafts_of(path) if isinstance(made, Unusable)}
+        assert found == {
+            "n.ndjson:1": "no JSON on one line",
+            "n.ndjson:2": "no reportList",
+            "n.ndjson:3.1": "no supi that is an IMSI",
+            "n.ndjson:3.2": "no cell in the location",
+            "n.ndjson:3.3": "no time",
+            "n.ndjson:3.4": "a state that is no event: idle, unreachable or silent",
+            "n.ndjson:3.5": "a state that is no event: idle, unreachable or silent",
+            "n.ndjson:3.6": "a type of report that tells of no place",
+            "n.ndjson:3.7": "a report that is no object",
+        }
+
+
+class TestOrder:
+    @settings(max_examples=50)
+    @given(st.lists(st.integers(0, 50)), st.integers(1, 5), st.integers(2, 4))
+    def test_events_come_back_by_time_and_else_as_they_came(self, times: list[int], run: int, runs: int) -> None:
+        with Spool(run, runs) as spool:
+            for number, ts in enumerate(times):
+                spool.add(ts, number, b"v%d" % number)
+            found = list(spool.by_time())
+        assert found == [
+            Event(ts, number, number, b"v%d" % number) for ts, number in sorted((ts, n) for n, ts in enumerate(times))
+        ]
+
+    def test_slices_keep_each_partitions_order_and_lose_nothing(self) -> None:
+        rng = random.Random(1)
+        events = [Event(n * 100, n, rng.randrange(50), b"%d" % n * rng.randrange(1, 4)) for n in range(500)]
+        pieces = list(slices(iter(events), 3, 5_000))
+        assert len(pieces) == 10
+        found = Counter()
+        for partition in range(3):
+            mine = [(time, value) for piece in pieces for time, value in piece.values(partition)]
+            assert mine == [(e.ts_ms, e.value) for e in events if partition_of(e.who, 3) == partition]
+            found[partition] = len(mine)
+        assert found.total() == 500
+        assert min(found.values()) > 50
+
+
+class TestDisguise:
+    def test_a_subscriber_is_the_same_throughout_and_nobody_without_the_key(self, tmp_path: Path) -> None:
+        one, other = Disguise(key_of(None)), Disguise(key_of(None))
+        assert one.imsi("a") == one.imsi("a") != one.imsi("b")
+        assert one.imsi("a") != other.imsi("a")
+        kept = tmp_path / "key"
+        assert Disguise(key_of(kept)).imsi("a") == Disguise(key_of(kept)).imsi("a")
+        assert kept.stat().st_mode & 0o077 == 0
+        assert one.imsi("a").startswith("00101")
+        assert len(one.imsi("a")) == 15
+
+    def test_imsis_can_stay_and_then_must_be_some(self) -> None:
+        keep = Disguise(b"", keep=True)
+        assert keep.imsi("262011234567890") == "262011234567890"
+        with pytest.raises(Unusable, match="no IMSI"):
+            keep.imsi("somebody")
+
+
+MAPPING = 'subscriber = "u"\ntime = "t"\nlat = "lat"\nlon = "lon"\n'
+
+
+def imported(tmp_path: Path, cells: Path, text: str, *more: str) -> int:
+    (tmp_path / "rows.csv").write_text(text)
+    (tmp_path / "map.toml").write_text(MAPPING)
+    files = [str(tmp_path / name) for name in ("rows.csv", "map.toml")]
+    return run(["import", files[0], "--cells", str(cells), "--mapping", files[1], *more])
+
+
+class TestCommand:
+    def test_rows_become_events_in_the_order_of_time_and_the_rest_is_told(
+        self, tmp_path: Path, cells: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = f"u,t,lat,lon\nann,{NOON + 5000},50,9.02\nbob,{NOON},50,8.98\n"
+        text += f"ann,{NOON + 1},60,9\n,{NOON},50,9\nann,x,50,9\n"
+        out, listed = tmp_path / "out.ndjson", tmp_path / "unusable.ndjson"
+        assert (
+            imported(tmp_path, cells, text, "--to-file", str(out), "--unusable", str(listed), "--partitions", "1") == 0
+        )
+        said, told = capsys.readouterr()
+        counts = orjson.loads(said.splitlines()[-1])
+        assert (counts["rows"], counts["events"], counts["unusable"]) == (5, 2, 3)
+        assert "1 rows: no subscriber: rows.csv:5" in told
+        assert "ann" not in told
+        reasons = {row["row"]: row["reason"] for row in map(orjson.loads, listed.read_bytes().splitlines())}
+        assert reasons == {
+            "rows.csv:4": "no cell within 35000 m",
+            "rows.csv:5": "no subscriber",
+            "rows.csv:6": "a time that is not of the mapping's form",
+        }
+        records = [orjson.loads(line) for line in out.read_bytes().splitlines()]
+        events = [orjson.loads(record["value"]) for record in records]
+        assert [(e["ts"], e["cell"], e["kind"]) for e in events] == [
+            (NOON, WEST, "update"),
+            (NOON + 5000, EAST, "update"),
+        ]
+        assert [record["time"] for record in records] == [NOON, NOON + 5000]
+        for event in events:
+            validator("attach").validate(event)
+            assert event["imsi"].startswith("00101")
+
+    @settings(max_examples=15)
+    @given(
+        st.lists(
+            st.lists(st.sampled_from(["", "ann", "x", str(NOON), "50", "9.0", "1e999", '"', ",", "\n"]), max_size=6)
+        )
+    )
+    def test_each_row_is_an_event_or_has_a_reason(self, lines: list[list[str]]) -> None:
+        rows = [dict(zip(("u", "t", "lat", "lon"), line, strict=False)) for line in lines]
+        mapper = Mapper(Columns(subscriber="u", time="t", lat="lat", lon="lon"))
+        for row in rows:
+            try:
+                draft = mapper.draft("f:1", row, "f")
+            except Unusable as unusable:
+                assert str(unusable)
+            else:
+                assert draft.subscriber
+                assert draft.ts_ms > 0
+
+    def test_a_recording_of_it_is_counted_by_a_plan_of_the_same_cells(
+        self, tmp_path: Path, cells: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plan, out, panes = (tmp_path / name for name in ("plan.json", "out.parquet", "panes.parquet"))
+        assert run(["zones", "build", str(plan), "--h3", "6", "--cells", str(cells)]) == 0
+        monkeypatch.setenv("THRONG_GATEWAY_PLAN", str(plan))
+        minutes = range(0, 125, 5)
+        text = "u,t,lat,lon\n" + "".join(
+            f"u{n},{NOON + minute * 60_000 + n},50,{9.02 if n < 30 else 9.1}\n" for n in range(50) for minute in minutes
+        )
+        assert imported(tmp_path, cells, text, "--to-file", str(out), "--consent", "marketing") == 0
+        assert orjson.loads(capsys.readouterr().out.splitlines()[-1])["people"] == 50
+        assert run(["replay", str(out), "--embedded", "--out", str(panes)]) == 0
+        rows = [row for row in pq.read_table(panes).to_pylist() if row["measure"] == "present"]
+        assert {row["count"] for row in rows if row["count"]} == {30, 20}
+
+    @pytest.mark.parametrize(
+        ("more", "said"),
+        [
+            (["--as", "multimno"], "either --as or --mapping"),
+            (["--to-file", "x.xls"], "ends in neither of .ndjson, .parquet"),
+            (["--speed", "0"], "--speed"),
+        ],
+    )
+    def test_wrong_usage_is_one_line(
+        self, tmp_path: Path, cells: Path, capsys: pytest.CaptureFixture[str], more: list[str], said: str
+    ) -> None:
+        assert imported(tmp_path, cells, "u,t,lat,lon\n", *more) == 2
+        assert said in capsys.readouterr().err
+
+    def test_multimno_rows_of_parquet_are_hashed_again(
+        self, tmp_path: Path, cells: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        rows = [
+            {
+                "user_id": b"\x01" * 32,
+                "timestamp": "2026-03-02 11:00:00",
+                "mcc": 1,
+                "cell_id": "west",
+                "loc_error": None,
+            },
+            {
+                "user_id": b"\x01" * 32,
+                "timestamp": "2026-03-02 11:05:00",
+                "mcc": 1,
+                "latitude": 50.0,
+                "longitude": 9.02,
+            },
+        ]
+        nothing = {"mnc": "01", "plmn": None, "cell_id": None, "latitude": None, "longitude": None, "loc_error": 5.0}
+        source, out = tmp_path / "events.parquet", tmp_path / "out.ndjson"
+        pq.write_table(pa.Table.from_pylist([nothing | row for row in rows]), source)
+        files = ["--cells", str(cells), "--to-file", str(out)]
+        assert run(["import", str(source), "--as", "multimno", *files]) == 0
+        events = [orjson.loads(orjson.loads(line)["value"]) for line in out.read_bytes().splitlines()]
+        assert [event["cell"] for event in events] == [WEST, EAST]
+        assert len({event["imsi"] for event in events}) == 1
+        assert [event["kind"] for event in events] == ["update", "update"]
