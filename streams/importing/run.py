@@ -107,5 +107,7 @@ def take(
 
 
 def _value(number: int, imsi: str, cell: str, draft: Draft) -> bytes:
-    event = {"event_id": f"i{number}", "imsi": imsi, "ts": draft.ts_ms, "cell": cell, "kind": draft.kind}
-    return orjson.dumps(event | {name: text for name in ("tac", "rat") if (text := getattr(draft, name))})
+    """The record. Written by hand: `orjson.dumps` leaves kilobytes unused behind each of many small values."""
+    more = "".join(f',"{name}":"{text}"' for name, text in (("tac", draft.tac), ("rat", draft.rat)) if text)
+    event = f'{{"event_id":"i{number}","imsi":"{imsi}","ts":{draft.ts_ms},"cell":"{cell}","kind":"{draft.kind}"{more}}}'
+    return event.encode()
