@@ -34,6 +34,7 @@ from streams.settings import Settings
 from streams.simulate import Slice
 from streams.simulate.files import Recorder
 from streams.simulate.publish import producer, publish, publish_registry
+from streams.stores.connection import client_options
 from streams.stores.topics import counts_of
 
 FILE_PARTITIONS = 4
@@ -208,7 +209,7 @@ async def _to_kafka(
     if partitions is not None and partitions > there:
         raise ThrongError("usage", f"--partitions is {partitions}, but {settings.topic(ATTACH)} has {there}")
     slice_ms = None if pace is None else min(max(round(pace / 5), 1), 60) * 1000
-    sender = producer(settings.kafka.bootstrap)
+    sender = producer(**client_options(settings.kafka))
     await sender.start()
     try:
         if len(people):
