@@ -1,4 +1,4 @@
-"""The registry as the gateway asks it: 13 to 16 bytes a subscriber in a hash table.
+"""The registry as the gateway asks it: 16 to 24 bytes a subscriber in a hash table.
 
 In: records of the `registry` topic, in the order of the log, a batch at a time. Out: for packed IMSIs one number
 each, whose bits say everything that the gateway decides by. A record that can't be read counts as no record: no

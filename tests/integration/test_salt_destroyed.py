@@ -8,7 +8,8 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -46,26 +47,8 @@ EPOCH = 20260302
 async def test_a_salt_is_destroyed_once_the_last_source_has_committed_past_it(
     stack: Stack, namespace: str, tmp_path: Path
 ) -> None:
-    zones = plan(make_town(1, 100, 20))
-    homes = {zone["id"] for zone in zones["zones"] if zone["kind"] == "residential"}
-    cell = next(cell["cell"] for cell in zones["cells"] if cell["zone"] in homes)
-    (tmp_path / "plan.json").write_bytes(orjson.dumps(zones))
-    settings = load_settings(
-        None,
-        {
-            "kafka.bootstrap": stack.kafka,
-            "redis.url": stack.redis,
-            "kafka.namespace": namespace,
-            "kafka.keep_forever": True,
-            "kafka.raw_partitions": 3,
-            "kafka.partitions": 1,
-            "gateway.plan": str(tmp_path / "plan.json"),
-            "gateway.keys": str(tmp_path / "keys"),
-            "gateway.align_ms": 3_600_000,
-            "crowd.snapshot_ms": 500,
-        },
-        {},
-    )
+    own = {"kafka.keep_forever": True, "kafka.raw_partitions": 3, "gateway.align_ms": 3_600_000}
+    settings, cell = deployed(stack, namespace, tmp_path, own)
     await create(settings)
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
 
@@ -128,6 +111,72 @@ async def test_a_salt_is_destroyed_once_the_last_source_has_committed_past_it(
     logs = (tmp_path / "gateway.log").read_text()
     assert logs.count(f"the key of epoch {EPOCH} is destroyed: every source's commit is past the epoch") == 1
     assert IMSI not in logs and secret.hex() not in logs
+
+
+@pytest.mark.timeout(300)
+async def test_a_rotation_ends_a_running_epochs_salt_in_every_gateway_and_stands_in_the_audit_log(
+    stack: Stack, namespace: str, tmp_path: Path
+) -> None:
+    settings, cell = deployed(stack, namespace, tmp_path, {"kafka.raw_partitions": 1})
+    await create(settings)
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+
+        async def send() -> None:
+            event = {"event_id": "e", "imsi": IMSI, "ts": round(time.time() * 1000), "cell": cell}
+            await producer.send_and_wait(settings.topic(ATTACH), json.dumps(event).encode(), partition=0)
+
+        person = {"imsi": IMSI, "birth_year": 1980, "consent": {"marketing": "granted"}}
+        await producer.send_and_wait(settings.topic(REGISTRY), orjson.dumps(person), key=IMSI.encode(), partition=0)
+        async with worker("gateway", settings, tmp_path) as (_, process):
+            await send()
+            await until(settings, lambda rows: rows >= 1)
+            key = tmp_path / "keys" / namespace / f"{(await opened(settings))[0].epoch}.key"
+            wrapped = msgspec.msgpack.decode((await read_topic(settings, SALTS))[0].value, type=WrappedSalt)
+            secrets = forms_of(opens(wrapped, key.read_bytes()), key.read_bytes())
+            assert found_in(memory_of(process), secrets) == {"state"}
+            said = await asyncio.to_thread(
+                throng, settings, "salts", "rotate", "--now", "--yes", "--reason", "a drill", "--by", "the officer"
+            )
+            assert "is destroyed; the next one is made for the epoch after it" in said and not key.exists()
+            async with asyncio.timeout(60):
+                while not (rejects := await read_topic(settings, REJECTS)):
+                    await send()
+                    await asyncio.sleep(1)
+            assert dict(rejects[0].headers)["reason"] == b"salt_gone"
+            assert found_in(memory_of(process), secrets) == set()
+        assert f"the officer: rotate: the salt of epoch {wrapped.epoch}: a drill" in throng(settings, "audit", "show")
+        assert "is whole: 2 entries" in throng(settings, "audit", "verify")
+
+
+def throng(settings: Settings, *arguments: str) -> str:
+    """What a command says that ends well."""
+    done = subprocess.run(
+        [sys.executable, "-m", "streams.cli.main", *arguments],
+        env=to_environ(settings),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def deployed(stack: Stack, namespace: str, folder: Path, more: Mapping[str, object]) -> tuple[Settings, int]:
+    """The settings of a deployment, and a cell where people live."""
+    zones = plan(make_town(1, 100, 20))
+    homes = {zone["id"] for zone in zones["zones"] if zone["kind"] == "residential"}
+    cell = next(cell["cell"] for cell in zones["cells"] if cell["zone"] in homes)
+    (folder / "plan.json").write_bytes(orjson.dumps(zones))
+    chosen = {
+        "kafka.bootstrap": stack.kafka,
+        "redis.url": stack.redis,
+        "kafka.namespace": namespace,
+        "kafka.partitions": 1,
+        "gateway.plan": str(folder / "plan.json"),
+        "gateway.keys": str(folder / "keys"),
+        "crowd.snapshot_ms": 500,
+    }
+    return load_settings(None, chosen | more, {}), cell
 
 
 @asynccontextmanager
