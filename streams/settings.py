@@ -20,10 +20,19 @@ from msgspec import Meta
 from schemas.registry import PURPOSES
 from streams.errors import ThrongError
 
-SECRET: Final = ("password",)
+# Never shown: a Redis URL may hold a password.
+SECRET: Final = ("password", "url")
 
 
-class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A section that may hold secrets."""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in SECRET)
+        return f"{type(self).__name__}({shown})"
+
+
+class Kafka(Section, frozen=True, forbid_unknown_fields=True):
     """Where Kafka is and how the topics are made."""
 
     bootstrap: Annotated[str, Meta(description="Brokers, `host:port` with commas between. Empty: the local stack.")] = (
@@ -97,12 +106,8 @@ class Kafka(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = 20_000
 
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in SECRET)
-        return f"Kafka({shown})"
 
-
-class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Redis(Section, frozen=True, forbid_unknown_fields=True):
     """Where Redis is."""
 
     url: Annotated[

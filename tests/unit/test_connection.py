@@ -14,7 +14,7 @@ from streams.agents.roles import Role
 from streams.cli.access_lists import redis_users
 from streams.cli.topics import topics
 from streams.errors import ThrongError
-from streams.settings import Settings, load_settings
+from streams.settings import Settings, load_settings, to_environ
 from streams.stores.connection import client_options
 from tests.support.secured import Certificate
 
@@ -77,8 +77,10 @@ async def test_the_roles_own_app_asks_as_the_same_user(tmp_path: Path) -> None:
 
 
 def test_a_password_is_never_shown() -> None:
-    settings = load_settings(None, SASL, {"THRONG_KAFKA_PASSWORD": SECRET})
-    assert SECRET not in repr(settings) + str(settings)
+    url = f"rediss://u:{SECRET}@h:6380/0"
+    settings = load_settings(None, SASL | {"redis.url": url}, {"THRONG_KAFKA_PASSWORD": SECRET})
+    assert settings.kafka.user in repr(settings) and SECRET not in repr(settings) + str(settings)
+    assert load_settings(environ=to_environ(settings)) == settings
     with pytest.raises(ThrongError) as refusal:
         load_settings(None, {**SASL, "kafka.password": 12345}, {})
     assert "kafka.password = ... is not allowed" in str(refusal.value)
