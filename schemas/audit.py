@@ -22,7 +22,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         at: when, by the clock of whoever decided, RFC 3339 in UTC. by: who.
         action: adopt: a new deployment's rules; suspend, resume: of `country`; apply: changed files; rotate: the
-            running epoch's salt was destroyed, which the reason names; the rules stay.
+            running epoch's salt was destroyed, which the reason names; the rules stay, nothing of the epoch is told.
         reason: why; never empty where something is loosened or destroyed.
         rules: all that holds after it.
         previous: the log's hash before it. hash: SHA-256 of this entry without `hash`, in canonical form.

@@ -122,8 +122,7 @@ def cost(epoch: Epoch, time_ms: int) -> list[str]:
         f"The salt of epoch {epoch.epoch} is in use until {_local(epoch, epoch.end_ms)}. Once it is destroyed:",
         "- nobody can make or undo its pseudonyms any more, this deployment included;",
         f"- the {minutes // 60} h {minutes % 60} min until then are not counted: events are rejected as salt_gone;",
-        f"- people present run out within {epoch.silence_ms // 60_000} min: numbers fall though nobody has left; "
-        "'throng policy suspend' withholds them;",
+        "- nothing is released of them: by the audit log's entry the release withholds what is left of the epoch;",
         "- the day's budget is not given back, and no pane is drawn again: what was released stays as it is;",
         "- the salt of the next epoch, where it is made already, stays: if its key got out too, start with new keys;",
         "- no new epoch begins before then: the day's caps were counted under the pseudonyms that are gone.",

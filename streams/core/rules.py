@@ -166,6 +166,9 @@ def told(epoch: Epoch, base: Rulebook, since: Sequence[Taken], home: frozenset[s
     closed = {mcc: policies.get(mcc) for mcc in sorted(home) if not usable(policies.get(mcc), merged.purpose)}
     names = dict.fromkeys(policy.country if policy else mcc for mcc, policy in closed.items())
     withheld = f"{', '.join(names)} may not be counted" if closed else ""
+    if any(taken.entry.action == "rotate" and epoch.start_ms <= taken.time_ms < epoch.end_ms for taken in since):
+        # Who is heard has no pseudonym any more: people would seem to leave.
+        withheld = withheld or "the epoch's salt was destroyed"
     tightened = _tightened(epoch, merged) if since else epoch
     return Told(tightened, withheld, _quiet_ms(epoch, books, since))
 

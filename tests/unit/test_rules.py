@@ -207,6 +207,22 @@ def test_who_is_shut_out_may_be_present_for_65_minutes_and_is_not_told_meanwhile
     assert told(epoch(), BOOK, taken(book(TEST, replace(GERMANY, minimum_age=60))), home).quiet_ms == 0
 
 
+def test_after_a_rotation_nothing_of_its_epoch_is_told_and_the_next_one_is() -> None:
+    home = frozenset({"001"})
+
+    def rotated(at_ms: int) -> list[Taken]:
+        return [Taken(replace(taken(BOOK)[0].entry, action="rotate"), at_ms)]
+
+    for at_ms, why in (
+        (epoch().start_ms - 1, ""),
+        (epoch().start_ms, "the epoch's salt was destroyed"),
+        (epoch().end_ms - 1, "the epoch's salt was destroyed"),
+        (epoch().end_ms, ""),
+    ):
+        found = told(epoch(), BOOK, rotated(at_ms), home)
+        assert (found.withheld, found.quiet_ms, found.epoch) == (why, 0, epoch())
+
+
 def test_a_smaller_budget_a_larger_k_and_fewer_measures_hold_for_what_is_still_to_be_told() -> None:
     after = book(test_policy(k=50, epsilon=1.0), GERMANY, measures=DEFAULT_MEASURES[1:])
     found = told(epoch(), BOOK, taken(after), frozenset({"001"})).epoch

@@ -76,7 +76,7 @@ def test_a_rotation_tells_its_cost_and_does_nothing_unless_confirmed_and_told_wh
     for cost in (
         "16 h 0 min until then are not counted",
         "salt_gone",
-        "within 65 min",
+        "nothing is released of them",
         "budget is not given back",
         "no new epoch begins before then",
     ):
