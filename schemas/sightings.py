@@ -63,6 +63,19 @@ class Section(NamedTuple):
     kind: NDArray[np.uint8]
 
 
+class Head(NamedTuple):
+    """What a section says before its columns, which are `rows` long and begin at `position` in the frame."""
+
+    source: int
+    flags: int
+    from_: int
+    to: int
+    watermark_ms: int
+    base_ts: int
+    rows: int
+    position: int
+
+
 class Control(msgspec.Struct, frozen=True):
     """The set of live sources from here on; a higher version replaces a lower one."""
 
@@ -114,8 +127,8 @@ def encode_control(version: int, sources: Sequence[int]) -> bytes:
     return _CONTROL_MAGIC + bytes([VERSION]) + msgspec.json.encode(Control(version, tuple(sources)))
 
 
-def decode_frame(value: bytes) -> list[Section] | Control:
-    """The sections of a frame (columns are read-only views into `value`), or a control record.
+def decode_heads(value: bytes) -> list[Head] | Control:
+    """The heads of a frame's sections, or a control record.
 
     Raises:
         ValueError: naming what is wrong with the record.
@@ -129,50 +142,59 @@ def decode_frame(value: bytes) -> list[Section] | Control:
     if len(value) < _FRAME.size:
         raise ValueError(f"frame: {len(value)} bytes, a header has {_FRAME.size}")
     position = _FRAME.size
-    sections = []
+    heads = []
     for number in range(_FRAME.unpack_from(value)[3]):
-        section, position = _decode_section(value, position, number)
-        sections.append(section)
+        head = _decode_head(value, position, number)
+        heads.append(head)
+        position = head.position + head.rows * ROW_BYTES
     if position != len(value):
         raise ValueError(f"frame: {len(value) - position} bytes behind the last section")
-    return sections
+    return heads
 
 
-def _decode_section(value: bytes, position: int, number: int) -> tuple[Section, int]:
+def decode_frame(value: bytes) -> list[Section] | Control:
+    """The sections of a frame, or a control record.
+
+    Raises:
+        ValueError: naming what is wrong with the record.
+    """
+    heads = decode_heads(value)
+    return heads if isinstance(heads, Control) else [_section(value, head) for head in heads]
+
+
+def _decode_head(value: bytes, position: int, number: int) -> Head:
     if len(value) - position < _SECTION.size:
         raise ValueError(f"section {number}: its header is cut off")
-    source, flags, from_, to, watermark_ms, base_ts, rows = _SECTION.unpack_from(value, position)
-    position += _SECTION.size
-    if len(value) - position < rows * ROW_BYTES:
-        raise ValueError(f"section {number}: {rows} rows, but {len(value) - position} bytes")
-    if not 0 <= from_ < to:
-        raise ValueError(f"section {number}: the range from {from_} to {to} is none")
-    columns = _Columns(value, position, rows)
-    section = Section(
-        source,
-        flags,
-        from_,
-        to,
-        watermark_ms,
+    head = Head._make((*_SECTION.unpack_from(value, position), position + _SECTION.size))
+    if len(value) - head.position < head.rows * ROW_BYTES:
+        raise ValueError(f"section {number}: {head.rows} rows, but {len(value) - head.position} bytes")
+    if not 0 <= head.from_ < head.to:
+        raise ValueError(f"section {number}: the range from {head.from_} to {head.to} is none")
+    return head
+
+
+def _section(value: bytes, head: Head) -> Section:
+    columns = _Columns(value, head.position, head.rows)
+    return Section(
+        *head[:5],
         columns.take(np.uint64),
-        columns.take(np.int32).astype(np.int64) + base_ts,
-        columns.take(np.uint32).astype(np.int64) + from_,
+        columns.take(np.int32).astype(np.int64) + head.base_ts,
+        columns.take(np.uint32).astype(np.int64) + head.from_,
         columns.take(np.uint32),
         columns.take(np.uint16),
         columns.take(np.uint8),
         columns.take(np.uint8),
     )
-    return section, columns.position
 
 
 class _Columns:
     def __init__(self, value: bytes, position: int, rows: int) -> None:
         self._value = value
         self._rows = rows
-        self.position = position
+        self._position = position
 
     def take(self, dtype: type[T]) -> NDArray[T]:
         kind = np.dtype(dtype).newbyteorder("<")
-        column: NDArray[T] = np.frombuffer(self._value, kind, self._rows, self.position)
-        self.position += column.nbytes
+        column: NDArray[T] = np.frombuffer(self._value, kind, self._rows, self._position)
+        self._position += column.nbytes
         return column

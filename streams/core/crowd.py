@@ -24,13 +24,15 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.panes import Pane, sealed
-from schemas.sightings import GENESIS, LOST, REGISTRY_SOURCE, Control, Section, decode_frame
+from schemas.sightings import GENESIS, LOST, REGISTRY_SOURCE, Control, Head, decode_heads
 from streams.core.chain import Link, link
 from streams.core.population import Population
-from streams.core.reorder import Reorder, Rows, select
+from streams.core.reorder import Reorder, select
 from streams.core.resumed import Resumed, oldest_awaited
 from streams.core.watermarks import UNHEARD, Watermarks
 
+# Before any event time.
+EVER_MS = -(1 << 62)
 OnTick = Callable[[int, "Crowd"], None]
 Parents = NDArray[np.uint16] | Callable[[Epoch], NDArray[np.uint16]]
 
@@ -43,7 +45,7 @@ class _Links(NamedTuple):
     """A frame against the chain: taken sections with the first offset that counts, and where the chain then
     stands."""
 
-    taken: list[tuple[Section, int]]
+    taken: list[tuple[Head, int]]
     following: dict[int, int]
     open_gaps: frozenset[int]
     gaps: int
@@ -144,7 +146,7 @@ class Crowd:
         Raises:
             ValueError: the value is neither a frame nor a control record. UnknownEpoch: see there.
         """
-        record = decode_frame(value)
+        record = decode_heads(value)
         if isinstance(record, Control):
             links = _Links([], self.following, self.open_gaps, 0, 0, self.resumed)
             watermarks = self.watermarks.governed(record.version, record.sources)
@@ -155,8 +157,7 @@ class Crowd:
             said = {section.source: section.watermark_ms for section, _ in links.taken}
             watermarks = self._live(said).after(said)
         self._check_epochs(watermarks.least_ms)
-        for section, first in links.taken:
-            self._take(section, first)
+        self._take(value, links.taken)
         self.following = links.following
         self.open_gaps = links.open_gaps
         self.gaps += links.gaps
@@ -166,9 +167,9 @@ class Crowd:
         self.next_offset = offset + 1
         return [] if watermarks.least_ms is None else self._advance(watermarks.least_ms, on_tick)
 
-    def _link(self, sections: list[Section]) -> _Links:
+    def _link(self, sections: list[Head]) -> _Links:
         following, resumed, open_gaps = dict(self.following), self.resumed, set(self.open_gaps)
-        taken: list[tuple[Section, int]] = []
+        taken: list[tuple[Head, int]] = []
         found = {Link.TAKEN: 0, Link.GAP: 0, Link.REPEAT: 0}
         for section in sections:
             if resumed is not None and self._begins_at(section, following):
@@ -185,7 +186,7 @@ class Crowd:
                 open_gaps.add(section.source)
         return _Links(taken, following, frozenset(open_gaps), found[Link.GAP], found[Link.REPEAT], resumed)
 
-    def _begins_at(self, section: Section, following: dict[int, int]) -> bool:
+    def _begins_at(self, section: Head, following: dict[int, int]) -> bool:
         """Is a source's chain to be taken up at the section, since what is before it is lost?
 
         The first one in the log may be a zombie's repeat, and what really follows then seems to leave a gap. Until the
@@ -215,16 +216,12 @@ class Crowd:
         if least_ms is not None and (horizon is None or least_ms > horizon):
             raise UnknownEpoch(least_ms)
 
-    def _take(self, section: Section, first: int) -> None:
-        if section.flags & LOST:
-            self.lost += section.to - max(first, section.from_)
-        rows = Rows(section.pseudonym, section.ts, section.zone, section.cohort, section.kind)
-        rows = select(rows, slice(int(np.searchsorted(section.offset, first)), None))
-        if section.source >= REGISTRY_SOURCE and self.at_ms is not None:
-            # Where the registry doesn't hold the watermark its rows may come late: they count from now on.
-            rows = rows._replace(ts=np.maximum(rows.ts, self.at_ms))
-        self.taken += len(rows.ts)
-        self.reorder.add(section.source, rows)
+    def _take(self, value: bytes, sections: list[tuple[Head, int]]) -> None:
+        self.lost += sum(head.to - max(first, head.from_) for head, first in sections if head.flags & LOST)
+        # Where the registry doesn't hold the watermark its rows may come late: they count from now on.
+        late = EVER_MS if self.at_ms is None else self.at_ms
+        since = [(head, first, late if head.source >= REGISTRY_SOURCE else EVER_MS) for head, first in sections]
+        self.taken += self.reorder.add_sections(value, since)
 
     def _advance(self, watermark_ms: int, on_tick: OnTick | None) -> list[Pane]:
         goal = self._last_tick(watermark_ms)

@@ -41,7 +41,7 @@ def with_room(departures: Departures, more: int, since: int) -> Departures:
     needed = int(span[HEAD] - span[TAIL]) + more
     if needed <= len(ring):
         return departures
-    return _copied(_parts(departures), span, needed + needed // 4)
+    return _copied(_parts(departures), span, needed + needed // 8)
 
 
 def in_order(departures: Departures) -> NDArray[np.void]:

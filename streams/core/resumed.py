@@ -19,7 +19,7 @@ import msgspec
 from schemas.attach import AHEAD_MS
 from schemas.epochs import Epoch
 from schemas.measures import Measure
-from schemas.sightings import Section
+from schemas.sightings import Head
 from schemas.topics import PANES_KEPT_MS
 
 
@@ -28,7 +28,7 @@ class Resumed(msgspec.Struct, frozen=True):
 
     whole_ms: int = 0
 
-    def taken_up(self, section: Section, epochs: Sequence[Epoch]) -> "Resumed":
+    def taken_up(self, section: Head, epochs: Sequence[Epoch]) -> "Resumed":
         """A source's chain is taken up at this section, and what is before it is lost."""
         lateness_ms = max(epoch.lateness_ms for epoch in epochs)
         # An event may be exactly so much ahead: the first instant after it is whole.

@@ -8,12 +8,13 @@ member that is silent for longer than its session is thrown out, and learns of i
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaTimeoutError
 
 from schemas.topics import REGISTRY
+from streams.agents.producing import Outgoing
 from streams.agents.transport import Committed, LogRange
 from streams.core.consents import RegistryRecord
 from streams.core.records import RecordBatch
@@ -147,6 +148,11 @@ class Producer:
         self._wake[place].set()
         self._node.spring("send")
         return ack
+
+    async def send_many(
+        self, topic: str, partition: int, records: Iterable[Outgoing]
+    ) -> "list[asyncio.Future[object]]":
+        return [await self.send(topic, r.value, r.key, partition, headers=r.headers) for r in records]
 
     async def send_and_wait(self, topic: str, value: bytes, **more: Any) -> None:
         await (await self.send(topic, value, **more))

@@ -64,9 +64,8 @@ MUTANTS: dict[str, Sequence[Change]] = {
         ),
     ],
     "<= in place of < at the watermark": [
-        Change(Reorder.take_before, "batch.last_ms < time_ms", "batch.last_ms <= time_ms"),
-        Change(Reorder.take_before, "batch.first_ms >= time_ms", "batch.first_ms > time_ms"),
-        Change(Reorder.take_before, "batch.rows.ts < time_ms", "batch.rows.ts <= time_ms"),
+        Change(Reorder.take_before, "self.size, time_ms, by_source", "self.size, time_ms + 1, by_source"),
+        Change(Reorder.take_before, "self.size, time_ms))", "self.size, time_ms + 1))"),
         Change(Crowd._advance, "np.searchsorted(rows.ts, at)", 'np.searchsorted(rows.ts, at, "right")'),
         Change(Crowd._advance, "np.searchsorted(rows.ts, boundary)", 'np.searchsorted(rows.ts, boundary, "right")'),
     ],
