@@ -13,6 +13,7 @@ from schemas.policy import Purpose
 from schemas.topics import (
     ATTACH,
     AUDIT,
+    DWELL,
     EPOCHS,
     FLOWS,
     FOOTFALL,
@@ -20,15 +21,18 @@ from schemas.topics import (
     PANES,
     REGISTRY,
     REJECTS,
+    RELEASED,
     SALTS,
     SIGHTINGS,
+    VISITS,
 )
 
-COUNTS: Final[tuple[Statistic, ...]] = ("present", "arrivals", "trips")
+COUNTS: Final[tuple[Statistic, ...]] = ("present", "arrivals", "trips", "dwell")
+OF_PERSONS: Final[tuple[Statistic, ...]] = ("present_cohort", "visits")
 STATISTICS: Final[Mapping[Purpose, tuple[Statistic, ...]]] = {
-    "market_research": (*COUNTS, "present_cohort"),
-    "marketing": (*COUNTS, "present_cohort"),
-    # Who steers traffic or informs the public needs no one's age and gender.
+    "market_research": (*COUNTS, *OF_PERSONS),
+    "marketing": (*COUNTS, *OF_PERSONS),
+    # Who steers traffic or informs the public needs no one's age and gender, nor how often somebody came.
     "traffic": COUNTS,
     "public": COUNTS,
 }
@@ -37,12 +41,16 @@ RELEASED_BY: Final[Mapping[Statistic, str]] = {
     "arrivals": FOOTFALL,
     "present_cohort": FOOTFALL,
     "trips": FLOWS,
+    "dwell": DWELL,
+    "visits": VISITS,
 }
 SCOPE_OF: Final[Mapping[Statistic, str]] = {
     "present": "footfall:read",
     "arrivals": "footfall:read",
     "present_cohort": "cohorts:read",
     "trips": "flows:read",
+    "dwell": "dwell:read",
+    "visits": "visits:read",
 }
 
 
@@ -76,7 +84,7 @@ ROLES: Final[Mapping[str, Rights]] = {
         (ATTACH, REGISTRY, EPOCHS, SALTS, AUDIT), (ATTACH, REGISTRY, SIGHTINGS, REJECTS, EPOCHS, SALTS, AUDIT)
     ),
     "crowd": Rights((SIGHTINGS, EPOCHS), (PANES,)),
-    "release": Rights((PANES, EPOCHS, LEDGER, AUDIT), (LEDGER, FOOTFALL, FLOWS)),
+    "release": Rights((PANES, EPOCHS, LEDGER, AUDIT), (LEDGER, *RELEASED)),
     "operator": Rights((AUDIT, EPOCHS), (AUDIT, SIGHTINGS)),
 }
 # Groups of their workers; others read without one.

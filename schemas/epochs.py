@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.measures import Measure
 
-LOGIC: Final = 2
+LOGIC: Final = 3
 FRAME_VERSION: Final = 1
 
 

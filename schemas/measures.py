@@ -1,21 +1,30 @@
 """Measures are data: what is counted, by which keys, how often, with which cap and which share of the budget.
 
-Keys of a count vector are u32: the zone (present, arrivals), `zone * COHORTS + cohort` (present_cohort), or
-`origin * N + destination` (trips) with N zones or parents.
+Keys of a count vector are u32: the zone (present, arrivals), `zone * n + part` where a zone's count is in n parts
+(present_cohort by cohort, dwell by length, visits by number), or `origin * N + destination` (trips) with N
+zones or parents.
 """
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
 
 from schemas.cohorts import COHORTS
+from schemas.lengths import BUCKETS, VISITS
 
 MINUTE_MS: Final = 60_000
 # Trips between more pairs than this are not noised one by one: see `Measure.keys_from_data`.
 MOST_PAIRS: Final = 100_000
 
-Statistic = Literal["present", "present_cohort", "arrivals", "trips"]
+Statistic = Literal["present", "present_cohort", "arrivals", "trips", "dwell", "visits"]
 Level = Literal["zone", "parent"]
+# Into how many parts the count of a place is split.
+PARTS: Final[Mapping[Statistic, int]] = {
+    "present_cohort": COHORTS,
+    "dwell": len(BUCKETS),
+    "visits": len(VISITS),
+}
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,18 +55,19 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         places = zones if self.level == "zone" else parents
         if self.statistic == "trips":
             return places * places
-        return places * COHORTS if self.statistic == "present_cohort" else places
+        return places * PARTS.get(self.statistic, 1)
 
     def keys_from_data(self, zones: int, parents: int) -> bool:
         """Are its keys too many to draw noise for? Then those that occur get it, and are told above a threshold."""
         return self.statistic == "trips" and self.keys(zones, parents) > MOST_PAIRS
 
 
-# Shares of design section 8; 0.15 is kept for dwell and visits and not spent.
 DEFAULT_MEASURES: Final = (
     Measure("present", "present", "zone", 5 * MINUTE_MS, 0, 0.40),
     Measure("arrivals", "arrivals", "zone", 15 * MINUTE_MS, 96, 0.10, 15 * MINUTE_MS),
     Measure("trips_zone", "trips", "zone", 60 * MINUTE_MS, 32, 0.10),
     Measure("trips_parent", "trips", "parent", 15 * MINUTE_MS, 32, 0.10),
     Measure("present_cohort", "present_cohort", "zone", 60 * MINUTE_MS, 0, 0.15),
+    Measure("dwell", "dwell", "zone", 60 * MINUTE_MS, 96, 0.09),
+    Measure("visits", "visits", "zone", 60 * MINUTE_MS, 32, 0.06),
 )

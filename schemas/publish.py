@@ -16,7 +16,7 @@ from schemas.epochs import Epoch
 from schemas.plan import Places, Plan
 from schemas.policy import Policy
 from schemas.registry import Subscriber
-from schemas.released import Flow, FlowSummary, Footfall
+from schemas.released import Dwell, Flow, FlowSummary, Footfall, Visits
 
 FOLDER = Path(__file__).parent / "json"
 ONE_OR_MANY = AttachEvent | list[AttachEvent]
@@ -30,6 +30,8 @@ CONTRACTS: tuple[tuple[str, str, Any], ...] = (
     ("epochs", "A record of the topic epochs", Epoch),
     ("footfall", "A record of the topic footfall", Footfall),
     ("flows", "A record of the topic flows: a flow, or a pane's summary", (Flow, FlowSummary)),
+    ("dwell", "A record of the topic dwell", Dwell),
+    ("visits", "A record of the topic visits", Visits),
     ("plan", "A zone plan file", Plan),
     ("places", "The places of a zone plan, as consumers may know them", Places),
     ("policy", "A country's policy, as TOML", Policy),

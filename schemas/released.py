@@ -1,4 +1,4 @@
-"""The released topics `footfall` and `flows`: what consumers read. Times are RFC 3339 in UTC.
+"""The released topics `footfall`, `flows`, `dwell` and `visits`: what consumers read. Times are RFC 3339 in UTC.
 
 Every number here is noisy: `noisy` is the count plus noise, as drawn; `estimate` is what a filter makes of it and the
 panes before, with its standard error `se` and a 95 % interval from `low` to `high`. What is not surely at least `k`
@@ -14,6 +14,8 @@ import msgspec
 
 FOOTFALL_SCHEMA: Final = "footfall/1"
 FLOWS_SCHEMA: Final = "flows/1"
+DWELL_SCHEMA: Final = "dwell/1"
+VISITS_SCHEMA: Final = "visits/1"
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,3 +92,60 @@ class FlowSummary(Released, frozen=True, kw_only=True, omit_defaults=True):
     level: Literal["zone", "parent"]
     published_pairs: int
     suppressed_pairs: int
+
+
+class Parted(Released, frozen=True, kw_only=True, omit_defaults=True):
+    """A place's count of a pane in parts: one record of all of it, and one for each part that can be told.
+
+    Attributes:
+        level: zone, or parent (a district: the sum of its zones, each person in each zone for themselves).
+        suppressed: of the record of all parts alone.
+    """
+
+    measure: str
+    level: Literal["zone", "parent"]
+    zone: str
+    suppressed: bool
+    noisy: int | None = None
+    estimate: float | None = None
+    se: float | None = None
+    low: float | None = None
+    high: float | None = None
+    speaks_through: str | None = None
+
+
+class Dwell(Parted, frozen=True, kw_only=True, omit_defaults=True):
+    """Presences that were completed within the pane, by their length.
+
+    Attributes:
+        bucket: under_5, 5_10, 11_20, 21_60, 61_120, 121_240, over_240 (minutes), or cut: the epoch's start or end cut
+            the presence while less than 240 minutes of it were seen, so that its length is not known. None: all.
+        from_min, to_min: lengths in it, from the first to less than the second; no end: any longer.
+        stays, passes: of all that were not cut, those at least as long as a stay, and the shorter ones; with their
+            standard errors.
+        median_min: of the stays; half of them are shorter. median_low, median_high: its 95 % interval; without an end
+            if it may be anything over 240.
+    """
+
+    schema: Literal["dwell/1"]
+    bucket: str | None = None
+    from_min: int | None = None
+    to_min: int | None = None
+    stays: float | None = None
+    stays_se: float | None = None
+    passes: float | None = None
+    passes_se: float | None = None
+    median_min: float | None = None
+    median_low: float | None = None
+    median_high: float | None = None
+
+
+class Visits(Parted, frozen=True, kw_only=True, omit_defaults=True):
+    """Visits of which the pane came to know, by whether the person had been there in the epoch.
+
+    Attributes:
+        visit: first, second, or third_or_more. None: all.
+    """
+
+    schema: Literal["visits/1"]
+    visit: str | None = None

@@ -136,6 +136,12 @@ class CrowdMetrics:
             ["partition"],
             registry=registry,
         )
+        self.capped = Counter(
+            "throng_crowd_capped",
+            "Counts that were left out because their subscriber had used up the measure's cap.",
+            ["partition", "measure"],
+            registry=registry,
+        )
         self.panes = Counter("throng_crowd_panes", "Panes acknowledged by Kafka.", ["partition"], registry=registry)
         self.watermark = Gauge(
             "throng_crowd_watermark_seconds",

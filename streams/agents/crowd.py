@@ -366,6 +366,8 @@ class CrowdAgent:
         owned.taken = crowd.taken
         metrics.barred.labels(partition).inc(crowd.barred - owned.barred)
         owned.barred = crowd.barred
+        for measure, dropped in crowd.take_capped().items():
+            metrics.capped.labels(partition, measure).inc(dropped)
         if crowd.watermark_ms is not None:
             metrics.watermark.labels(partition).set(crowd.watermark_ms / 1000)
         metrics.buffered.labels(partition).set(crowd.buffered)

@@ -20,12 +20,11 @@ from schemas.topics import (
     ATTACH,
     AUDIT,
     EPOCHS,
-    FLOWS,
-    FOOTFALL,
     LEDGER,
     PANES,
     REGISTRY,
     REJECTS,
+    RELEASED,
     SALTS,
     SIGHTINGS,
     TOPICS,
@@ -247,7 +246,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         _started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
         connect(settings) as redis,
     ):
-        names = {name: settings.topic(name) for name in (FOOTFALL, FLOWS)}
+        names = {name: settings.topic(name) for name in RELEASED}
         releaser = Releaser(
             Pages(plans.of, settings.release.confidence),
             epochs,

@@ -37,7 +37,7 @@ def _compared(first: Run, second: Run, names: tuple[str, str]) -> int:
     first, second = (run._replace(panes=within(run.panes, one, other)) for run in (first, second))
     found = list(differences(first.panes, second.panes))
     for row, count, against in found[:DIFFERENCES_SHOWN]:
-        where = " ".join(str(row[name]) for name in ("place", "destination", "age_band", "gender") if row[name])
+        where = " ".join(str(row[name]) for name in ("place", "destination", "age_band", "gender", "part") if row[name])
         click.echo(f"{row['end']:%Y-%m-%dT%H:%M:%SZ} {row['measure']} {where}: {count} and {against}")
     if len(found) > DIFFERENCES_SHOWN:
         click.echo(f"... and {len(found) - DIFFERENCES_SHOWN:,} more")

@@ -12,6 +12,8 @@ WHAT = {
     "present_cohort": "people present, by age band and gender",
     "arrivals": "people who arrive",
     "trips": "trips from one place to another",
+    "dwell": "how long people were there who have left, by length",
+    "visits": "first, second and later visits of the day",
 }
 
 

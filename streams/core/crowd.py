@@ -16,6 +16,7 @@ What can fail: a frame that is none (ValueError: a defect or a foreign writer), 
 (`UnknownEpoch`; add it, feed again). In both cases nothing has changed.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -78,6 +79,7 @@ class Crowd:
         self.next_offset = 0
         self.resumed: Resumed | None = None
         self.last_tick_ms: int | None = None
+        self._capped = Counter[str]()
         self.taken = self.gaps = self.repeats = self.lost = self.early = self.barred = 0
 
     def resume(self, offset: int) -> None:
@@ -113,6 +115,13 @@ class Crowd:
     def subscribers(self) -> int:
         """Distinct pseudonyms heard in the epoch."""
         return self.population.heard if self.population else 0
+
+    def take_capped(self) -> dict[str, int]:
+        """By measure how many counts its cap has left out, since this was asked last."""
+        left_out, self._capped = self._capped, Counter()
+        if self.population is not None:
+            left_out.update(self.population.take_capped())
+        return dict(left_out)
 
     def counts(self, window_ms: int) -> NDArray[np.uint32]:
         """Distinct subscribers in the window up to `last_tick_ms`, u32[zones, COHORTS]: a view, until the next `feed`.
@@ -283,6 +292,8 @@ class Crowd:
         epoch = next(epoch for epoch in self.epochs if epoch.end_ms > time_ms)
         if epoch.opens_ms >= self._whole_ms:
             self.resumed = None
+        if self.population is not None:
+            self._capped.update(self.population.take_capped())
         self.population = Population(epoch, self.parents(epoch), epoch.parents)
         return self.population, epoch.opens_ms
 

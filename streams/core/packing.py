@@ -14,23 +14,32 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from streams.core.slots import BARRED, BEFORE_STAY, FACTOR, NOWHERE, ROW, find_or_add
+from streams.core.slots import (
+    BARRED,
+    BEFORE_BEGUN_BEFORE,
+    BEFORE_STAY,
+    FACTOR,
+    NOWHERE,
+    ROW,
+    Slots,
+    find_or_add,
+)
 
 UNDO_FACTOR: Final = np.uint64(pow(int(FACTOR), -1, 1 << 64))
 _AT_ONCE: Final = 64
 
 
-def pack_rows(
-    rows: NDArray[np.void], heard: int, used: NDArray[np.unsignedinteger], at: int, tail: int, ping_pong: int
-) -> tuple[bytes, bytes]:
-    """Planes of the `heard` rows that are not free, and of what they have `used`.
+def pack_rows(slots: Slots, heard: int, opened: int, tail: int, ping_pong: int) -> tuple[bytes, bytes, bytes]:
+    """Planes of the `heard` rows that are not free, of what they have used, and of the zones known of them.
 
     Args:
-        at: the last boundary handled, ms since the epoch's start. tail: the oldest departure that is kept.
+        opened: start of the open base pane, ms since the epoch's. tail: the oldest departure that is kept.
     """
-    lean, lean_used = np.empty(heard, ROW), np.empty((heard, used.shape[1]), used.dtype)
-    _lean(rows, used, at, tail, ping_pong, lean, lean_used)
-    return to_planes(lean), to_planes(lean_used)
+    rows, used, known = slots
+    taken = rows["pseudonym"] != 0
+    lean = np.empty(heard, ROW)
+    _lean(rows, opened, tail, ping_pong, lean)
+    return to_planes(lean), to_planes(used[taken]), to_planes(known[taken])
 
 
 def unpack_rows(planes: bytes, heard: int) -> NDArray[np.void]:
@@ -88,23 +97,22 @@ def _turn(matrix, turned):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _lean(rows, used, at, tail, ping_pong, lean, lean_used):  # type: ignore[no-untyped-def]
+def _lean(rows, opened, tail, ping_pong, lean):  # type: ignore[no-untyped-def]
     """Copy the rows that aren't free, with zeros for what no later sighting can ask for."""
     number = 0
     for place in range(len(rows)):
         if rows[place]["pseudonym"] == 0:
             continue
         lean[number] = rows[place]
-        lean_used[number] = used[place]
         row = lean[number]
         number += 1
         row["pseudonym"] *= FACTOR
         row["stayed"] ^= row["zone"]
         if row["left"] < tail:
             row["left"] = 0
-        if row["before"] != BARRED and at - row["start"] > ping_pong:
+        if row["before"] != BARRED and row["start"] + ping_pong < opened:
             row["before"] = NOWHERE
-            row["flags"] &= ~BEFORE_STAY
+            row["flags"] &= ~(BEFORE_STAY | BEFORE_BEGUN_BEFORE)
         if row["zone"] == NOWHERE:
             row["start"] = 0
             row["last"] = 0

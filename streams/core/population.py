@@ -9,7 +9,7 @@ any number of them by zone or parent, but for the five arrivals measures that a 
 What can fail: an epoch whose lengths or measures can't be counted (`ValueError`, when it begins).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 
 from schemas.cohorts import COHORTS
 from schemas.epochs import LOGIC, Epoch
-from schemas.measures import Measure
+from schemas.measures import Measure, Statistic
 from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, slots, windows
-from streams.core.presence import Capped, Rules, Tally, handle, settle
+from streams.core.listed import Listed, counted
+from streams.core.presence import DWELL, TRIPS, VISITED, Capped, Rules, Tally, handle, settle
 from streams.core.reorder import Rows
-from streams.core.trips import Trips, counted
 
 # Rows handled at a time: their subscribers' rows fit the cache between finding and handling.
 BLOCK: Final = 4096
 SETTLE_BLOCK: Final = 8192
 NO_CAP_ABOVE: Final = 0xFFFF
+LISTED: Final[Mapping[Statistic, int]] = {"trips": TRIPS, "dwell": DWELL, "visits": VISITED}
 
 
 class Population:
@@ -39,32 +40,36 @@ class Population:
         self.epoch = epoch
         self.heard = 0
         self._arrivals = [m for m in epoch.measures if m.statistic == "arrivals"]
-        self._trips = [m for m in epoch.measures if m.statistic == "trips"]
-        capped = [m for m in self._arrivals + self._trips if m.cap]
+        self._listed = [m for m in epoch.measures if m.statistic in LISTED]
+        capped = list(dict.fromkeys(_counts_against(m) for m in self._arrivals + self._listed if m.cap))
         self.rules = Rules(
             silence=epoch.silence_ms,
             stay=epoch.stay_ms,
             ping_pong=epoch.ping_pong_ms,
             horizon=max([*epoch.windows_ms, epoch.ping_pong_ms + 1, *(m.gap_ms for m in self._arrivals)]),
+            opens=epoch.opens_ms - epoch.start_ms,
+            length=epoch.end_ms - epoch.start_ms,
             parents=parents.astype(np.int64),
             parent_count=parent_count,
             arrivals=_columns(self._arrivals, capped),
-            trips=_columns(self._trips, capped),
+            listed=_columns(self._listed, capped),
         )
-        self.slots = slots.new_slots(slots.SMALLEST, [measure.cap for measure in capped])
+        visits = any(m.statistic == "visits" for m in epoch.measures)
+        self.slots = slots.new_slots(slots.SMALLEST, [cap for _, cap in capped], len(parents) if visits else 0)
         self.departures = departures.new_departures()
-        opens = epoch.opens_ms - epoch.start_ms
-        self.running = windows.new_running(len(parents), epoch.silence_ms, epoch.windows_ms, opens)
+        self.running = windows.new_running(len(parents), epoch.silence_ms, epoch.windows_ms, self.rules.opens)
         self.fit()
         places = max(len(parents), parent_count)
         self.tally = Tally(
             np.zeros((len(self._arrivals), places), np.uint32),
             np.zeros(len(self._arrivals), np.int64),
-            np.zeros((len(self._trips), BLOCK), np.uint32),
-            np.zeros((len(self._trips), BLOCK), np.uint64),
-            np.zeros(len(self._trips), np.int64),
+            np.zeros((len(self._listed), BLOCK), np.uint32),
+            np.zeros((len(self._listed), BLOCK), np.uint64),
+            np.zeros(len(self._listed), np.int64),
+            np.array([self.rules.opens]),
+            np.zeros(len(self._arrivals) + len(self._listed), np.int64),
         )
-        self.trips: list[list[Trips]] = [[] for _ in self._trips]
+        self.listed: list[list[Listed]] = [[] for _ in self._listed]
 
     def handle(self, rows: Rows) -> int:
         """Handle rows of the open panes, in the total order. Returns how many were dropped by an opt-out."""
@@ -87,18 +92,18 @@ class Population:
         forgotten = int(self.running.as_of[0]) - self.rules.horizon
         self.departures = departures.with_room(self.departures, rows, forgotten)
         self.fit()
-        self._make_trip_room(rows)
+        self._make_list_room(rows)
 
     def fit(self) -> None:
         """Fit the windows' bookkeeping to the tables, which have been enlarged or replaced."""
         self.running = windows.fitted(self.running, self.slots.rows, self.departures)
 
-    def _make_trip_room(self, rows: int) -> None:
-        filled = int(self.tally.trip_rows.max(initial=0))
-        if filled + rows > self.tally.trips.shape[1]:
-            more = ((0, 0), (0, (filled + rows) * 5 // 4 - self.tally.trips.shape[1]))
-            trips, travellers = np.pad(self.tally.trips, more), np.pad(self.tally.travellers, more)
-            self.tally = self.tally._replace(trips=trips, travellers=travellers)
+    def _make_list_room(self, rows: int) -> None:
+        """A row completes two presences at most: its own, and the one before."""
+        needed = int(self.tally.filled.max(initial=0)) + 2 * rows
+        if needed > self.tally.keys.shape[1]:
+            more = ((0, 0), (0, needed * 5 // 4 - self.tally.keys.shape[1]))
+            self.tally = self.tally._replace(keys=np.pad(self.tally.keys, more), who=np.pad(self.tally.who, more))
 
     def advance(self, boundary_ms: int) -> None:
         """Make the windows those up to the boundary, before which all rows must have been handled, and none after."""
@@ -122,7 +127,8 @@ class Population:
         """The counts of the measures whose pane ends at the boundary, a base pane's end; they begin anew."""
         boundary = boundary_ms - self.epoch.start_ms
         self._settle(boundary)
-        self.take_trips()
+        self.tally.opened[0] = boundary
+        self.take_listed()
         present = self.running.counts[windows.PRESENT]
         return {
             measure.name: self._close(measure, present, boundary)
@@ -133,16 +139,25 @@ class Population:
     def _settle(self, boundary: int) -> None:
         for first in range(0, len(self.slots.rows), SETTLE_BLOCK):
             last = min(first + SETTLE_BLOCK, len(self.slots.rows))
-            self._make_trip_room(last - first)
+            self._make_list_room(last - first)
             settle(self.slots, self.rules, self.tally, first, last, boundary)
 
-    def take_trips(self) -> None:
-        """Put what was listed to the other trips of the open panes, in no more room than it needs."""
-        for number, filled in enumerate(self.tally.trip_rows.tolist()):
+    def take_listed(self) -> None:
+        """Put what was listed to the rest of the open panes' lists, in no more room than it needs."""
+        for number, filled in enumerate(self.tally.filled.tolist()):
             if filled:
-                keys, who = self.tally.trips[number, :filled], self.tally.travellers[number, :filled]
-                self.trips[number].append(Trips(keys.copy(), who.copy()))
-        self.tally.trip_rows[:] = 0
+                keys, who = self.tally.keys[number, :filled], self.tally.who[number, :filled]
+                self.listed[number].append(Listed(keys.copy(), who.copy()))
+        self.tally.filled[:] = 0
+
+    def take_capped(self) -> dict[str, int]:
+        """By measure how many counts its cap has dropped since this was asked last."""
+        dropped = {
+            measure.name: number
+            for measure, number in zip(self._arrivals + self._listed, self.tally.capped.tolist(), strict=True)
+        }
+        self.tally.capped[:] = 0
+        return dropped
 
     def _close(self, measure: Measure, present: NDArray[np.uint32], boundary: int) -> Counts:
         if measure.statistic == "arrivals":
@@ -151,10 +166,10 @@ class Population:
             self.tally.arrivals[number] = 0
             self.tally.since[number] = boundary
             return counts
-        if measure.statistic == "trips":
-            number = self._trips.index(measure)
-            counts = counted(self.trips[number], measure.keys(self.epoch.zones, self.rules.parent_count))
-            self.trips[number] = []
+        if measure.statistic in LISTED:
+            number = self._listed.index(measure)
+            counts = counted(self.listed[number], measure.keys(self.epoch.zones, self.rules.parent_count))
+            self.listed[number] = []
             return counts
         by_cohort = present if measure.level == "zone" else self._by_parent(present)
         return from_dense(by_cohort.sum(axis=1) if measure.statistic == "present" else by_cohort.ravel())
@@ -181,6 +196,7 @@ def check(epoch: Epoch, zones: int) -> None:
         "a measure's panes are no multiple of its own": any(m.pane_ms % epoch.pane_ms for m in epoch.measures),
         "it opens between two panes": (epoch.opens_ms - epoch.start_ms) % epoch.pane_ms != 0,
         "a ping-pong may last as long as a stay": epoch.ping_pong_ms >= epoch.stay_ms,
+        "a ping-pong may last as long as a silence": epoch.ping_pong_ms >= epoch.silence_ms,
         f"it has more than {slots.MOST_ARRIVALS} measures of arrivals": len(arrivals) > slots.MOST_ARRIVALS,
         f"a cap is above {NO_CAP_ABOVE}": any(m.cap > NO_CAP_ABOVE for m in epoch.measures),
     }
@@ -189,10 +205,18 @@ def check(epoch: Epoch, zones: int) -> None:
             raise ValueError(f"epoch {epoch.epoch}: {what}")
 
 
-def _columns(measures: Sequence[Measure], capped: Sequence[Measure]) -> Capped:
+def _counts_against(measure: Measure) -> tuple[str, int]:
+    """What a subscriber's count is of, and its cap. Trips by zone and by district are the same trips."""
+    return ("trips" if measure.statistic == "trips" else f"{measure.statistic} {measure.name}"), measure.cap
+
+
+def _columns(measures: Sequence[Measure], capped: Sequence[tuple[str, int]]) -> Capped:
+    counts = [_counts_against(measure) for measure in measures]
     return Capped(
+        what=np.array([LISTED.get(measure.statistic, 0) for measure in measures], np.int64),
         by_parent=np.array([measure.level == "parent" for measure in measures], np.int64),
         cap=np.array([measure.cap for measure in measures], np.int64),
-        column=np.array([capped.index(measure) if measure.cap else 0 for measure in measures], np.int64),
+        column=np.array([capped.index(count) if count[1] else 0 for count in counts], np.int64),
+        adds=np.array([count not in counts[number + 1 :] for number, count in enumerate(counts)], np.int64),
         gap=np.array([measure.gap_ms for measure in measures], np.int64),
     )

@@ -2,74 +2,110 @@
 
 In: the rows of sightings up to a boundary, in the total order. Changed: the subscribers' rows (`slots`), the ring of
 departures, the counts of the open panes (`Tally`), and those of the windows (`Running`). Nothing can fail: the caller
-has made room for what `n` rows can add at most (`n` subscribers, `n` departures, `n` trips by each measure).
+has made room for what `n` rows can add at most (`n` subscribers, `n` departures, `2 n` keys of each listed measure).
 
 Silence needs no sweep. A presence that has ended by it stays in its row until the subscriber is heard again or for
-good: its end is `last + silence`, which `windows` compares with the boundary. Only what becomes a stay is looked up at
-each pane's end (`settle`), since a trip belongs to the pane in which it is known.
+good: its end is `last + silence`, which `windows` compares with the boundary. Nor does a presence that was left need
+one: as long as a ping-pong may restore it, it is the row's memory. What becomes a stay or is complete is looked up at
+each pane's end (`settle`), since it belongs to the pane in which it is known. So a sighting counts only what has become
+known since the open pane began (`Tally.opened`).
 
 All of a chain of calls stands in this one file: numba's cache looks only at the file of the function that is called.
 The rules are inlined into `handle`: as calls each would hand on every array by its parts, which took half of the time.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from schemas.attach import DETACH
+from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, VISITS
 from schemas.sightings import OPT_IN, OPT_OUT
 from streams.core.departures import HEAD, TAIL, Departures
-from streams.core.slots import ARRIVED, BARRED, BEFORE_STAY, HIDDEN, NOWHERE, STAY, Slots
+from streams.core.slots import (
+    ARRIVED,
+    BARRED,
+    BEFORE_BEGUN_BEFORE,
+    BEGUN_BEFORE,
+    HIDDEN,
+    KNOWN,
+    NOWHERE,
+    OF_BEFORE,
+    STAY,
+    Slots,
+)
 from streams.core.windows import BLOCK_BITS, PRESENT, SHORTEST, Running
+
+# What a listed measure counts.
+TRIPS: Final = 0
+DWELL: Final = 1
+VISITED: Final = 2
+# Parts of a place's count: constants of the compiled loops.
+_LENGTHS: Final = len(BUCKETS)
+_VISITS: Final = len(VISITS)
 
 
 class Capped(NamedTuple):
-    """Measures of one statistic, in columns of i64: length `m` each.
+    """Measures that are counted alike, in columns of i64: length `m` each.
 
     Attributes:
+        what: of listed measures, what they count: `TRIPS`, `DWELL` or `VISITED`.
         by_parent: 1 if counted by parent zone.
         cap: most counts of a subscriber in the epoch; 0: no limit.
-        column: where `Slots.used` keeps the count against the cap.
+        column: where `Slots.used` keeps the count against the cap. adds: 1 if the measure adds to it; 0: the next one
+            does, which counts the same, against the same cap.
         gap: arrivals only, ms.
     """
 
+    what: NDArray[np.int64]
     by_parent: NDArray[np.int64]
     cap: NDArray[np.int64]
     column: NDArray[np.int64]
+    adds: NDArray[np.int64]
     gap: NDArray[np.int64]
 
 
 class Rules(NamedTuple):
-    """What holds in an epoch; lengths in ms. `parents` i64[zones]; `horizon`: how far back a departure can matter."""
+    """What holds in an epoch; times in ms, since its start.
+
+    Attributes:
+        horizon: how far back a departure can matter. opens, length: of the epoch. parents: i64[zones].
+    """
 
     silence: int
     stay: int
     ping_pong: int
     horizon: int
+    opens: int
+    length: int
     parents: NDArray[np.int64]
     parent_count: int
     arrivals: Capped
-    trips: Capped
+    listed: Capped
 
 
 class Tally(NamedTuple):
-    """Counts of the open panes. Arrivals are a vector, trips a list of keys: few of the many keys ever occur, and of
-    one subscriber each key counts once. The list is of one base pane (see `trips`).
+    """Counts of the open panes. Arrivals are a vector, all else a list of keys: few of the many keys ever occur, and of
+    one subscriber each key counts once. The list is of one base pane (see `listed`).
 
     Attributes:
         arrivals: u32[arrivals measures, places].
         since: i64[arrivals measures], the open pane's start, ms since the epoch's.
-        trips: u32[trips measures, room]. travellers: u64 beside it, the pseudonym of each.
-        trip_rows: i64[trips measures], how many of `trips` are filled.
+        keys: u32[listed measures, room]. who: u64 beside it, the pseudonym of each.
+        filled: i64[listed measures], how many of `keys` are.
+        opened: i64[1], the open base pane's start, ms since the epoch's.
+        capped: i64[arrivals measures + listed measures], what the caps have dropped.
     """
 
     arrivals: NDArray[np.uint32]
     since: NDArray[np.int64]
-    trips: NDArray[np.uint32]
-    travellers: NDArray[np.uint64]
-    trip_rows: NDArray[np.int64]
+    keys: NDArray[np.uint32]
+    who: NDArray[np.uint64]
+    filled: NDArray[np.int64]
+    opened: NDArray[np.int64]
+    capped: NDArray[np.int64]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -79,26 +115,80 @@ def _place(number, ring):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _become_stay(row, used, rules, tally):  # type: ignore[no-untyped-def]
-    """The present presence is a stay: count the trip from the last one, if it was elsewhere."""
+def _list(m, key, row, used, listed, tally):  # type: ignore[no-untyped-def]
+    """Count the subscriber at a key of a listed measure, as far as its cap goes."""
+    if listed.cap[m] > 0 and used[listed.column[m]] >= listed.cap[m]:
+        tally.capped[len(tally.since) + m] += 1
+    else:
+        if listed.cap[m] > 0:
+            used[listed.column[m]] += listed.adds[m]
+        at = tally.filled[m]
+        tally.keys[m, at] = key
+        tally.who[m, at] = row["pseudonym"]
+        tally.filled[m] = at + 1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _number_visit(known, zone):  # type: ignore[no-untyped-def]
+    """Note a visit to the zone: 0 if it is the first, 1 the second, 2 a later one. Of no more than `KNOWN` zones there
+    is a memory; a visit to any other counts as the first."""
+    number = np.int64(0)
+    for i in range(KNOWN):
+        if known[i] == 0:
+            known[i] = (zone + 1) << 2
+            break
+        if known[i] >> 2 == zone + 1:
+            number = np.int64(known[i] & 3)
+            if number < _VISITS - 1:
+                number += 1
+            known[i] = ((zone + 1) << 2) | number
+            break
+    return number
+
+
+@njit(cache=True, nogil=True)
+def _become_stay(row, used, known, rules, tally):  # type: ignore[no-untyped-def]
+    """The present presence is a stay: unless the last one was in the same zone, it is a visit, and a trip."""
     row["flags"] |= STAY
-    origin, zone = row["stayed"], row["zone"]
+    origin, zone = row["stayed"], np.int64(row["zone"])
     row["stayed"] = zone
-    if origin == NOWHERE or origin == zone:
+    if origin == zone:
         return
-    trips = rules.trips
-    for m in range(len(trips.cap)):
-        if trips.cap[m] > 0:
-            if used[trips.column[m]] >= trips.cap[m]:
-                continue
-            used[trips.column[m]] += 1
-        if trips.by_parent[m]:
-            key = rules.parents[origin] * rules.parent_count + rules.parents[zone]
-        else:
-            key = np.int64(origin) * len(rules.parents) + zone
-        tally.trips[m, tally.trip_rows[m]] = key
-        tally.travellers[m, tally.trip_rows[m]] = row["pseudonym"]
-        tally.trip_rows[m] += 1
+    number = _number_visit(known, zone) if len(known) > 0 else 0
+    listed = rules.listed
+    for m in range(len(listed.cap)):
+        if listed.what[m] == VISITED:
+            place = rules.parents[zone] if listed.by_parent[m] else zone
+            _list(m, place * _VISITS + number, row, used, listed, tally)
+        elif listed.what[m] == TRIPS and origin != NOWHERE:
+            if listed.by_parent[m]:
+                key = rules.parents[origin] * rules.parent_count + rules.parents[zone]
+            else:
+                key = np.int64(origin) * len(rules.parents) + zone
+            _list(m, key, row, used, listed, tally)
+
+
+@njit(cache=True, nogil=True)
+def _complete(row, used, rules, tally, zone, length, cut):  # type: ignore[no-untyped-def]
+    """A presence is complete. `cut`: the epoch's start or end may have cut it, so that it is of unknown length, unless
+    what was seen of it is in the longest bucket already."""
+    bucket = 0
+    for limit in LIMITS_MS:
+        bucket += length >= limit
+    if cut and bucket < LONGEST:
+        bucket = CUT
+    listed = rules.listed
+    for m in range(len(listed.cap)):
+        if listed.what[m] == DWELL:
+            place = rules.parents[zone] if listed.by_parent[m] else np.int64(zone)
+            _list(m, place * _LENGTHS + bucket, row, used, listed, tally)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _complete_before(row, used, rules, tally):  # type: ignore[no-untyped-def]
+    """So is the one before: no ping-pong can restore it any more."""
+    cut = (row["flags"] & BEFORE_BEGUN_BEFORE) != 0
+    _complete(row, used, rules, tally, row["before"], row["start"] - row["before_start"], cut)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -190,6 +280,7 @@ def _enter(row, used, ring, tail, rules, tally, running, zone, now):  # type: ig
             continue
         if arrivals.cap[m] > 0:
             if used[arrivals.column[m]] >= arrivals.cap[m]:
+                tally.capped[m] += 1
                 continue
             used[arrivals.column[m]] += 1
         tally.arrivals[m, rules.parents[zone] if arrivals.by_parent[m] else zone] += 1
@@ -222,18 +313,37 @@ def _annul(row, used, ring, tail, rules, tally, running):  # type: ignore[no-unt
     row["zone"] = row["before"]
     row["start"] = row["before_start"]
     row["before"] = NOWHERE
-    row["flags"] = STAY if row["flags"] & BEFORE_STAY else 0
+    row["flags"] = (row["flags"] >> OF_BEFORE) & (STAY | BEGUN_BEFORE)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bar(row):  # type: ignore[no-untyped-def]
+def _bar(row, known):  # type: ignore[no-untyped-def]
     """An opt-out's tombstone: nothing of the subscriber is taken up until an opt-in, nor linked to what was before."""
     row["before"] = BARRED
     row["stayed"] = NOWHERE
+    known[:] = 0
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _sight(row, used, ring, span, rules, tally, running, now, zone, cohort, kind):  # type: ignore[no-untyped-def]
+def _complete_known(row, used, rules, tally, now, zone, kind):  # type: ignore[no-untyped-def]
+    """Count what a sighting shows to be complete, and no pane's end has counted: first the presence before, if it
+    can't be restored any more, then the present one, if silence or a detach has ended it."""
+    opened = tally.opened[0]
+    final = row["start"] + rules.ping_pong
+    if row["before"] != NOWHERE and final >= opened:
+        moves_on = kind < DETACH and zone != row["zone"] and zone != row["before"]
+        if now > final or kind == DETACH or moves_on:
+            _complete_before(row, used, rules, tally)
+            row["before"] = NOWHERE
+    silent = row["last"] + rules.silence
+    by_silence = now >= silent and silent >= opened
+    if by_silence or (now < silent and kind == DETACH):
+        end = row["last"] + rules.silence // 2 if by_silence else now
+        _complete(row, used, rules, tally, row["zone"], end - row["start"], (row["flags"] & BEGUN_BEFORE) != 0)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _sight(row, used, known, ring, span, rules, tally, running, now, zone, cohort, kind):  # type: ignore[no-untyped-def]
     """One sighting: the numbered rules of the reference's section "Presence"."""
     if kind == OPT_IN:
         if row["before"] == BARRED:
@@ -242,28 +352,30 @@ def _sight(row, used, ring, span, rules, tally, running, now, zone, cohort, kind
     if row["zone"] != NOWHERE:
         silent = row["last"] + rules.silence
         if not row["flags"] & STAY and min(now, silent) - row["start"] >= rules.stay:
-            _become_stay(row, used, rules, tally)
+            _become_stay(row, used, known, rules, tally)
+        _complete_known(row, used, rules, tally, now, zone, kind)
         if now >= silent:
             _leave(row, ring, span, rules, running, silent, now)
     if kind == DETACH or kind == OPT_OUT:
         if row["zone"] != NOWHERE:
             _leave(row, ring, span, rules, running, now, now)
         if kind == OPT_OUT:
-            _bar(row)
+            _bar(row, known)
         return
     if row["zone"] == NOWHERE:
         _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
+        if now < rules.opens + rules.silence:
+            row["flags"] |= BEGUN_BEFORE
     elif row["zone"] != zone:
         if row["before"] == zone and now - row["start"] <= rules.ping_pong:
             _annul(row, used, ring, span[TAIL], rules, tally, running)
         else:
-            before, before_start, before_stay = row["zone"], row["start"], row["flags"] & STAY
+            before, before_start, of_before = row["zone"], row["start"], row["flags"] & (STAY | BEGUN_BEFORE)
             _leave(row, ring, span, rules, running, now, now)
             _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
             row["before"] = before
             row["before_start"] = before_start
-            if before_stay:
-                row["flags"] |= BEFORE_STAY
+            row["flags"] |= of_before << OF_BEFORE
     row["last"] = now
     row["cohort"] = cohort
 
@@ -323,17 +435,29 @@ def handle(  # type: ignore[no-untyped-def]
             row["last"] = times[i]
             continue
         zone, cohort, last = row["zone"], row["cohort"], row["last"]
-        _sight(row, slots.used[at], ring, span, rules, tally, running, times[i], zones[i], cohorts[i], kinds[i])
+        used, known = slots.used[at], slots.known[at]
+        _sight(row, used, known, ring, span, rules, tally, running, times[i], zones[i], cohorts[i], kinds[i])
         _count_change(row, running, at, zone, cohort, last)
     return barred
 
 
 @njit(cache=True, nogil=True)
 def settle(slots: Slots, rules: Rules, tally: Tally, first, last, boundary):  # type: ignore[no-untyped-def]
-    """At a pane's end, for the table's rows `[first, last)`: what has become a stay before `boundary` is one."""
+    """At a pane's end, for the table's rows `[first, last)`: what has become a stay before `boundary` is one, and what
+    has become complete counts. At the epoch's end that is all there is."""
+    opened, over = tally.opened[0], boundary == rules.length
     for at in range(first, last):
         row = slots.rows[at]
-        if row["pseudonym"] != 0 and row["zone"] != NOWHERE and not row["flags"] & STAY:
-            known = row["start"] + rules.stay
-            if known < boundary and known <= row["last"] + rules.silence:
-                _become_stay(row, slots.used[at], rules, tally)
+        if row["pseudonym"] == 0 or row["zone"] == NOWHERE:
+            continue
+        final = row["start"] + rules.ping_pong
+        if row["before"] != NOWHERE and final >= opened and (over or final < boundary):
+            _complete_before(row, slots.used[at], rules, tally)
+            row["before"] = NOWHERE
+        silent = row["last"] + rules.silence
+        if not row["flags"] & STAY and row["start"] + rules.stay < min(boundary, silent + 1):
+            _become_stay(row, slots.used[at], slots.known[at], rules, tally)
+        if silent >= opened and (over or silent < boundary):
+            cut = (row["flags"] & BEGUN_BEFORE) != 0 or silent >= boundary
+            end = boundary if silent >= boundary else row["last"] + rules.silence // 2
+            _complete(row, slots.used[at], rules, tally, row["zone"], end - row["start"], cut)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord, Publication
 from schemas.measures import Measure
-from streams.core import estimate
+from streams.core import estimate, parts
 from streams.core.budget import keys_delta, rho_of, sigma
 from streams.core.estimate import Level
 from streams.core.render import Estimates, Page, Pane
@@ -111,7 +111,8 @@ def shut_record(
 ) -> LedgerRecord:
     """What closes a pane that not every partition can count: it is never drawn, and consumers are told so."""
     pane = Pane(epoch, epoch.start_ms + number * epoch.pane_ms, measure.pane_ms, rho_of(measure, epoch))
-    return _void(epoch, measure, number, "shut", page.shut(measure, pane), panes_offset, writer)
+    said = parts.shut(page, measure, pane) if measure.statistic in parts.STATISTICS else page.shut(measure, pane)
+    return _void(epoch, measure, number, "shut", said, panes_offset, writer)
 
 
 def withheld_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, writer: str) -> LedgerRecord:
@@ -167,6 +168,8 @@ def _publications(
         yield from page.flows(measure, pane, estimates, draw.keys)
     elif measure.statistic == "present_cohort":
         yield from page.cohorts(measure.name, pane, estimates)
+    elif measure.statistic in parts.STATISTICS:
+        yield from parts.parted(page, measure, pane, estimates)
     else:
         yield from page.places(measure.name, pane, estimates, measure.statistic == "present")
     if measure.statistic == "arrivals":

@@ -42,7 +42,9 @@ class Pane(NamedTuple):
     rho: float
 
 
-class _Numbers(TypedDict):
+class Numbers(TypedDict):
+    """An estimate as records say it."""
+
     noisy: int
     estimate: float
     se: float
@@ -50,7 +52,9 @@ class _Numbers(TypedDict):
     high: float
 
 
-class _Common(TypedDict):
+class Common(TypedDict):
+    """What every record says of itself."""
+
     start: str
     end: str
     window_s: int
@@ -68,58 +72,62 @@ class Page:
     """Renders the records of one deployment: its places, and the confidence of being at least k."""
 
     def __init__(self, plan: Plan, confidence: float) -> None:
-        self._zones = [zone.id for zone in plan.zones]
-        self._parents = [parent.id for parent in plan.parents]
-        self._parent_of = np.array(plan.zone_parents(), np.int64)
+        self.zones = [zone.id for zone in plan.zones]
+        self.parents = [parent.id for parent in plan.parents]
+        self.parent_of = np.array(plan.zone_parents(), np.int64)
         self._quantile = NormalDist().inv_cdf(confidence)
 
     def roll_up(self, zones: Estimates) -> Estimates:
         """Districts from zones: values and variances add (an instant has each person in one zone)."""
-
-        def added(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.bincount(self._parent_of, values, len(self._parents)).astype(np.float64)
-
         return Estimates(
-            added(zones.noisy.astype(np.float64)).astype(np.int64), added(zones.mean), np.sqrt(added(zones.se**2))
+            self.added(zones.noisy.astype(np.float64)).astype(np.int64),
+            self.added(zones.mean),
+            np.sqrt(self.added(zones.se**2)),
         )
+
+    def added(self, zones: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The districts' sums of what the zones have along the first axis."""
+        sums = np.zeros((len(self.parents), *zones.shape[1:]))
+        np.add.at(sums, self.parent_of, zones)
+        return sums
 
     def places(self, measure: str, pane: Pane, zones: Estimates, with_parents: bool) -> Iterator[Publication]:
         """A record for every zone, told or suppressed, and if `with_parents` for every district."""
-        told = self._told(zones, pane.epoch.k)
+        told = self.told(zones, pane.epoch.k)
         parents = self.roll_up(zones)
-        parents_told = self._told(parents, pane.epoch.k) & with_parents
-        for number, zone in enumerate(self._zones):
-            parent = int(self._parent_of[number])
-            through = self._parents[parent] if parents_told[parent] else None
+        parents_told = self.told(parents, pane.epoch.k) & with_parents
+        for number, zone in enumerate(self.zones):
+            parent = int(self.parent_of[number])
+            through = self.parents[parent] if parents_told[parent] else None
             yield self._place(measure, "zone", zone, pane, zones, number, bool(told[number]), through)
-        for number, district in enumerate(self._parents if with_parents else ()):
+        for number, district in enumerate(self.parents if with_parents else ()):
             yield self._place(measure, "parent", district, pane, parents, number, bool(parents_told[number]), None)
 
     def cohorts(self, measure: str, pane: Pane, keys: Estimates) -> Iterator[Publication]:
         """A record for every zone, age band and gender that can be told."""
-        common = _common(pane)
-        for key in np.flatnonzero(self._told(keys, pane.epoch.k)).tolist():
+        said = common(pane)
+        for key in np.flatnonzero(self.told(keys, pane.epoch.k)).tolist():
             band, gender = cohort_name(key % COHORTS)
             record = Footfall(
                 schema=FOOTFALL_SCHEMA,
                 measure=measure,
                 level="zone",
-                zone=self._zones[key // COHORTS],
+                zone=self.zones[key // COHORTS],
                 suppressed=False,
                 age_band=band,
                 gender=gender,
-                **_numbers(keys, key),
-                **common,
+                **numbers(keys, key),
+                **said,
             )
-            yield _publication(FOOTFALL, record.zone, record)
+            yield publication(FOOTFALL, record.zone, record)
 
     def flows(
         self, measure: Measure, pane: Pane, keys: Estimates, pairs: NDArray[np.uint32] | None = None
     ) -> Iterator[Publication]:
         """A record for every pair that can be told, and a summary. `pairs`: which the keys are, unless all in order."""
-        places = self._zones if measure.level == "zone" else self._parents
-        told = np.flatnonzero(self._told(keys, pane.epoch.k)).tolist()
-        common = _common(pane)
+        places = self.zones if measure.level == "zone" else self.parents
+        told = np.flatnonzero(self.told(keys, pane.epoch.k)).tolist()
+        said = common(pane)
         for key in told:
             pair = key if pairs is None else int(pairs[key])
             flow = Flow(
@@ -128,35 +136,35 @@ class Page:
                 level=measure.level,
                 origin=places[pair // len(places)],
                 destination=places[pair % len(places)],
-                **_numbers(keys, key),
-                **common,
+                **numbers(keys, key),
+                **said,
             )
-            yield _publication(FLOWS, flow.origin, flow)
+            yield publication(FLOWS, flow.origin, flow)
         summary = FlowSummary(
             schema=FLOWS_SCHEMA,
             measure=measure.name,
             level=measure.level,
             published_pairs=len(told),
             suppressed_pairs=len(places) ** 2 - len(told),
-            **common,
+            **said,
         )
-        yield _publication(FLOWS, measure.name, summary)
+        yield publication(FLOWS, measure.name, summary)
 
     def shut(self, measure: Measure, pane: Pane) -> Iterator[Publication]:
         """What is said of a pane that can't be counted whole because state was lost: all is suppressed."""
         if measure.statistic == "trips":
             yield self._no_flows(measure, pane)
             return
-        yield from self._untold(measure.name, "zone", self._zones, pane)
+        yield from self._untold(measure.name, "zone", self.zones, pane)
         if measure.statistic == "present":
-            yield from self._untold(measure.name, "parent", self._parents, pane)
+            yield from self._untold(measure.name, "parent", self.parents, pane)
         if measure.statistic == "arrivals":
             yield from self.no_footfall(pane, lost=True)
 
     def no_footfall(self, pane: Pane, lost: bool) -> Iterator[Publication]:
         """The windows' footfall where arrivals, or who was present at the start, can't be told. `lost`: because state
         was, and not because the rules forbade it."""
-        yield from self._untold("footfall", "zone", self._zones, pane, lost)
+        yield from self._untold("footfall", "zone", self.zones, pane, lost)
 
     def _untold(
         self, measure: str, level: Level, places: Sequence[str], pane: Pane, lost: bool = True
@@ -169,9 +177,9 @@ class Page:
                 zone=place,
                 suppressed=True,
                 state_lost=lost,
-                **_incomplete(pane),
+                **incomplete(pane),
             )
-            yield _publication(FOOTFALL, place, record)
+            yield publication(FOOTFALL, place, record)
 
     def _no_flows(self, measure: Measure, pane: Pane) -> Publication:
         summary = FlowSummary(
@@ -181,11 +189,12 @@ class Page:
             published_pairs=0,
             suppressed_pairs=measure.keys(pane.epoch.zones, pane.epoch.parents),
             state_lost=True,
-            **_incomplete(pane),
+            **incomplete(pane),
         )
-        return _publication(FLOWS, measure.name, summary)
+        return publication(FLOWS, measure.name, summary)
 
-    def _told(self, estimates: Estimates, k: int) -> NDArray[np.bool_]:
+    def told(self, estimates: Estimates, k: int) -> NDArray[np.bool_]:
+        """Which of them are surely at least k people."""
         return np.asarray(estimates.mean - self._quantile * estimates.se >= k)
 
     def _place(
@@ -206,11 +215,11 @@ class Page:
             zone=zone,
             suppressed=not told,
             speaks_through=None if told else through,
-            **_common(pane),
+            **common(pane),
         )
         if told:
-            record = msgspec.structs.replace(record, **_numbers(estimates, number))
-        return _publication(FOOTFALL, zone, record)
+            record = msgspec.structs.replace(record, **numbers(estimates, number))
+        return publication(FOOTFALL, zone, record)
 
 
 class Pages:
@@ -228,7 +237,8 @@ class Pages:
         return self._pages[epoch.plan]
 
 
-def _numbers(estimates: Estimates, key: int) -> _Numbers:
+def numbers(estimates: Estimates, key: int) -> Numbers:
+    """A record's numbers."""
     mean, se = float(estimates.mean[key]), float(estimates.se[key])
     return {
         "noisy": int(estimates.noisy[key]),
@@ -239,7 +249,8 @@ def _numbers(estimates: Estimates, key: int) -> _Numbers:
     }
 
 
-def _common(pane: Pane) -> _Common:
+def common(pane: Pane) -> Common:
+    """What every record of the pane says."""
     epoch = pane.epoch
     return {
         "start": rfc3339(pane.end_ms - pane.window_ms),
@@ -256,9 +267,11 @@ def _common(pane: Pane) -> _Common:
     }
 
 
-def _incomplete(pane: Pane) -> _Common:
-    return {**_common(pane), "complete": False}
+def incomplete(pane: Pane) -> Common:
+    """The same of a pane that can't be counted whole."""
+    return {**common(pane), "complete": False}
 
 
-def _publication(topic: str, key: str, record: Released) -> Publication:
+def publication(topic: str, key: str, record: Released) -> Publication:
+    """A record as the ledger keeps it."""
     return Publication(topic, key.encode(), msgspec.json.encode(record))

@@ -3,7 +3,8 @@
 A pseudonym's place is its 32-bit hash scaled to the table's size; a row that finds its place taken goes to the next
 free one (linear probing). The scaling keeps the order of hashes, so that enlarging the table is one pass from front
 to back over both, and the table can grow by an eighth at a time: it stands between 0.76 and 0.85 full. With a byte for
-each capped measure (three by default; two if a cap is above 255) that is 41 to 46 bytes a subscriber.
+each count against a cap (four by default; two if a cap is above 255) that is 42 to 47 bytes a subscriber; where visits
+are numbered, the zones of stays take 10 more.
 
 Times in a row are milliseconds since the epoch's start. A pseudonym is never 0: 0 marks a free row.
 """
@@ -36,13 +37,20 @@ ROW: Final = np.dtype(
     ]
 )
 
-# Bits of `flags`: the presence is a stay; the one before was; an older departure from the present zone is hidden; and
-# from ARRIVED on one bit for each arrivals measure that has counted the presence.
+# Bits of `flags`: the presence is a stay, or may have begun before the epoch; the one before was or may have, a bit
+# higher; an older departure from the present zone is hidden; and from ARRIVED on one bit for each arrivals measure that
+# has counted the presence.
 STAY: Final = 1
-BEFORE_STAY: Final = 2
-HIDDEN: Final = 4
-ARRIVED: Final = 8
-MOST_ARRIVALS: Final = 5
+BEGUN_BEFORE: Final = 4
+OF_BEFORE: Final = 1
+BEFORE_STAY: Final = STAY << OF_BEFORE
+BEFORE_BEGUN_BEFORE: Final = BEGUN_BEFORE << OF_BEFORE
+HIDDEN: Final = 16
+ARRIVED: Final = 32
+MOST_ARRIVALS: Final = 3
+
+# Zones of stays that are remembered of a subscriber, to number visits.
+KNOWN: Final = 4
 
 # Of the hash: 2 to the 64th by the golden ratio, odd (Knuth, volume 3, section 6.4).
 FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -52,21 +60,33 @@ _LINE: Final = 64
 
 
 class Slots(NamedTuple):
-    """`rows` ROW[n]; `used` u8 or u16[n, capped measures], what each has counted for the subscriber in the epoch."""
+    """The table's columns.
+
+    Attributes:
+        rows: ROW[n].
+        used: u8 or u16[n, capped measures], what each has counted for the subscriber in the epoch.
+        known: u16 or u32[n, KNOWN], where visits are numbered (else [n, 0]): zones of stays, in the order of their
+            first visit, each as (zone + 1) x 4 + the visits after the first, up to 2.
+    """
 
     rows: NDArray[np.void]
     used: NDArray[np.unsignedinteger]
+    known: NDArray[np.unsignedinteger]
 
 
-def new_slots(size: int, caps: Sequence[int]) -> Slots:
-    """`size` free rows, two to a cache line; `caps` of the capped measures."""
-    return _free(size, len(caps), np.dtype(np.uint8) if max(caps, default=0) <= 0xFF else np.dtype(np.uint16))
+def new_slots(size: int, caps: Sequence[int], visited: int = 0) -> Slots:
+    """`size` free rows, two to a cache line. `caps` of the counts against them; `visited`: zones, if visits count."""
+    kind = np.uint8 if max(caps, default=0) <= 0xFF else np.uint16
+    known = np.uint16 if (visited + 1) * 4 <= 0xFFFF else np.uint32
+    return _free(size, np.zeros((0, len(caps)), kind), np.zeros((0, KNOWN if visited else 0), known))
 
 
-def _free(size: int, capped: int, kind: np.dtype[np.unsignedinteger]) -> Slots:
+def _free(size: int, used: NDArray[np.unsignedinteger], known: NDArray[np.unsignedinteger]) -> Slots:
+    """With columns like these."""
     memory = np.zeros(size * ROW.itemsize + _LINE, np.uint8)
     first = -memory.ctypes.data % _LINE
-    return Slots(memory[first : first + size * ROW.itemsize].view(ROW), np.zeros((size, capped), kind))
+    rows = memory[first : first + size * ROW.itemsize].view(ROW)
+    return Slots(rows, *(np.zeros((size, like.shape[1]), like.dtype) for like in (used, known)))
 
 
 def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
@@ -76,8 +96,8 @@ def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
         return slots
     while (subscribers + more) * 20 > size * 17:
         size += size // 8
-    larger = _free(size, slots.used.shape[1], slots.used.dtype)
-    _move(slots.rows, slots.used, larger.rows, larger.used)
+    larger = _free(size, slots.used, slots.known)
+    _move(slots, larger)
     return larger
 
 
@@ -94,21 +114,23 @@ def _find(rows, pseudonym):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _move(rows, used, larger, larger_used):  # type: ignore[no-untyped-def]
-    for at in range(len(rows)):
-        if rows[at]["pseudonym"] != 0:
-            target = _find(larger, rows[at]["pseudonym"])
-            larger[target] = rows[at]
-            larger_used[target] = used[at]
+def _move(slots, larger):  # type: ignore[no-untyped-def]
+    for at in range(len(slots.rows)):
+        if slots.rows[at]["pseudonym"] != 0:
+            target = _find(larger.rows, slots.rows[at]["pseudonym"])
+            larger.rows[target] = slots.rows[at]
+            larger.used[target] = slots.used[at]
+            larger.known[target] = slots.known[at]
 
 
 @njit(cache=True, nogil=True)
-def fill(rows, used, new, new_used):  # type: ignore[no-untyped-def]
+def fill(slots, rows, used, known):  # type: ignore[no-untyped-def]
     """Put new subscribers' rows into a table that has room for them."""
-    for i in range(len(new)):
-        at = _find(rows, new[i]["pseudonym"])
-        rows[at] = new[i]
-        used[at] = new_used[i]
+    for i in range(len(rows)):
+        at = _find(slots.rows, rows[i]["pseudonym"])
+        slots.rows[at] = rows[i]
+        slots.used[at] = used[i]
+        slots.known[at] = known[i]
 
 
 @njit(cache=True, nogil=True)

@@ -2,7 +2,7 @@
 
 Out: a dict of little-endian columns, and a `header` that names the logic version, the offset, the epoch, the chain,
 the watermarks and the sizes. What isn't there is not state: epochs come from their topic, windows are counted anew.
-Tables stand in planes of bytes (`packing`), and who made a trip by their number in the table.
+Tables stand in planes of bytes (`packing`), and whoever is listed by their number in the table.
 What can fail: a snapshot of another partition or logic version, or one that lacks a column (`ValueError`): the state
 must then be rebuilt from the log.
 """
@@ -15,11 +15,11 @@ from schemas.epochs import LOGIC
 from streams.core import departures as ring
 from streams.core import slots
 from streams.core.crowd import Crowd
+from streams.core.listed import Listed, joined
 from streams.core.packing import from_planes, pack_rows, ranks, to_planes, unpack_rows
 from streams.core.population import Population
 from streams.core.reorder import Rows
 from streams.core.resumed import Resumed
-from streams.core.trips import Trips, joined
 from streams.core.watermarks import Watermarks
 
 ROW_TYPES = {"pseudonym": "<u8", "ts": "<i8", "zone": "<u2", "cohort": "u1", "kind": "u1"}
@@ -120,19 +120,21 @@ def _header(crowd: Crowd, waiting: dict[int, int]) -> Header:
 
 def _population_columns(population: Population) -> dict[str, bytes]:
     table, gone = population.slots, population.departures
-    as_of, tail = int(population.running.as_of[0]), int(gone.span[ring.TAIL])
-    rows, used = pack_rows(table.rows, population.heard, table.used, as_of, tail, population.rules.ping_pong)
+    tail = int(gone.span[ring.TAIL])
+    opened = int(population.tally.opened[0])
+    rows, used, known = pack_rows(table, population.heard, opened, tail, population.rules.ping_pong)
     columns = {
         "subscriber_planes": rows,
         "used_planes": used,
+        "known_planes": known,
         "departure_planes": to_planes(ring.in_order(gone)),
         "arrivals": population.tally.arrivals.tobytes(),
     }
-    population.take_trips()
-    for number, parts in enumerate(population.trips):
-        trips = joined(parts)
-        columns[f"trips_{number}"] = to_planes(trips.keys)
-        columns[f"travellers_{number}"] = to_planes(ranks(table.rows, trips.who))
+    population.take_listed()
+    for number, parts in enumerate(population.listed):
+        listed = joined(parts)
+        columns[f"listed_{number}"] = to_planes(listed.keys)
+        columns[f"who_{number}"] = to_planes(ranks(table.rows, listed.who))
     return columns
 
 
@@ -145,17 +147,24 @@ def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Popu
     population = Population(epoch, crowd.parents(epoch), epoch.parents)
     population.heard = header.heard
     rows = unpack_rows(columns["subscriber_planes"], header.heard)
-    used = population.slots.used
-    width = used.dtype.itemsize * used.shape[1]
-    theirs = from_planes(columns["used_planes"], header.heard, width).view(used.dtype)
+    used = _beside(population.slots.used, columns["used_planes"], header.heard)
+    known = _beside(population.slots.known, columns["known_planes"], header.heard)
     population.slots = slots.with_room(population.slots, 0, header.heard)
-    slots.fill(population.slots.rows, population.slots.used, rows, theirs)
+    slots.fill(population.slots, rows, used, known)
     departed = header.span[ring.HEAD] - header.span[ring.TAIL]
     gone = from_planes(columns["departure_planes"], departed, ring.DEPARTURE.itemsize)
     records, span = gone.reshape(-1).view(ring.DEPARTURE), np.array(header.span, np.int64)
     population.departures = ring.of_records(records, span, departed + max(departed // 8, ring.SMALLEST))
     _fill_tally(population, header.since, columns, rows)
+    if header.at_ms is not None:
+        population.tally.opened[0] = (header.at_ms - epoch.start_ms) // epoch.pane_ms * epoch.pane_ms
     return population
+
+
+def _beside(like: NDArray[np.unsignedinteger], planes: bytes, heard: int) -> NDArray[np.unsignedinteger]:
+    """What stands beside the rows, in columns like these."""
+    records = from_planes(planes, heard, like.dtype.itemsize * like.shape[1])
+    return records.view(like.dtype) if records.size else np.zeros((heard, like.shape[1]), like.dtype)
 
 
 def _fill_tally(
@@ -164,8 +173,8 @@ def _fill_tally(
     tally = population.tally
     tally.arrivals[:] = np.frombuffer(columns["arrivals"], "<u4").reshape(tally.arrivals.shape)
     tally.since[:] = since
-    for number in range(len(population.trips)):
-        keys, travellers = columns[f"trips_{number}"], columns[f"travellers_{number}"]
-        trips = from_planes(keys, len(keys) // 4, 4).view("<u4").ravel()
-        numbers = from_planes(travellers, len(trips), 4).view("<u4").ravel()
-        population.trips[number] = [Trips(trips, rows["pseudonym"][numbers])]
+    for number in range(len(population.listed)):
+        planes, who = columns[f"listed_{number}"], columns[f"who_{number}"]
+        keys = from_planes(planes, len(planes) // 4, 4).view("<u4").ravel()
+        numbers = from_planes(who, len(keys), 4).view("<u4").ravel()
+        population.listed[number] = [Listed(keys, rows["pseudonym"][numbers])]

@@ -51,5 +51,5 @@ def _measure(measure: Measure) -> Iterator[str]:
         )
     if measure.statistic != "arrivals" and measure.gap_ms:
         yield f"{name}: gap_ms says how long one is away before an arrival; {measure.statistic} has none"
-    if measure.statistic in ("arrivals", "present", "present_cohort") and measure.level == "parent":
+    if measure.statistic != "trips" and measure.level == "parent":
         yield f"{name}: {measure.statistic} is counted by zone; districts are sums of it"

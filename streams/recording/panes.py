@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from schemas.cohorts import COHORTS, cohort_name
 from schemas.epochs import Epoch
-from schemas.measures import Measure
+from schemas.lengths import BUCKETS, VISITS
+from schemas.measures import PARTS, Measure
 from schemas.panes import Pane
 from schemas.plan import Plan
 from streams.core.sums import Counted, Sums, occurring
@@ -75,7 +76,7 @@ class PaneTable:
         return pa.table(found, schema=ROWS)
 
 
-PLACES = ("place", "destination", "age_band", "gender")
+PLACES = ("place", "destination", "age_band", "gender", "part")
 ROWS = pa.schema(
     [("epoch", pa.int32()), ("end", pa.timestamp("ms", "UTC")), ("measure", pa.string())]
     + [(name, pa.string()) for name in PLACES]
@@ -87,14 +88,18 @@ ENDINGS = (".parquet", ".duckdb")
 KEYS = tuple(name for name in ROWS.names if name != "count")
 
 
-def places_of(measure: Measure, key: int, plan: Plan) -> tuple[str, str | None, str | None, str | None]:
-    """(place, destination, age band, gender) that a key stands for; None where the measure has none."""
+def places_of(measure: Measure, key: int, plan: Plan) -> tuple[str, str | None, str | None, str | None, str | None]:
+    """(place, destination, age band, gender, length or visit) that a key stands for; None where there is none."""
     ids = [zone.id for zone in plan.zones] if measure.level == "zone" else [parent.id for parent in plan.parents]
     if measure.statistic == "trips":
-        return ids[key // len(ids)], ids[key % len(ids)], None, None
+        return ids[key // len(ids)], ids[key % len(ids)], None, None, None
     if measure.statistic == "present_cohort":
-        return ids[key // COHORTS], None, *cohort_name(key % COHORTS)
-    return ids[key], None, None, None
+        return ids[key // COHORTS], None, *cohort_name(key % COHORTS), None
+    if measure.statistic == "visits":
+        return ids[key // len(VISITS)], None, None, None, VISITS[key % len(VISITS)]
+    if (parts := PARTS.get(measure.statistic)) is not None:
+        return ids[key // parts], None, None, None, BUCKETS[key % parts].name
+    return ids[key], None, None, None, None
 
 
 def save(table: pa.Table, path: Path) -> None:

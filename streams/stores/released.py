@@ -1,8 +1,9 @@
 """Publication: what the ledger says, to the released topics and to Redis, as often as it takes.
 
 A pure repeat of the ledger's bytes, so that doing it twice, or by two processes, gives consumers identical records.
-In Redis stands the newest pane only: `released:footfall:MEASURE:ZONE` (present by cohort: `...:ZONE:BAND:GENDER`) and
-`released:flows:MEASURE`, hashes of `end` (ms) and `record` (JSON); a write replaces older panes only.
+In Redis stands the newest pane only: `released:footfall:MEASURE:ZONE` (present by cohort: `...:ZONE:BAND:GENDER`),
+`released:flows:MEASURE`, `released:dwell:MEASURE:ZONE` and `released:visits:MEASURE:ZONE` (arrays of all their
+records), hashes of `end` (ms) and `record` (JSON); a write replaces older panes only.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis, RedisCluster
 
 from schemas.ledger import LedgerRecord, Publication
-from schemas.topics import FLOWS
+from schemas.topics import FLOWS, FOOTFALL
 from streams.core.release import publications
 
 NEWER_OR_SAME = """
@@ -81,14 +82,16 @@ class Publisher:
 def redis_values(items: Sequence[Publication], measure: str) -> dict[str, bytes]:
     """The keys and values that a pane's publications stand under."""
     values: dict[str, bytes] = {}
-    flows: list[orjson.Fragment] = []
+    together: dict[str, list[orjson.Fragment]] = {}
     for item in items:
         if item.topic == FLOWS:
-            flows.append(orjson.Fragment(item.value))
+            together.setdefault(f"released:flows:{measure}", []).append(orjson.Fragment(item.value))
             continue
         read = orjson.loads(item.value)
-        cohort = f":{read['age_band']}:{read['gender']}" if "age_band" in read else ""
-        values[f"released:footfall:{read['measure']}:{read['zone']}{cohort}"] = item.value
-    if flows:
-        values[f"released:flows:{measure}"] = orjson.dumps(flows)
-    return values
+        key = f"released:{item.topic}:{read['measure']}:{read['zone']}"
+        if item.topic == FOOTFALL:
+            cohort = f":{read['age_band']}:{read['gender']}" if "age_band" in read else ""
+            values[key + cohort] = item.value
+        else:
+            together.setdefault(key, []).append(orjson.Fragment(item.value))
+    return values | {key: orjson.dumps(records) for key, records in together.items()}

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +13,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.sightings import Control, Section, decode_frame
-from schemas.topics import ATTACH, FLOWS, FOOTFALL, LEDGER, PANES, SIGHTINGS
+from schemas.topics import ATTACH, LEDGER, PANES, RELEASED, SIGHTINGS
 from streams.core.release import publications
 from tests.chaos.cluster import Tail
 from tests.chaos.field import Field
@@ -130,13 +131,10 @@ async def _published(field: Field, wait: _Wait, panes: list[Pane]) -> tuple[list
     wanted = {(pane.epoch, measure, pane.number) for pane in panes for measure in pane.counts}
     ledger: list[LedgerRecord] = []
     published: list[Published] = []
-    async with (
-        Tail(field.cluster, LEDGER) as drawn,
-        Tail(field.cluster, FOOTFALL) as footfall,
-        Tail(field.cluster, FLOWS) as flows,
-    ):
+    async with Tail(field.cluster, LEDGER) as drawn, AsyncExitStack() as open_tails:
+        told = {name: await open_tails.enter_async_context(Tail(field.cluster, name)) for name in RELEASED}
         while True:
-            for name, tail in ((FOOTFALL, footfall), (FLOWS, flows)):
+            for name, tail in told.items():
                 published += [Published(name, record.key, record.value) for record in await tail.poll()]
             ledger += [msgspec.msgpack.decode(record.value, type=LedgerRecord) for record in await drawn.poll()]
             firsts = releases(ledger)

@@ -20,7 +20,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
-from schemas.topics import ATTACH, FLOWS, FOOTFALL, LEDGER, PANES, REGISTRY, SIGHTINGS
+from schemas.topics import ATTACH, LEDGER, PANES, REGISTRY, RELEASED, SIGHTINGS
 from streams.core.times import rfc3339
 from streams.settings import Settings, load_settings
 from streams.simulate import generate, make_town, plan, registry
@@ -330,7 +330,7 @@ def what_is_shut_is_what_should_be(shut: set, epochs: list[Epoch], void: set) ->
 async def consumers_are_told(run: Deployment, ledger: dict[tuple[int, str, int], LedgerRecord]) -> None:
     """For every void there are suppressed records that say why, and Redis shows none of them as a number."""
     told: Counter = Counter()
-    for topic in (FOOTFALL, FLOWS):
+    for topic in RELEASED:
         for record in await read_topic(run.settings, topic):
             said = orjson.loads(record.value)
             if said.get("state_lost"):

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from schemas.ledger import LedgerRecord
 from schemas.policy import Rulebook
 from schemas.sightings import REGISTRY_SOURCE
-from schemas.topics import AUDIT, EPOCHS, FLOWS, FOOTFALL, LEDGER
+from schemas.topics import AUDIT, EPOCHS, LEDGER, RELEASED
 from streams.core.decisions import suspended
 from streams.local.ports import free_ports
 from streams.settings import Settings, load_settings, to_environ
@@ -165,7 +165,7 @@ async def test_a_suspension_is_on_every_worker_within_5_seconds_and_in_the_audit
         before = await running.drawn(1)
         rows = await running.rows_seen()
         assert rows == 2 * len(PEOPLE) and await running.drops() == [0, 0]
-        told = {name: len(await read_topic(running.settings, name)) for name in (FOOTFALL, FLOWS)}
+        told = {name: len(await read_topic(running.settings, name)) for name in RELEASED}
         code, said, _ = await throng(
             running.settings, "policy", "suspend", HOME, "--by", "the ministry", "--reason", "an order"
         )
@@ -184,7 +184,7 @@ async def test_a_suspension_is_on_every_worker_within_5_seconds_and_in_the_audit
         await running.reach(15)
         await running.drawn(3)
         assert await running.rows_seen() == rows
-        assert {name: len(await read_topic(running.settings, name)) for name in (FOOTFALL, FLOWS)} == told
+        assert {name: len(await read_topic(running.settings, name)) for name in RELEASED} == told
         assert set(before.values()) == {("release", "")}
         assert {after[key] for key in after.keys() - before.keys()} == {("void", "policy")}
         ready = await asyncio.to_thread(unready, running.ports["release-0"])

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
-from schemas.topics import ATTACH, FLOWS, FOOTFALL, LEDGER, PANES, REGISTRY, SIGHTINGS
+from schemas.topics import ATTACH, LEDGER, PANES, REGISTRY, RELEASED, SIGHTINGS
 from streams.recording.file import Reader, Writer
 from streams.settings import Settings
 from streams.stores.topics import create, open_admin
@@ -69,7 +69,7 @@ async def ledger(settings: Settings) -> list[LedgerRecord]:
 
 
 async def published(settings: Settings) -> set[bytes]:
-    return {value for topic in (FOOTFALL, FLOWS) for value in await values(settings, topic)}
+    return {value for topic in RELEASED for value in await values(settings, topic)}
 
 
 async def handled(settings: Settings) -> None:

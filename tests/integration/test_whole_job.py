@@ -17,7 +17,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from schemas.topics import FLOWS, FOOTFALL, REJECTS, SALTS, SIGHTINGS
+from schemas.topics import FLOWS, REJECTS, RELEASED, SALTS, SIGHTINGS
 from streams.core.pseudonyms import pseudonym
 from streams.core.snapshot import Header
 from streams.simulate.people import imsis, msisdns
@@ -183,16 +183,17 @@ async def released_records_keep_the_rules(run: Run) -> list[tuple[str, bytes]]:
     k = run.epochs[0].k
     seen: dict = {}
     blobs = []
-    for topic in (FOOTFALL, FLOWS):
+    for topic in RELEASED:
         for record in await read_topic(run.settings, topic):
             said = orjson.loads(record.value)
             blobs.append((topic, record.key + b"\n" + record.value))
-            name = tuple(said.get(f) for f in ("measure", "zone", "origin", "destination", "age_band", "gender", "end"))
+            fields = ("measure", "zone", "origin", "destination", "age_band", "gender", "bucket", "visit", "end")
+            name = tuple(said.get(field) for field in fields)
             assert seen.setdefault(name, record.value) == record.value
             if "estimate" in said:
                 assert said["estimate"] - 1.6448 * said["se"] >= k - 0.2
                 assert not said.get("suppressed")
-            elif topic == FOOTFALL:
+            elif topic != FLOWS:
                 assert said["suppressed"] and "noisy" not in said
     assert any(b"estimate" in value for value in seen.values())
     async with Redis.from_url(run.settings.redis.url) as redis:
@@ -202,7 +203,7 @@ async def released_records_keep_the_rules(run: Run) -> list[tuple[str, bytes]]:
             value = await redis.hget(key, "record")
             assert value is not None
             blobs.append(("redis", key + b"\n" + value))
-            parts = value if b":flows:" not in key else orjson.dumps(orjson.loads(value)[-1])
+            parts = value if b":footfall:" in key else orjson.dumps(orjson.loads(value)[-1])
             assert parts in seen.values()
     return blobs
 

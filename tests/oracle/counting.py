@@ -9,6 +9,10 @@ from typing import NamedTuple
 
 COHORTS = 28
 DETACH, OPT_OUT, OPT_IN = 4, 5, 6
+MINUTE = 60_000
+# Dwell: under 5 minutes, 5 to 10, to 20, to 60, to 120, to 240, over 240, cut by the epoch.
+DWELL_KEYS, VISITS_KEYS, CUT = 8, 3, 7
+REMEMBERED_ZONES = 4
 
 
 class Sighting(NamedTuple):
@@ -76,8 +80,11 @@ class Story:
 
     def __init__(self, epoch, parents, panes):
         self.epoch, self.parents, self.panes = epoch, parents, panes
-        self.here = None  # [zone, start, last, is a stay, arrivals counted: [(measure, pane end)]]
-        self.memory = None  # (presence before, left)
+        # [zone, start, last, is a stay, arrivals counted: [(measure, pane end)], may have begun before the epoch]
+        self.here = None
+        self.memory = None  # (presence before, left); also when nobody can come back to it any more
+        self.owed = None  # the same, until its dwell is counted
+        self.visited = {}  # zone: visits
         self.past = []  # ended presences: [zone, start, end, cohort]
         self.last_stay = None
         self.used = Counter()
@@ -105,15 +112,23 @@ class Story:
             self.opted_out = False
         if s.kind == OPT_IN or (self.opted_out and s.kind != OPT_OUT):
             return
+        self.pay(s.ts)
         if self.here and s.ts >= self.here[2] + e["silence_ms"]:
-            self.close(self.here[2] + e["silence_ms"])
-            self.memory = None
-        if s.kind in (DETACH, OPT_OUT):
+            self.fall_silent()
+        if s.kind == OPT_OUT:
+            self.owed = None
             if self.here:
                 self.close(s.ts)
             self.memory = None
-            if s.kind == OPT_OUT:
-                self.opted_out, self.last_stay = True, None
+            self.opted_out, self.last_stay, self.visited = True, None, {}
+            return
+        if s.kind == DETACH:
+            self.pay(s.ts, surely=True)
+            if self.here:
+                here = self.here
+                self.close(s.ts)
+                self.dwelt(here, s.ts - here[1], s.ts)
+            self.memory = None
             return
         if not self.here:
             self.memory = None
@@ -124,14 +139,16 @@ class Story:
         elif self.memory and self.memory[0][0] == s.zone and s.ts - self.memory[1] <= e["ping_pong_ms"]:
             self.annul(s.ts)
         else:
+            self.pay(s.ts, surely=True)
             before = self.here
             self.close(s.ts)
-            self.memory = (before, s.ts)
-            self.open(s.zone, s.ts)
+            self.memory = self.owed = (before, s.ts)
+            self.open(s.zone, s.ts, moved=True)
         self.cohort = s.cohort
 
-    def open(self, zone, ts):
-        self.here = [zone, ts, ts, False, []]
+    def open(self, zone, ts, moved=False):
+        maybe_there = not moved and ts < self.epoch["opens_ms"] + self.epoch["silence_ms"]
+        self.here = [zone, ts, ts, False, [], maybe_there]
         for m in self.epoch["measures"]:
             if m["statistic"] != "arrivals" or any(p[0] == zone and p[2] > ts - m["gap_ms"] for p in self.past):
                 continue
@@ -151,7 +168,7 @@ class Story:
         self.past.pop()
         self.here = self.memory[0]
         self.here[4] = []
-        self.memory = None
+        self.memory = self.owed = None
         self.become_stay_if(ts, known_at=ts)
         self.here[2] = ts
 
@@ -160,33 +177,78 @@ class Story:
         self.past.append([self.here[0], self.here[1], end, self.cohort])
         self.here = None
 
+    def fall_silent(self):
+        """The presence here has ended: nobody knows when, so half the silence is taken for its end."""
+        here, silence = self.here, self.epoch["silence_ms"]
+        end = here[2] + silence
+        self.pay(end, surely=True)
+        self.close(end)
+        self.dwelt(here, here[2] + silence // 2 - here[1], end)
+        self.memory = None
+
+    def pay(self, now, surely=False):
+        """Count the presence left last, if it can't be restored at `now` or later."""
+        if self.owed and (surely or now > self.owed[1] + self.epoch["ping_pong_ms"]):
+            presence, left = self.owed
+            self.dwelt(presence, left - presence[1], min(now, left + self.epoch["ping_pong_ms"]))
+            self.owed = None
+
+    def dwelt(self, presence, length, known, cut=False):
+        """A presence of some length is complete, which is known at `known`."""
+        zone = presence[0]
+        cut = cut or presence[5]
+        minutes = length / MINUTE
+        bucket = [minutes < 5, minutes < 10, minutes < 20, minutes < 60, minutes < 120, minutes < 240, True].index(True)
+        if cut and minutes < 240:
+            bucket = CUT
+        for m in self.epoch["measures"]:
+            if m["statistic"] == "dwell":
+                self.count_once(m, known, self.place(m, zone) * DWELL_KEYS + bucket)
+
+    def place(self, m, zone):
+        return zone if m["level"] == "zone" else self.parents[zone]
+
+    def count_once(self, m, known, key):
+        """Count a key in the pane of `known`: within the cap, and once a pane."""
+        if m["cap"] and self.used[m["name"]] >= m["cap"]:
+            return
+        self.used[m["name"]] += 1
+        cell = (m["name"], self.pane_of(m, known), key)
+        if cell not in self.told:
+            self.told.add(cell)
+            self.add(m, *cell[1:])
+
+    def visit(self, zone, known):
+        """A visit to the zone: its number counts. Those to zones that are not remembered are all the first."""
+        times = self.visited.get(zone, 0) + 1
+        if zone in self.visited or len(self.visited) < REMEMBERED_ZONES:
+            self.visited[zone] = times
+        for m in self.epoch["measures"]:
+            if m["statistic"] == "visits":
+                self.count_once(m, known, self.place(m, zone) * VISITS_KEYS + min(times, 3) - 1)
+
     def become_stay_if(self, until, known_at=None):
         """If the presence here, which covers at least until `until`, is as long as a stay, it is one."""
-        zone, start, _, is_stay, _ = self.here
+        zone, start, _, is_stay, _, _ = self.here
         known = start + self.epoch["stay_ms"]
         if is_stay or until < known:
             return
         self.here[3] = True
         origin, self.last_stay = self.last_stay, zone
-        if origin is None or origin == zone:
+        if origin == zone:
             return
+        known = max(known, known_at or known)
+        self.visit(zone, known)
         for m in self.epoch["measures"]:
-            if m["statistic"] == "trips" and not (m["cap"] and self.used[m["name"]] >= m["cap"]):
-                self.used[m["name"]] += 1
-                if m["level"] == "zone":
-                    key = origin * self.epoch["zones"] + zone
-                else:
-                    key = self.parents[origin] * self.epoch["parents"] + self.parents[zone]
-                cell = (m["name"], self.pane_of(m, max(known, known_at or known)), key)
-                if cell not in self.told:
-                    self.told.add(cell)
-                    self.add(m, *cell[1:])
+            if m["statistic"] == "trips" and origin is not None:
+                places = self.epoch["zones"] if m["level"] == "zone" else self.epoch["parents"]
+                self.count_once(m, known, self.place(m, origin) * places + self.place(m, zone))
 
     def at_pane_end(self, t):
         e = self.epoch
+        self.pay(t)
         if self.here and self.here[2] + e["silence_ms"] < t:
-            self.close(self.here[2] + e["silence_ms"])
-            self.memory = None
+            self.fall_silent()
         if not self.here:
             return
         if self.here[1] + e["stay_ms"] < t:
@@ -197,6 +259,9 @@ class Story:
                     self.add(m, t, self.here[0])
                 elif m["statistic"] == "present_cohort":
                     self.add(m, t, self.here[0] * COHORTS + self.cohort)
+        if t == e["end_ms"]:
+            self.pay(t - 1, surely=True)
+            self.dwelt(self.here, t - self.here[1], t - 1, cut=True)
 
     def pane_of(self, m, ts):
         """The end of the measure's pane that holds `ts`."""

@@ -22,11 +22,15 @@ START = 1_772_420_400_000
 ZONES, PARENTS = 5, 2
 PARENT_OF = [0, 0, 1, 1, 1]
 MEASURES = (
-    Measure("present", "present", "zone", 5 * MINUTE, 0, 0.2),
+    Measure("present", "present", "zone", 5 * MINUTE, 0, 0.1),
     Measure("arrivals", "arrivals", "zone", 15 * MINUTE, 3, 0.2, 15 * MINUTE),
     Measure("trips_zone", "trips", "zone", 10 * MINUTE, 2, 0.2),
     Measure("trips_parent", "trips", "parent", 15 * MINUTE, 16, 0.2),
     Measure("present_cohort", "present_cohort", "zone", 30 * MINUTE, 0, 0.2),
+    Measure("dwell", "dwell", "zone", 10 * MINUTE, 4, 0.05),
+    Measure("trips_again", "trips", "parent", 20 * MINUTE, 2, 0.05),
+    Measure("visits", "visits", "zone", 15 * MINUTE, 5, 0.05),
+    Measure("dwell_parent", "dwell", "parent", 30 * MINUTE, 16, 0.05),
 )
 
 

@@ -2,11 +2,13 @@
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.measures import DEFAULT_MEASURES, Measure
 from streams.core import slots
 from streams.core.packing import from_planes, pack_rows, to_planes, unpack_rows
 from streams.core.snapshot import restore, to_columns
@@ -14,7 +16,7 @@ from streams.stores.snapshots import compress
 from tests.oracle.counting import Sighting
 from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, START, frames_of, fresh, run, sightings_of
 
-TABLES = ("subscriber_planes", "used_planes", "departure_planes", "travellers_0")
+TABLES = ("subscriber_planes", "used_planes", "known_planes", "departure_planes", "who_0")
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -37,30 +39,38 @@ def test_planes_are_the_bytes_transposed(number: int, width: int, seed: int) -> 
 
 
 def test_what_can_still_matter_comes_back_as_it_was() -> None:
-    table = slots.new_slots(64, [96, 16])
+    table = slots.new_slots(64, [96, 16], visited=5)
     place = [3, 9, 40, 63]
     table.rows["pseudonym"][place] = [5, 1 << 63, 77, (1 << 64) - 1]
-    table.rows["start"][place], table.rows["last"][place] = [95_000, 10_000, 99_999, 5], [99_000, 98_000, 99_999, 6]
+    table.rows["start"][place], table.rows["last"][place] = [95_000, 94_999, 99_999, 5], [99_000, 98_000, 99_999, 6]
     table.rows["before_start"][place], table.rows["left"][place] = [90_000, 80_000, 1, 2], [12, 3, 10, 9]
     table.rows["zone"][place] = [1, 2, 3, slots.NOWHERE]
     table.rows["before"][place] = [2, 1, slots.NOWHERE, slots.BARRED]
     table.rows["stayed"][place] = [slots.NOWHERE, 2, 7, slots.NOWHERE]
-    table.rows["flags"][place] = slots.STAY | slots.BEFORE_STAY
+    table.rows["flags"][place] = slots.STAY | slots.BEFORE_STAY | slots.BEFORE_BEGUN_BEFORE
     table.used[place] = [[1, 2], [96, 16], [0, 0], [3, 0]]
-    planes, used = pack_rows(table.rows, 4, table.used, at=100_000, tail=10, ping_pong=60_000)
+    table.known[place] = [[8, 0, 0, 0], [0, 0, 0, 0], [9, 14, 20, 24], [65534, 0, 0, 0]]
+    planes, used, known = pack_rows(table, 4, opened=100_000, tail=10, ping_pong=5_000)
     rows = unpack_rows(planes, 4)
     assert rows["pseudonym"].tolist() == [5, 1 << 63, 77, (1 << 64) - 1]
     assert rows["zone"].tolist() == [1, 2, 3, slots.NOWHERE]
     assert rows["stayed"].tolist() == [slots.NOWHERE, 2, 7, slots.NOWHERE]
-    assert rows["start"].tolist() == [95_000, 10_000, 99_999, 0], "nobody asks for the start of a presence that is over"
-    assert rows["before"].tolist() == [2, slots.NOWHERE, slots.NOWHERE, slots.BARRED], "a ping-pong is long past"
+    assert rows["start"].tolist() == [95_000, 94_999, 99_999, 0], "nobody asks for the start of a presence that is over"
+    assert rows["before"].tolist() == [2, slots.NOWHERE, slots.NOWHERE, slots.BARRED], "past and counted"
     assert rows["before_start"].tolist() == [90_000, 0, 0, 0]
     assert rows["left"].tolist() == [12, 0, 10, 0], "departures before the tail are gone"
     assert [bool(flags & slots.BEFORE_STAY) for flags in rows["flags"]] == [True, False, True, True]
+    assert [bool(flags & slots.BEFORE_BEGUN_BEFORE) for flags in rows["flags"]] == [True, False, True, True]
+    assert from_planes(known, 4, 8).view(np.uint16).tolist() == table.known[place].tolist()
     assert np.frombuffer(used, np.uint8).reshape(2, 4).T.tolist() == [[1, 2], [96, 16], [0, 0], [3, 0]]
 
 
-def test_a_subscriber_takes_at_most_32_bytes_in_redis_and_64_in_memory() -> None:
+@pytest.mark.parametrize(("measures", "most"), [(DEFAULT_MEASURES[:-1], 64), (DEFAULT_MEASURES, 78)], ids=["64", "78"])
+def test_a_subscriber_takes_at_most_32_bytes_in_redis_and_64_in_memory(
+    measures: tuple[Measure, ...], most: int
+) -> None:
+    """Numbering visits takes 14 more."""
+    epochs = [msgspec.structs.replace(epoch, measures=measures) for epoch in EPOCHS]
     rng = random.Random(1)
     people = [rng.getrandbits(63) + 1 for _ in range(20_000)]
     zones = [rng.randrange(5) for _ in people]
@@ -72,10 +82,10 @@ def test_a_subscriber_takes_at_most_32_bytes_in_redis_and_64_in_memory() -> None
         ts = START + number * 150 * MINUTE // 120_000
         sightings.append(Sighting(ts, source, offsets[source], 0, people[who], zones[who], who % 28, 0))
         offsets[source] += 1
-    crowd, _ = run(frames_of(sightings, START + 150 * MINUTE, rng, 20_000), EPOCHS)
+    crowd, _ = run(frames_of(sightings, START + 150 * MINUTE, rng, 20_000), epochs)
     population = crowd.population
     assert population is not None
     stored = len(compress(to_columns(crowd))[0])
     assert stored <= 32 * crowd.subscribers
-    tables = (population.slots.rows, population.slots.used, population.departures.ring)
-    assert sum(table.nbytes for table in tables) <= 64 * crowd.subscribers
+    tables = (*population.slots, population.departures.ring)
+    assert sum(table.nbytes for table in tables) <= most * crowd.subscribers

@@ -247,11 +247,11 @@ def test_it_says_what_is_shut_and_until_when() -> None:
     assert crowd.shut_until() == {
         "present": whole + SILENCE,
         "present_cohort": whole + SILENCE,
-        **dict.fromkeys(("arrivals", "trips_zone", "trips_parent"), EPOCHS[1].start_ms),
+        **{m.name: EPOCHS[1].start_ms for m in EPOCHS[0].measures if not m.of_presence},
     }
     later = whole + SILENCE + 5 * MINUTE
     crowd.feed(encode_frame([section(source, 71, [], later) for source in (0, 1)]), 6)
-    assert crowd.shut_until().keys() == {"arrivals", "trips_zone", "trips_parent"}
+    assert crowd.shut_until().keys() == {m.name for m in EPOCHS[0].measures if not m.of_presence}
     crowd.feed(encode_frame([section(source, 72, [], EPOCHS[1].start_ms + MINUTE) for source in (0, 1)]), 7)
     assert crowd.shut_until() == {}
     assert crowd.resumed is None

@@ -8,7 +8,7 @@ import numpy as np
 
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
-from schemas.topics import FLOWS, FOOTFALL, LEDGER, PANES, REJECTS
+from schemas.topics import LEDGER, PANES, REJECTS, RELEASED
 from streams.core.release import publications
 from tests.simulation.broker import Broker
 from tests.simulation.world import PARTITIONS, Measured, Position, World
@@ -66,7 +66,7 @@ def _ledger(broker: Broker) -> list[LedgerRecord]:
 
 
 def _published(broker: Broker) -> Counter[bytes]:
-    return Counter(value for topic in (FOOTFALL, FLOWS) for value in broker.logs[topic, 0].values)
+    return Counter(value for topic in RELEASED for value in broker.logs[topic, 0].values)
 
 
 def _first_sent(broker: Broker) -> dict[tuple[int, int, int], Pane]:

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from schemas.registry import BEAT_KEY
 from schemas.sightings import encode_control
-from schemas.topics import ATTACH, EPOCHS, FLOWS, FOOTFALL, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS
+from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY, REJECTS, RELEASED, SALTS, SIGHTINGS
 from streams.agents import pacing, shredder
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
@@ -86,7 +86,7 @@ class Schedule:
 
     async def run(self) -> None:
         broker = Broker({ATTACH: SOURCES, SIGHTINGS: PARTITIONS, **dict.fromkeys((REJECTS, PANES, LEDGER), 1)})
-        broker.logs |= Broker(dict.fromkeys((FOOTFALL, FLOWS, EPOCHS, SALTS, REGISTRY), 1)).logs
+        broker.logs |= Broker(dict.fromkeys((*RELEASED, EPOCHS, SALTS, REGISTRY), 1)).logs
         for number in range(PARTITIONS):
             broker.logs[SIGHTINGS, number].append([(0, None, encode_control(1, ALL_SOURCES), [])])
         self._broker, self._redis = broker, Redis()

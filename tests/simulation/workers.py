@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.salts import WrappedSalt
 from schemas.sightings import REGISTRY_SOURCE
-from schemas.topics import ATTACH, EPOCHS, FLOWS, FOOTFALL, LEDGER, PANES, REJECTS, SALTS, SIGHTINGS
+from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REJECTS, RELEASED, SALTS, SIGHTINGS
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
@@ -380,8 +380,8 @@ class Worker:
             Publisher(
                 self.producer,  # type: ignore[arg-type]
                 client,  # type: ignore[arg-type]
-                {FOOTFALL: FOOTFALL, FLOWS: FLOWS},
-                {FOOTFALL: 1, FLOWS: 1},
+                {name: name for name in RELEASED},
+                dict.fromkeys(RELEASED, 1),
                 "",
             ),
             shared.noise,

@@ -38,9 +38,9 @@ def test_people_present_have_noise_of_79() -> None:
     assert sigma(PRESENT, epoch) == pytest.approx(78.6, abs=0.2)
 
 
-def test_the_default_measures_cost_85_percent() -> None:
+def test_the_default_measures_cost_all_of_it() -> None:
     check_shares(EPOCH)
-    assert sum(rho_of(m, EPOCH) for m in EPOCH.measures) == pytest.approx(0.85 * EPOCH.rho)
+    assert sum(rho_of(m, EPOCH) for m in EPOCH.measures) == pytest.approx(EPOCH.rho)
 
 
 def test_shares_above_the_whole_are_refused() -> None:

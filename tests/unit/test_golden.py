@@ -23,7 +23,7 @@ from tests.oracle.gate import Gate, screen
 from tests.support.deployment import policy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-DIGEST = "8dfb15296178b271cd31a80bbb0b48c1"
+DIGEST = "c2c79fd597a41a3c6312917a44009a91"
 
 
 def settings() -> Settings:

@@ -13,7 +13,7 @@ from schemas.ledger import LedgerRecord
 from schemas.measures import DEFAULT_MEASURES, MOST_PAIRS, Measure
 from schemas.panes import Pane, sealed, sparse
 from schemas.plan import Cell, Parent, Plan, Zone
-from schemas.topics import FLOWS, FOOTFALL, LEDGER, PANES
+from schemas.topics import FLOWS, LEDGER, PANES, RELEASED
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.transport import Chunk, LogRange
@@ -181,7 +181,7 @@ async def test_the_release_draws_them_and_publishes_what_is_above_the_threshold(
         Pages(lambda _: PLAN, 0.95),
         Epochs(),  # type: ignore[arg-type]
         Ledger(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
-        Publisher(logs, logs, {FOOTFALL: FOOTFALL, FLOWS: FLOWS}, {FOOTFALL: 1, FLOWS: 1}, ""),  # type: ignore[arg-type]
+        Publisher(logs, logs, {name: name for name in RELEASED}, dict.fromkeys(RELEASED, 1), ""),  # type: ignore[arg-type]
         draw,
         ReleaseMetrics(CollectorRegistry()),
         Readiness(),

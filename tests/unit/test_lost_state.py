@@ -128,17 +128,18 @@ async def test_it_goes_on_where_the_log_begins_and_says_what_is_shut(caplog: pyt
     assert "partition 3 lost its state: offset 0 is wanted, the log begins at 11" in caplog.text
     assert worker.readiness.reasons == ["partition 3 lost its state: it waits for its sources to be heard"]
     await worker.reads(30)
-    assert worker.shut == 5
+    assert worker.shut == len(EPOCHS[0].measures)
     present, epoch_end = rfc3339(WHOLE + EPOCHS[0].silence_ms), rfc3339(EPOCHS[1].start_ms)
     assert worker.readiness.reasons == [
-        f"partition 3 lost its state: shut are arrivals until {epoch_end}, present until {present}, "
-        f"present_cohort until {present}, trips_parent until {epoch_end}, trips_zone until {epoch_end}"
+        f"partition 3 lost its state: shut are arrivals until {epoch_end}, dwell until {epoch_end}, "
+        f"present until {present}, present_cohort until {present}, trips_parent until {epoch_end}, "
+        f"trips_zone until {epoch_end}, visits until {epoch_end}"
     ]
     await worker.reads(90)
-    assert worker.shut == 3
+    assert worker.shut == sum(not measure.of_presence for measure in EPOCHS[0].measures)
     assert worker.readiness.reasons == [
-        f"partition 3 lost its state: shut are arrivals until {epoch_end}, trips_parent until {epoch_end}, "
-        f"trips_zone until {epoch_end}"
+        f"partition 3 lost its state: shut are arrivals until {epoch_end}, dwell until {epoch_end}, "
+        f"trips_parent until {epoch_end}, trips_zone until {epoch_end}, visits until {epoch_end}"
     ]
     await worker.reads(150)
     assert worker.shut == 0
@@ -169,7 +170,7 @@ async def test_a_worker_that_retention_overtakes_begins_again_where_the_log_does
     assert await worker.agent.lost(3, 40, LogRange(60, len(LOG))) == 60
     worker.at = 60
     await worker.reads(100)
-    assert worker.shut == 5
+    assert worker.shut == len(EPOCHS[0].measures)
     assert [pane.number for pane in worker.panes.sent] == [*range(1, 8), *range(1, 20)]
     assert [pane.resumed for pane in worker.panes.sent] == [False] * 7 + [True] * 19
 
@@ -206,7 +207,7 @@ async def test_a_snapshot_of_before_the_log_is_of_no_use_and_one_of_a_resumed_st
     await worker.given(20)
     assert worker.at == 50
     assert worker.readiness.reasons == reasons
-    assert worker.shut == 5
+    assert worker.shut == len(EPOCHS[0].measures)
     await worker.reads(150)
     assert worker.panes.sent[-1].resumed is False
 

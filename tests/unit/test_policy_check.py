@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from schemas.access import ROLES, measures_for, scopes_for, topics_for
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.policy import Rulebook
-from schemas.topics import FLOWS, FOOTFALL, TOPICS
+from schemas.topics import DWELL, FLOWS, FOOTFALL, RELEASED, TOPICS
 from streams.cli.access_lists import acls, command
 from streams.cli.policy import policy
 from streams.cli.policy_words import words
@@ -100,7 +100,7 @@ def test_a_wrong_file_of_measures_is_told_in_one_line(tmp_path: Path, text: str,
 
 
 def test_an_unknown_key_of_a_measure_and_shares_over_1_end_the_command(tmp_path: Path) -> None:
-    for changed, sentence in (({"loud": True}, "unknown field `loud`"), ({"share": 0.3}, "add up to 1.500")):
+    for changed, sentence in (({"loud": True}, "unknown field `loud`"), ({"share": 0.3}, "add up to 2.100")):
         settings = load_settings(None, {"release.measures": str(write(tmp_path, DEFAULT_MEASURES, **changed))}, {})
         with pytest.raises(ThrongError) as refused:
             configured_rules(settings)
@@ -137,9 +137,15 @@ def test_the_guarantee_of_days_adds_up() -> None:
 def test_the_default_configuration_gives_what_the_documents_say() -> None:
     found = explain(BOOK, 10, 2, 0.95)
     noise = {gives.measure: round(gives.noise) for gives in found.measures}
-    assert noise["present"] == 79 and noise["arrivals"] == 91 and noise["present_cohort"] == 37
+    assert (
+        noise["present"] == 79
+        and noise["arrivals"] == 91
+        and noise["present_cohort"] == 37
+        and noise["dwell"] == 96
+        and noise["visits"] == 68
+    )
     assert {gives.measure: gives.keys for gives in found.measures}["trips_zone"] == 100
-    assert found.kept_back == 0.15 and found.left_out == ()
+    assert found.kept_back == 0 and found.left_out == ()
     present = found.measures[0]
     assert present.error[50] > present.error[500] > present.error[5000]
     assert all(present.error[people] <= present.error_of_noisy[people] for people in (50, 500, 5000))
@@ -148,13 +154,14 @@ def test_the_default_configuration_gives_what_the_documents_say() -> None:
 def test_a_purpose_decides_measures_topics_and_scopes() -> None:
     assert measures_for("marketing", DEFAULT_MEASURES) == DEFAULT_MEASURES
     assert "present_cohort" not in {measure.name for measure in measures_for("traffic", DEFAULT_MEASURES)}
-    assert topics_for("public") == (FOOTFALL, FLOWS)
-    assert scopes_for("traffic") == ("traffic:footfall:read", "traffic:flows:read")
+    assert topics_for("public") == (FOOTFALL, FLOWS, DWELL)
+    assert scopes_for("traffic") == ("traffic:footfall:read", "traffic:flows:read", "traffic:dwell:read")
     assert set(scopes_for("marketing")) - {s.replace("traffic", "marketing") for s in scopes_for("traffic")} == {
-        "marketing:cohorts:read"
+        "marketing:cohorts:read",
+        "marketing:visits:read",
     }
     public = explain(replace(BOOK, purpose="public"), None, None, 0.95)
-    assert public.left_out == ("present_cohort",) and public.kept_back == 0.3 and public.countries == ()
+    assert public.left_out == ("present_cohort", "visits") and public.kept_back == 0.21 and public.countries == ()
 
 
 def test_every_topic_has_a_writer_and_no_role_sees_more_than_it_must() -> None:
@@ -173,10 +180,15 @@ def test_the_access_lists_follow_from_roles_and_purpose() -> None:
     def allowed(role: str, operation: str) -> set[str]:
         return {acl.name for acl in found if acl.principal == f"User:x-{role}" and acl.operation == operation}
 
-    assert allowed("consumer-traffic", "Read") == {"north.footfall", "north.flows", "north.consumer-traffic-"}
+    assert allowed("consumer-traffic", "Read") == {
+        "north.footfall",
+        "north.flows",
+        "north.dwell",
+        "north.consumer-traffic-",
+    }
     assert not any(acl.principal.endswith("marketing") for acl in found)
     assert allowed("crowd", "Read") == {"north.sightings", "north.epochs", "throng-north-crowd"}
-    assert allowed("release", "Write") == {"north.ledger", "north.footfall", "north.flows"}
+    assert allowed("release", "Write") == {"north.ledger", *(f"north.{name}" for name in RELEASED)}
     # Every worker asks at its start whether all topics are there, and how they are set up.
     assert all(len(allowed(role, "Describe")) == len(TOPICS) for role in ("gateway", "crowd", "release", "operator"))
     assert {acl.operation for acl in found if "consumer" in acl.principal} == {"Read"}
@@ -200,7 +212,8 @@ def test_zeros_get_noise_only_where_every_key_does() -> None:
         return dict(zip(heads[1:], [line for line in lines if "  noise:" in line], strict=False))
 
     few, many, unknown = noises(300, 10), noises(400, 10), noises(None, None)
-    assert all(line.endswith("on every number, zeros too") for line in few.values()) and len(few) == 5
+    assert all(line.endswith("on every number, zeros too") for line in few.values())
+    assert len(few) == len(DEFAULT_MEASURES)
     keyed = explain(BOOK, 400, 10, 0.95).measures
     (from_data,) = (gives for gives in keyed if gives.threshold is not None)
     assert from_data.measure == "trips_zone" and from_data.told_from >= from_data.threshold
@@ -221,11 +234,11 @@ def test_check_explains_in_words_and_in_json() -> None:
     assert "purpose marketing: counted are subscribers of Test network" in said
     assert "present: people present at the pane's end, by zone, every 5 min" in said
     assert "noise: standard error 78.6 on every number, zeros too" in said
-    assert "epsilon 1.84 at delta 2e-09" in said and "AUC at most 0.588" in said
+    assert "epsilon 2.00 at delta 2e-09" in said and "AUC at most 0.595" in said
     found = orjson.loads(checked("--json"))
     assert found["measures"][0]["error"].keys() == {"50", "500", "5000"}
     assert found["scopes"] == list(scopes_for("marketing"))
     assert "nobody may be counted" not in said
     germany = checked(environ={"THRONG_GATEWAY_PURPOSE": "traffic"})
-    assert "not told for traffic: present_cohort" in germany
+    assert "not told for traffic: present_cohort, visits" in germany
     assert SHIPPED.is_dir()

@@ -7,7 +7,7 @@ PROGRAM = """
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 from schemas.sightings import encode_control
-from streams.core import departures, packing, presence, records, reorder, slots, trips, windows
+from streams.core import departures, listed, packing, presence, records, reorder, slots, windows
 from streams.core.crowd import Crowd
 from streams.core.rehearsal import rehearse
 from streams.core.snapshot import restore, to_columns
@@ -15,7 +15,7 @@ from tests.support.raw import batch_of
 from tests.unit.test_kept_state import EPOCHS, LOG, PARENTS
 
 rehearse()
-modules = (departures, packing, presence, records, reorder, slots, trips, windows)
+modules = (departures, listed, packing, presence, records, reorder, slots, windows)
 loops = [loop for module in modules for loop in vars(module).values()
          if isinstance(loop, Dispatcher)]
 rehearsed = {loop.py_func.__name__: list(loop.signatures) for loop in loops}

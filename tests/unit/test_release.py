@@ -14,7 +14,7 @@ from tests.support.world import PLAN, epochs_at
 START = 1_772_420_400_000
 EPOCH = epochs_at(START)[0]
 PAGE = Page(PLAN, 0.95)
-PRESENT, ARRIVALS, TRIPS_ZONE, TRIPS_PARENT, COHORT = DEFAULT_MEASURES
+PRESENT, ARRIVALS, TRIPS_ZONE, TRIPS_PARENT, COHORT = DEFAULT_MEASURES[:5]
 
 
 def drawn(measure, noisy, number: int = 12, last=None, present=None):

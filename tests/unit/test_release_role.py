@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane, from_dense, sealed
-from schemas.topics import FLOWS, FOOTFALL, LEDGER, PANES
+from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.roles import Chunk, LogRange
@@ -38,7 +38,7 @@ class Logs:
     """Topics in memory: in place of a producer, of a reader of the ledger, and of Redis."""
 
     def __init__(self) -> None:
-        self.values: dict[str, list[bytes]] = {LEDGER: [], FOOTFALL: [], FLOWS: []}
+        self.values: dict[str, list[bytes]] = {name: [] for name in (LEDGER, *RELEASED)}
 
     async def send(self, topic: str, value: bytes, **_: object) -> "asyncio.Future[object]":
         self.values[topic].append(value)
@@ -85,7 +85,7 @@ def releaser(logs: Logs, registry: CollectorRegistry | None = None, rules: Settl
         Pages(lambda _: PLAN, 0.95),
         Epochs(),  # type: ignore[arg-type]
         Ledger(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
-        Publisher(logs, logs, {FOOTFALL: FOOTFALL, FLOWS: FLOWS}, {FOOTFALL: 1, FLOWS: 1}, ""),  # type: ignore[arg-type]
+        Publisher(logs, logs, {name: name for name in RELEASED}, dict.fromkeys(RELEASED, 1), ""),  # type: ignore[arg-type]
         lambda counts, *_: counts,
         ReleaseMetrics(registry or CollectorRegistry()),
         Readiness(),
@@ -158,6 +158,9 @@ async def test_what_a_partition_cannot_count_is_void_and_consumers_are_told() ->
         *((measure, *place) for measure in ("arrivals", "footfall", "present_cohort") for place in places),
     }
     assert all(said["suppressed"] and not said["complete"] and "noisy" not in said for said in told.values())
+    for topic in (DWELL, VISITS):
+        parted = [said for value in logs.values[topic] if (said := orjson.loads(value)).get("state_lost")]
+        assert [(said["level"], said["zone"]) for said in parted] == [*places, ("parent", "north"), ("parent", "south")]
     flows = [said for value in logs.values[FLOWS] if (said := orjson.loads(value)).get("state_lost")]
     assert [(said["measure"], said["published_pairs"], said["suppressed_pairs"]) for said in flows] == [
         ("trips_zone", 0, 36),
@@ -252,8 +255,9 @@ async def test_what_a_replay_brings_into_the_ledger_meanwhile_is_the_release() -
     await role.handle(chunk(both(1, 2, 3, 4), 0))
     assert logs.values[LEDGER][: len(other.ledger())] == brought(other)
     assert {record.number for record in logs.ledger()[len(other.ledger()) :]} == {4}
-    for topic in (FOOTFALL, FLOWS):
+    for topic in RELEASED:
         assert logs.values[topic][: len(other.values[topic])] == other.values[topic]
+    assert other.values[FOOTFALL] and other.values[FLOWS]
 
 
 async def test_what_a_replay_has_brought_before_the_release_begins_is_published_whole_and_asks_for_all_panes() -> None:
@@ -263,6 +267,7 @@ async def test_what_a_replay_has_brought_before_the_release_begins_is_published_
     assert await role.positions({0: LogRange(0, 0)}) == {0: 0}
     await role.handle(chunk(both(1, 2, 3), 0))
     assert logs.values[LEDGER] == brought(other)
-    for topic in (FOOTFALL, FLOWS):
-        assert set(logs.values[topic]) == set(other.values[topic]) != set()
+    for topic in RELEASED:
+        assert set(logs.values[topic]) == set(other.values[topic])
         assert logs.values[topic][: len(other.values[topic])] == other.values[topic]
+    assert other.values[FOOTFALL] and other.values[FLOWS]

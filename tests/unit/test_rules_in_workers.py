@@ -14,7 +14,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Policy, Rulebook
-from schemas.topics import FLOWS, FOOTFALL, LEDGER
+from schemas.topics import FOOTFALL, LEDGER, RELEASED
 from streams.agents.roles import LogRange
 from streams.agents.rules import GatewayRules, ReleaseRules
 from streams.core.audit import Chain, canonical, sealed
@@ -139,7 +139,7 @@ class Release:
         return [(r.number, r.kind, r.reason) for r in self.logs.ledger() if r.measure == "present"]
 
     def published(self) -> int:
-        return len(self.logs.values[FOOTFALL]) + len(self.logs.values[FLOWS])
+        return sum(len(self.logs.values[name]) for name in RELEASED)
 
 
 async def test_nothing_of_a_suspended_country_is_released_nor_published_again() -> None:

@@ -1,4 +1,4 @@
-"""Each of a subscriber's trips counts once: the compiled look-up against a set."""
+"""Each of a subscriber's keys counts once: the compiled look-up against a set."""
 
 from collections import Counter
 
@@ -7,28 +7,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.panes import pairs
-from streams.core.trips import Trips, counted, first_ones
+from streams.core.listed import Listed, counted, first_ones
 
 PAIRS = st.lists(
     st.tuples(st.integers(0, 6), st.one_of(st.integers(1, 4), st.integers((1 << 64) - 4, (1 << 64) - 1))), max_size=60
 )
 
 
-def trips_of(made: list[tuple[int, int]]) -> Trips:
-    return Trips(np.array([key for key, _ in made], np.uint32), np.array([who for _, who in made], np.uint64))
+def listed_of(made: list[tuple[int, int]]) -> Listed:
+    return Listed(np.array([key for key, _ in made], np.uint32), np.array([who for _, who in made], np.uint64))
 
 
 @settings(max_examples=300, deadline=None)
 @given(PAIRS)
 def test_the_first_of_each_pair_is_found(made: list[tuple[int, int]]) -> None:
     plain = [pair not in made[:number] for number, pair in enumerate(made)]
-    assert first_ones(trips_of(made)).tolist() == plain
+    assert first_ones(listed_of(made)).tolist() == plain
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(PAIRS, max_size=4), st.sampled_from([7, 100_000]))
-def test_a_key_counts_its_different_travellers(parts: list[list[tuple[int, int]]], most_keys: int) -> None:
-    keys, values = pairs(counted([trips_of(part) for part in parts], most_keys))
+def test_a_key_counts_its_different_subscribers(parts: list[list[tuple[int, int]]], most_keys: int) -> None:
+    keys, values = pairs(counted([listed_of(part) for part in parts], most_keys))
     different = {pair for part in parts for pair in part}
     assert list(zip(keys.tolist(), values.tolist(), strict=True)) == sorted(
         Counter(key for key, _ in different).items()

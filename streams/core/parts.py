@@ -1,0 +1,129 @@
+"""Released records of counts in parts: dwell by length, visits by number.
+
+In: a measure's estimates for all keys of a pane, of `n` parts of each zone. Out: for every zone and district a record
+of all its parts together, told or suppressed, and one for each part that can be told. All of it is sums of what was
+drawn: a district's variance is that of its zones together, and so is that of all parts.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypedDict
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.access import RELEASED_BY
+from schemas.ledger import Publication
+from schemas.lengths import BUCKETS, CUT, LIMITS_MS, VISITS
+from schemas.measures import PARTS, Level, Measure, Statistic
+from schemas.released import DWELL_SCHEMA, VISITS_SCHEMA, Dwell, Parted, Visits
+from streams.core.median import median
+from streams.core.render import Common, Estimates, Page, Pane, common, incomplete, numbers, publication
+
+STATISTICS: Final[tuple[Statistic, ...]] = ("dwell", "visits")
+
+
+class _Place(TypedDict):
+    measure: str
+    level: Level
+    zone: str
+    suppressed: bool
+
+
+class _Table(NamedTuple):
+    """Estimates of the places of a level: [places, parts] each."""
+
+    level: Level
+    places: list[str]
+    parts: Estimates
+
+    def together(self, first: int = 0, end: int | None = None) -> Estimates:
+        """The parts from `first` to before `end` as one."""
+        parts = slice(first, end)
+        return Estimates(
+            self.parts.noisy[:, parts].sum(axis=1),
+            self.parts.mean[:, parts].sum(axis=1),
+            np.sqrt((self.parts.se[:, parts] ** 2).sum(axis=1)),
+        )
+
+
+def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterator[Publication]:
+    """The pane's records."""
+    shape = (-1, PARTS[measure.statistic])
+    zones = Estimates(keys.noisy.reshape(shape), keys.mean.reshape(shape), keys.se.reshape(shape))
+    districts = Estimates(
+        page.added(zones.noisy.astype(np.float64)).astype(np.int64), page.added(zones.mean), _errors(page, zones.se)
+    )
+    tables = (_Table("zone", page.zones, zones), _Table("parent", page.parents, districts))
+    k, said = pane.epoch.k, common(pane)
+    district_told = page.told(tables[1].together(), k)
+    for table in tables:
+        together = table.together()
+        told, parts_told = page.told(together, k), page.told(table.parts, k)
+        of_lengths = _of_lengths(page, table, pane) if measure.statistic == "dwell" else [{} for _ in told]
+        for number, place in enumerate(table.places):
+            whole = _Place(measure=measure.name, level=table.level, zone=place, suppressed=not told[number])
+            record = _record(measure, whole, said)
+            if told[number]:
+                record = _with(record, {**numbers(together, number), **of_lengths[number]})
+            elif table.level == "zone" and district_told[page.parent_of[number]]:
+                record = _with(record, {"speaks_through": page.parents[page.parent_of[number]]})
+            yield publication(RELEASED_BY[measure.statistic], place, record)
+            of_place = Estimates(table.parts.noisy[number], table.parts.mean[number], table.parts.se[number])
+            for part in np.flatnonzero(parts_told[number]).tolist():
+                named = _with(_record(measure, {**whole, "suppressed": False}, said), _named(measure, part))
+                filled = _with(named, {**numbers(of_place, part)})
+                yield publication(RELEASED_BY[measure.statistic], place, filled)
+
+
+def shut(page: Page, measure: Measure, pane: Pane) -> Iterator[Publication]:
+    """What is said of a pane that can't be counted whole because state was lost: all is suppressed."""
+    said = incomplete(pane)
+    levels: tuple[tuple[Level, list[str]], ...] = (("zone", page.zones), ("parent", page.parents))
+    for level, places in levels:
+        for place in places:
+            whole = _Place(measure=measure.name, level=level, zone=place, suppressed=True)
+            record = _with(_record(measure, whole, said), {"state_lost": True})
+            yield publication(RELEASED_BY[measure.statistic], place, record)
+
+
+def _errors(page: Page, se: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sqrt(page.added(se**2))
+
+
+def _record(measure: Measure, place: _Place, said: Common) -> Parted:
+    if measure.statistic == "visits":
+        return Visits(schema=VISITS_SCHEMA, **place, **said)
+    return Dwell(schema=DWELL_SCHEMA, **place, **said)
+
+
+def _with(record: Parted, fields: dict[str, object]) -> Parted:
+    return msgspec.structs.replace(record, **fields)
+
+
+def _named(measure: Measure, part: int) -> dict[str, object]:
+    if measure.statistic == "visits":
+        return {"visit": VISITS[part]}
+    name, from_min, to_min = BUCKETS[part]
+    return {"bucket": name} if part == CUT else {"bucket": name, "from_min": from_min, "to_min": to_min}
+
+
+def _of_lengths(page: Page, table: _Table, pane: Pane) -> list[dict[str, object]]:
+    """Stays and passes apart, and the stays' median length, where they are surely k."""
+    split = bisect_right(LIMITS_MS, pane.epoch.stay_ms)
+    passes, stays = table.together(0, split), table.together(split, CUT)
+    middle = median(table.parts.mean, table.parts.se**2, split)
+    of_passes, of_stays = page.told(passes, pane.epoch.k).tolist(), page.told(stays, pane.epoch.k).tolist()
+    found: list[dict[str, object]] = [{} for _ in table.places]
+    for number, said in enumerate(found):
+        if of_passes[number]:
+            numbered = numbers(passes, number)
+            said |= {"passes": numbered["estimate"], "passes_se": numbered["se"]}
+        if of_stays[number]:
+            numbered = numbers(stays, number)
+            said |= {"stays": numbered["estimate"], "stays_se": numbered["se"]}
+            said |= {"median_min": float(middle.median[number]), "median_low": float(middle.low[number])}
+            if np.isfinite(middle.high[number]):
+                said["median_high"] = float(middle.high[number])
+    return found

@@ -1,0 +1,97 @@
+"""The records of dwell and visits: what is told of each zone and district, and what it says of itself."""
+
+import numpy as np
+import orjson
+import pytest
+
+from schemas.lengths import BUCKETS, CUT
+from schemas.measures import DEFAULT_MEASURES, Measure
+from schemas.topics import DWELL, VISITS
+from streams.core.budget import sigma
+from streams.core.release import Draw, next_record, publications, shut_record
+from streams.core.render import Page
+from streams.stores.released import redis_values
+from tests.support.world import PLAN, epochs_at
+
+EPOCH = epochs_at(1_772_420_400_000)[0]
+PAGE = Page(PLAN, 0.95)
+NAMED = {measure.name: measure for measure in DEFAULT_MEASURES}
+
+
+def drawn(measure: Measure, parts: dict[int, list[int]]):
+    """A pane in which the zones have these parts."""
+    noisy = np.zeros((6, measure.keys(6, 2) // 6), np.int64)
+    for zone, counts in parts.items():
+        noisy[zone, : len(counts)] = counts
+    draw = Draw(EPOCH, measure, 24, EPOCH.start_ms + 24 * EPOCH.pane_ms, noisy.ravel())
+    return next_record(draw, None, None, PAGE, 0, "me")
+
+
+def told(record, level: str = "zone") -> list[dict]:
+    return [said for item in publications(record) if (said := orjson.loads(item.value))["level"] == level]
+
+
+def test_dwell_is_told_by_length_with_all_of_it_and_the_median() -> None:
+    record = drawn(NAMED["dwell"], {1: [0, 0, 3000, 2000, 1000, 0, 0, 500], 4: [0, 0, 150]})
+    assert {item.topic for item in publications(record)} == {DWELL}
+    whole, *parts = [said for said in told(record) if said["zone"] == "z1"]
+    assert (whole["estimate"], whole["suppressed"], "bucket" in whole) == (6500, False, False)
+    assert whole["se"] == pytest.approx(sigma(NAMED["dwell"], EPOCH) * len(BUCKETS) ** 0.5, abs=0.1)
+    assert whole["low"] < whole["estimate"] < whole["high"]
+    assert 10 <= whole["median_low"] <= whole["median_min"] == 20 <= whole["median_high"] < 60
+    assert [(p["bucket"], p.get("from_min"), p.get("to_min"), p["estimate"]) for p in parts] == [
+        ("11_20", 10, 20, 3000),
+        ("21_60", 20, 60, 2000),
+        ("61_120", 60, 120, 1000),
+        (BUCKETS[CUT].name, None, None, 500),
+    ]
+
+
+def test_a_place_too_small_speaks_through_its_district() -> None:
+    record = drawn(NAMED["dwell"], {0: [0, 0, 0, 5000], 1: [0, 0, 0, 100]})
+    whole = {said["zone"]: said for said in told(record) if "bucket" not in said}
+    assert whole["z1"]["suppressed"] and whole["z1"]["speaks_through"] == "north"
+    assert "noisy" not in whole["z1"] and "median_min" not in whole["z1"]
+    assert whole["z4"]["suppressed"] and "speaks_through" not in whole["z4"]
+    districts = {(said["zone"], said.get("bucket")): said for said in told(record, "parent")}
+    assert districts["north", None]["noisy"] == districts["north", "21_60"]["noisy"] == 5100
+    assert districts["south", None]["suppressed"]
+
+
+def test_visits_are_told_by_number() -> None:
+    record = drawn(NAMED["visits"], {3: [4000, 2000, 1000]})
+    assert {item.topic for item in publications(record)} == {VISITS}
+    whole, *parts = [said for said in told(record) if said["zone"] == "z3"]
+    assert whole["noisy"] == 7000 and "median_min" not in whole
+    assert [(p["visit"], p["noisy"]) for p in parts] == [("first", 4000), ("second", 2000), ("third_or_more", 1000)]
+
+
+def test_stays_and_passes_stand_apart() -> None:
+    record = drawn(NAMED["dwell"], {3: [9000, 8000, 3000, 100, 0, 0, 0, 1000], 4: [4000]})
+    whole = {said["zone"]: said for said in told(record) if "bucket" not in said}
+    assert [whole["z3"][name] for name in ("estimate", "passes", "stays")] == [21_100, 17_000, 3100]
+    assert whole["z3"]["stays_se"] == pytest.approx(sigma(NAMED["dwell"], EPOCH) * 5**0.5, abs=0.1)
+    assert whole["z3"]["passes_se"] == pytest.approx(sigma(NAMED["dwell"], EPOCH) * 2**0.5, abs=0.1)
+    assert 10 <= whole["z3"]["median_min"] <= 20
+    assert whole["z4"]["passes"] == 4000 and not {"stays", "median_min"} & whole["z4"].keys()
+
+
+def test_redis_holds_all_records_of_a_place_together() -> None:
+    record = drawn(NAMED["visits"], {3: [4000, 2000, 0]})
+    values = redis_values(publications(record), "visits")
+    places = [*(f"z{number}" for number in range(6)), "north", "south"]
+    assert list(values) == [f"released:visits:visits:{place}" for place in places]
+    assert [part.get("visit") for part in orjson.loads(values["released:visits:visits:z3"])] == [
+        None,
+        "first",
+        "second",
+    ]
+
+
+@pytest.mark.parametrize("name", ["dwell", "visits"])
+def test_a_pane_that_lost_its_state_is_told_to_be_so(name: str) -> None:
+    record = shut_record(EPOCH, NAMED[name], 12, PAGE, 0, "me")
+    said = [orjson.loads(item.value) for item in publications(record)]
+    assert [each["zone"] for each in said] == [*(f"z{n}" for n in range(6)), "north", "south"]
+    assert all(each["suppressed"] and each["state_lost"] and not each["complete"] for each in said)
+    assert not any("noisy" in each for each in said)
