@@ -16,6 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from streams.core.words import fetch
+
 NOWHERE: Final = 0xFFFF
 # In `before` of a subscriber who is nowhere: opted out, until an opt-in or the epoch's end. No zone has this number.
 BARRED: Final = 0xFFFE
@@ -56,6 +58,8 @@ KNOWN: Final = 4
 FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 
 SMALLEST: Final = 8192
+# Rows looked up while memory brings one.
+AHEAD: Final = 16
 _LINE: Final = 64
 
 
@@ -101,11 +105,17 @@ def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
     return larger
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _home(rows, pseudonym):  # type: ignore[no-untyped-def]
+    """Where a pseudonym goes if nobody is there."""
+    hashed = (pseudonym * FACTOR) >> np.uint64(32)
+    return np.int64((hashed * np.uint64(len(rows))) >> np.uint64(32))
+
+
 @njit(cache=True, nogil=True)
 def _find(rows, pseudonym):  # type: ignore[no-untyped-def]
     """The row of a pseudonym, or the free one where it goes."""
-    hashed = (pseudonym * FACTOR) >> np.uint64(32)
-    at = np.int64((hashed * np.uint64(len(rows))) >> np.uint64(32))
+    at = _home(rows, pseudonym)
     while rows[at]["pseudonym"] != pseudonym and rows[at]["pseudonym"] != 0:
         at += 1
         if at == len(rows):
@@ -141,7 +151,10 @@ def find_or_add(rows, pseudonyms, adds, found):  # type: ignore[no-untyped-def]
     There must be room. Done for many at a time, so that the waits for memory overlap.
     """
     added = 0
+    memory = np.int64(rows.ctypes.data)
     for i in range(len(pseudonyms)):
+        if i + AHEAD < len(pseudonyms):
+            fetch(memory + _home(rows, pseudonyms[i + AHEAD]) * rows.itemsize)
         at = _find(rows, pseudonyms[i])
         if rows[at]["pseudonym"] == 0:
             if not adds[i]:
@@ -154,3 +167,13 @@ def find_or_add(rows, pseudonyms, adds, found):  # type: ignore[no-untyped-def]
             added += 1
         found[i] = at
     return added
+
+
+@njit(cache=True, nogil=True)
+def fetch_departures(rows, used, ring, found):  # type: ignore[no-untyped-def]
+    """Have brought what handling the found rows will look at: the newest departure of each, and what it has used."""
+    memory, counted = np.int64(ring.ctypes.data), np.int64(used.ctypes.data)
+    for at in found:
+        if at >= 0:
+            fetch(memory + np.int64(np.uint64(rows[at]["left"]) % np.uint64(len(ring))) * ring.itemsize)
+            fetch(counted + at * used.shape[1] * used.itemsize)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 BLOCK: Final = 64
@@ -49,6 +50,20 @@ def put_word(typing: Any, at: Any, value: Any) -> tuple[Any, Build]:
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), build
+
+
+@intrinsic
+def fetch(typing: Any, at: Any) -> tuple[Any, Build]:
+    """Have the cache line of an address brought, without waiting for it; the address may be any."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), *[ir.IntType(32)] * 3])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        read, keep, data = (ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))
+        builder.call(function, [builder.inttoptr(arguments[0], _BYTE.as_pointer()), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), build
 
 
 @intrinsic
