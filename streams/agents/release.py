@@ -51,6 +51,7 @@ from streams.stores.trouble import TROUBLE
 log = logging.getLogger("throng.release")
 
 SHOWN = "panes shown"
+PLACES = "places shown"
 
 
 class Rules(Protocol):
@@ -83,6 +84,7 @@ class Releaser:
         self._readiness = readiness
         self._rules = rules
         self._latest: Epoch | None = None
+        self._places = ""
         self._redis = RedisWatch(metrics.redis_errors, readiness)
         self._sums = Sums(ledger.account, epochs.records)
         self._writer = secrets.token_hex(8)
@@ -127,17 +129,33 @@ class Releaser:
                 await self._close(whole, measure)
             self._sums.drop(whole)
             self._latest = whole.epoch
+            if not self._redis.trouble:
+                await self._show_places()
 
     async def keep_showing(self) -> None:
         """Catch Redis up with what it missed while it was away, for ever."""
         while True:
             await asyncio.sleep(1.0)
             self._tell_rules()
+            await self._show_places()
             for name, record in list(self._not_shown.items()):
                 if self._withheld(record):
                     del self._not_shown[name]
                 else:
                     await self._show(record)
+
+    async def _show_places(self) -> None:
+        """Show the places that released records tell of, once a plan."""
+        epoch = self._latest
+        if epoch is None or epoch.plan == self._places:
+            return
+        try:
+            await self._publisher.places(self._pages.places(epoch))
+        except TROUBLE as error:
+            self._redis.failed(PLACES, error)
+        else:
+            self._places = epoch.plan
+            self._redis.done(PLACES)
 
     async def lost(self, _: int, position: int, log_range: LogRange) -> int:
         """Retention took panes that were not released: go on at the log's start, and close what can't be whole."""

@@ -17,7 +17,7 @@ from schemas.cohorts import COHORTS, cohort_name
 from schemas.epochs import Epoch
 from schemas.ledger import Publication
 from schemas.measures import Level, Measure
-from schemas.plan import Plan
+from schemas.plan import Places, Plan
 from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, Footfall, Released
 from schemas.topics import FLOWS, FOOTFALL
 from streams.core.times import rfc3339
@@ -229,6 +229,10 @@ class Pages:
         self._plan_of = plan_of
         self._confidence = confidence
         self._pages: dict[str, Page] = {}
+
+    def places(self, epoch: Epoch) -> Places:
+        """What consumers may know of the places that an epoch's records tell of."""
+        return self._plan_of(epoch).places()
 
     def of(self, epoch: Epoch) -> Page:
         """The page of an epoch's plan."""

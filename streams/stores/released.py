@@ -3,18 +3,21 @@
 A pure repeat of the ledger's bytes, so that doing it twice, or by two processes, gives consumers identical records.
 In Redis stands the newest pane only: `released:footfall:MEASURE:ZONE` (present by cohort: `...:ZONE:BAND:GENDER`),
 `released:flows:MEASURE`, `released:dwell:MEASURE:ZONE` and `released:visits:MEASURE:ZONE` (arrays of all their
-records), hashes of `end` (ms) and `record` (JSON); a write replaces older panes only.
+records), hashes of `end` (ms) and `record` (JSON); a write replaces older panes only. What may be
+known of the places is under `released:places:PLAN`, the hash that records have in `plan` (JSON, `schemas.plan.Places`).
 """
 
 import asyncio
 import zlib
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import orjson
 from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis, RedisCluster
 
 from schemas.ledger import LedgerRecord, Publication
+from schemas.plan import Places
 from schemas.topics import FLOWS, FOOTFALL
 from streams.core.release import publications
 
@@ -77,6 +80,10 @@ class Publisher:
             await pipe.execute()
         finally:
             await pipe.reset()  # type: ignore[no-untyped-call]
+
+    async def places(self, places: Places) -> None:
+        """Show what may be known of a plan's places, under the hash by which released records name it."""
+        await self._redis.set(f"{self._prefix}released:places:{places.plan}", msgspec.json.encode(places))
 
 
 def redis_values(items: Sequence[Publication], measure: str) -> dict[str, bytes]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 import orjson
 import pytest
+from redis.asyncio import Redis
 
-from schemas.plan import NOWHERE, Plan
-from schemas.topics import FLOWS, FOOTFALL, REGISTRY
+from schemas.plan import NOWHERE, Places, Plan
+from schemas.topics import REGISTRY, RELEASED
 from streams.cli.main import run
 from streams.settings import load_settings
 from streams.simulate import Rates, Town, generate, make_town, registry
@@ -88,7 +89,11 @@ async def test_an_epoch_is_counted_and_told_by_the_plan_that_it_was_opened_with(
         epochs = await opened(settings)
         assert [epoch.plan for epoch in epochs] == [plan.hash() for plan in plans]
         assert panes == expected(town, plans, [msgspec.to_builtins(epoch) for epoch in epochs])
-        told = [orjson.loads(r.value) for topic in (FOOTFALL, FLOWS) for r in await read_topic(settings, topic)]
+        async with Redis.from_url(settings.redis.url) as redis:
+            for plan in plans:
+                shown = await redis.get(f"{namespace}:released:places:{plan.hash()}")
+                assert msgspec.json.decode(shown, type=Places) == plan.places()
+        told = [orjson.loads(r.value) for topic in RELEASED for r in await read_topic(settings, topic)]
         await workers.stop()
     finally:
         await sender.stop()

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane, from_dense, sealed
+from schemas.plan import Places
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
@@ -39,12 +40,16 @@ class Logs:
 
     def __init__(self) -> None:
         self.values: dict[str, list[bytes]] = {name: [] for name in (LEDGER, *RELEASED)}
+        self.shown: list[tuple[str, bytes]] = []
 
     async def send(self, topic: str, value: bytes, **_: object) -> "asyncio.Future[object]":
         self.values[topic].append(value)
         done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
+
+    async def set(self, key: str, value: bytes) -> None:
+        self.shown.append((key, value))
 
     def pipeline(self, transaction: bool) -> "Logs":
         return self
@@ -271,3 +276,14 @@ async def test_what_a_replay_has_brought_before_the_release_begins_is_published_
         assert set(logs.values[topic]) == set(other.values[topic])
         assert logs.values[topic][: len(other.values[topic])] == other.values[topic]
     assert other.values[FOOTFALL] and other.values[FLOWS]
+
+
+async def test_consumers_find_the_places_under_the_hash_that_records_name_written_once() -> None:
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 4)})
+    await role.handle(chunk(both(1), 0))
+    await role.handle(chunk(both(2), 2))
+    named = {msgspec.json.decode(value)["plan"] for value in logs.values[FOOTFALL]}
+    assert [key for key, _ in logs.shown] == [f"released:places:{plan}" for plan in named]
+    assert msgspec.json.decode(logs.shown[0][1], type=Places) == PLAN.places()
