@@ -1,0 +1,235 @@
+"""People's days, one at a time: what is counted of nights, silence, phones that are off, and of short visits.
+
+Each day is told in sightings of one person; the crowd's panes are compared with what anybody would say of that day.
+The oracle has the same rules a second time and every combination of them; here each of them stands by name.
+"""
+
+import random
+from collections import Counter
+
+import msgspec
+import pytest
+
+from schemas.epochs import Epoch
+from schemas.lengths import BUCKETS, VISITS
+from schemas.measures import Measure
+from tests.oracle.counting import DETACH, Sighting
+from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, counted, expected, frames_of, run
+
+HOUR = 60 * MINUTE
+HOME, WORK, SHOP, BAR, PARK = range(5)
+MEASURES = (
+    Measure("present", "present", "zone", 5 * MINUTE, 0, 0.2),
+    Measure("trips", "trips", "zone", 60 * MINUTE, 32, 0.2),
+    Measure("trips_parent", "trips", "parent", 60 * MINUTE, 32, 0.2),
+    Measure("dwell", "dwell", "zone", 60 * MINUTE, 96, 0.2),
+    Measure("visits", "visits", "zone", 60 * MINUTE, 32, 0.2),
+)
+# Two days from 04:00 to 04:00.
+DAYS = [
+    msgspec.structs.replace(
+        EPOCHS[0],
+        epoch=20260302 + day,
+        start_ms=EPOCHS[0].start_ms + day * 24 * HOUR,
+        end_ms=EPOCHS[0].start_ms + (day + 1) * 24 * HOUR,
+        opens_ms=EPOCHS[0].start_ms + day * 24 * HOUR,
+        measures=MEASURES,
+    )
+    for day in range(2)
+]
+START = DAYS[0].start_ms
+Step = tuple[str, int] | tuple[str, int, int]
+
+
+def at(clock: str) -> int:
+    """Milliseconds since 04:00 of the first day; before 04:00 is the second day's."""
+    hours, minutes = map(int, clock.split(":"))
+    return ((hours - 4) % 24) * HOUR + minutes * MINUTE
+
+
+def day(*steps: Step, next_day: tuple[Step, ...] = ()) -> dict[int, dict[str, Counter]]:
+    """By epoch and measure what a day of `(clock, zone)` or `(clock, zone, kind)` is counted as, over all its panes."""
+    said = [
+        (at(step[0]) + shift, *step[1:]) for steps_of, shift in ((steps, 0), (next_day, 24 * HOUR)) for step in steps_of
+    ]
+    rows = [
+        Sighting(START + ts, 0, number, 0, 1, zone, 0, *(kind or [0])) for number, (ts, zone, *kind) in enumerate(said)
+    ]
+    until = DAYS[1].end_ms
+    panes = counted(run(frames_of(rows, until, random.Random(1), 5), DAYS)[1])
+    assert panes == expected(rows, DAYS, until)[0]
+    found: dict[int, dict[str, Counter]] = {number: {m.name: Counter() for m in MEASURES} for number in range(2)}
+    for (epoch, name, _), counts in panes.items():
+        found[epoch - DAYS[0].epoch][name].update(counts)
+    return found
+
+
+def staying(zone: int, first: str, last: str, every_min: int = 50) -> list[tuple[str, int]]:
+    """Sightings in a zone from a time to another, as an idle phone's are."""
+    times = [*range(at(first), at(last), every_min * MINUTE), at(last)]
+    return [(f"{(ts // HOUR + 4) % 24}:{ts // MINUTE % 60}", zone) for ts in times]
+
+
+def dwelt(counts: Counter) -> Counter:
+    """By (zone, bucket's name)."""
+    names = [bucket.name for bucket in BUCKETS]
+    return Counter({(key // len(names), names[key % len(names)]): number for key, number in counts.items()})
+
+
+def visited(counts: Counter) -> Counter:
+    return Counter({(key // 3, VISITS[key % 3]): number for key, number in counts.items()})
+
+
+def test_a_day_in_one_zone_is_one_count_at_its_end() -> None:
+    found = day(*staying(HOME, "4:20", "3:40"))[0]
+    assert dwelt(found["dwell"]) == {(HOME, "over_240"): 1}
+    assert visited(found["visits"]) == {(HOME, "first"): 1}
+    assert not found["trips"]
+    assert found["present"] == {HOME: 24 * 12 - 4}  # all panes' ends from 04:25 on: 4:20 itself is in the fifth
+
+
+def test_a_night_at_home_is_counted_at_four_and_once_more_in_the_morning() -> None:
+    evening = (*staying(WORK, "10:00", "17:00"), *staying(HOME, "18:00", "3:50"))
+    one, two = day(
+        *evening, next_day=(*staying(HOME, "4:30", "7:50"), ("8:00", WORK), *staying(WORK, "8:30", "3:50"))
+    ).values()
+    assert dwelt(one["dwell"]) == {(WORK, "over_240"): 1, (HOME, "over_240"): 1}
+    # In the morning nobody can tell how long that person had been there: 210 minutes were seen.
+    assert dwelt(two["dwell"]) == {(HOME, "cut"): 1, (WORK, "over_240"): 1}
+    assert visited(two["visits"]) == {(HOME, "first"): 1, (WORK, "first"): 1}, "nothing is linked over the change"
+
+
+def test_a_short_evening_at_home_is_cut_at_four_and_not_lost() -> None:
+    found = day(("1:30", BAR), *staying(BAR, "1:35", "2:50"), *staying(HOME, "3:00", "3:50"))[0]
+    assert dwelt(found["dwell"]) == {(BAR, "61_120"): 1, (HOME, "cut"): 1}
+
+
+def test_midnight_is_no_boundary() -> None:
+    found = day(*staying(BAR, "22:30", "1:00"), ("1:10", HOME), ("1:40", HOME), ("1:50", HOME, DETACH))[0]
+    assert dwelt(found["dwell"]) == {(BAR, "121_240"): 1, (HOME, "21_60"): 1}
+    assert found["trips"] == {BAR * 5 + HOME: 1}
+
+
+def test_what_ends_in_silence_lasts_to_the_middle_of_it() -> None:
+    # Last heard at 12:10: silent from then to 13:15, so it ended at 12:42 or so, after 42 minutes.
+    found = day(("12:00", SHOP), ("12:10", SHOP))[0]
+    assert dwelt(found["dwell"]) == {(SHOP, "21_60"): 1}
+    # 12:28 would be 28 + 32.5 minutes: over the limit, and half an hour earlier than the silence's end at 13:33.
+    assert dwelt(day(("12:00", SHOP), ("12:28", SHOP))[0]["dwell"]) == {(SHOP, "61_120"): 1}
+
+
+def test_it_counts_in_the_pane_in_which_the_silence_is_over_even_if_nothing_is_heard_again() -> None:
+    rows = [Sighting(START + at("12:00"), 0, 0, 0, 1, SHOP, 0, 0)]
+    panes = counted(run(frames_of(rows, DAYS[0].end_ms, random.Random(1), 5), DAYS)[1])
+    (end,) = (number for (_, name, number), counts in panes.items() if name == "dwell" and counts)
+    assert end * 5 * MINUTE == at("14:00")  # at 13:05 it was over
+
+
+@pytest.mark.parametrize("off", [30, 300], ids=["half an hour", "five hours"])
+def test_a_phone_switched_off_ends_a_presence_and_the_next_is_one_of_its_own(off: int) -> None:
+    on = f"{12 + (30 + off) // 60}:{(30 + off) % 60}"
+    found = day(("12:00", SHOP), ("12:30", SHOP, DETACH), (on, SHOP), *staying(SHOP, on, "19:00"), ("19:05", HOME))[0]
+    assert sum(number for (zone, _), number in dwelt(found["dwell"]).items() if zone == SHOP) == 2
+    assert dwelt(found["dwell"])[SHOP, "21_60"] == 1
+    # It is no new visit, since there was no stay elsewhere.
+    assert visited(found["visits"]) == {(SHOP, "first"): 1, (HOME, "first"): 1}
+
+
+def test_an_attach_without_a_detach_goes_on() -> None:
+    found = day(("12:00", SHOP), ("12:30", SHOP, 0), ("13:10", SHOP, 0), ("13:20", SHOP, DETACH))[0]
+    assert dwelt(found["dwell"]) == {(SHOP, "61_120"): 1}
+
+
+def test_a_night_bus_passes_and_makes_one_trip() -> None:
+    ride = (("1:00", WORK), ("1:30", WORK), ("1:40", SHOP), ("1:44", PARK), ("1:52", BAR), ("2:00", HOME))
+    found = day(*ride, *staying(HOME, "2:10", "3:50"))[0]
+    assert dwelt(found["dwell"]) == {
+        **{(WORK, "21_60"): 1, (SHOP, "under_5"): 1, (PARK, "5_10"): 1, (BAR, "5_10"): 1},
+        (HOME, "cut"): 1,
+    }
+    assert found["trips"] == {WORK * 5 + HOME: 1}
+    assert visited(found["visits"]) == {(WORK, "first"): 1, (HOME, "first"): 1}
+
+
+def test_a_night_bus_at_half_past_four_is_not_cut_where_it_only_passes() -> None:
+    found = day(("4:30", BAR), ("4:34", SHOP), ("4:38", HOME), *staying(HOME, "5:00", "9:00"), ("9:05", HOME, DETACH))[
+        0
+    ]
+    # Who is first heard may have been there before four; who moves was not.
+    assert dwelt(found["dwell"]) == {(BAR, "cut"): 1, (SHOP, "under_5"): 1, (HOME, "over_240"): 1}
+
+
+def test_a_tourist_of_two_hours() -> None:
+    walk = (("10:00", PARK), ("10:35", PARK), ("10:40", SHOP), ("10:46", BAR), ("11:30", BAR), ("11:32", PARK))
+    found = day(*walk, ("11:55", PARK), ("12:00", PARK, DETACH))[0]
+    assert dwelt(found["dwell"]) == {(PARK, "21_60"): 2, (SHOP, "5_10"): 1, (BAR, "21_60"): 1}
+    assert visited(found["visits"]) == {(PARK, "first"): 1, (BAR, "first"): 1, (PARK, "second"): 1}
+    assert found["trips"] == {PARK * 5 + BAR: 1, BAR * 5 + PARK: 1}
+    assert found["trips_parent"] == {1 * 2 + 1: 2}, "the park and the bar are in one district"
+
+
+def test_a_way_back_without_a_stay_elsewhere_is_no_trip_and_no_visit() -> None:
+    found = day(("12:00", WORK), ("13:00", SHOP), ("13:06", WORK), ("13:40", WORK), ("13:45", WORK, DETACH))[0]
+    assert not found["trips"]
+    assert visited(found["visits"]) == {(WORK, "first"): 1}
+    assert dwelt(found["dwell"]) == {(WORK, "61_120"): 1, (SHOP, "5_10"): 1, (WORK, "21_60"): 1}
+
+
+def test_a_trip_runs_over_a_detach_and_a_silence() -> None:
+    found = day(
+        ("8:00", HOME), ("8:30", HOME, DETACH), ("14:00", WORK), ("14:20", WORK), ("20:00", BAR), ("20:20", BAR)
+    )[0]
+    assert found["trips"] == {HOME * 5 + WORK: 1, WORK * 5 + BAR: 1}
+
+
+def test_visits_are_numbered_by_zone_and_stop_at_three() -> None:
+    steps = [(f"{6 + n}:00", (HOME, SHOP)[n % 2]) for n in range(9)]
+    found = day(*steps, ("14:30", HOME, DETACH))[0]
+    assert visited(found["visits"]) == {
+        **{(HOME, "first"): 1, (HOME, "second"): 1, (HOME, "third_or_more"): 3},
+        **{(SHOP, "first"): 1, (SHOP, "second"): 1, (SHOP, "third_or_more"): 2},
+    }
+
+
+def test_of_a_fifth_zone_every_visit_is_told_as_the_first() -> None:
+    zones = [HOME, WORK, SHOP, BAR, PARK, HOME, PARK, HOME]
+    found = day(*((f"{6 + number}:00", zone) for number, zone in enumerate(zones)), ("13:30", HOME, DETACH))[0]
+    assert visited(found["visits"])[PARK, "first"] == 2
+    assert visited(found["visits"])[HOME, "third_or_more"] == 1
+
+
+def test_a_ping_pong_over_a_panes_end_takes_nothing_back() -> None:
+    # In the shop from 11:00; the bar is heard from 11:59:40 to 12:00:20, over the end of a pane.
+    def told(*back: int) -> Counter:
+        seconds = [0, 3580, *back, 5400]
+        zones = [SHOP, BAR, SHOP, SHOP] if back else [SHOP, BAR, BAR]
+        rows = [
+            Sighting(START + at("11:00") + second * 1000, 0, n, 0, 1, zone, 0, 0)
+            for n, (second, zone) in enumerate(zip(seconds, zones, strict=True))
+        ]
+        rows.append(Sighting(START + at("12:40"), 0, len(rows), 0, 1, zones[-1], 0, DETACH))
+        panes = counted(run(frames_of(rows, DAYS[0].end_ms, random.Random(1), 5), DAYS)[1])
+        assert panes == expected(rows, DAYS, DAYS[0].end_ms)[0]
+        return Counter(
+            {
+                (number * 5 * MINUTE // HOUR + 4, *key): times
+                for (_, name, number), counts in panes.items()
+                if name == "dwell"
+                for key, times in dwelt(counts).items()
+            }
+        )
+
+    assert told(3620) == {(13, SHOP, "61_120"): 1}, "one presence of 100 minutes, counted when it was over"
+    # Without a return the shop's presence is complete a minute after it was left, in the next pane.
+    assert told() == {(13, SHOP, "21_60"): 1, (13, BAR, "21_60"): 1}
+
+
+def test_a_cap_drops_and_is_counted() -> None:
+    epoch: Epoch = msgspec.structs.replace(
+        DAYS[0], measures=(*MEASURES[:3], msgspec.structs.replace(MEASURES[3], cap=2), MEASURES[4])
+    )
+    rows = [Sighting(START + at("6:00") + n * 20 * MINUTE, 0, n, 0, 1, n % 2, 0, 0) for n in range(9)]
+    crowd, panes = run(frames_of(rows, START + at("12:00"), random.Random(1), 5), [epoch])
+    assert sum(sum(counts.values()) for (_, name, _), counts in counted(panes).items() if name == "dwell") == 2
+    assert crowd.take_capped() == {"trips": 0, "trips_parent": 0, "dwell": 7, "visits": 0}
+    assert set(crowd.take_capped().values()) == {0}, "each is told once"
