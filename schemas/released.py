@@ -50,7 +50,8 @@ class Footfall(Released, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         measure: present (at the pane's end), arrivals (in the pane), footfall (distinct people at any time in the
-            window: present at its start and arrivals in it), present_cohort (present, by age band and gender).
+            window: present at its start and arrivals in it), departures (in the pane: present at its start and arrivals
+            in it, less present at its end), present_cohort (present, by age band and gender).
         level: zone, or parent (a district).
     """
 

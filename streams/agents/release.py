@@ -125,7 +125,8 @@ class Releaser:
             await self._rules.read()
             # What another has drawn, or a replay has brought along, is the release: nothing is drawn beside it.
             await self._take(await self._ledger.read())
-            for measure in whole.epoch.due(whole.number):
+            # Footfall and departures of a pane build on who is present at its end.
+            for measure in sorted(whole.epoch.due(whole.number), key=lambda each: each.statistic != "present"):
                 await self._close(whole, measure)
             self._sums.drop(whole)
             self._latest = whole.epoch

@@ -173,16 +173,35 @@ def _publications(
     else:
         yield from page.places(measure.name, pane, estimates, measure.statistic == "present")
     if measure.statistic == "arrivals":
-        start = _present_at(present, draw.epoch.epoch, draw.end_ms - measure.pane_ms)
-        if start is not None:
-            window = Estimates(
-                np.rint(np.maximum(start.mean, 0)).astype(np.int64) + draw.noisy,
-                np.maximum(start.mean, 0) + level.mean,
-                np.sqrt(start.variance + level.variance),
-            )
-            yield from page.places("footfall", pane, window, with_parents=False)
-        elif draw.end_ms - measure.pane_ms > draw.epoch.opens_ms:
-            yield from page.no_footfall(pane, lost=not _withheld(present))
+        yield from _windows(draw, level, present, page, pane)
+
+
+def _windows(draw: Draw, level: Level, present: LedgerRecord | None, page: Page, pane: Pane) -> Iterable[Publication]:
+    """What follows of a pane's arrivals and who was present at its start and its end: footfall and departures."""
+    start = _present_at(present, draw.epoch.epoch, draw.end_ms - draw.measure.pane_ms)
+    end = _present_at(present, draw.epoch.epoch, draw.end_ms)
+    if start is None and draw.end_ms - draw.measure.pane_ms <= draw.epoch.opens_ms:
+        return
+    if start is None:
+        yield from page.untold("footfall", pane, lost=not _withheld(present))
+    else:
+        footfall = _with_present(Estimates(draw.noisy, level.mean, np.sqrt(level.variance)), start, 1)
+        yield from page.places("footfall", pane, footfall, with_parents=False)
+    if start is None or end is None:
+        yield from page.untold("departures", pane, lost=not _withheld(present))
+    else:
+        departures = _with_present(footfall, end, -1)
+        yield from page.places("departures", pane, departures, with_parents=False)
+
+
+def _with_present(counted: Estimates, level: Level, sign: int) -> Estimates:
+    """With people present added, or taken off. Errors add up: taken off, they are less, as both ends err alike."""
+    people = np.maximum(level.mean, 0)
+    return Estimates(
+        counted.noisy + sign * np.rint(people).astype(np.int64),
+        counted.mean + sign * people,
+        np.sqrt(counted.se**2 + level.variance),
+    )
 
 
 def _gap(last: LedgerRecord | None, before: State | None) -> str:

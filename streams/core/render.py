@@ -159,12 +159,13 @@ class Page:
         if measure.statistic == "present":
             yield from self._untold(measure.name, "parent", self.parents, pane)
         if measure.statistic == "arrivals":
-            yield from self.no_footfall(pane, lost=True)
+            yield from self.untold("footfall", pane, lost=True)
+            yield from self.untold("departures", pane, lost=True)
 
-    def no_footfall(self, pane: Pane, lost: bool) -> Iterator[Publication]:
-        """The windows' footfall where arrivals, or who was present at the start, can't be told. `lost`: because state
+    def untold(self, measure: str, pane: Pane, lost: bool) -> Iterator[Publication]:
+        """The windows' footfall and departures where arrivals, or who was present, can't be told. `lost`: because state
         was, and not because the rules forbade it."""
-        yield from self._untold("footfall", "zone", self.zones, pane, lost)
+        yield from self._untold(measure, "zone", self.zones, pane, lost)
 
     def _untold(
         self, measure: str, level: Level, places: Sequence[str], pane: Pane, lost: bool = True

@@ -47,9 +47,9 @@ RIGHTS = {
         {"attach", "registry", "sightings", "rejects", "epochs", "salts", "audit"},
     ),
     "crowd": ({"sightings", "epochs"}, {"panes"}),
-    "release": ({"panes", "epochs", "ledger", "audit"}, {"ledger", "footfall", "flows"}),
+    "release": ({"panes", "epochs", "ledger", "audit"}, {"ledger", "footfall", "flows", "dwell", "visits"}),
     "operator": ({"audit", "epochs"}, {"audit", "sightings"}),
-    "consumer-traffic": ({"footfall", "flows"}, set()),
+    "consumer-traffic": ({"footfall", "flows", "dwell"}, set()),
 }
 ALL = [topic.name for topic in TOPICS]
 USERS = [ADMIN, *(f"throng-{role}" for role in RIGHTS), "throng-consumer-marketing", "throng-nobody"]

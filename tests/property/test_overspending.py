@@ -125,7 +125,11 @@ def shown(logs: Logs) -> dict[tuple[str, str], set[tuple[int, ...]]]:
     found: dict[tuple[str, str], list[dict[str, int]]] = defaultdict(list)
     for value in (value for name in RELEASED for value in logs.values[name]):
         said = orjson.loads(value)
-        if "noisy" not in said or said["measure"] == "footfall" or (said["level"] == "parent" and "zone" in said):
+        if (
+            "noisy" not in said
+            or said["measure"] in ("footfall", "departures")
+            or (said["level"] == "parent" and "zone" in said)
+        ):
             continue
         place = said.get("zone") or said["origin"] + said["destination"]
         part = said.get("bucket", said.get("visit"))

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from schemas.measures import DEFAULT_MEASURES
-from streams.core.release import Draw, next_record, publications
+from streams.core import estimate
+from streams.core.release import Draw, _state, next_record, publications
 from streams.core.render import Page
 from streams.stores.released import redis_values
 from tests.support.world import PLAN, epochs_at
@@ -66,6 +67,19 @@ def test_a_windows_footfall_is_present_at_its_start_and_arrivals_in_it() -> None
     assert len(footfall) == 6
     assert footfall[0]["estimate"] == pytest.approx(5000)
     assert footfall[0]["se"] > next(r for r in records if r["measure"] == "arrivals")["se"]
+
+
+def test_departures_are_what_was_there_and_came_and_is_not_there_any_more() -> None:
+    present = drawn(PRESENT, [3000] * 6, number=9)
+    present = drawn(PRESENT, [5000] * 6, number=12, last=present)
+    shown = estimate.unpack_level(_state(present).levels[-1]).mean[0]
+    arrivals = drawn(ARRIVALS, [2000] * 6, number=12, present=present)
+    departures = [r for r in told(arrivals) if r["measure"] == "departures"]
+    assert len(departures) == 6
+    assert departures[0]["estimate"] == pytest.approx(3000 + 2000 - shown, abs=0.1)
+    footfall = next(r for r in told(arrivals) if r["measure"] == "footfall")
+    assert departures[0]["se"] > footfall["se"]
+    assert "released:footfall:departures:z0" in redis_values(publications(arrivals), "arrivals")
 
 
 def test_cohorts_are_told_by_age_band_and_gender() -> None:

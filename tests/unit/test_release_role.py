@@ -160,7 +160,11 @@ async def test_what_a_partition_cannot_count_is_void_and_consumers_are_told() ->
     places = [("zone", f"z{number}") for number in range(6)]
     assert told.keys() == {
         *(("present", level, zone) for level, zone in [*places, ("parent", "north"), ("parent", "south")]),
-        *((measure, *place) for measure in ("arrivals", "footfall", "present_cohort") for place in places),
+        *(
+            (measure, *place)
+            for measure in ("arrivals", "footfall", "departures", "present_cohort")
+            for place in places
+        ),
     }
     assert all(said["suppressed"] and not said["complete"] and "noisy" not in said for said in told.values())
     for topic in (DWELL, VISITS):
@@ -183,12 +187,11 @@ async def test_footfall_is_not_told_where_present_at_its_start_was_shut() -> Non
     await role.positions({0: LogRange(0, 6)})
     panes = [without(each, ("present",)) if each.number == 3 else each for each in both(*range(1, 10))]
     await role.handle(chunk(panes, 0))
-    footfall = [said for value in logs.values[FOOTFALL] if (said := orjson.loads(value))["measure"] == "footfall"]
+    said = [orjson.loads(value) for value in logs.values[FOOTFALL]]
     ends = [rfc3339(EPOCH.start_ms + number * EPOCH.pane_ms) for number in (6, 9)]
-    assert [(said["end"], said.get("state_lost", False)) for said in footfall] == [
-        *((ends[0], True) for _ in range(6)),
-        *((ends[1], False) for _ in range(6)),
-    ]
+    for measure in ("footfall", "departures"):
+        told = [(each["end"], each.get("state_lost", False)) for each in said if each["measure"] == measure]
+        assert told == [(ends[0], True)] * 6 + [(ends[1], False)] * 6
 
 
 class Quiet(SettledRules):

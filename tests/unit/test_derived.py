@@ -1,0 +1,92 @@
+"""What consumers work out from released records: sums, shares, and their errors against many draws."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from schemas.released import Flow, Footfall
+from streams.core.derived import came_from, footfall_of, goes_to
+from streams.core.times import rfc3339
+
+HOUR = 3_600_000
+RNG = np.random.default_rng(4)
+SAID = {
+    "window_s": 3600,
+    "epsilon": 2.0,
+    "rho": 0.01,
+    "k": 20,
+    "covered": 1.0,
+    "complete": True,
+    "plan": "",
+    "policy": "",
+}
+
+
+def flow(origin: str, destination: str, estimate: float, se: float, hour: int = 0) -> Flow:
+    return Flow(
+        schema="flows/1",
+        measure="trips_zone",
+        level="zone",
+        origin=origin,
+        destination=destination,
+        noisy=round(estimate),
+        estimate=estimate,
+        se=se,
+        low=0.0,
+        high=0.0,
+        start=rfc3339(hour * HOUR),
+        end=rfc3339((hour + 1) * HOUR),
+        **SAID,
+    )
+
+
+def told(measure: str, number: int, estimate: float | None, se: float | None, zone: str = "a") -> Footfall:
+    return Footfall(
+        schema="footfall/1",
+        measure=measure,
+        level="zone",
+        zone=zone,
+        suppressed=estimate is None,
+        estimate=estimate,
+        se=se,
+        start=rfc3339(number * HOUR),
+        end=rfc3339((number + 1) * HOUR),
+        **SAID,
+    )
+
+
+def test_where_people_come_from_and_where_they_go() -> None:
+    flows = [flow("a", "b", 300, 50), flow("c", "b", 600, 40), flow("b", "a", 50, 30), flow("a", "b", 100, 50, hour=1)]
+    parts = came_from(flows, "b")
+    assert [(part.place, part.estimate, part.se, part.share) for part in parts] == [
+        ("c", 600, 40, 0.6),
+        ("a", 400, 100, 0.4),
+    ]
+    assert [(part.place, part.share) for part in goes_to(flows, "b")] == [("a", 1.0)]
+    assert goes_to(flows, "b")[0].share_se == 0
+    assert came_from(flows, "c") == []
+
+
+def test_a_shares_error_is_that_of_many_draws() -> None:
+    exact, noise = np.array([900.0, 500.0, 300.0]), np.array([40.0, 60.0, 50.0])
+    drawn = exact + RNG.normal(0, noise, (20_000, 3))
+    shares = drawn / drawn.sum(axis=1, keepdims=True)
+    parts = {p.place: p for p in came_from([flow(str(n), "z", exact[n], noise[n]) for n in range(3)], "z")}
+    for number in range(3):
+        assert parts[str(number)].share_se == pytest.approx(shares[:, number].std(), rel=0.05)
+
+
+def test_a_windows_footfall_adds_arrivals_to_the_first_panes() -> None:
+    first, then = (
+        told("footfall", 8, 1000.0, 50.0),
+        [told("arrivals", 9, 200.0, 30.0), told("arrivals", 10, 100.0, 30.0)],
+    )
+    assert footfall_of(first, then) == (1300.0, 110.0)
+    assert footfall_of(first, []) == (1000.0, 50.0)
+    assert footfall_of(first, [told("arrivals", 9, None, None)]) is None
+    with pytest.raises(ValueError, match="must follow each other"):
+        footfall_of(first, then[1:])
+    with pytest.raises(ValueError, match="of one place"):
+        footfall_of(first, [msgspec.structs.replace(then[0], zone="b")])
+    with pytest.raises(ValueError, match="arrivals in the others"):
+        footfall_of(first, [told("footfall", 9, 1.0, 1.0)])
