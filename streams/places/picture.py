@@ -71,6 +71,7 @@ def _legend(height: float) -> Iterator[str]:
     y = height + LEGEND / 2
     step = 1 / len(COLOURS)
     boxes = [(colour, f"{n * step:.0%} to {(n + 1) * step:.0%}") for n, colour in enumerate(COLOURS)]
+    yield f'<rect y="{height:.0f}" width="{WIDTH:.0f}" height="{LEGEND:.0f}" fill="white"/>'
     yield f'<text x="10" y="{y + 5:.0f}">of those counted surely inside:</text>'
     for n, (colour, text) in enumerate([*boxes, (UNHEARD, "no cell")]):
         x = 215 + 118 * n

@@ -6,16 +6,19 @@ The producer here is a fake because the real one can't be held between two sends
 import asyncio
 from collections.abc import Iterable, Mapping
 
+import msgspec
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
+from schemas.epochs import Epoch
 from schemas.sightings import LOST, decode_frame
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.producing import Outgoing
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.framing import Framer
+from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
@@ -55,7 +58,9 @@ def chunk_of(values: list[bytes]) -> Chunk:
     return Chunk(topic="attach", partition=0, batches=(batch,), first_offset=0, next_offset=len(values), generation=1)
 
 
-def gateway_of(producer: Held, committed: dict[int, Committed], metrics: GatewayMetrics) -> Gateway:
+def gateway_of(
+    producer: Held, committed: dict[int, Committed], metrics: GatewayMetrics, epochs: list[Epoch] | None = None
+) -> Gateway:
     """A gateway whose commits go to `committed`."""
 
     async def read() -> Mapping[int, Committed]:
@@ -67,7 +72,7 @@ def gateway_of(producer: Held, committed: dict[int, Committed], metrics: Gateway
 
     async def provide(_: int) -> None: ...
 
-    context = context_of(epochs_at(NOON), {})
+    context = context_of(epochs or epochs_at(NOON), {})
     return Gateway(
         Topics("attach", "sightings", "rejects"),
         Limits(250, 1000, 1 << 20),
@@ -115,3 +120,15 @@ async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: Gatew
     assert committed[0].offset == 3
     assert producer.sent.count("rejects") == 2
     assert producer.sent[-1] == "sightings"
+
+
+async def test_an_event_of_an_epoch_whose_plan_is_not_at_hand_ends_the_gateway_with_the_setting_to_change(
+    metrics: GatewayMetrics,
+) -> None:
+    epochs = [msgspec.structs.replace(epoch, plan="another") for epoch in epochs_at(NOON)]
+    producer = Held(holds=-1)
+    gateway = gateway_of(producer, {}, metrics, epochs)
+    await gateway.positions({0: LogRange(0, 0)})
+    with pytest.raises(ThrongError, match=r"another zone plan.*gateway\.earlier_plans"):
+        await gateway.handle(chunk_of([GOOD]))
+    assert producer.frames == []
