@@ -113,6 +113,10 @@ def import_(
     # Only now: it needs the packages just asked for.
     from streams.importing.locate import locator
 
+    if keep_imsi and consent:
+        raise ThrongError(
+            "usage", "--consent doesn't go with --keep-imsi: what real subscribers allow they say themselves"
+        )
     made = _made(files, known, mapping, timezone, max_error)
     pace = speed_of(speed)
     if to_file is not None and to_file.suffix not in ENDINGS:

@@ -1,6 +1,7 @@
 """Event notifications of a 5G core's AMF (3GPP TS 29.518, Namf_EventExposure): `AmfEventNotification.reportList[]`.
 
-In: a notification a line, or an array of them. Out: a draft a report. What a report's type says of the kind:
+In: a notification a line, or an array of them; a small .json file may be one value over many lines. Out: a draft a
+report. What a report's type says of the kind:
     LOCATION_REPORT            update
     REGISTRATION_STATE_REPORT  attach if it is registered, detach if it isn't (`rmInfoList`)
     CONNECTIVITY_STATE_REPORT  service if it is connected (`cmInfoList`); idle says nothing new
@@ -19,23 +20,41 @@ import orjson
 
 from streams.importing.drafts import Draft, Unusable
 from streams.importing.mapping import TAC_DIGITS, time_ms
-from streams.importing.reading import lines_of
+from streams.importing.reading import lines_of, unreadable
 
 GONE: Final = ("DEREGISTERED", "PURGED")
+READ_WHOLE: Final = 64 << 20  # bytes
 _UTC: Final = ZoneInfo("UTC")
 
 
 def drafts_of(path: Path) -> Iterator[tuple[str, Draft | Unusable]]:
     """Each report's draft, or why it makes none, with where it stands."""
-    for number, line in lines_of(path):
-        where = f"{path.name}:{number}"
+    try:
+        for number, line in _values(path):
+            where = f"{path.name}:{number}"
+            try:
+                notifications = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                yield where, Unusable("no JSON on one line")
+                continue
+            for notification in notifications if isinstance(notifications, list) else [notifications]:
+                yield from _reports(where, notification)
+    except (OSError, EOFError) as error:
+        raise unreadable(path, error) from error
+
+
+def _values(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers, or the file as a whole if it is one JSON value."""
+    if path.suffix.lower() == ".json" and path.stat().st_size <= READ_WHOLE:
+        whole = path.read_bytes()
         try:
-            notifications = orjson.loads(line)
+            orjson.loads(whole)
         except orjson.JSONDecodeError:
-            yield where, Unusable("no JSON on one line")
-            continue
-        for notification in notifications if isinstance(notifications, list) else [notifications]:
-            yield from _reports(where, notification)
+            pass
+        else:
+            yield 1, whole
+            return
+    yield from lines_of(path)
 
 
 def _reports(where: str, notification: Any) -> Iterator[tuple[str, Draft | Unusable]]:

@@ -37,7 +37,12 @@ def rows_of(path: Path, columns: Columns) -> Iterator[Row]:
         else:
             yield from _csv(path, columns)
     except (OSError, EOFError) as error:
-        raise ThrongError("import", f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError | EOFError) -> ThrongError:
+    """What to say of a file that can't be read."""
+    return ThrongError("import", f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
 
 
 def check_readable(paths: tuple[Path, ...]) -> None:

@@ -70,11 +70,9 @@ def load_plan(path: Path) -> Plan:
 def _problems(plan: Plan) -> list[str]:
     found = [_twice("parent", [p.id for p in plan.parents]), _twice("zone", [z.id for z in plan.zones])]
     found.append(_twice("cell", [c.cell.upper() for c in plan.cells]))
-    parents, zones = {p.id for p in plan.parents}, {z.id for z in plan.zones}
+    parents, zones = {p.id for p in plan.parents}, {NOWHERE, *(z.id for z in plan.zones)}
     found += [f"zone {z.id!r} names the unknown parent {z.parent!r}" for z in plan.zones if z.parent not in parents]
-    found += [
-        f"cell {c.cell!r} names the unknown zone {c.zone!r}" for c in plan.cells if c.zone not in zones | {NOWHERE}
-    ]
+    found += [f"cell {c.cell!r} names the unknown zone {c.zone!r}" for c in plan.cells if c.zone not in zones]
     for cell in plan.cells:
         try:
             pack_cell(cell.cell)

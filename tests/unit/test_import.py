@@ -214,7 +214,7 @@ class TestAmf:
     def test_a_location_that_is_older_than_its_report_counts_when_it_was_seen(self, tmp_path: Path) -> None:
         aged = report("LOCATION_REPORT")
         aged["location"]["nrLocation"]["ueLocationTimestamp"] = "2026-03-02T10:00:00Z"
-        (tmp_path / "n.json").write_bytes(orjson.dumps([{"reportList": [aged]}]))
+        (tmp_path / "n.json").write_bytes(orjson.dumps([{"reportList": [aged]}], option=orjson.OPT_INDENT_2))
         ((_, draft),) = drafts_of(tmp_path / "n.json")
         assert isinstance(draft, Draft)
         assert draft.ts_ms == NOON - 3_600_000
@@ -379,6 +379,7 @@ class TestCommand:
             (["--as", "multimno"], "either --as or --mapping"),
             (["--to-file", "x.xls"], "ends in neither of .ndjson, .parquet"),
             (["--speed", "0"], "--speed"),
+            (["--keep-imsi", "--consent", "traffic"], "--consent doesn't go with --keep-imsi"),
         ],
     )
     def test_wrong_usage_is_one_line(
