@@ -117,7 +117,8 @@ class Workers:
     async def stop(self) -> None:
         """End all in order, which each must say by its exit code."""
         for process in self.running.values():
-            process.terminate()
+            if process.returncode is None:
+                process.terminate()
         codes = {name: await asyncio.wait_for(process.wait(), 30) for name, process in self.running.items()}
         failed = [f"{name}: exit {code}\n{self.last_words(name)}" for name, code in codes.items() if code != 0]
         assert not failed, "\n".join(failed)
