@@ -20,6 +20,7 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plan: hash of the zone plan. zones, parents: its sizes.
         rho: zCDP budget of a subscriber in the epoch, equivalent to (epsilon, delta).
         salt: reference of the salt in the vault.
+        seen_ms: how long after its start a presence must have been seen to become a stay.
         purpose: what all of it is counted for. audit: hash of the audit log whose rules made the record.
         sources: raw partitions that whoever wrote the record knew of, and the registry's sources where they hold the
             watermark. Which are live say the control records of `sightings`: one may be added within an epoch.
@@ -47,7 +48,8 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lateness_ms: int = 10_000
     silence_ms: int = 3_900_000
     stay_ms: int = 600_000
-    ping_pong_ms: int = 60_000
+    ping_pong_ms: int = 300_000
+    seen_ms: int = 180_000
     windows_ms: tuple[int, ...] = (900_000, 3_600_000)
     logic: int = LOGIC
     frame_version: int = FRAME_VERSION

@@ -142,6 +142,12 @@ class CrowdMetrics:
             ["partition", "measure"],
             registry=registry,
         )
+        self.filtered = Counter(
+            "throng_crowd_filtered",
+            "Presences that a rule has filtered: annulled as a ping-pong, or no stay since only a glimpse was seen.",
+            ["partition", "rule"],
+            registry=registry,
+        )
         self.panes = Counter("throng_crowd_panes", "Panes acknowledged by Kafka.", ["partition"], registry=registry)
         self.watermark = Gauge(
             "throng_crowd_watermark_seconds",

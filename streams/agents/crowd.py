@@ -368,6 +368,8 @@ class CrowdAgent:
         owned.barred = crowd.barred
         for measure, dropped in crowd.take_capped().items():
             metrics.capped.labels(partition, measure).inc(dropped)
+        for rule, presences in crowd.take_filtered().items():
+            metrics.filtered.labels(partition, rule).inc(presences)
         if crowd.watermark_ms is not None:
             metrics.watermark.labels(partition).set(crowd.watermark_ms / 1000)
         metrics.buffered.labels(partition).set(crowd.buffered)

@@ -80,6 +80,7 @@ class Crowd:
         self.resumed: Resumed | None = None
         self.last_tick_ms: int | None = None
         self._capped = Counter[str]()
+        self._filtered = Counter[str]()
         self.taken = self.gaps = self.repeats = self.lost = self.early = self.barred = 0
 
     def resume(self, offset: int) -> None:
@@ -122,6 +123,13 @@ class Crowd:
         if self.population is not None:
             left_out.update(self.population.take_capped())
         return dict(left_out)
+
+    def take_filtered(self) -> dict[str, int]:
+        """By rule (`population.FILTERS`) how many presences it has filtered, since this was asked last."""
+        filtered, self._filtered = self._filtered, Counter()
+        if self.population is not None:
+            filtered.update(self.population.take_filtered())
+        return dict(filtered)
 
     def counts(self, window_ms: int) -> NDArray[np.uint32]:
         """Distinct subscribers in the window up to `last_tick_ms`, u32[zones, COHORTS]: a view, until the next `feed`.
@@ -294,6 +302,7 @@ class Crowd:
             self.resumed = None
         if self.population is not None:
             self._capped.update(self.population.take_capped())
+            self._filtered.update(self.population.take_filtered())
         self.population = Population(epoch, self.parents(epoch), epoch.parents)
         return self.population, epoch.opens_ms
 

@@ -29,6 +29,8 @@ from streams.core.reorder import Rows
 BLOCK: Final = 4096
 SETTLE_BLOCK: Final = 8192
 NO_CAP_ABOVE: Final = 0xFFFF
+# As in `Tally.filtered`.
+FILTERS: Final = ("ping_pong", "glimpse")
 LISTED: Final[Mapping[Statistic, int]] = {"trips": TRIPS, "dwell": DWELL, "visits": VISITED}
 
 
@@ -45,6 +47,7 @@ class Population:
         self.rules = Rules(
             silence=epoch.silence_ms,
             stay=epoch.stay_ms,
+            seen=epoch.seen_ms,
             ping_pong=epoch.ping_pong_ms,
             horizon=max([*epoch.windows_ms, epoch.ping_pong_ms + 1, *(m.gap_ms for m in self._arrivals)]),
             opens=epoch.opens_ms - epoch.start_ms,
@@ -68,6 +71,7 @@ class Population:
             np.zeros(len(self._listed), np.int64),
             np.array([self.rules.opens]),
             np.zeros(len(self._arrivals) + len(self._listed), np.int64),
+            np.zeros(len(FILTERS), np.int64),
         )
         self.listed: list[list[Listed]] = [[] for _ in self._listed]
 
@@ -160,6 +164,12 @@ class Population:
         self.tally.capped[:] = 0
         return dropped
 
+    def take_filtered(self) -> dict[str, int]:
+        """By rule how many presences it has filtered since this was asked last."""
+        filtered = dict(zip(FILTERS, self.tally.filtered.tolist(), strict=True))
+        self.tally.filtered[:] = 0
+        return filtered
+
     def _close(self, measure: Measure, present: NDArray[np.uint32], boundary: int) -> Counts:
         if measure.statistic == "arrivals":
             number = self._arrivals.index(measure)
@@ -197,6 +207,7 @@ def check(epoch: Epoch, zones: int) -> None:
         "a measure's panes are no multiple of its own": any(m.pane_ms % epoch.pane_ms for m in epoch.measures),
         "it opens between two panes": (epoch.opens_ms - epoch.start_ms) % epoch.pane_ms != 0,
         "a ping-pong may last as long as a stay": epoch.ping_pong_ms >= epoch.stay_ms,
+        "a stay would have to be seen longer than it lasts": epoch.seen_ms > epoch.stay_ms,
         "a ping-pong may last as long as a silence": epoch.ping_pong_ms >= epoch.silence_ms,
         f"it has more than {slots.MOST_ARRIVALS} measures of arrivals": len(arrivals) > slots.MOST_ARRIVALS,
         f"a cap is above {NO_CAP_ABOVE}": any(m.cap > NO_CAP_ABOVE for m in epoch.measures),

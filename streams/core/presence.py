@@ -28,6 +28,7 @@ from streams.core.slots import (
     ARRIVED,
     BARRED,
     BEFORE_BEGUN_BEFORE,
+    BEFORE_STAY,
     BEGUN_BEFORE,
     HIDDEN,
     KNOWN,
@@ -45,6 +46,9 @@ VISITED: Final = 2
 # Parts of a place's count: constants of the compiled loops.
 _LENGTHS: Final = len(BUCKETS)
 _VISITS: Final = len(VISITS)
+# Places in `Tally.filtered`.
+PING_PONG: Final = 0
+GLIMPSE: Final = 1
 
 
 class Capped(NamedTuple):
@@ -76,6 +80,7 @@ class Rules(NamedTuple):
 
     silence: int
     stay: int
+    seen: int
     ping_pong: int
     horizon: int
     opens: int
@@ -97,6 +102,7 @@ class Tally(NamedTuple):
         filled: i64[listed measures], how many of `keys` are.
         opened: i64[1], the open base pane's start, ms since the epoch's.
         capped: i64[arrivals measures + listed measures], what the caps have dropped.
+        filtered: i64[2], how many presences were annulled as ping-pongs, and were glimpses.
     """
 
     arrivals: NDArray[np.uint32]
@@ -106,6 +112,7 @@ class Tally(NamedTuple):
     filled: NDArray[np.int64]
     opened: NDArray[np.int64]
     capped: NDArray[np.int64]
+    filtered: NDArray[np.int64]
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -126,6 +133,12 @@ def _list(m, key, row, used, listed, tally):  # type: ignore[no-untyped-def]
         tally.keys[m, at] = key
         tally.who[m, at] = row["pseudonym"]
         tally.filled[m] = at + 1
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _lasted(row, rules, until):  # type: ignore[no-untyped-def]
+    """Is a presence that covers until `until` as long as a stay, and was it seen long enough after its start?"""
+    return until - row["start"] >= rules.stay and row["last"] - row["start"] >= rules.seen
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -169,9 +182,13 @@ def _become_stay(row, used, known, rules, tally):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _complete(row, used, rules, tally, zone, length, cut):  # type: ignore[no-untyped-def]
-    """A presence is complete. `cut`: the epoch's start or end may have cut it, so that it is of unknown length, unless
-    what was seen of it is in the longest bucket already."""
+def _complete(row, used, rules, tally, zone, length, stay, cut):  # type: ignore[no-untyped-def]
+    """A presence is complete. `stay`: it was one; else it was a pass, however long the phone was not heard of. `cut`:
+    the epoch's start or end may have cut it, so that it is of unknown length, unless what was seen of it is in the
+    longest bucket already."""
+    if not stay and length >= rules.stay:
+        tally.filtered[GLIMPSE] += 1
+        length = rules.stay - 1
     bucket = 0
     for limit in LIMITS_MS:
         bucket += length >= limit
@@ -187,8 +204,8 @@ def _complete(row, used, rules, tally, zone, length, cut):  # type: ignore[no-un
 @njit(cache=True, nogil=True, inline="always")
 def _complete_before(row, used, rules, tally):  # type: ignore[no-untyped-def]
     """So is the one before: no ping-pong can restore it any more."""
-    cut = (row["flags"] & BEFORE_BEGUN_BEFORE) != 0
-    _complete(row, used, rules, tally, row["before"], row["start"] - row["before_start"], cut)
+    stay, cut = (row["flags"] & BEFORE_STAY) != 0, (row["flags"] & BEFORE_BEGUN_BEFORE) != 0
+    _complete(row, used, rules, tally, row["before"], row["start"] - row["before_start"], stay, cut)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -290,6 +307,7 @@ def _enter(row, used, ring, tail, rules, tally, running, zone, now):  # type: ig
 @njit(cache=True, nogil=True, inline="always")
 def _annul(row, used, ring, tail, rules, tally, running):  # type: ignore[no-untyped-def]
     """Ping-pong: the present presence never was, and the one before it goes on."""
+    tally.filtered[PING_PONG] += 1
     zone = row["zone"]
     arrivals = rules.arrivals
     for m in range(len(arrivals.cap)):
@@ -339,7 +357,8 @@ def _complete_known(row, used, rules, tally, now, zone, kind):  # type: ignore[n
     by_silence = now >= silent and silent >= opened
     if by_silence or (now < silent and kind == DETACH):
         end = row["last"] + rules.silence // 2 if by_silence else now
-        _complete(row, used, rules, tally, row["zone"], end - row["start"], (row["flags"] & BEGUN_BEFORE) != 0)
+        stay, cut = (row["flags"] & STAY) != 0, (row["flags"] & BEGUN_BEFORE) != 0
+        _complete(row, used, rules, tally, row["zone"], end - row["start"], stay, cut)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -351,7 +370,7 @@ def _sight(row, used, known, ring, span, rules, tally, running, now, zone, cohor
         return
     if row["zone"] != NOWHERE:
         silent = row["last"] + rules.silence
-        if not row["flags"] & STAY and min(now, silent) - row["start"] >= rules.stay:
+        if not row["flags"] & STAY and _lasted(row, rules, min(now, silent)):
             _become_stay(row, used, known, rules, tally)
         _complete_known(row, used, rules, tally, now, zone, kind)
         if now >= silent:
@@ -455,9 +474,10 @@ def settle(slots: Slots, rules: Rules, tally: Tally, first, last, boundary):  # 
             _complete_before(row, slots.used[at], rules, tally)
             row["before"] = NOWHERE
         silent = row["last"] + rules.silence
-        if not row["flags"] & STAY and row["start"] + rules.stay < min(boundary, silent + 1):
+        if not row["flags"] & STAY and _lasted(row, rules, min(boundary - 1, silent)):
             _become_stay(row, slots.used[at], slots.known[at], rules, tally)
         if silent >= opened and (over or silent < boundary):
             cut = (row["flags"] & BEGUN_BEFORE) != 0 or silent >= boundary
             end = boundary if silent >= boundary else row["last"] + rules.silence // 2
-            _complete(row, slots.used[at], rules, tally, row["zone"], end - row["start"], cut)
+            stay = (row["flags"] & STAY) != 0
+            _complete(row, slots.used[at], rules, tally, row["zone"], end - row["start"], stay, cut)

@@ -30,12 +30,12 @@ def rehearse(measures: tuple[Measure, ...] = DEFAULT_MEASURES) -> None:
     crowd = Crowd(0, parents)
     crowd.add_epoch(epoch)
     crowd.feed(encode_control(1, [0]), 0)
-    for number in range(3):
+    for number in range(4):
         crowd.feed(_frame(number), number + 1)
     again = Crowd(0, parents)
     again.add_epoch(epoch)
     restore(again, to_columns(crowd))
-    again.feed(_frame(3), 4)
+    again.feed(_frame(4), 5)
 
 
 def _epoch(measures: tuple[Measure, ...]) -> Epoch:
@@ -46,18 +46,18 @@ def _epoch(measures: tuple[Measure, ...]) -> Epoch:
 
 
 def _frame(number: int) -> bytes:
-    """Enough subscribers for the table to grow, at home and then away, one of them detaching."""
+    """Enough subscribers for the table to grow, at home and then away, for a stay each, one of them detaching."""
     rows = SMALLEST
-    begin = number * HOUR_MS // 4
+    begin = number * HOUR_MS // 6
     kinds = np.zeros(rows, np.uint8)
     kinds[0] = DETACH
     section = Section(
-        *(0, 0, number * rows, (number + 1) * rows, begin + HOUR_MS // 4),
+        *(0, 0, number * rows, (number + 1) * rows, begin + HOUR_MS // 6),
         np.arange(1, rows + 1, dtype=np.uint64),
         begin + np.arange(rows, dtype=np.int64),
         np.arange(number * rows, (number + 1) * rows),
         np.zeros(rows, np.uint32),
-        np.full(rows, number % 2, np.uint16),
+        np.full(rows, number // 2 % 2, np.uint16),
         np.zeros(rows, np.uint8),
         kinds,
     )

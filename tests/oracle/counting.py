@@ -136,6 +136,7 @@ class Story:
         elif self.here[0] == s.zone:
             self.become_stay_if(s.ts)
             self.here[2] = s.ts
+            self.become_stay_if(s.ts, known_at=s.ts)
         elif self.memory and self.memory[0][0] == s.zone and s.ts - self.memory[1] <= e["ping_pong_ms"]:
             self.annul(s.ts)
         else:
@@ -169,8 +170,8 @@ class Story:
         self.here = self.memory[0]
         self.here[4] = []
         self.memory = self.owed = None
-        self.become_stay_if(ts, known_at=ts)
         self.here[2] = ts
+        self.become_stay_if(ts, known_at=ts)
 
     def close(self, end):
         self.become_stay_if(end)
@@ -197,6 +198,8 @@ class Story:
         """A presence of some length is complete, which is known at `known`."""
         zone = presence[0]
         cut = cut or presence[5]
+        if not presence[3]:
+            length = min(length, self.epoch["stay_ms"] - 1)
         minutes = length / MINUTE
         bucket = [minutes < 5, minutes < 10, minutes < 20, minutes < 60, minutes < 120, minutes < 240, True].index(True)
         if cut and minutes < 240:
@@ -228,10 +231,12 @@ class Story:
                 self.count_once(m, known, self.place(m, zone) * VISITS_KEYS + min(times, 3) - 1)
 
     def become_stay_if(self, until, known_at=None):
-        """If the presence here, which covers at least until `until`, is as long as a stay, it is one."""
-        zone, start, _, is_stay, _, _ = self.here
+        """If the presence here, which covers at least until `until`, is as long as a stay, it is one.
+
+        It must have been seen for a while: a phone that was heard once may have gone the next moment."""
+        zone, start, last, is_stay, _, _ = self.here
         known = start + self.epoch["stay_ms"]
-        if is_stay or until < known:
+        if is_stay or until < known or last < start + self.epoch["seen_ms"]:
             return
         self.here[3] = True
         origin, self.last_stay = self.last_stay, zone

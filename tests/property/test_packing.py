@@ -21,7 +21,7 @@ TABLES = ("subscriber_planes", "used_planes", "known_planes", "departure_planes"
 
 @pytest.mark.parametrize("table", TABLES)
 def test_tables_of_another_size_than_the_header_says_are_refused(table: str) -> None:
-    sightings = sightings_of([(11 * MINUTE, 1, zone, 0, 0) for zone in (0, 1, 2)])
+    sightings = sightings_of([(5 * MINUTE, 1, zone, 0, 0) for zone in (0, 0, 0, 1, 1, 1, 2, 2, 2)])
     crowd, _ = run(frames_of(sightings, START + 46 * MINUTE, random.Random(1), 9), EPOCHS)
     columns = to_columns(crowd)
     assert columns[table]

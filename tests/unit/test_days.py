@@ -128,7 +128,8 @@ def test_it_counts_in_the_pane_in_which_the_silence_is_over_even_if_nothing_is_h
 @pytest.mark.parametrize("off", [30, 300], ids=["half an hour", "five hours"])
 def test_a_phone_switched_off_ends_a_presence_and_the_next_is_one_of_its_own(off: int) -> None:
     on = f"{12 + (30 + off) // 60}:{(30 + off) % 60}"
-    found = day(("12:00", SHOP), ("12:30", SHOP, DETACH), (on, SHOP), *staying(SHOP, on, "19:00"), ("19:05", HOME))[0]
+    before, after = (("12:00", SHOP), ("12:10", SHOP), ("12:30", SHOP, DETACH)), (("19:05", HOME), ("19:30", HOME))
+    found = day(*before, (on, SHOP), *staying(SHOP, on, "19:00"), *after)[0]
     assert sum(number for (zone, _), number in dwelt(found["dwell"]).items() if zone == SHOP) == 2
     assert dwelt(found["dwell"])[SHOP, "21_60"] == 1
     # It is no new visit, since there was no stay elsewhere.
@@ -160,8 +161,8 @@ def test_a_night_bus_at_half_past_four_is_not_cut_where_it_only_passes() -> None
 
 
 def test_a_tourist_of_two_hours() -> None:
-    walk = (("10:00", PARK), ("10:35", PARK), ("10:40", SHOP), ("10:46", BAR), ("11:30", BAR), ("11:32", PARK))
-    found = day(*walk, ("11:55", PARK), ("12:00", PARK, DETACH))[0]
+    walk = (("10:00", PARK), ("10:35", PARK), ("10:40", SHOP), ("10:46", BAR), ("10:50", BAR), ("11:30", BAR))
+    found = day(*walk, ("11:32", PARK), ("11:55", PARK), ("12:00", PARK, DETACH))[0]
     assert dwelt(found["dwell"]) == {(PARK, "21_60"): 2, (SHOP, "5_10"): 1, (BAR, "21_60"): 1}
     assert visited(found["visits"]) == {(PARK, "first"): 1, (BAR, "first"): 1, (PARK, "second"): 1}
     assert found["trips"] == {PARK * 5 + BAR: 1, BAR * 5 + PARK: 1}
@@ -169,7 +170,9 @@ def test_a_tourist_of_two_hours() -> None:
 
 
 def test_a_way_back_without_a_stay_elsewhere_is_no_trip_and_no_visit() -> None:
-    found = day(("12:00", WORK), ("13:00", SHOP), ("13:06", WORK), ("13:40", WORK), ("13:45", WORK, DETACH))[0]
+    found = day(
+        ("12:00", WORK), ("12:30", WORK), ("13:00", SHOP), ("13:06", WORK), ("13:40", WORK), ("13:45", WORK, DETACH)
+    )[0]
     assert not found["trips"]
     assert visited(found["visits"]) == {(WORK, "first"): 1}
     assert dwelt(found["dwell"]) == {(WORK, "61_120"): 1, (SHOP, "5_10"): 1, (WORK, "21_60"): 1}
@@ -177,13 +180,14 @@ def test_a_way_back_without_a_stay_elsewhere_is_no_trip_and_no_visit() -> None:
 
 def test_a_trip_runs_over_a_detach_and_a_silence() -> None:
     found = day(
-        ("8:00", HOME), ("8:30", HOME, DETACH), ("14:00", WORK), ("14:20", WORK), ("20:00", BAR), ("20:20", BAR)
+        *(("8:00", HOME), ("8:10", HOME), ("8:30", HOME, DETACH)),
+        *(("14:00", WORK), ("14:20", WORK), ("20:00", BAR), ("20:20", BAR)),
     )[0]
     assert found["trips"] == {HOME * 5 + WORK: 1, WORK * 5 + BAR: 1}
 
 
 def test_visits_are_numbered_by_zone_and_stop_at_three() -> None:
-    steps = [(f"{6 + n}:00", (HOME, SHOP)[n % 2]) for n in range(9)]
+    steps = [(f"{6 + n}:{minute}", (HOME, SHOP)[n % 2]) for n in range(9) for minute in ("00", "20")]
     found = day(*steps, ("14:30", HOME, DETACH))[0]
     assert visited(found["visits"]) == {
         **{(HOME, "first"): 1, (HOME, "second"): 1, (HOME, "third_or_more"): 3},
@@ -193,7 +197,8 @@ def test_visits_are_numbered_by_zone_and_stop_at_three() -> None:
 
 def test_of_a_fifth_zone_every_visit_is_told_as_the_first() -> None:
     zones = [HOME, WORK, SHOP, BAR, PARK, HOME, PARK, HOME]
-    found = day(*((f"{6 + number}:00", zone) for number, zone in enumerate(zones)), ("13:30", HOME, DETACH))[0]
+    steps = [(f"{6 + number}:{minute}", zone) for number, zone in enumerate(zones) for minute in ("00", "20")]
+    found = day(*steps, ("13:30", HOME, DETACH))[0]
     assert visited(found["visits"])[PARK, "first"] == 2
     assert visited(found["visits"])[HOME, "third_or_more"] == 1
 
@@ -201,8 +206,8 @@ def test_of_a_fifth_zone_every_visit_is_told_as_the_first() -> None:
 def test_a_ping_pong_over_a_panes_end_takes_nothing_back() -> None:
     # In the shop from 11:00; the bar is heard from 11:59:40 to 12:00:20, over the end of a pane.
     def told(*back: int) -> Counter:
-        seconds = [0, 3580, *back, 5400]
-        zones = [SHOP, BAR, SHOP, SHOP] if back else [SHOP, BAR, BAR]
+        seconds = [0, 600, 3580, *back, 5400]
+        zones = [SHOP, SHOP, BAR, SHOP, SHOP] if back else [SHOP, SHOP, BAR, BAR]
         rows = [
             Sighting(START + at("11:00") + second * 1000, 0, n, 0, 1, zone, 0, 0)
             for n, (second, zone) in enumerate(zip(seconds, zones, strict=True))
@@ -220,7 +225,7 @@ def test_a_ping_pong_over_a_panes_end_takes_nothing_back() -> None:
         )
 
     assert told(3620) == {(13, SHOP, "61_120"): 1}, "one presence of 100 minutes, counted when it was over"
-    # Without a return the shop's presence is complete a minute after it was left, in the next pane.
+    # Without a return the shop's presence is complete five minutes after it was left, in the next pane.
     assert told() == {(13, SHOP, "21_60"): 1, (13, BAR, "21_60"): 1}
 
 

@@ -23,7 +23,7 @@ from tests.oracle.gate import Gate, screen
 from tests.support.deployment import policy
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-DIGEST = "c2c79fd597a41a3c6312917a44009a91"
+DIGEST = "034281a70726a22a638b10a3af5e1f65"
 
 
 def settings() -> Settings:
