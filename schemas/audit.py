@@ -22,9 +22,10 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         at: when, by the clock of whoever decided, RFC 3339 in UTC. by: who.
         action: adopt: a new deployment's rules; suspend, resume: of `country`; apply: changed files; rotate: the
-            running epoch's salt was destroyed, which the reason names; the rules stay, nothing of the epoch is told.
+            running epoch's salt was destroyed, which the reason names; the rules stay.
         reason: why; never empty where something is loosened or destroyed.
         rules: all that holds after it.
+        from_ms: of a rotation, the event time from which on a fresh salt holds; unset: from the next epoch on.
         previous: the log's hash before it. hash: SHA-256 of this entry without `hash`, in canonical form.
     """
 
@@ -36,3 +37,4 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: Rulebook
     previous: str
     hash: str = ""
+    from_ms: int | msgspec.UnsetType = msgspec.UNSET

@@ -77,10 +77,16 @@ class Head(NamedTuple):
 
 
 class Control(msgspec.Struct, frozen=True):
-    """The set of live sources from here on; a higher version replaces a lower one."""
+    """The set of live sources from here on; a higher version replaces a lower one.
+
+    Attributes:
+        reset_ms: event time at which pseudonyms change within an epoch, a base pane's end; 0: none. Of such a record
+            the rest says nothing (version 0).
+    """
 
     version: int
     sources: tuple[int, ...]
+    reset_ms: int = 0
 
 
 def encode_frame(sections: Sequence[Section]) -> bytes:
@@ -125,6 +131,11 @@ def put_section_header(
 def encode_control(version: int, sources: Sequence[int]) -> bytes:
     """A control record's value."""
     return _CONTROL_MAGIC + bytes([VERSION]) + msgspec.json.encode(Control(version, tuple(sources)))
+
+
+def encode_reset(reset_ms: int) -> bytes:
+    """The value of a control record that says when pseudonyms change within an epoch."""
+    return _CONTROL_MAGIC + bytes([VERSION]) + msgspec.json.encode(Control(0, (), reset_ms))
 
 
 def decode_heads(value: bytes) -> list[Head] | Control:

@@ -14,10 +14,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from msgspec import UNSET
+
 from schemas.epochs import Epoch
 from schemas.plan import Plan
 from schemas.policy import Rulebook
 from streams.core.audit import Chain, Taken
+from streams.core.epochs import EpochTable
 from streams.core.gateway import NEVER_MS, Context
 from streams.core.policy import PolicyTable
 from streams.core.rules import Told, by_code, home_codes, in_force, limits, told, usable
@@ -89,6 +92,7 @@ class GatewayRules:
         if chain.head != self._head:
             self._head, self._contexts = chain.head, {}
             show(chain, self._metrics)
+            cut(self._context.epochs, chain)
         number = epoch.epoch if epoch is not None else 0
         if number not in self._contexts:
             for old in list(self._contexts)[: -KEPT + 1]:
@@ -128,6 +132,13 @@ class ReleaseRules:
             base, since = rules_of(chain, epoch)
             self._told[epoch.epoch] = told(epoch, base, since, self._home)
         return self._told[epoch.epoch]
+
+
+def cut(epochs: EpochTable, chain: Chain) -> None:
+    """Give each rest of an epoch whose salt was destroyed the part of its own that the log says."""
+    for taken in chain.taken:
+        if taken.entry.action == "rotate" and taken.entry.from_ms is not UNSET:
+            epochs.cut(taken.entry.from_ms)
 
 
 def show(chain: Chain, metrics: PolicyMetrics) -> None:

@@ -39,7 +39,7 @@ from streams.agents.reach import Reach
 from streams.agents.registrar import Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings
-from streams.agents.rules import GatewayRules, ReleaseRules, log_differences, rules_of
+from streams.agents.rules import GatewayRules, ReleaseRules, cut, log_differences, rules_of
 from streams.agents.terms import terms_of
 from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
@@ -96,6 +96,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     ):
         await adopt(audit, producer, settings.topic(AUDIT), files, f"the first gateway, run by {system_user()}")
         log_differences(audit.chain, files)
+        cut(epochs.table, audit.chain)
         metrics = GatewayMetrics()
         metrics.registry_entries.set(registry.table.subscribers)
         vault = Vault(salts_log, producer, settings.topic(SALTS), keys)

@@ -1,27 +1,39 @@
 """`throng salts`: which epochs' salts can still be had, and what to do when one got out."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 import click
 import msgspec
 import orjson
+from aiokafka.errors import KafkaError
+from msgspec import UNSET, UnsetType
 
+from schemas.attach import AHEAD_MS
 from schemas.epochs import Epoch
 from schemas.policy import Rulebook
 from schemas.salts import WrappedSalt
 from schemas.topics import EPOCHS, SALTS
+from streams.agents.rules import cut
 from streams.cli.options import settings_options
+from streams.core.epochs import PART
+from streams.core.rules import EFFECT_MS
 from streams.errors import ThrongError
 from streams.settings import Settings
-from streams.stores.audit import Decision, decide, system_user
+from streams.stores.audit import Decision, decide, read_audit, system_user
 from streams.stores.epochs import EpochReader
 from streams.stores.keys import KeyProvider
 from streams.stores.log import TailReader
 from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
+from streams.stores.topics import announce_reset
+
+# Every gateway that sends knows the audit log to within 5 s, and an event is at most a minute ahead of its record; the
+# rest is for clocks.
+HEAD_START_MS: Final = 180_000
 
 
 class Salt(msgspec.Struct, frozen=True):
@@ -62,8 +74,8 @@ def list_(settings: Settings, as_json: bool) -> None:
 def rotate(settings: Settings, now: bool, yes: bool, reason: str, by: str | None) -> None:
     """Destroy the salt in use, because it may have got out. Says what that costs first.
 
-    An entry of the audit log says who, when and why; then the key is destroyed. Gateways notice within seconds. Nothing
-    is counted until the next epoch begins with a fresh salt.
+    An entry of the audit log says who, when and why; then the key is destroyed, and gateways forget the salt within
+    seconds. A fresh one holds from the end of a pane in 3 to 8 minutes on; nothing is counted until then.
     """
     if not reason.strip():
         raise ThrongError("usage", "say why with --reason: it stands in the audit log")
@@ -72,27 +84,41 @@ def rotate(settings: Settings, now: bool, yes: bool, reason: str, by: str | None
     running = next((epoch for epoch in epochs if epoch.start_ms <= time_ms < epoch.end_ms), None)
     if running is None or not keys.holds(running.epoch):
         raise ThrongError("salts", "no epoch is running whose salt could still be had")
-    for line in cost(running, time_ms):
+    from_ms = UNSET if settings.kafka.keep_forever else fresh_from(running, time_ms)
+    for line in cost(running, time_ms, from_ms):
         click.echo(line, err=True)
     if not yes:
         click.confirm(f"Destroy the salt of epoch {running.epoch}?", abort=True, err=True)
     told, unrecorded = "", None
     try:
-        told = asyncio.run(record(settings, running, reason.strip(), by or system_user()))
+        told = asyncio.run(record(settings, running, reason.strip(), by or system_user(), from_ms))
     except ThrongError as error:
         unrecorded = error  # who broke the log must not be able to keep the key alive
     try:
         keys.destroy(running.epoch)
     except (OSError, ThrongError) as error:
         raise ThrongError("keys", f"the key of {running.epoch} is NOT destroyed: {error}; run it again") from error
-    click.echo(f"the salt of epoch {running.epoch} is destroyed; the next one is made for the epoch after it")
+    click.echo(f"the salt of epoch {running.epoch} is destroyed")
     if unrecorded is not None:
         raise ThrongError("audit", f"the salt is destroyed, but no entry of the audit log says so: {unrecorded}")
+    click.echo(f"a fresh salt holds from {_local(running, running.end_ms if from_ms is UNSET else from_ms)} on")
     click.echo(told)
 
 
-async def record(settings: Settings, epoch: Epoch, reason: str, by: str) -> str:
-    """Write the decision to the audit log, and say so. It comes before the deed, as every decision does.
+def fresh_from(epoch: Epoch, time_ms: int) -> int | UnsetType:
+    """From when on a fresh salt can hold: a pane's end that no gateway and no crowd has come to when they hear of it.
+
+    Unset if the epoch is over by then, or its numbers are used up.
+    """
+    panes = -((epoch.start_ms - time_ms - HEAD_START_MS) // epoch.pane_ms)
+    at_ms = epoch.start_ms + panes * epoch.pane_ms
+    return UNSET if at_ms >= epoch.end_ms or epoch.epoch % 100 > 2 * PART else at_ms
+
+
+async def record(settings: Settings, epoch: Epoch, reason: str, by: str, from_ms: int | UnsetType) -> str:
+    """Tell the crowds when pseudonyms change, write the decision to the audit log, and say so.
+
+    It comes before the deed, as every decision does. Crowds first: they must know before any gateway does.
 
     Raises:
         ThrongError: it could not be written.
@@ -101,9 +127,17 @@ async def record(settings: Settings, epoch: Epoch, reason: str, by: str) -> str:
     def work_out(rules: Rulebook) -> Decision:
         return "rotate", "", f"the salt of epoch {epoch.epoch}: {reason}", rules
 
-    entry, log = await decide(settings, work_out, by, lambda: configured_rules(settings))
+    if from_ms is not UNSET:
+        try:
+            await announce_reset(settings, from_ms, epoch.partitions)
+        except (KafkaError, OSError) as error:
+            raise ThrongError("kafka", f"the crowds can't be told: {type(error).__name__}") from error
+    entry, log = await decide(settings, work_out, by, lambda: configured_rules(settings), from_ms)
     assert entry is not None
-    return f"entry {len(log.chain.taken)} of the audit log, by {entry.by}; hash {log.chain.head}"
+    told = f"entry {len(log.chain.taken)} of the audit log, by {entry.by}; hash {log.chain.head}"
+    if from_ms is not UNSET and from_ms - log.chain.taken[-1].time_ms < EFFECT_MS + AHEAD_MS:
+        told += "\nthis machine's clock is behind the broker's: workers may hear too late; 'throng policy suspend'"
+    return told
 
 
 def salt_of(epoch: Epoch, wrapped: WrappedSalt | None, keys: KeyProvider) -> Salt:
@@ -115,17 +149,26 @@ def salt_of(epoch: Epoch, wrapped: WrappedSalt | None, keys: KeyProvider) -> Sal
     return Salt(epoch.epoch, start, end, wrapped.key_id if wrapped else "", state)
 
 
-def cost(epoch: Epoch, time_ms: int) -> list[str]:
+def cost(epoch: Epoch, time_ms: int, from_ms: int | UnsetType) -> list[str]:
     """What destroying the running epoch's salt costs, in words."""
-    minutes = (epoch.end_ms - time_ms) // 60_000
+    minutes = ((epoch.end_ms if from_ms is UNSET else from_ms) - time_ms) // 60_000
     return [
         f"The salt of epoch {epoch.epoch} is in use until {_local(epoch, epoch.end_ms)}. Once it is destroyed:",
         "- nobody can make or undo its pseudonyms any more, this deployment included;",
-        f"- the {minutes // 60} h {minutes % 60} min until then are not counted: events are rejected as salt_gone;",
-        "- nothing is released of them: by the audit log's entry the release withholds what is left of the epoch;",
+        f"- {minutes // 60} h {minutes % 60} min are not counted (events are rejected as salt_gone) nor released;",
+        *_afterwards(epoch, from_ms),
         "- the day's budget is not given back, and no pane is drawn again: what was released stays as it is;",
-        "- the salt of the next epoch, where it is made already, stays: if its key got out too, start with new keys;",
-        "- no new epoch begins before then: the day's caps were counted under the pseudonyms that are gone.",
+        "- the salt of the next epoch, where it is made already, stays: if its key got out too, start with new keys.",
+    ]
+
+
+def _afterwards(epoch: Epoch, from_ms: int | UnsetType) -> list[str]:
+    if from_ms is UNSET:
+        return ["- no fresh salt holds before the next epoch;"]
+    return [
+        f"- from {_local(epoch, from_ms)} on a fresh salt holds; people present are told again "
+        f"{epoch.silence_ms // 60_000} min later, when all have been heard;",
+        "- arrivals and trips are told again with the next epoch: what each person has used of the caps is gone;",
     ]
 
 
@@ -138,6 +181,9 @@ async def _read(settings: Settings) -> tuple[list[Epoch], dict[int, WrappedSalt]
     log = TailReader(settings.kafka, settings.topic(SALTS))
     await reader.start()
     try:
+        # Without a log that can be read an epoch stands as it was made.
+        with suppress(ThrongError):
+            cut(reader.table, (await read_audit(settings)).chain)
         await log.start()
         first: dict[int, WrappedSalt] = {}
         async for records in log.read_to_end():

@@ -8,6 +8,8 @@ watermarks, the reorder buffer, and the population of the current epoch; `snapsh
     advance  to the last tick that the watermark has passed: rows before each boundary in the total order, then at a
              base pane's end a pane, and after an epoch's end a new population, with nothing carried across
 
+A control record may say that pseudonyms change at a time within an epoch (an incident): from then on all is new, and
+what is not whole is shut.
 A crowd whose state is lost begins amid its log (`resume`): see `resumed` for what is shut then, and until when.
 
 Handling rows only up to the last tick changes nothing that can be seen: counts are as of a tick, panes end on ticks.
@@ -64,6 +66,7 @@ class Crowd:
             came. gaps, repeats: sections ignored; lost: raw records gone before they were read; early: rows of before
             the first epoch opened; taken: rows taken up; barred: dropped by an opt-out, since this object was made.
         resumed: that state was lost, until all of it is whole again.
+        resets: when pseudonyms are to change within an epoch, ms.
     """
 
     def __init__(self, partition: int, parents: Parents) -> None:
@@ -78,6 +81,7 @@ class Crowd:
         self.at_ms: int | None = None
         self.next_offset = 0
         self.resumed: Resumed | None = None
+        self.resets: tuple[int, ...] = ()
         self.last_tick_ms: int | None = None
         self._capped = Counter[str]()
         self._filtered = Counter[str]()
@@ -181,6 +185,8 @@ class Crowd:
         self.repeats += links.repeats
         self.watermarks = watermarks
         self.resumed = links.resumed
+        if isinstance(record, Control) and record.reset_ms > (self.at_ms or 0):
+            self.resets = tuple(sorted({*self.resets, record.reset_ms}))
         self.next_offset = offset + 1
         return [] if watermarks.least_ms is None else self._advance(watermarks.least_ms, on_tick)
 
@@ -262,8 +268,18 @@ class Crowd:
                 on_tick(boundary, self)
             if (boundary - population.epoch.start_ms) % population.epoch.pane_ms == 0:
                 panes.append(self._pane(population, boundary))
+                # Every crowd stops at a pane's end, whatever frames it gets; at another time it may or may not.
+                if boundary in self.resets:
+                    self._reset(population.epoch, boundary)
         self.at_ms = at
         return panes
+
+    def _reset(self, epoch: Epoch, at_ms: int) -> None:
+        """Begin anew within the epoch: nobody's pseudonym goes on. What is not whole is shut, as after a loss."""
+        self.resets = tuple(ms for ms in self.resets if ms > at_ms)
+        self.resumed = Resumed(max(at_ms, self._whole_ms))
+        self.population = Population(epoch, self.parents(epoch), epoch.parents)
+        self.population.recount(at_ms)
 
     def _begin(self, watermark_ms: int) -> int:
         first = self.epochs[0] if self.resumed is None else oldest_awaited(self.epochs, watermark_ms)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
@@ -22,6 +23,8 @@ from streams.errors import ThrongError
 HOUR_MS = 3_600_000
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
+# Added to an epoch's number for each part that it is cut into: no date has these.
+PART = 32
 
 
 class Bounds(NamedTuple):
@@ -101,10 +104,30 @@ class EpochTable:
         elif epoch.end_ms <= self.opens_ms or any(_collide(epoch, other) for other in self.epochs):
             return False
         self.epochs.insert(int(np.searchsorted(self.starts, epoch.start_ms)), epoch)
+        self._index()
+        return True
+
+    def _index(self) -> None:
         self.starts = np.array([e.start_ms for e in self.epochs], np.int64)
         self.ends = np.array([e.end_ms for e in self.epochs], np.int64)
         self.years = np.array([e.epoch // 10_000 for e in self.epochs], np.int64)
-        return True
+
+    def cut(self, at_ms: int) -> None:
+        """Give the rest of the epoch that holds `at_ms` a salt of its own, as a part with another number.
+
+        For gateways alone, who resolve salts by epochs: to all others the epoch stays whole. Nothing changes if it is
+        cut there already, or twice before.
+        """
+        whole = self.find(at_ms)
+        if whole is None or whole.start_ms == at_ms or whole.epoch % 100 > 2 * PART:
+            return
+        number = whole.epoch + PART
+        if any(epoch.epoch == number for epoch in self.epochs):
+            return
+        rest = replace(whole, epoch=number, start_ms=at_ms, opens_ms=max(at_ms, whole.opens_ms), salt=str(number))
+        place = self.epochs.index(whole)
+        self.epochs[place : place + 1] = [replace(whole, end_ms=at_ms), rest]
+        self._index()
 
     def find(self, ts_ms: int) -> Epoch | None:
         """The epoch that holds an event time, whether it was open by then or not."""
@@ -172,7 +195,7 @@ def _between(ts_ms: int, terms: Terms, known: EpochTable) -> Bounds:
     before = [epoch for epoch in known.epochs if epoch.end_ms <= ts_ms]
     after = [epoch.start_ms for epoch in known.epochs if epoch.start_ms > ts_ms]
     number, start_ms, end_ms = day
-    if before and before[-1].epoch == number:
+    if any(epoch.epoch == number for epoch in before):
         # The hour was set later: what is left until then goes to the next day's epoch.
         number, _, end_ms = epoch_bounds(day.end_ms, terms.timezone, terms.change_hour)
     if before:

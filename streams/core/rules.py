@@ -12,6 +12,7 @@ from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from schemas.attach import AHEAD_MS
@@ -166,11 +167,16 @@ def told(epoch: Epoch, base: Rulebook, since: Sequence[Taken], home: frozenset[s
     closed = {mcc: policies.get(mcc) for mcc in sorted(home) if not usable(policies.get(mcc), merged.purpose)}
     names = dict.fromkeys(policy.country if policy else mcc for mcc, policy in closed.items())
     withheld = f"{', '.join(names)} may not be counted" if closed else ""
-    if any(taken.entry.action == "rotate" and epoch.start_ms <= taken.time_ms < epoch.end_ms for taken in since):
-        # Who is heard has no pseudonym any more: people would seem to leave.
+    # Until a fresh salt holds nobody has a pseudonym: people would seem to leave. From then on the crowd shuts.
+    fresh_ms = [
+        epoch.end_ms if taken.entry.from_ms is UNSET else taken.entry.from_ms
+        for taken in since
+        if taken.entry.action == "rotate" and epoch.start_ms <= taken.time_ms < epoch.end_ms
+    ]
+    if max(fresh_ms, default=0) >= epoch.end_ms:
         withheld = withheld or "the epoch's salt was destroyed"
     tightened = _tightened(epoch, merged) if since else epoch
-    return Told(tightened, withheld, _quiet_ms(epoch, books, since))
+    return Told(tightened, withheld, max([_quiet_ms(epoch, books, since), *fresh_ms]))
 
 
 def _tightened(epoch: Epoch, merged: Rulebook) -> Epoch:

@@ -45,6 +45,7 @@ class Header(msgspec.Struct, frozen=True):
     span: tuple[int, int] = (1, 1)
     since: tuple[int, ...] = ()
     resumed: Resumed | None = None
+    resets: tuple[int, ...] = ()
 
 
 def to_columns(crowd: Crowd) -> dict[str, bytes]:
@@ -88,7 +89,7 @@ def restore(crowd: Crowd, columns: dict[str, bytes]) -> None:
     crowd.population = population
     crowd.next_offset, crowd.at_ms = header.next_offset, header.at_ms
     crowd.taken, crowd.gaps, crowd.repeats, crowd.lost, crowd.early = header.counters
-    crowd.resumed = header.resumed
+    crowd.resumed, crowd.resets = header.resumed, header.resets
     crowd.following = dict(header.following)
     crowd.watermarks = Watermarks(header.heard_sources, header.control, frozenset(header.live), header.least_ms)
     begin = 0
@@ -115,6 +116,7 @@ def _header(crowd: Crowd, waiting: dict[int, int]) -> Header:
         least_ms=crowd.watermarks.least_ms,
         waiting=waiting,
         resumed=crowd.resumed,
+        resets=crowd.resets,
     )
 
 

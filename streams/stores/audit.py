@@ -15,6 +15,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from msgspec import UNSET, UnsetType
 
 from schemas.audit import Action, Entry
 from schemas.policy import Rulebook
@@ -109,24 +110,33 @@ async def adopt(reader: AuditReader, producer: AIOKafkaProducer, topic: str, rul
 
 
 async def append(
-    reader: AuditReader, producer: AIOKafkaProducer, topic: str, decision: Decision, by: str
+    reader: AuditReader,
+    producer: AIOKafkaProducer,
+    topic: str,
+    decision: Decision,
+    by: str,
+    from_ms: int | UnsetType = UNSET,
 ) -> Entry | None:
     """Append one entry behind what was read, and read it back; None if another came first."""
     action, country, reason, rules = decision
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    entry = sealed(Entry(at, by, action, country, reason, rules, reader.chain.head))
+    entry = sealed(Entry(at, by, action, country, reason, rules, reader.chain.head, from_ms=from_ms))
     await producer.send_and_wait(topic, canonical(entry), partition=0)
     await reader.read()
     return entry if any(taken.entry == entry for taken in reader.chain.taken) else None
 
 
 async def decide(
-    settings: Settings, work_out: Callable[[Rulebook], Decision | None], by: str, first: Callable[[], Rulebook]
+    settings: Settings,
+    work_out: Callable[[Rulebook], Decision | None],
+    by: str,
+    first: Callable[[], Rulebook],
+    from_ms: int | UnsetType = UNSET,
 ) -> tuple[Entry | None, AuditReader]:
     """Append what `work_out` makes of the rules of now. Returns the entry (None: nothing to decide) and the log.
 
     Args:
-        first: the rules of a deployment whose log is still empty.
+        first: the rules of a deployment whose log is still empty. from_ms: of a rotation, see `schemas.audit.Entry`.
 
     Raises:
         ThrongError: `kafka` if the entry can't be written, `audit` if the log is broken.
@@ -145,7 +155,7 @@ async def decide(
             decision = work_out(rules)
             if decision is None:
                 return None, reader
-            entry = await append(reader, producer, topic, decision, by)
+            entry = await append(reader, producer, topic, decision, by, from_ms)
             if entry is not None:
                 return entry, reader
     except (KafkaError, OSError) as error:

@@ -22,7 +22,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from schemas.sightings import REGISTRY_SOURCE, encode_control
+from schemas.sightings import REGISTRY_SOURCE, encode_control, encode_reset
 from schemas.topics import ATTACH, REGISTRY, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Kafka, Settings
@@ -207,11 +207,19 @@ def _new(topic: Topic, settings: Settings) -> NewTopic:
     )
 
 
+async def announce_reset(settings: Settings, at_ms: int, targets: int) -> None:
+    """Tell every crowd that pseudonyms change at a time within the epoch."""
+    await _tell_crowds(settings, encode_reset(at_ms), targets)
+
+
 async def _announce(settings: Settings, sources: Sequence[int], targets: int) -> None:
+    await _tell_crowds(settings, encode_control(len(sources), sources), targets)
+
+
+async def _tell_crowds(settings: Settings, control: bytes, targets: int) -> None:
     producer = AIOKafkaProducer(**client_options(settings.kafka), enable_idempotence=True, acks="all")
     await producer.start()
     try:
-        control = encode_control(len(sources), sources)
         for target in range(targets):
             await producer.send_and_wait(settings.topic(SIGHTINGS), control, partition=target)
     finally:

@@ -28,6 +28,8 @@ from streams.local.ports import free_ports
 from streams.local.stack import Stack
 from streams.settings import Settings, load_settings, to_environ
 from streams.simulate import make_town, plan
+from streams.stores.audit import decide
+from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
 from streams.stores.redis_client import connect, redis_prefix
 from streams.stores.snapshots import SnapshotStore
@@ -137,7 +139,7 @@ async def test_a_rotation_ends_a_running_epochs_salt_in_every_gateway_and_stands
             said = await asyncio.to_thread(
                 throng, settings, "salts", "rotate", "--now", "--yes", "--reason", "a drill", "--by", "the officer"
             )
-            assert "is destroyed; the next one is made for the epoch after it" in said and not key.exists()
+            assert "is destroyed\na fresh salt holds from " in said and not key.exists()
             async with asyncio.timeout(60):
                 while not (rejects := await read_topic(settings, REJECTS)):
                     await send()
@@ -146,6 +148,57 @@ async def test_a_rotation_ends_a_running_epochs_salt_in_every_gateway_and_stands
             assert found_in(memory_of(process), secrets) == set()
         assert f"the officer: rotate: the salt of epoch {wrapped.epoch}: a drill" in throng(settings, "audit", "show")
         assert "is whole: 2 entries" in throng(settings, "audit", "verify")
+
+
+@pytest.mark.timeout(300)
+async def test_from_the_time_that_a_rotation_names_a_gateway_counts_under_a_fresh_salt(
+    stack: Stack, namespace: str, tmp_path: Path
+) -> None:
+    settings, cell = deployed(stack, namespace, tmp_path, {"kafka.raw_partitions": 1})
+    await create(settings)
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+
+        async def send() -> None:
+            event = {"event_id": "e", "imsi": IMSI, "ts": round(time.time() * 1000), "cell": cell}
+            await producer.send_and_wait(settings.topic(ATTACH), json.dumps(event).encode(), partition=0)
+
+        person = {"imsi": IMSI, "birth_year": 1980, "consent": {"marketing": "granted"}}
+        await producer.send_and_wait(settings.topic(REGISTRY), orjson.dumps(person), key=IMSI.encode(), partition=0)
+        async with worker("gateway", settings, tmp_path):
+            await send()
+            await until(settings, lambda rows: rows >= 1)
+            first = (await opened(settings))[0].epoch
+            from_ms = round(time.time() * 1000) + 20_000
+            await decide(
+                settings,
+                lambda rules: ("rotate", "", "a drill", rules),
+                "the officer",
+                lambda: configured_rules(settings),
+                from_ms,
+            )
+            key_provider(settings).destroy(first)
+            while time.time() * 1000 < from_ms + 3000:
+                await send()
+                await asyncio.sleep(1)
+            await until(settings, lambda rows: rows >= 4)
+        async with worker("gateway", settings, tmp_path):  # one that begins anew holds to it too
+            before = len(await people(settings))
+            await send()
+            await until(settings, lambda rows: rows > before)
+    salts = [msgspec.msgpack.decode(r.value, type=WrappedSalt).epoch for r in await read_topic(settings, SALTS)]
+    assert first in salts and first + 32 in salts
+    found = await people(settings)
+    assert len({who for ts, who in found if ts < from_ms}) == 1
+    assert len({who for ts, who in found if ts >= from_ms}) == 1
+    assert len({who for _, who in found}) == 2
+    assert {dict(record.headers)["reason"] for record in await read_topic(settings, REJECTS)} == {b"salt_gone"}
+
+
+async def people(settings: Settings) -> list[tuple[int, int]]:
+    """The (time, pseudonym) of each sighting of raw sources."""
+    frames = [decode_frame(record.value) for record in await read_topic(settings, SIGHTINGS)]
+    sections = [s for frame in frames if not isinstance(frame, Control) for s in frame if s.source < 3]
+    return [row for section in sections for row in zip(section.ts.tolist(), section.pseudonym.tolist(), strict=True)]
 
 
 def throng(settings: Settings, *arguments: str) -> str:

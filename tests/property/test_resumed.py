@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.panes import Pane
-from schemas.sightings import GENESIS, OPT_IN, OPT_OUT, REGISTRY_SOURCE, encode_control, encode_frame
+from schemas.sightings import (
+    GENESIS,
+    OPT_IN,
+    OPT_OUT,
+    REGISTRY_SOURCE,
+    Control,
+    decode_frame,
+    encode_control,
+    encode_frame,
+    encode_reset,
+)
 from schemas.topics import DAY_MS
 from streams.core.crowd import Crowd, UnknownEpoch
 from streams.core.snapshot import restore, to_columns
@@ -285,3 +295,36 @@ def test_a_resumed_crowd_asks_for_epochs_before_it_takes_anything() -> None:
     crowd.add_epoch(EPOCHS[0])
     crowd.feed(frame, 5)
     assert crowd.watermark_ms == START
+
+
+def renamed(frame: bytes, at_ms: int) -> bytes:
+    """The frame as gateways with a fresh salt from `at_ms` on write it."""
+    sections = decode_frame(frame)
+    assert not isinstance(sections, Control)
+    return encode_frame(
+        [s._replace(pseudonym=np.where(s.ts < at_ms, s.pseudonym, s.pseudonym + np.uint64(1000))) for s in sections]
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(MOVES, st.integers(0, 1 << 30))
+def test_after_a_change_of_pseudonyms_within_an_epoch_only_what_is_whole_is_told(moves, seed: int) -> None:
+    """As if they had not changed: who is present then has been heard since."""
+    rng = random.Random(seed)
+    world = world_of(moves, rng)
+    oracle, _ = expected(world)
+    at_ms = rng.choice(EPOCHS).start_ms + rng.randrange(1, 36) * 5 * MINUTE
+    frames = [renamed(frame, at_ms) for frame in world.frames]
+    # It may stand anywhere in the log before the first row of then, and more than once.
+    told = next((n for n, s in enumerate(world.sections) if s[2] + LATENESS + 60_000 >= at_ms), len(frames))
+    for place in sorted(rng.choices(range(told + 1), k=2), reverse=True):
+        frames.insert(place, encode_reset(at_ms))
+    frames.insert(0, encode_control(1, [0, 1]))
+    panes = fed(fresh(EPOCHS), frames, 0, restart=rng.random() < 0.3)
+    only_what_is_whole_is_told(panes, oracle)
+    (whole,) = (e for e in EPOCHS if e.start_ms < at_ms < e.end_ms)
+    for pane in panes:
+        due = {measure.name for measure in next(e for e in EPOCHS if e.epoch == pane.epoch).due(pane.number)}
+        presence = {"present", "present_cohort"} if pane.end_ms >= at_ms + SILENCE else set()
+        after = pane.epoch == whole.epoch and pane.end_ms > at_ms
+        assert (set(pane.shut), pane.resumed) == ((due - presence, True) if after else (set(), False))

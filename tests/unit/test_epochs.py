@@ -102,3 +102,23 @@ def test_a_later_change_hour_makes_no_gap() -> None:
     assert following.start_ms <= night < following.end_ms
     assert following.epoch != table.epochs[0].epoch
     assert table.add(following)
+
+
+def test_the_rest_of_an_epoch_gets_a_part_of_its_own_for_those_who_resolve_salts() -> None:
+    today, tomorrow = epochs_at(1_772_449_200_000, 1_772_449_200_000 + 86_400_000)
+    table = EpochTable([today, tomorrow])
+    noon = today.start_ms + 8 * 3_600_000
+    for _ in range(2):  # said twice is done once
+        table.cut(noon)
+    table.cut(noon + 3_600_000)
+    table.cut(noon + 7_200_000)
+    table.cut(noon + 10_800_000)  # no number is left for it
+    table.cut(tomorrow.end_ms)
+    parts = [(part.epoch, part.start_ms - today.start_ms, part.salt) for part in table.epochs]
+    hours = [0, 8, 9, 24]
+    numbers = [20260302, 20260334, 20260366, 20260303]
+    assert parts == [(n, h * 3_600_000, str(n)) for n, h in zip(numbers, hours, strict=True)]
+    assert [part.end_ms for part in table.epochs[:-1]] == [part.start_ms for part in table.epochs[1:]]
+    assert table.find_index(np.array([noon - 1, noon])).tolist() == [0, 1]
+    assert set(table.years.tolist()) == {2026}
+    assert not table.add(today)

@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from schemas.audit import Entry
@@ -207,11 +208,17 @@ def test_who_is_shut_out_may_be_present_for_65_minutes_and_is_not_told_meanwhile
     assert told(epoch(), BOOK, taken(book(TEST, replace(GERMANY, minimum_age=60))), home).quiet_ms == 0
 
 
-def test_after_a_rotation_nothing_of_its_epoch_is_told_and_the_next_one_is() -> None:
-    home = frozenset({"001"})
+def test_after_a_rotation_nothing_is_told_until_a_fresh_salt_holds() -> None:
+    home, fresh_ms = frozenset({"001"}), NOON + 5 * MINUTE
 
-    def rotated(at_ms: int) -> list[Taken]:
-        return [Taken(replace(taken(BOOK)[0].entry, action="rotate"), at_ms)]
+    def rotated(at_ms: int, from_ms: int | UnsetType = UNSET) -> list[Taken]:
+        return [Taken(replace(taken(BOOK)[0].entry, action="rotate", from_ms=from_ms), at_ms)]
+
+    found = told(epoch(), BOOK, rotated(NOON, fresh_ms), home)
+    assert (found.withheld, found.quiet_ms, found.epoch) == ("", fresh_ms, epoch())
+    assert told(epoch(), BOOK, rotated(epoch().end_ms, fresh_ms), home).quiet_ms == 0
+    again = [*rotated(NOON, fresh_ms), *rotated(NOON + 60 * MINUTE)]
+    assert told(epoch(), BOOK, again, home).withheld == "the epoch's salt was destroyed"
 
     for at_ms, why in (
         (epoch().start_ms - 1, ""),
@@ -220,7 +227,7 @@ def test_after_a_rotation_nothing_of_its_epoch_is_told_and_the_next_one_is() -> 
         (epoch().end_ms, ""),
     ):
         found = told(epoch(), BOOK, rotated(at_ms), home)
-        assert (found.withheld, found.quiet_ms, found.epoch) == (why, 0, epoch())
+        assert (found.withheld, found.epoch) == (why, epoch())
 
 
 def test_a_smaller_budget_a_larger_k_and_fewer_measures_hold_for_what_is_still_to_be_told() -> None:

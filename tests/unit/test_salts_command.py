@@ -6,10 +6,13 @@ import msgspec
 import orjson
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 import streams.stores.audit
+import streams.stores.topics
 from schemas.audit import Entry
 from schemas.salts import WrappedSalt
+from schemas.sightings import Control, decode_frame
 from streams.cli import salts as command
 from streams.errors import ThrongError
 from streams.stores.keys import FileKeys
@@ -45,6 +48,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileKeys:
     Kafka.topics = {}
     monkeypatch.setattr(streams.stores.audit, "TailReader", Kafka)
     monkeypatch.setattr(streams.stores.audit, "AIOKafkaProducer", Kafka)
+    monkeypatch.setattr(streams.stores.topics, "AIOKafkaProducer", Kafka)
     return held
 
 
@@ -74,11 +78,11 @@ def test_a_rotation_tells_its_cost_and_does_nothing_unless_confirmed_and_told_wh
     code, text = said(*NOW, given="n\n")
     assert code != 0 and keys.holds(TODAY.epoch)
     for cost in (
-        "16 h 0 min until then are not counted",
-        "salt_gone",
-        "nothing is released of them",
+        "0 h 5 min are not counted",
+        "salt_gone) nor released",
+        "from 2026-03-02T12:05+01:00 on a fresh salt holds; people present are told again 65 min later",
+        "arrivals and trips are told again with the next epoch",
         "budget is not given back",
-        "no new epoch begins before then",
     ):
         assert cost in text
     for lacking in (("rotate",), ("rotate", "--now", "--yes"), ("rotate", "--now", "--yes", "--reason", " ")):
@@ -95,6 +99,13 @@ def test_a_rotation_destroys_the_running_epochs_salt_alone_and_says_so_in_the_au
     assert (rotated.action, rotated.by) == ("rotate", "the officer")
     assert rotated.reason == f"the salt of epoch {TODAY.epoch}: a laptop is gone"
     assert (rotated.rules, rotated.previous) == (adopted.rules, adopted.hash)
+    assert rotated.from_ms == NOON + 300_000 and adopted.from_ms is msgspec.UNSET
+    assert [decode_frame(value) for value in Kafka.topics["sightings"]] == [
+        Control(0, (), NOON + 300_000) for _ in range(TODAY.partitions)
+    ]
+    assert list(Kafka.topics) == ["sightings", "audit"]  # crowds know before any gateway does
+    assert "a fresh salt holds from 2026-03-02T12:05+01:00 on" in text
+    assert "clock" not in text
     assert f"entry 2 of the audit log, by the officer; hash {rotated.hash}" in text
     assert said(*NOW, "--yes")[0] != 0 and len(entries()) == 2
 
@@ -116,3 +127,28 @@ def test_a_key_that_could_not_be_destroyed_is_not_told_as_if_it_were(
     code, text = said(*NOW, "--yes")
     assert code != 0 and "is NOT destroyed: the service is away; run it again" in text
     assert "is destroyed;" not in text
+
+
+@pytest.mark.parametrize(
+    ("into_ms", "fresh_ms"),
+    [(0, 300_000), (120_000, 300_000), (120_001, 600_000), (57 * 60_000 + 1, None)],
+)
+def test_a_fresh_salt_holds_from_a_panes_end_that_is_three_minutes_ahead(into_ms: int, fresh_ms: int | None) -> None:
+    start = TODAY.end_ms - 3_600_000
+    rest = replace(TODAY, epoch=TODAY.epoch + 32, start_ms=start)
+    found = command.fresh_from(rest, start + into_ms)
+    assert found == (msgspec.UNSET if fresh_ms is None else start + fresh_ms)
+    assert command.fresh_from(replace(rest, epoch=TODAY.epoch + 96), start) is msgspec.UNSET
+
+
+def test_without_the_brokers_times_no_fresh_salt_holds_before_the_next_epoch(keys: FileKeys, monkeypatch) -> None:
+    monkeypatch.setenv("THRONG_KAFKA_KEEP_FOREVER", "true")
+    code, text = said(*NOW, "--yes")
+    assert code == 0 and "no fresh salt holds before the next epoch" in text and "sightings" not in Kafka.topics
+    assert "a fresh salt holds from 2026-03-03T04:00+01:00 on" in text
+    assert entries()[-1].from_ms is msgspec.UNSET
+
+
+def test_a_clock_that_is_behind_the_brokers_is_told(keys: FileKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.topics.NOON", NOON + 240_000)
+    assert "this machine's clock is behind the broker's" in said(*NOW, "--yes")[1]
