@@ -168,7 +168,7 @@ def _afterwards(epoch: Epoch, from_ms: int | UnsetType) -> list[str]:
     return [
         f"- from {_local(epoch, from_ms)} on a fresh salt holds; people present are told again "
         f"{epoch.silence_ms // 60_000} min later, when all have been heard;",
-        "- arrivals and trips are told again with the next epoch: what each person has used of the caps is gone;",
+        "- measures with caps are told again with the next epoch: what each person has used of them is gone;",
     ]
 
 

@@ -81,7 +81,7 @@ def test_a_rotation_tells_its_cost_and_does_nothing_unless_confirmed_and_told_wh
         "0 h 5 min are not counted",
         "salt_gone) nor released",
         "from 2026-03-02T12:05+01:00 on a fresh salt holds; people present are told again 65 min later",
-        "arrivals and trips are told again with the next epoch",
+        "measures with caps are told again with the next epoch",
         "budget is not given back",
     ):
         assert cost in text
