@@ -2,7 +2,8 @@
 
 Wherever a sum and all of its parts but one are published, the missing part is their difference. The sums here:
 districts and their zones (at each pane), a zone and its age bands and genders, flows between districts and between
-their zones (an hour), and a window's footfall, which is who was present at its start and who arrived in it. A withheld
+their zones (an hour), a window's footfall, which is who was present at its start and who arrived in it, or who is there
+at its end and who left, and dwell and visits of a zone in all and in parts, and of a district and its zones. A withheld
 small count is recovered if the difference, rounded, is exactly it.
 
 Some small counts are guessed right without anything: `guess` is the share that one gets by always saying the same
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.chance import Estimate, share
-from attacks.leaving import DISTRICTS, Published
+from attacks.leaving import DISTRICTS, PARTED, Published, districts_of, in_all, in_all_of_districts
 from schemas.cohorts import COHORTS
 from schemas.epochs import Epoch
 
@@ -67,6 +68,28 @@ def sums(epoch: Epoch, parents: NDArray[np.uint16], published: Published, sharp:
     start = published.tables["present"].estimate[every - 1 : -1 : every]
     parts = np.stack([start.ravel() if sharp else np.rint(start.ravel()), arrivals[1:].ravel()], axis=1)
     yield Sum("windows", footfall[1:].ravel(), parts)
+    end = published.tables["present"].estimate[2 * every - 1 :: every]
+    left = tables["departures"][1:].ravel()
+    parts = np.stack([end.ravel() if sharp else np.rint(end.ravel()), left], axis=1)
+    yield Sum("departures", footfall[1:].ravel(), parts)
+    for name in PARTED:
+        if name in tables:
+            yield from _parted(epoch, parents, name, tables)
+
+
+def _parted(
+    epoch: Epoch, parents: NDArray[np.uint16], name: str, tables: dict[str, NDArray[np.float64]]
+) -> Iterator[Sum]:
+    panes = len(tables[name])
+    zones = tables[name].reshape(panes, epoch.zones, -1)
+    districts = tables[districts_of(name)].reshape(panes, epoch.parents, -1)
+    for zone in range(epoch.zones):
+        yield Sum(name, tables[in_all(name)][:, zone], zones[:, zone])
+    for parent in range(epoch.parents):
+        yield Sum(name, tables[in_all_of_districts(name)][:, parent], districts[:, parent])
+        yield Sum(name, tables[in_all_of_districts(name)][:, parent], tables[in_all(name)][:, parents == parent])
+        for part in range(zones.shape[2]):
+            yield Sum(name, districts[:, parent, part], zones[:, parents == parent, part])
 
 
 def _flows(

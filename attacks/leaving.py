@@ -17,8 +17,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from schemas.cohorts import BANDS, COHORTS, GENDERS
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord, Publication
+from schemas.lengths import BUCKETS, VISITS
 from schemas.plan import Plan
-from schemas.released import Flow, FlowSummary, Footfall
+from schemas.released import Dwell, Flow, FlowSummary, Footfall, Visits
 from streams.core.budget import check_shares, rho_of, sensitivity, sigma
 from streams.core.ledger import Account
 from streams.core.release import Draw, next_record, publications
@@ -32,6 +33,8 @@ Counts = Mapping[tuple[int, str], NDArray[np.int64]]
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
 
 DISTRICTS: Final = "present of districts"  # what is published of `present` at the level of parents
+PARTED: Final = ("dwell", "visits")  # counts in parts, which are published all together and of districts as well
+_PART: Final = {bucket.name: n for n, bucket in enumerate(BUCKETS)} | {name: n for n, name in enumerate(VISITS)}
 _BAND: Final = {name: code for code, name in enumerate(BANDS)}
 _GENDER: Final = {name: code for code, name in enumerate(GENDERS)}
 
@@ -86,7 +89,7 @@ def read(epoch: Epoch, plan: Plan, published: Sequence[Publication]) -> Publishe
     lengths = {name: epoch.last_pane // len(table.noisy) for name, table in tables.items()}
     for item in published:
         record = orjson.loads(item.value)
-        name = DISTRICTS if record["measure"] == "present" and record["level"] == "parent" else record["measure"]
+        name = _table(record)
         if name not in tables:
             raise LookupError(f"no attack knows the measure {name}: teach them before it is released")
         if "noisy" not in record:
@@ -98,11 +101,38 @@ def read(epoch: Epoch, plan: Plan, published: Sequence[Publication]) -> Publishe
     return Published(tables, epoch.k)
 
 
+def districts_of(measure: str) -> str:
+    """The table of what is published of a measure at the level of parents."""
+    return f"{measure} of districts"
+
+
+def in_all(measure: str) -> str:
+    """The table of all parts of a zone's count together."""
+    return f"{measure} of all parts"
+
+
+def in_all_of_districts(measure: str) -> str:
+    """The same of districts."""
+    return in_all(districts_of(measure))
+
+
+def _table(record: Mapping[str, str]) -> str:
+    name = record["measure"]
+    if name not in ("present", *PARTED):
+        return name
+    if record["level"] == "parent":
+        name = districts_of(name)
+    return in_all(name) if record["measure"] in PARTED and not {"bucket", "visit"} & record.keys() else name
+
+
 def _key(record: Mapping[str, str], places: Mapping[str, int], epoch: Epoch) -> int:
     if "origin" in record:
         size = epoch.zones if record["level"] == "zone" else epoch.parents
         return places[record["origin"]] * size + places[record["destination"]]
     place = places[record["zone"]]
+    part = record.get("bucket", record.get("visit"))
+    if part is not None:
+        return place * (len(BUCKETS) if "bucket" in record else len(VISITS)) + _PART[part]
     if "age_band" not in record:
         return place
     return place * COHORTS + _BAND[record["age_band"]] * len(GENDERS) + _GENDER[record["gender"]]
@@ -110,7 +140,7 @@ def _key(record: Mapping[str, str], places: Mapping[str, int], epoch: Epoch) -> 
 
 def strange_fields(published: Iterable[Publication]) -> set[str]:
     """Names in published records that the contract doesn't have: all that it has are of places, times and counts."""
-    known = {name for kind in (Footfall, Flow, FlowSummary) for name in kind.__struct_fields__}
+    known = {name for kind in (Footfall, Flow, FlowSummary, Dwell, Visits) for name in kind.__struct_fields__}
     return {name for item in published for name in orjson.loads(item.value)} - known
 
 
@@ -130,7 +160,15 @@ def metrics(published: Mapping[str, Sequence[Publication]], epoch: Epoch) -> byt
 def shapes(epoch: Epoch) -> dict[str, tuple[int, int]]:
     """(panes, keys) of everything that is published of a day."""
     found = {m.name: (epoch.panes(m.pane_ms), m.keys(epoch.zones, epoch.parents)) for m in epoch.measures}
-    return found | {DISTRICTS: (found["present"][0], epoch.parents), "footfall": found["arrivals"]}
+    for name in [name for name in PARTED if name in found]:
+        panes, keys = found[name]
+        found |= {
+            in_all(name): (panes, epoch.zones),
+            districts_of(name): (panes, keys // epoch.zones * epoch.parents),
+            in_all_of_districts(name): (panes, epoch.parents),
+        }
+    windows = found["arrivals"]
+    return found | {DISTRICTS: (found["present"][0], epoch.parents), "footfall": windows, "departures": windows}
 
 
 def _untold(panes: int, keys: int) -> Table:
@@ -155,6 +193,12 @@ def bare(epoch: Epoch, parents: NDArray[np.uint16], counts: Counts) -> Published
     every = len(present) // len(arrivals)
     before = np.vstack([np.zeros((1, epoch.zones), np.int64), present[every - 1 : -1 : every]])
     exact |= {DISTRICTS: present @ sums, "footfall": before + arrivals}
+    exact["departures"] = exact["footfall"] - present[every - 1 :: every]
+    for name in [name for name in PARTED if name in exact]:
+        parts = exact[name].reshape(len(exact[name]), epoch.zones, -1)
+        of_districts = np.einsum("hzp,zd->hdp", parts, sums)
+        exact |= {in_all(name): parts.sum(axis=2), in_all_of_districts(name): of_districts.sum(axis=2)}
+        exact[districts_of(name)] = of_districts.reshape(len(parts), -1)
     return Published({name: _exactly(values) for name, values in exact.items()}, 0)
 
 

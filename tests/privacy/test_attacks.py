@@ -11,7 +11,18 @@ from attacks import __main__ as command
 from attacks import differencing, enumeration, linkage, membership, page, run
 from attacks.assignment import assign, transport
 from attacks.chance import Estimate, auc, auc_bound
-from attacks.leaving import DISTRICTS, bare, read, release, stacked, strange_fields, suppressed
+from attacks.leaving import (
+    DISTRICTS,
+    PARTED,
+    bare,
+    districts_of,
+    in_all,
+    read,
+    release,
+    stacked,
+    strange_fields,
+    suppressed,
+)
 from attacks.town import Size, World, alone, live, whereabouts
 from attacks.trajectories import whole
 from attacks.verdict import Part, Verdict, bites, clear
@@ -121,6 +132,28 @@ def test_what_is_read_is_what_the_ledger_drew(village: World) -> None:
     told = ~np.isnan(tables[DISTRICTS].noisy)
     sums = np.stack([drawn["present"][:, village.parents == d].sum(axis=1) for d in range(day.epoch.parents)], axis=1)
     assert (tables[DISTRICTS].noisy[told] == sums[told]).all()
+    for name in PARTED:
+        parts = drawn[name].reshape(len(drawn[name]), day.epoch.zones, -1)
+        of_all = tables[in_all(name)].noisy
+        assert (of_all == parts.sum(axis=2))[~np.isnan(of_all)].all() and np.isnan(of_all).mean() < 0.1
+        of_districts = tables[districts_of(name)].noisy.reshape(len(parts), day.epoch.parents, -1)
+        sums = np.stack([parts[:, village.parents == d].sum(axis=1) for d in range(day.epoch.parents)], axis=1)
+        assert (of_districts == sums)[~np.isnan(of_districts)].all() and np.isnan(of_districts).mean() < 0.1
+
+
+def test_bare_counts_have_all_that_is_published(village: World) -> None:
+    day = village.days[0]
+    _, published = release(day.epoch, village.plan, day.counts, lambda counts, *_: counts)
+    exact = bare(day.epoch, village.parents, day.counts).tables
+    read_back = read(day.epoch, village.plan, published).tables
+    assert exact.keys() == read_back.keys()
+    for name, table in read_back.items():
+        if name in ("footfall", "departures"):
+            continue  # of estimates, not of counts
+        told = ~np.isnan(table.noisy)
+        assert table.noisy.shape == exact[name].noisy.shape
+        assert (table.noisy[told] == exact[name].noisy[told]).all(), name
+    assert (exact["departures"].noisy[1:] >= 0).mean() > 0.95
 
 
 def test_suppression_withholds_small_counts_only(village: World) -> None:
