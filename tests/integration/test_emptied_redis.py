@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
+from schemas.measures import DEFAULT_MEASURES
 from schemas.panes import Pane
 from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
 from schemas.topics import ATTACH, LEDGER, PANES, REGISTRY, RELEASED, SIGHTINGS
@@ -269,7 +270,7 @@ async def test_where_the_log_is_cut_too_it_is_shut_until_it_is_whole(
             assert f"arrivals until {rfc3339(EPOCH_END)}" in reason
             assert "present until 2026-03-02T06:" in reason, "65 minutes after what is whole, in UTC"
         metrics = {"crowd-0": await asyncio.to_thread(fetch, run.workers.ports["crowd-0"])}
-        assert set(total(metrics, "crowd", "throng_crowd_shut_measures").values()) == {5}
+        assert set(total(metrics, "crowd", "throng_crowd_shut_measures").values()) == {len(DEFAULT_MEASURES)}
 
         result, epochs, ledger = await finished(run)
         firsts = {(pane.epoch, pane.partition, pane.number): pane for pane in reversed(await panes_of(run.settings))}
@@ -339,7 +340,9 @@ async def consumers_are_told(run: Deployment, ledger: dict[tuple[int, str, int],
                 assert "estimate" not in said
                 told[said["measure"], said["end"]] += 1
     zones, parents = len(plan(TOWN)["zones"]), len(plan(TOWN)["parents"])
-    sizes = {"present": zones + parents, "arrivals": zones, "present_cohort": zones}
+    sizes = {"arrivals": zones, "present_cohort": zones} | dict.fromkeys(
+        ("present", "dwell", "visits"), zones + parents
+    )
     for (_, measure, _), record in ledger.items():
         if record.kind == "void":
             assert told[measure, rfc3339(record.end_ms)] >= sizes.get(measure, 1)
