@@ -5,7 +5,7 @@ changes. Each hour of event time is told: CPU a sighting, and of each role resid
 Redis its keys and memory. Below the table, what the second day's hours have over the same hours of the first: that is
 what grew (the first day begins with empty tables, so its first hours are left out).
 
-    python -m benchmarks.bench_soak [--hours 50] [--speed 1200] [--subscribers 20000]
+    python -m benchmarks.bench_soak [--hours 50] [--speed 600] [--subscribers 20000]
 """
 
 import argparse
@@ -13,6 +13,7 @@ import asyncio
 import json
 import logging
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,29 +57,29 @@ class Soak:
             await self.workers.start(role)
 
     async def follow(self, end_ms: int) -> None:
-        """Sample whenever the crowd's watermark has passed another hour, up to the end."""
+        """Sample whenever an hour has been released, up to the end."""
         for due in range(START_MS + HOUR_MS, end_ms, HOUR_MS):
             async with asyncio.timeout(WITHIN_S):
-                while await self._watermark_ms() < due:
+                while await self._released_ms() < due:
                     assert self.workers.all_up(), "a worker ended"
                     await asyncio.sleep(ASK_S)
             self.hours.append(await self._sample((due - START_MS) // HOUR_MS))
             print(line(self.hours[-1]), flush=True)
 
-    async def _crowd(self) -> dict[str, str]:
+    async def _ask(self, role: str, metric: str) -> Counter:
         try:
-            return {"crowd": await asyncio.to_thread(fetch, self.workers.ports["crowd"])}
+            text = await asyncio.to_thread(fetch, self.workers.ports[role])
         except OSError:
-            return {}
+            return Counter()
+        return total({role: text}, role, metric)
 
-    async def _watermark_ms(self) -> float:
-        marks = total(await self._crowd(), "crowd", "throng_crowd_watermark_seconds")
-        return min(marks.values()) * 1000.0 if len(marks) == self.settings.kafka.partitions else 0.0
+    async def _released_ms(self) -> float:
+        return (await self._ask("release", "throng_release_pane_end_seconds"))["present"] * 1000.0
 
     async def _sample(self, hour: int) -> dict[str, Any]:
         running = {role: psutil.Process(self.workers.running[role].pid) for role in ROLES}
         spent = sum(cpu_s(process.pid) for process in running.values())
-        counted = sum(total(await self._crowd(), "crowd", "throng_crowd_sightings_total").values())
+        counted = (await self._ask("crowd", "throng_crowd_sightings_total")).total()
         before, self._before = self._before, (spent, counted)
         async with Redis.from_url(self.settings.redis.url) as redis:
             keys, memory = await redis.dbsize(), (await redis.info("memory"))["used_memory"]
@@ -153,7 +154,7 @@ async def run(stack: Stack, folder: Path, options: argparse.Namespace) -> list[d
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     command.add_argument("--hours", type=int, default=50)
-    command.add_argument("--speed", type=float, default=1200.0, help="seconds of event time a second")
+    command.add_argument("--speed", type=float, default=600.0, help="seconds of event time a second")
     command.add_argument("--subscribers", type=int, default=20_000)
     options = command.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

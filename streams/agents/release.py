@@ -17,7 +17,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -62,7 +62,12 @@ class Rules(Protocol):
 
 
 class Releaser:
-    """The release role of one worker."""
+    """The release role of one worker.
+
+    Attributes:
+        going_on: says that the partition is still this worker's. Once it isn't, no further pane of a chunk is begun:
+            many hours' panes may be in one, and whoever is next begins where the ledger still needs them.
+    """
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class Releaser:
         self._sums = Sums(ledger.account, epochs.records)
         self._writer = secrets.token_hex(8)
         self._not_shown: dict[str, LedgerRecord] = {}
+        self.going_on: Callable[[], bool] = lambda: True
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Read the ledger, publish its last word once more, and begin where it still needs panes.
@@ -121,7 +127,7 @@ class Releaser:
             if not new:
                 self._metrics.repeats.inc()
         await self._close_lost()
-        while (whole := self._sums.first_whole()) is not None:
+        while self.going_on() and (whole := self._sums.first_whole()) is not None:
             await self._rules.read()
             # What another has drawn, or a replay has brought along, is the release: nothing is drawn beside it.
             await self._take(await self._ledger.read())

@@ -260,6 +260,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         )
         role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions, on_lost=releaser.lost)
         app, services = _app(role, settings), [releaser.keep_showing, audit.follow]
+        releaser.going_on = lambda: app.tenure.generation is not None
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 
 

@@ -122,6 +122,20 @@ def both(*numbers: int) -> list[Pane]:
     return [pane(partition, number) for number in numbers for partition in (0, 1)]
 
 
+async def test_one_that_is_to_stop_begins_no_further_pane_and_the_next_loses_none() -> None:
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 6)})
+    role.going_on = lambda: not logs.ledger()
+    await role.handle(chunk(both(1, 2, 3), 0))
+    assert {record.number for record in logs.ledger()} == {1}
+    role = releaser(logs)
+    wanted = (await role.positions({0: LogRange(0, 6)}))[0]
+    await role.handle(chunk(both(1, 2, 3)[wanted:], wanted or 0))
+    numbers = [record.number for record in logs.ledger() if record.measure == "present"]
+    assert numbers == [1, 2, 3]
+
+
 async def test_panes_gone_by_retention_are_void_and_the_next_are_released() -> None:
     logs, registry = Logs(), CollectorRegistry()
     role = releaser(logs)
