@@ -84,7 +84,11 @@ class Belief(NamedTuple):
         return Level(mean, (self.trust * (self.covariance[:, 0] + apart)).sum(axis=0))
 
 
-def begin(noisy: NDArray[np.int64], noise_sigma: float, models: Models) -> Belief:
+# Standard deviation of what was drawn: of all keys, or f64[keys].
+Sigma = float | NDArray[np.float64]
+
+
+def begin(noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models) -> Belief:
     """What the first noisy pane says."""
     number, keys = len(models.models), len(noisy)
     belief = Belief(np.zeros((number, 2, keys)), np.zeros((number, 3, keys)), np.full((number, keys), 1 / number))
@@ -93,16 +97,17 @@ def begin(noisy: NDArray[np.int64], noise_sigma: float, models: Models) -> Belie
     return belief
 
 
-def update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: float, models: Models) -> Belief:
+def update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models) -> Belief:
     """Take up one noisy pane."""
+    sigmas = np.broadcast_to(np.asarray(noise_sigma, np.float64), noisy.shape)
+    blocks = [slice(first, first + BLOCK) for first in range(0, len(noisy), BLOCK)]
     parts = [
-        _update(Belief(*(part[..., first : first + BLOCK] for part in belief)), seen, noise_sigma, models)
-        for first, seen in ((first, noisy[first : first + BLOCK]) for first in range(0, len(noisy), BLOCK))
+        _update(Belief(*(part[..., block] for part in belief)), noisy[block], sigmas[block], models) for block in blocks
     ]
     return Belief(*(np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)))
 
 
-def _update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: float, models: Models) -> Belief:
+def _update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: NDArray[np.float64], models: Models) -> Belief:
     mixed = _mixed(belief, models.stays)
     mean, covariance = _foretold(mixed, models.models)
     seen = covariance[:, 0] + noise_sigma**2

@@ -20,6 +20,7 @@ from streams.core import estimate, parts
 from streams.core.budget import keys_delta, rho_of, sigma
 from streams.core.estimate import Level
 from streams.core.render import Estimates, Page, Pane
+from streams.core.rollup import Tree, blended
 
 # People present at the start of a window of arrivals are looked up here: an hour of 5-minute panes.
 REMEMBERED = 13
@@ -30,6 +31,7 @@ class State(msgspec.Struct, frozen=True):
 
     Attributes:
         gap: why the pane before the first of these was void, if it was.
+        districts: people present alone: the filter that follows each district by itself.
     """
 
     epoch: int
@@ -37,6 +39,7 @@ class State(msgspec.Struct, frozen=True):
     levels: tuple[bytes, ...] = ()
     belief: bytes = b""
     gap: str = ""
+    districts: bytes = b""
 
 
 class Draw(NamedTuple):
@@ -64,7 +67,10 @@ def next_record(
     before = _state(last)
     level, belief = _estimated(draw, before)
     state = State(draw.epoch.epoch, belief=belief, gap=_gap(last, before))
+    districts = None
     if draw.measure.statistic == "present":
+        (level, districts), of_districts = _rolled_up(draw, level, before, page)
+        state = msgspec.structs.replace(state, districts=of_districts)
         ends, levels = (before.ends_ms, before.levels) if before is not None else ((), ())
         ends, levels = (*ends, draw.end_ms), (*levels, estimate.pack_level(level))
         state = msgspec.structs.replace(state, ends_ms=ends[-REMEMBERED:], levels=levels[-REMEMBERED:])
@@ -79,7 +85,7 @@ def next_record(
         noisy=draw.noisy.astype("<i8").tobytes(),
         sigma=scale,
         state=zstandard.compress(msgspec.msgpack.encode(state), 1),
-        publish=seal(_publications(draw, level, present, page, cost)),
+        publish=seal(_publications(draw, level, districts, present, page, cost)),
         panes_offset=panes_offset,
         rho=cost,
         writer=writer,
@@ -99,6 +105,22 @@ def _estimated(draw: Draw, before: State | None) -> tuple[Level, bytes]:
     else:
         belief = estimate.update(estimate.unpack(before.belief), draw.noisy, scale, models)
     return belief.level, estimate.pack(belief)
+
+
+def _rolled_up(draw: Draw, zones: Level, before: State | None, page: Page) -> tuple[Tree, bytes]:
+    """Zones and districts that add up, and what the next ones build on.
+
+    Before the filter there is nothing to reconcile: what was drawn of a district is the sum of what was drawn of its
+    zones. After it there is, for a district followed in its own right sees a tide that lifts all its zones sooner than
+    each of them does.
+    """
+    noisy = page.added(draw.noisy.astype(np.float64)).astype(np.int64)
+    scale = sigma(draw.measure, draw.epoch) * np.sqrt(page.added(np.ones(len(draw.noisy))))
+    if before is None or not before.districts:
+        belief = estimate.begin(noisy, scale, estimate.PRESENT)
+    else:
+        belief = estimate.update(estimate.unpack(before.districts), noisy, scale, estimate.PRESENT)
+    return blended(Tree(zones, belief.level), page.parent_of), estimate.pack(belief)
 
 
 def lost_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, writer: str) -> LedgerRecord:
@@ -159,7 +181,7 @@ def publications(record: LedgerRecord) -> list[Publication]:
 
 
 def _publications(
-    draw: Draw, level: Level, present: LedgerRecord | None, page: Page, cost: float
+    draw: Draw, level: Level, districts: Level | None, present: LedgerRecord | None, page: Page, cost: float
 ) -> Iterable[Publication]:
     measure = draw.measure
     pane = Pane(draw.epoch, draw.end_ms, measure.pane_ms, cost)
@@ -171,9 +193,16 @@ def _publications(
     elif measure.statistic in parts.STATISTICS:
         yield from parts.parted(page, measure, pane, estimates)
     else:
-        yield from page.places(measure.name, pane, estimates, measure.statistic == "present")
+        yield from page.places(measure.name, pane, estimates, _districts(draw, districts, page))
     if measure.statistic == "arrivals":
         yield from _windows(draw, level, present, page, pane)
+
+
+def _districts(draw: Draw, level: Level | None, page: Page) -> Estimates | None:
+    if level is None:
+        return None
+    noisy = page.added(draw.noisy.astype(np.float64)).astype(np.int64)
+    return Estimates(noisy, level.mean, np.sqrt(level.variance))
 
 
 def _windows(draw: Draw, level: Level, present: LedgerRecord | None, page: Page, pane: Pane) -> Iterable[Publication]:
@@ -186,12 +215,12 @@ def _windows(draw: Draw, level: Level, present: LedgerRecord | None, page: Page,
         yield from page.untold("footfall", pane, lost=not _withheld(present))
     else:
         footfall = _with_present(Estimates(draw.noisy, level.mean, np.sqrt(level.variance)), start, 1)
-        yield from page.places("footfall", pane, footfall, with_parents=False)
+        yield from page.places("footfall", pane, footfall)
     if start is None or end is None:
         yield from page.untold("departures", pane, lost=not _withheld(present))
     else:
         departures = _with_present(footfall, end, -1)
-        yield from page.places("departures", pane, departures, with_parents=False)
+        yield from page.places("departures", pane, departures)
 
 
 def _with_present(counted: Estimates, level: Level, sign: int) -> Estimates:

@@ -20,6 +20,7 @@ from schemas.measures import Level, Measure
 from schemas.plan import Places, Plan
 from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, Footfall, Released
 from schemas.topics import FLOWS, FOOTFALL
+from streams.core.rollup import added
 from streams.core.times import rfc3339
 
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
@@ -77,30 +78,23 @@ class Page:
         self.parent_of = np.array(plan.zone_parents(), np.int64)
         self._quantile = NormalDist().inv_cdf(confidence)
 
-    def roll_up(self, zones: Estimates) -> Estimates:
-        """Districts from zones: values and variances add (an instant has each person in one zone)."""
-        return Estimates(
-            self.added(zones.noisy.astype(np.float64)).astype(np.int64),
-            self.added(zones.mean),
-            np.sqrt(self.added(zones.se**2)),
-        )
-
     def added(self, zones: NDArray[np.float64]) -> NDArray[np.float64]:
         """The districts' sums of what the zones have along the first axis."""
-        sums = np.zeros((len(self.parents), *zones.shape[1:]))
-        np.add.at(sums, self.parent_of, zones)
-        return sums
+        return added(zones, self.parent_of, len(self.parents))
 
-    def places(self, measure: str, pane: Pane, zones: Estimates, with_parents: bool) -> Iterator[Publication]:
-        """A record for every zone, told or suppressed, and if `with_parents` for every district."""
+    def places(
+        self, measure: str, pane: Pane, zones: Estimates, parents: Estimates | None = None
+    ) -> Iterator[Publication]:
+        """A record for every zone, told or suppressed, and for every district if there are estimates of them."""
         told = self.told(zones, pane.epoch.k)
-        parents = self.roll_up(zones)
-        parents_told = self.told(parents, pane.epoch.k) & with_parents
+        parents_told = None if parents is None else self.told(parents, pane.epoch.k)
         for number, zone in enumerate(self.zones):
             parent = int(self.parent_of[number])
-            through = self.parents[parent] if parents_told[parent] else None
+            through = self.parents[parent] if parents_told is not None and parents_told[parent] else None
             yield self._place(measure, "zone", zone, pane, zones, number, bool(told[number]), through)
-        for number, district in enumerate(self.parents if with_parents else ()):
+        if parents is None or parents_told is None:
+            return
+        for number, district in enumerate(self.parents):
             yield self._place(measure, "parent", district, pane, parents, number, bool(parents_told[number]), None)
 
     def cohorts(self, measure: str, pane: Pane, keys: Estimates) -> Iterator[Publication]:

@@ -4,11 +4,13 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+import zstandard
 
 from schemas.measures import DEFAULT_MEASURES
 from streams.core import estimate
 from streams.core.release import Draw, _state, next_record, publications
 from streams.core.render import Page
+from streams.core.rollup import added
 from streams.stores.released import redis_values
 from tests.support.world import PLAN, epochs_at
 
@@ -99,3 +101,26 @@ def test_the_filter_goes_on_from_the_ledger_and_begins_anew_with_an_epoch() -> N
     other = msgspec.structs.replace(EPOCH, epoch=20260303)
     anew = next_record(Draw(other, PRESENT, 1, EPOCH.end_ms + 300_000, np.full(6, 2000)), second, None, PAGE, 0, "me")
     assert told(anew)[0]["estimate"] == 2000
+
+
+def test_what_is_told_of_a_district_is_the_sum_of_its_zones_while_a_tide_lifts_them() -> None:
+    record = None
+    for number in range(1, 13):
+        record = drawn(PRESENT, [400 + 15 * number + zone for zone in range(6)], number=number, last=record)
+        said = {each["zone"]: each for each in told(record)}
+        for district, zones in (("north", PAGE.parent_of == 0), ("south", PAGE.parent_of == 1)):
+            own = [said[PAGE.zones[zone]] for zone in np.flatnonzero(zones)]
+            assert said[district]["estimate"] == pytest.approx(sum(each["estimate"] for each in own), abs=0.3)
+            assert said[district]["noisy"] == sum(each["noisy"] for each in own)
+    kept = estimate.unpack_level(_state(record).levels[-1])
+    assert said["z0"]["estimate"] == pytest.approx(kept.mean[0], abs=0.05)
+    alone = added(estimate.unpack(_state(record).belief).level.mean, PAGE.parent_of, 2)
+    assert said["south"]["estimate"] > alone[1] + 1
+
+
+def test_a_ledger_of_before_districts_were_followed_is_gone_on_with() -> None:
+    first = drawn(PRESENT, [1000] * 6, number=1)
+    without = msgspec.structs.replace(_state(first), districts=b"")
+    old = msgspec.structs.replace(first, state=zstandard.compress(msgspec.msgpack.encode(without)))
+    said = {each["zone"]: each for each in told(drawn(PRESENT, [2000] * 6, number=2, last=old))}
+    assert said["north"]["estimate"] == pytest.approx(sum(said[f"z{zone}"]["estimate"] for zone in range(3)), abs=0.3)
