@@ -92,9 +92,9 @@ class Careless(Page):
         super().__init__(PLAN, 0.95)
         self._true = np.array([people] + [0] * (len(PLAN.zones) - 1))
 
-    def _told(self, estimates: Estimates, k: int) -> NDArray[np.bool_]:
+    def told(self, estimates: Estimates, k: int) -> NDArray[np.bool_]:
         if len(estimates.mean) != len(self._true):
-            return super()._told(estimates, k)
+            return super().told(estimates, k)
         return self._true >= k
 
 
