@@ -17,6 +17,7 @@ from schemas.plan import Places, Plan
 from schemas.policy import Policy
 from schemas.registry import Subscriber
 from schemas.released import Dwell, Flow, FlowSummary, Footfall, Visits
+from schemas.shares import People, Shares
 
 FOLDER = Path(__file__).parent / "json"
 ONE_OR_MANY = AttachEvent | list[AttachEvent]
@@ -34,6 +35,8 @@ CONTRACTS: tuple[tuple[str, str, Any], ...] = (
     ("visits", "A record of the topic visits", Visits),
     ("plan", "A zone plan file", Plan),
     ("places", "The places of a zone plan, as consumers may know them", Places),
+    ("shares", "How subscribers stand for people, as TOML", Shares),
+    ("people", "What throng people makes of a record of the topic footfall", People),
     ("policy", "A country's policy, as TOML", Policy),
 )
 

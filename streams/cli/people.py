@@ -1,0 +1,88 @@
+"""`throng people`: from released numbers of phones to people, by a file of market shares."""
+
+import tomllib
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import msgspec
+
+from schemas.plan import Places
+from schemas.released import FOOTFALL_SCHEMA, Footfall
+from schemas.shares import Shares
+from streams.core.people import people as people_of
+from streams.core.people import problems
+from streams.errors import ThrongError
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Any(msgspec.Struct):
+    """What tells records apart."""
+
+    schema: str = ""
+
+
+@click.command()
+@click.option("--shares", "shares_file", type=_FILE, required=True, help="Market shares and other factors, TOML.")
+@click.option("--places", type=_FILE, help="The plan's places, JSON: zones take their district's share.")
+@click.argument("records", type=click.File("rb"), default="-")
+def people(shares_file: Path, places: Path | None, records: BinaryIO) -> None:
+    """Make people of RECORDS, released records of footfall as JSON lines (- or nothing: standard input).
+
+    Writes one line for each number that is told and has a share, with the errors of the count and of the shares. What
+    was left out is told on standard error.
+    """
+    shares = load_shares(shares_file)
+    parent_of = _parents(places)
+    told, left_out = 0, 0
+    for number, line in enumerate(records, start=1):
+        record = _footfall(line, number)
+        found = people_of(record, shares, parent_of) if record is not None else None
+        if found is None:
+            left_out += bool(line.strip())
+            continue
+        told += 1
+        click.echo(msgspec.json.encode(found))
+    click.echo(f"{told} numbers of people; {left_out} records not told, without a share, or not of places", err=True)
+
+
+def load_shares(file: Path) -> Shares:
+    """The shares of a file.
+
+    Raises:
+        ThrongError: `shares`, naming the file and what is wrong.
+    """
+    try:
+        shares = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Shares)
+    except OSError as error:
+        raise ThrongError("shares", f"cannot read the shares {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ThrongError("shares", f"the shares {file} are not as expected: {error}") from error
+    for problem in problems(shares):
+        raise ThrongError("shares", f"the shares {file} are not as expected: {problem}")
+    return shares
+
+
+def _parents(file: Path | None) -> dict[str, str]:
+    if file is None:
+        return {}
+    try:
+        places = msgspec.json.decode(file.read_bytes(), type=Places)
+    except msgspec.DecodeError as error:
+        raise ThrongError(
+            "usage", f"--places {file} is not what 'throng zones show --publish' writes: {error}"
+        ) from error
+    return {zone.id: zone.parent for zone in places.zones}
+
+
+def _footfall(line: bytes, number: int) -> Footfall | None:
+    """The record, or None if it is of another topic, or nothing."""
+    if not line.strip():
+        return None
+    try:
+        if msgspec.json.decode(line, type=_Any).schema != FOOTFALL_SCHEMA:
+            return None
+        return msgspec.json.decode(line, type=Footfall)
+    except msgspec.DecodeError as error:
+        raise ThrongError("usage", f"line {number} is no released record: {error}") from error
