@@ -75,9 +75,9 @@ class Found(NamedTuple):
 
 
 def busy(zones: list[int], every_ms: int = 10 * MINUTE) -> list[Sighting]:
-    """The subscriber, somewhere else every so often for all of the day."""
-    times = range(DAY.start_ms, DAY.end_ms, every_ms)
-    return [Sighting(ts, 0, n, 0, TARGET, zones[n % len(zones)], 0, 0) for n, ts in enumerate(times)]
+    """The subscriber, somewhere else every so often for all of the day, and seen there once more halfway: a stay."""
+    times = range(DAY.start_ms, DAY.end_ms, every_ms // 2)
+    return [Sighting(ts, 0, n, 0, TARGET, zones[n // 2 % len(zones)], 0, 0) for n, ts in enumerate(times)]
 
 
 def standing(people: int) -> list[Sighting]:
