@@ -13,6 +13,7 @@ import orjson
 
 from schemas.attach import AttachEvent, Beat
 from schemas.epochs import Epoch
+from schemas.outlook import Outlook
 from schemas.plan import Places, Plan
 from schemas.policy import Policy
 from schemas.registry import Subscriber
@@ -37,6 +38,7 @@ CONTRACTS: tuple[tuple[str, str, Any], ...] = (
     ("places", "The places of a zone plan, as consumers may know them", Places),
     ("shares", "How subscribers stand for people, as TOML", Shares),
     ("people", "What throng people makes of a record of the topic footfall", People),
+    ("outlook", "What throng outlook says of a place", Outlook),
     ("policy", "A country's policy, as TOML", Policy),
 )
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "import": ("importing", "Turn others' trajectories and events into attach events."),
     "record": ("recording", "Record topics to a file."),
     "replay": ("recording", "Play a recording into Kafka, or through the core alone."),
+    "outlook": ("outlook", "Compare released numbers with what is usual, and look two hours ahead."),
     "people": ("people", "From counted phones to people, by market shares."),
     "diff": ("comparing", "Compare what two runs counted."),
 }

@@ -7,20 +7,13 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from schemas.plan import Places
-from schemas.released import FOOTFALL_SCHEMA, Footfall
 from schemas.shares import Shares
+from streams.cli.released import footfall, read_places
 from streams.core.people import people as people_of
 from streams.core.people import problems
 from streams.errors import ThrongError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-class _Any(msgspec.Struct):
-    """What tells records apart."""
-
-    schema: str = ""
 
 
 @click.command()
@@ -34,13 +27,12 @@ def people(shares_file: Path, places: Path | None, records: BinaryIO) -> None:
     was left out is told on standard error.
     """
     shares = load_shares(shares_file)
-    parent_of = _parents(places)
+    parent_of = {} if places is None else {zone.id: zone.parent for zone in read_places(places).zones}
     told, left_out = 0, 0
-    for number, line in enumerate(records, start=1):
-        record = _footfall(line, number)
+    for record in footfall(records):
         found = people_of(record, shares, parent_of) if record is not None else None
         if found is None:
-            left_out += bool(line.strip())
+            left_out += 1
             continue
         told += 1
         click.echo(msgspec.json.encode(found))
@@ -62,27 +54,3 @@ def load_shares(file: Path) -> Shares:
     for problem in problems(shares):
         raise ThrongError("shares", f"the shares {file} are not as expected: {problem}")
     return shares
-
-
-def _parents(file: Path | None) -> dict[str, str]:
-    if file is None:
-        return {}
-    try:
-        places = msgspec.json.decode(file.read_bytes(), type=Places)
-    except msgspec.DecodeError as error:
-        raise ThrongError(
-            "usage", f"--places {file} is not what 'throng zones show --publish' writes: {error}"
-        ) from error
-    return {zone.id: zone.parent for zone in places.zones}
-
-
-def _footfall(line: bytes, number: int) -> Footfall | None:
-    """The record, or None if it is of another topic, or nothing."""
-    if not line.strip():
-        return None
-    try:
-        if msgspec.json.decode(line, type=_Any).schema != FOOTFALL_SCHEMA:
-            return None
-        return msgspec.json.decode(line, type=Footfall)
-    except msgspec.DecodeError as error:
-        raise ThrongError("usage", f"line {number} is no released record: {error}") from error

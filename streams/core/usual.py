@@ -1,0 +1,238 @@
+"""The usual day of each place, how now compares with it, and what comes of that in the next two hours.
+
+In: released people present at the ends of quarters of an hour, place by place, NaN where nothing was told. Out: what is
+usual, how far now is from it, forecasts with their errors. Kept: for each place
+    usual    a mean for each quarter of an hour of the week, of earlier weeks, each week counting 0.8 of the next
+    spread   mean square of deviations from usual, by hour of the day, each quarter counting 0.97 of the next
+    carries  what share of a deviation is left 15 to 120 minutes on: a regression through the origin, forgetting alike
+    errors   mean square of forecasts' errors, by minutes ahead and hour of the day, forgetting alike
+    score    of forecasts: absolute errors, how many were within their interval, and what "as many as now" was off by
+
+A forecast is what is usual then, plus what is left of now's deviation. Its error is not derived from a model but is
+that of earlier forecasts, so it is right for whatever the place does, after a few days. Nothing here knows of holidays.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+QUARTER_MS: Final = 900_000
+A_WEEK: Final = 672
+AHEAD: Final = 8
+HOURS: Final = 24
+WEEK_KEEPS: Final = 0.8
+QUARTER_KEEPS: Final = 0.97
+SCORE_KEEPS: Final = 0.998
+# What is believed before there is anything to go by counts as so many quarters, and is forgotten as they are.
+PRIOR: Final = 4.0
+PRIOR_SPREAD: Final = 0.3
+PRIOR_LASTS: Final = 8.0
+TWO_SIDED_95: Final = 1.959964
+CONGESTION: Final = ("much_quieter", "quieter", "usual", "busier", "much_busier")
+QUIETER, BUSIER, MUCH_QUIETER, MUCH_BUSIER, SURELY = 0.8, 1.25, 0.5, 2.0, 2.0
+
+
+class Clock(NamedTuple):
+    """A pane's end: quarter of an hour since Monday 0:00 (0 to 671), local time, of it and of the next AHEAD ones."""
+
+    end_ms: int
+    quarters: tuple[int, ...]
+
+
+class Compared(NamedTuple):
+    """f64[places] each, NaN where the place or its usual self is not known."""
+
+    usual: Floats
+    usual_se: Floats
+    weeks: Floats
+    deviation: Floats
+    congestion: NDArray[np.int64]
+
+
+class Forecasts(NamedTuple):
+    """f64[AHEAD, places] each. NaN: none."""
+
+    estimate: Floats
+    se: Floats
+    scored: Floats
+    mean_error: Floats
+    covered: Floats
+    mean_error_of_now: Floats
+
+
+class Kept(msgspec.Struct):
+    """What is kept of `n` places. `at_ms`: the last pane. `made_ms`: of the last AHEAD panes, 0: none yet."""
+
+    at_ms: int
+    usual: Floats  # [n, A_WEEK]
+    weeks: Floats  # [n, A_WEEK]
+    spread: Floats  # [n, HOURS, (sum, weight)]
+    carries: Floats  # [n, AHEAD, (of both, of the first, weight)]
+    errors: Floats  # [n, AHEAD, HOURS, (sum, weight)]
+    score: Floats  # [n, AHEAD, (weight, error, inside, error of now)]
+    made_ms: NDArray[np.int64]  # [AHEAD]
+    made: Floats  # [n, AHEAD panes, (now, deviation)]
+    ahead: Floats  # [n, AHEAD panes, AHEAD, (estimate, se)]
+
+
+_PER_PLACE: Final = ("usual", "weeks", "spread", "carries", "errors", "score", "made", "ahead")
+
+
+def nothing(places: int) -> Kept:
+    """Before the first pane."""
+    return Kept(
+        at_ms=0,
+        usual=np.zeros((places, A_WEEK)),
+        weeks=np.zeros((places, A_WEEK)),
+        spread=np.zeros((places, HOURS, 2)),
+        carries=np.zeros((places, AHEAD, 3)),
+        errors=np.zeros((places, AHEAD, HOURS, 2)),
+        score=np.zeros((places, AHEAD, 4)),
+        made_ms=np.zeros(AHEAD, np.int64),
+        made=np.full((places, AHEAD, 2), np.nan),
+        ahead=np.full((places, AHEAD, AHEAD, 2), np.nan),
+    )
+
+
+def moved(kept: Kept, comes_from: NDArray[np.int64]) -> Kept:
+    """The same for other places: `comes_from` i64[places]: where each was, -1: nowhere."""
+    anew = nothing(len(comes_from))
+    known = comes_from >= 0
+    for name in _PER_PLACE:
+        getattr(anew, name)[known] = getattr(kept, name)[comes_from[known]]
+    anew.at_ms, anew.made_ms = kept.at_ms, kept.made_ms
+    return anew
+
+
+def take(kept: Kept, clock: Clock, now: Floats, se: Floats) -> tuple[Compared, Forecasts]:
+    """Take up a pane: compare, score earlier forecasts, learn, and look ahead. `kept` is changed.
+
+    Args:
+        now, se: f64[places] of what was released, NaN where nothing was. Panes come in order.
+    """
+    compared = _compare(kept, clock, now, se)
+    left = now - compared.usual
+    _score(kept, clock, now, left)
+    _learn(kept, clock, now, left)
+    forecasts = _look_ahead(kept, clock, now, left, se)
+    at = _ring(clock.end_ms)
+    kept.at_ms = kept.made_ms[at] = clock.end_ms
+    kept.made[:, at, 0], kept.made[:, at, 1] = now, left
+    kept.ahead[:, at, :, 0], kept.ahead[:, at, :, 1] = forecasts.estimate.T, forecasts.se.T
+    return compared, forecasts
+
+
+def _compare(kept: Kept, clock: Clock, now: Floats, se: Floats) -> Compared:
+    quarter = clock.quarters[0]
+    usual = _usual(kept, quarter)
+    spread = _believed(kept.spread[:, _hour(quarter)], _prior(usual, se))
+    deviation = (now - usual) / spread
+    ratio = now / np.maximum(usual, 1.0)
+    level = np.full(len(now), 2)
+    level[(ratio >= BUSIER) & (deviation >= SURELY)] = 3
+    level[(ratio >= MUCH_BUSIER) & (deviation >= SURELY)] = 4
+    level[(ratio <= QUIETER) & (deviation <= -SURELY)] = 1
+    level[(ratio <= MUCH_QUIETER) & (deviation <= -SURELY)] = 0
+    return Compared(usual, spread, kept.weeks[:, quarter].copy(), deviation, level)
+
+
+def _score(kept: Kept, clock: Clock, now: Floats, left: Floats) -> None:
+    """What earlier forecasts of this pane were off by, and how much of their deviations is left."""
+    hour = _hour(clock.quarters[0])
+    for at, made_ms in enumerate(kept.made_ms.tolist()):
+        steps, odd = divmod(clock.end_ms - made_ms, QUARTER_MS)
+        if odd or not 1 <= steps <= AHEAD:
+            continue
+        then, then_left = kept.made[:, at, 0], kept.made[:, at, 1]
+        foretold, error = kept.ahead[:, at, steps - 1, 0], kept.ahead[:, at, steps - 1, 1]
+        missed, one = now - foretold, np.ones(len(now))
+        _forget_and_add(kept.errors[:, steps - 1, hour], QUARTER_KEEPS, missed**2)
+        _forget_and_add(kept.carries[:, steps - 1], QUARTER_KEEPS, then_left * left, then_left**2, one)
+        inside = np.where(np.isnan(missed), np.nan, np.abs(missed) <= TWO_SIDED_95 * error)
+        _forget_and_add(kept.score[:, steps - 1], SCORE_KEEPS, one, np.abs(missed), inside, np.abs(now - then))
+
+
+def _learn(kept: Kept, clock: Clock, now: Floats, left: Floats) -> None:
+    quarter = clock.quarters[0]
+    _forget_and_add(kept.spread[:, _hour(quarter)], QUARTER_KEEPS, left**2)
+    told = ~np.isnan(now)
+    weight = kept.weeks[told, quarter] * WEEK_KEEPS + 1
+    kept.usual[told, quarter] += (now[told] - kept.usual[told, quarter]) / weight
+    kept.weeks[told, quarter] = weight
+
+
+def _look_ahead(kept: Kept, clock: Clock, now: Floats, left: Floats, se: Floats) -> Forecasts:
+    estimate, error = np.empty((2, AHEAD, len(now)))
+    for step, quarter in enumerate(clock.quarters[1:]):
+        usual = _usual(kept, quarter)
+        estimate[step] = np.maximum(usual + _left_after(kept, step) * left, 0.0)
+        error[step] = _believed(kept.errors[:, step, _hour(quarter)], _prior(usual, se))
+    weight = kept.score[:, :, 0].T
+    means = [
+        np.divide(kept.score[:, :, part].T, weight, out=np.full(weight.shape, np.nan), where=weight > 0)
+        for part in (1, 2, 3)
+    ]
+    return Forecasts(estimate, error, weight.copy(), *means)
+
+
+def _left_after(kept: Kept, step: int) -> Floats:
+    """The share of a deviation that is left `step` + 1 quarters on: as it was, or what is believed of any place."""
+    both, first, weight = kept.carries[:, step].T
+    believed = np.exp(-(step + 1) / PRIOR_LASTS)
+    share = np.divide(both, first, out=np.full(len(both), believed), where=first > 0)
+    counts = _prior_counts(weight)
+    return np.asarray(np.clip((weight * share + counts * believed) / (weight + counts), 0.0, 1.0))
+
+
+def _usual(kept: Kept, quarter: int) -> Floats:
+    return np.where(kept.weeks[:, quarter] > 0, kept.usual[:, quarter], np.nan)
+
+
+def _prior(usual: Floats, se: Floats) -> Floats:
+    return 2 * se**2 + (PRIOR_SPREAD * usual) ** 2
+
+
+def _believed(sums: Floats, prior: Floats) -> Floats:
+    counts = _prior_counts(sums[:, 1])
+    return np.asarray(np.sqrt((sums[:, 0] + counts * prior) / (sums[:, 1] + counts)))
+
+
+def _prior_counts(weight: Floats) -> Floats:
+    """What is left of PRIOR after quarters that count as `weight` by now."""
+    return PRIOR * np.maximum(1 - weight * (1 - QUARTER_KEEPS), 0.0)
+
+
+def _forget_and_add(sums: Floats, keeps: float, *values: Floats) -> None:
+    """Add values to [places, parts], where they are known. Of two parts and one value the second is the weight."""
+    known = ~np.isnan(np.sum(values, axis=0))
+    columns = list(values) if len(values) > 1 else [values[0], np.ones(len(values[0]))]
+    for part, column in enumerate(columns):
+        sums[known, part] = sums[known, part] * keeps + column[known]
+
+
+def _hour(quarter: int) -> int:
+    return quarter // 4 % HOURS
+
+
+def _ring(end_ms: int) -> int:
+    return end_ms // QUARTER_MS % AHEAD
+
+
+def pack(kept: Kept) -> bytes:
+    """What is kept, as bytes."""
+    parts = [getattr(kept, name).astype("<f4").tobytes() for name in _PER_PLACE]
+    return msgspec.msgpack.encode((len(kept.usual), kept.at_ms, kept.made_ms.tolist(), parts))
+
+
+def unpack(data: bytes) -> Kept:
+    """The reverse of `pack`."""
+    places, at_ms, made_ms, parts = msgspec.msgpack.decode(data, type=tuple[int, int, list[int], list[bytes]])
+    kept = nothing(places)
+    kept.at_ms, kept.made_ms = at_ms, np.array(made_ms, np.int64)
+    for name, part in zip(_PER_PLACE, parts, strict=True):
+        getattr(kept, name).flat = np.frombuffer(part, "<f4")
+    return kept

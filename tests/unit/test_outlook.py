@@ -1,0 +1,133 @@
+"""Outlooks from released records: which panes are taken, and the command on files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+
+from schemas.outlook import Outlook
+from schemas.plan import Parent, Places, Zone
+from schemas.released import Footfall
+from streams.cli.main import run
+from streams.core.outlook import Outlooks
+from streams.core.times import rfc3339
+from streams.core.usual import A_WEEK, QUARTER_MS
+from tests.unit.test_derived import SAID, flow
+from tests.unit.test_schemas import validator
+from tests.unit.test_usual import MONDAY, made
+
+PLACES = Places(
+    "the plan", 1, "t", "UTC", (Parent("north", "North"),), (Zone("a", "A", "north"), Zone("b", "B", "north"))
+)
+DAYS = made(2, 2)
+
+
+def record(zone: str, number: int, people: float | None, level: str = "zone", late_ms: int = 0) -> Footfall:
+    end_ms = MONDAY + number * QUARTER_MS + late_ms
+    return Footfall(
+        schema="footfall/1",
+        measure="present",
+        level=level,  # type: ignore[arg-type]
+        zone=zone,
+        suppressed=people is None,
+        estimate=people,
+        se=None if people is None else 20.0,
+        start=rfc3339(end_ms - 300_000),
+        end=rfc3339(end_ms),
+        **SAID,
+    )
+
+
+def pane(number: int) -> list[Footfall]:
+    one, other = (round(float(people), 1) for people in DAYS[number])
+    return [record("a", number, one), record("b", number, other), record("north", number, one + other, "parent")]
+
+
+def taken(outlooks: Outlooks, records: Iterable[Footfall]) -> list[Outlook]:
+    return [found for each in records for found in outlooks.take(each)]
+
+
+@pytest.fixture(scope="module")
+def profile() -> bytes:
+    """Of one week."""
+    outlooks = Outlooks(PLACES)
+    assert taken(outlooks, (each for number in range(A_WEEK) for each in pane(number))) == []
+    return outlooks.profile()
+
+
+def test_a_whole_pane_is_told_of_at_once(profile: bytes) -> None:
+    outlooks = Outlooks(PLACES, profile)
+    records = pane(A_WEEK)
+    assert taken(outlooks, records[:2]) == []
+    found = taken(outlooks, records[2:])
+    assert [(each.level, each.zone) for each in found] == [("zone", "a"), ("zone", "b"), ("parent", "north")]
+    assert found[0].usual == pytest.approx(DAYS[0, 0], abs=0.1)
+    assert [ahead.minutes for ahead in found[0].forecasts] == [15 * step for step in range(1, 9)]
+    assert found[0].forecasts[0].at == rfc3339(MONDAY + (A_WEEK + 1) * QUARTER_MS)
+    assert found[0].forecasts[0].mean_error is None
+    again = taken(outlooks, pane(A_WEEK + 1))[0].forecasts
+    assert again[0].scored == 1 and again[0].covered in (0.0, 1.0)
+    assert again[1].mean_error is None
+
+
+def test_what_comes_twice_or_late_or_between_quarters_is_left_out(profile: bytes) -> None:
+    outlooks = Outlooks(PLACES, profile)
+    assert taken(outlooks, [record("a", A_WEEK, 900.0, late_ms=300_000)] * 3) == []
+    once = taken(outlooks, pane(A_WEEK))
+    state = outlooks.profile()
+    assert taken(outlooks, [*pane(A_WEEK), *pane(3)]) == [] and list(outlooks.close()) == []
+    assert outlooks.profile() == state and len(once) == 3
+
+
+def test_a_pane_that_is_not_whole_is_taken_when_the_next_begins(profile: bytes) -> None:
+    outlooks = Outlooks(PLACES, profile)
+    assert taken(outlooks, [*pane(A_WEEK)[:1], record("b", A_WEEK, None)]) == []
+    assert [each.zone for each in taken(outlooks, pane(A_WEEK + 1)[:1])] == ["a"]
+    assert taken(outlooks, pane(A_WEEK)) == []
+    assert [each.zone for each in outlooks.close()] == ["a"]
+
+
+def test_a_pane_that_is_not_complete_teaches_nothing(profile: bytes) -> None:
+    outlooks = Outlooks(PLACES, profile)
+    assert taken(outlooks, [msgspec.structs.replace(each, complete=False) for each in pane(A_WEEK)]) == []
+
+
+def test_a_new_plan_keeps_what_is_usual_of_old_places(profile: bytes) -> None:
+    anew = msgspec.structs.replace(PLACES, zones=(Zone("c", "C", "north"), PLACES.zones[1]))
+    outlooks = Outlooks(anew, profile)
+    records = [record("c", A_WEEK, 500.0), *pane(A_WEEK)]
+    assert [each.zone for each in taken(outlooks, records)] == ["b", "north"]
+
+
+def test_the_command_goes_on_from_its_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], profile: bytes
+) -> None:
+    places, kept, records = tmp_path / "places.json", tmp_path / "usual", tmp_path / "records"
+    places.write_bytes(msgspec.json.encode(PLACES))
+    command = ["outlook", "--places", str(places), "--profile", str(kept), str(records)]
+    first = [flow("a", "b", 100, 20), *(each for number in range(A_WEEK) for each in pane(number))]
+    records.write_bytes(b"\n".join(map(msgspec.json.encode, first)))
+    assert run(command) == 0 and capsys.readouterr().out == ""
+    records.write_bytes(b"\n".join(map(msgspec.json.encode, [*first, *pane(A_WEEK)])))
+    assert run(command) == 0
+    lines = [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["zone"] for line in lines] == ["a", "b", "north"]
+    for line in lines:
+        validator("outlook").validate(line)
+    expected = taken(Outlooks(PLACES, profile), pane(A_WEEK))
+    assert lines[0]["forecasts"][3]["estimate"] == pytest.approx(expected[0].forecasts[3].estimate, rel=1e-3)
+    assert run(command) == 0 and capsys.readouterr().out == ""
+
+
+def test_a_profile_that_is_none_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places, kept = tmp_path / "places.json", tmp_path / "usual"
+    places.write_bytes(msgspec.json.encode(PLACES))
+    kept.write_bytes(b"something else")
+    assert run(["outlook", "--places", str(places), "--profile", str(kept), str(places)]) == 2
+    assert "was not written by 'throng outlook'" in capsys.readouterr().err
+    assert kept.read_bytes() == b"something else"
+    with pytest.raises(ValueError, match="no profile"):
+        Outlooks(PLACES, np.arange(3).tobytes())

@@ -1,0 +1,176 @@
+"""What is usual, how now compares with it, and forecasts: on made weeks of known rules, with seeded chance."""
+
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from streams.core import usual
+from streams.core.outlook import clock_of
+from streams.core.usual import A_WEEK, AHEAD, CONGESTION, QUARTER_MS, Clock, Compared, Forecasts, Kept
+
+MONDAY = 1_772_409_600_000
+LASTS = 0.9
+DEVIATION, NOISE = 100.0, 20.0
+
+
+def rhythm(places: int) -> NDArray[np.float64]:
+    """[A_WEEK, places]: days with an evening peak, fuller at weekends."""
+    quarter = np.arange(A_WEEK)
+    day = 800 + 500 * np.sin(2 * np.pi * (quarter % 96 - 40) / 96)
+    return (day * np.where(quarter >= 480, 1.4, 1.0))[:, None] * np.linspace(1, 1.5, places)
+
+
+def made(weeks: int, places: int, seed: int = 1) -> NDArray[np.float64]:
+    """[quarters, places]: the rhythm, deviations of which 0.9 is left a quarter later, and noise."""
+    rng = np.random.default_rng(seed)
+    days = np.tile(rhythm(places), (weeks, 1))
+    away = np.zeros(places)
+    for now in days:
+        away = LASTS * away + rng.normal(0, DEVIATION * (1 - LASTS**2) ** 0.5, places)
+        now += away + rng.normal(0, NOISE, places)
+    return days
+
+
+def clock(number: int) -> Clock:
+    return Clock(MONDAY + number * QUARTER_MS, tuple((number + step) % A_WEEK for step in range(AHEAD + 1)))
+
+
+def followed(kept: Kept, days: NDArray[np.float64], first: int = 0) -> Iterator[tuple[Compared, Forecasts]]:
+    for number, now in enumerate(days, start=first):
+        yield usual.take(kept, clock(number), now, np.full(len(now), NOISE))
+
+
+def after(days: NDArray[np.float64]) -> Kept:
+    kept = usual.nothing(days.shape[1])
+    for _ in followed(kept, days):
+        pass
+    return kept
+
+
+def test_usual_is_the_mean_of_earlier_weeks_the_last_ones_counting_most() -> None:
+    kept = usual.nothing(1)
+    for week, people in enumerate((1000.0, 2000.0, 3000.0)):
+        compared, _ = usual.take(kept, clock(7 + week * A_WEEK), np.array([people]), np.array([NOISE]))
+    assert compared.usual[0] == pytest.approx((0.8 * 1000 + 2000) / 1.8)
+    assert compared.weeks[0] == pytest.approx(1.8)
+    compared, _ = usual.take(kept, clock(8 + 3 * A_WEEK), np.array([3000.0]), np.array([NOISE]))
+    assert np.isnan(compared.usual[0]) and compared.weeks[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "level"),
+    [(1.0, "usual"), (1.1, "usual"), (1.6, "busier"), (2.5, "much_busier"), (0.65, "quieter"), (0.3, "much_quieter")],
+)
+def test_congestion_is_by_ratio_where_it_is_beyond_chance(times: float, level: str) -> None:
+    days = made(3, 4)
+    at = 3 * A_WEEK + 60
+    kept = after(np.vstack([days, days[:60]]))
+    expected = np.array([kept.usual[place, 60] for place in range(4)])
+    compared, _ = usual.take(kept, clock(at), expected * times, np.full(4, NOISE))
+    assert [CONGESTION[each] for each in compared.congestion] == [level] * 4
+
+
+def test_what_chance_does_is_no_congestion() -> None:
+    kept = after(rhythm(1)[:, [0] * 3] * 0.05 + np.random.default_rng(2).normal(60, 40, (A_WEEK, 3)))
+    compared, _ = usual.take(kept, clock(A_WEEK), kept.usual[:, 0] * 1.5, np.full(3, 40.0))
+    assert [CONGESTION[each] for each in compared.congestion] == ["usual"] * 3
+
+
+def test_forecasts_beat_as_now_and_as_last_week_and_say_how_far_they_are_off() -> None:
+    days = made(6, 8)
+    kept = usual.nothing(8)
+    off = {name: [[] for _ in range(AHEAD)] for name in ("forecast", "now", "week")}
+    inside: list[NDArray[np.bool_]] = []
+    for number, (_, forecasts) in enumerate(followed(kept, days)):
+        if not 3 * A_WEEK <= number < len(days) - AHEAD:
+            continue
+        for step in range(AHEAD):
+            then = days[number + step + 1]
+            off["forecast"][step].append(np.abs(forecasts.estimate[step] - then))
+            off["now"][step].append(np.abs(days[number] - then))
+            off["week"][step].append(np.abs(days[number + step + 1 - A_WEEK] - then))
+            inside.append(np.abs(forecasts.estimate[step] - then) <= 1.96 * forecasts.se[step])
+    errors = {name: np.array([np.mean(step) for step in steps]) for name, steps in off.items()}
+    assert (errors["forecast"] < errors["now"]).all() and (errors["forecast"] < 0.9 * errors["week"]).all()
+    assert 0.93 <= np.mean(inside) <= 0.97
+    left = [usual._left_after(kept, step).mean() for step in range(AHEAD)]
+    assert left == pytest.approx([LASTS ** (step + 1) for step in range(AHEAD)], abs=0.15)
+
+
+def test_the_score_is_what_earlier_forecasts_were_off_by() -> None:
+    days = made(2, 2)[: A_WEEK + 120]
+    kept = usual.nothing(2)
+    foretold: dict[tuple[int, int], tuple[NDArray, NDArray]] = {}
+    weight, error, covered, of_now = np.zeros((4, AHEAD, 2))
+    for number, (_, forecasts) in enumerate(followed(kept, days)):
+        for step in range(AHEAD):
+            if (made_at := number - step - 1) >= 0 and not np.isnan(foretold[made_at, step][0]).any():
+                guess, se = foretold[made_at, step]
+                missed = np.abs(days[number] - guess)
+                known = ~np.isnan(missed)
+                for sums, one in (
+                    (weight, known),
+                    (error, missed),
+                    (covered, missed <= usual.TWO_SIDED_95 * se),
+                    (of_now, np.abs(days[number] - days[made_at])),
+                ):
+                    sums[step] = sums[step] * usual.SCORE_KEEPS + one
+            foretold[number, step] = forecasts.estimate[step], forecasts.se[step]
+    assert weight.min() > 50
+    np.testing.assert_allclose(forecasts.scored, weight)
+    np.testing.assert_allclose(forecasts.mean_error, error / weight)
+    np.testing.assert_allclose(forecasts.covered, covered / weight)
+    np.testing.assert_allclose(forecasts.mean_error_of_now, of_now / weight)
+
+
+def test_what_is_withheld_or_missing_teaches_nothing() -> None:
+    days = made(2, 2)
+    gap = days.copy()
+    gap[A_WEEK + 10, 0] = np.nan
+    kept = usual.nothing(2)
+    seen = list(followed(kept, gap))
+    compared, forecasts = seen[A_WEEK + 10]
+    assert np.isnan(compared.deviation[0]) and np.isnan(forecasts.estimate[:, 0]).all()
+    assert kept.weeks[0, 10] == 1 and kept.weeks[1, 10] == 1.8
+    assert kept.usual[0, 10] == days[10, 0]
+    missed = usual.nothing(2)
+    for number, now in enumerate(days):
+        if not A_WEEK + 20 <= number < A_WEEK + 40:
+            usual.take(missed, clock(number), now, np.full(2, NOISE))
+    assert np.isfinite(missed.errors).all() and missed.weeks[0, 25] == 1
+
+
+def test_places_know_nothing_of_each_other_and_a_plan_may_change() -> None:
+    days = made(2, 3)
+    together, alone = after(days), after(days[:, [2]])
+    for name in ("usual", "spread", "carries", "errors", "score"):
+        np.testing.assert_array_equal(getattr(together, name)[2], getattr(alone, name)[0])
+    anew = usual.moved(together, np.array([2, -1]))
+    np.testing.assert_array_equal(anew.usual[0], alone.usual[0])
+    assert anew.weeks[1].max() == 0 and anew.at_ms == together.at_ms
+    _, forecasts = usual.take(anew, clock(2 * A_WEEK), np.array([900.0, 900.0]), np.full(2, NOISE))
+    assert np.isfinite(forecasts.estimate[:, 0]).all() and np.isnan(forecasts.estimate[:, 1]).all()
+
+
+def test_what_is_kept_is_gone_on_with() -> None:
+    kept = after(made(2, 3))
+    again = usual.unpack(usual.pack(kept))
+    now = np.array([900.0, 1000.0, 1100.0])
+    for one, other in zip(
+        usual.take(kept, clock(2 * A_WEEK), now, np.full(3, NOISE)),
+        usual.take(again, clock(2 * A_WEEK), now, np.full(3, NOISE)),
+        strict=True,
+    ):
+        for part, same in zip(one, other, strict=True):
+            np.testing.assert_allclose(part, same, rtol=1e-4)
+
+
+def test_a_week_is_local_and_clocks_change() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    assert clock_of(MONDAY, berlin).quarters[:2] == (4, 5)
+    before_summer = 1_774_744_200_000  # 2026-03-29T00:30Z, 01:30 in Berlin; half an hour later it is 03:00
+    assert clock_of(before_summer, berlin).quarters[:4] == (6 * 96 + 6, 6 * 96 + 7, 6 * 96 + 12, 6 * 96 + 13)
+    assert clock_of(MONDAY - QUARTER_MS, ZoneInfo("UTC")).quarters[:2] == (671, 0)
