@@ -10,7 +10,7 @@ ARGS :=
 JOBS := 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos schedules attack lint format types bench bench-quick bench-stages lock clean
+.PHONY: help setup demo test chaos schedules attack validate lint format types bench bench-quick bench-stages lock clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ schedules: $(INSTALLED) ## Drive the workers' shell through simulated schedules 
 
 attack: $(INSTALLED) ## Attack what is released of a simulated town (ATTACK=quick: a minute of it)
 	@$(PY) -m attacks $(ARGS)
+
+validate: $(INSTALLED) ## Hold every measure against what truly happened in simulated towns (VALIDATE=quick: a village)
+	@$(PY) -m validation $(ARGS)
 
 lint: $(INSTALLED) ## Check style, formatting and import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

@@ -1,0 +1,277 @@
+"""The reckoning of `make validate`: three people whose day is written down here, and errors that are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.attach import DETACH, UPDATE
+from schemas.lengths import BUCKETS, VISITS
+from streams.core.budget import sigma
+from streams.simulate import make_town
+from streams.simulate.network import TRUTH
+from streams.simulate.people import MOVING, OFF, STAYING
+from streams.simulate.registry import counted
+from tests.support.world import PLAN, epochs_at
+from validation import errors, happened, judge, page, picture, reference, released, summary
+from validation.errors import Pairs
+from validation.happened import Presences
+from validation.reference import Agreement
+from validation.towns import TOWNS, Day, Rows, live
+
+EPOCH = epochs_at(1_772_420_400_000)[0]
+PARENTS = np.array(PLAN.zone_parents(), np.uint16)
+MINUTE = 60_000
+HOSPITAL = np.array([2])
+MEASURES = {measure.name: measure for measure in EPOCH.measures}
+
+# Subscriber, zone, what they do, and until when, in minutes from 04:00; each from where the line before ends.
+ANN, BOB, CY = range(3)
+LIVES = [
+    (ANN, 0, STAYING, 240),
+    (ANN, 0, MOVING, 242),
+    (ANN, 1, MOVING, 246),
+    (ANN, 3, MOVING, 247),
+    (ANN, 3, STAYING, 300),
+    (ANN, 3, STAYING, 360),
+    (ANN, 0, STAYING, 1450),
+    (BOB, 4, OFF, 120),
+    (BOB, 4, STAYING, 180),
+    (BOB, 5, MOVING, 192),  # a slow crossing
+    (BOB, 4, STAYING, 1020),
+    (BOB, 4, OFF, 1450),
+    (CY, 2, STAYING, 300),  # at the hospital
+    (CY, 3, STAYING, 315),
+    (CY, 4, STAYING, 1450),
+]
+
+
+def stretches(lives=LIVES):
+    rows, before = np.zeros(len(lives), TRUTH), {}
+    for row, (who, zone, mode, until) in zip(rows, lives, strict=True):
+        begin = before.get(who, 0)
+        before[who] = until
+        row["who"], row["zone"], row["mode"] = who, zone, mode
+        row["begin"], row["end"] = (EPOCH.start_ms + minute * MINUTE for minute in (begin, until))
+    return rows
+
+
+def lived(stops=True):
+    return happened.everything(stretches(), HOSPITAL, EPOCH, PARENTS, stops)
+
+
+def cells(counts):
+    """{(pane, key): count} of what isn't 0."""
+    return {(int(pane), int(key)): int(counts[pane, key]) for pane, key in np.argwhere(counts)}
+
+
+def minutes(column):
+    return ((column - EPOCH.start_ms) // MINUTE).tolist()
+
+
+def test_stretches_in_one_zone_are_one_presence_and_the_longest_stop_is_known():
+    there = happened.presences(stretches(), HOSPITAL, EPOCH)
+    assert there.who.tolist() == [ANN] * 4 + [BOB] * 3 + [CY] * 2
+    assert there.zone.tolist() == [0, 1, 3, 0, 4, 5, 4, 3, 4]
+    assert minutes(there.begin) == [0, 242, 246, 360, 120, 180, 192, 300, 315]
+    assert minutes(there.end) == [242, 246, 360, 1440, 180, 192, 1020, 315, 1440]
+    assert (there.stop_ms // MINUTE).tolist() == [240, 0, 113, 1080, 60, 0, 828, 15, 1125]
+
+
+def test_people_present_are_where_they_are_the_instant_before_a_panes_end():
+    present = lived()["present"]
+    assert present.shape == (288, 6)
+    assert present[47].tolist() == [1, 0, 0, 0, 1, 0], "04:00 + 240 min: at home, Bob in zone 4, Cy nowhere"
+    assert present[48].tolist() == [0, 1, 0, 0, 1, 0], "245 min"
+    assert present[49].tolist() == [0, 0, 0, 1, 1, 0], "250 min"
+    assert present[287].tolist() == [1, 0, 0, 0, 1, 0], "Bob's phone is off"
+
+
+def test_footfall_is_everybody_who_was_there_at_any_instant_once():
+    found = lived()
+    assert found["footfall"][16].tolist() == [1, 1, 0, 1, 1, 0], "240 to 255 min"
+    assert found["footfall_hour"][3].tolist() == [1, 0, 0, 0, 1, 1], "Bob left zone 4 and came back: once"
+    assert found["footfall_hour"][5].tolist() == [0, 0, 0, 2, 2, 0], "Ann leaves at 360 min, which is the next hour"
+
+
+def test_trips_join_stops_and_a_slow_crossing_is_one_by_the_words_alone():
+    trip = {(4, 0 * 6 + 3): 1, (6, 3 * 6 + 0): 1, (5, 3 * 6 + 4): 1}
+    assert cells(lived()["trips_zone"]) == trip
+    assert cells(lived(stops=False)["trips_zone"]) == trip | {(3, 4 * 6 + 5): 1, (3, 5 * 6 + 4): 1}
+    assert cells(lived()["trips_parent"]) == {(17, 0 * 2 + 1): 1, (24, 1 * 2 + 0): 1, (21, 1 * 2 + 1): 1}
+
+
+def test_visits_are_numbered_by_zone():
+    first, second = (VISITS.index(name) for name in ("first", "second"))
+    assert cells(lived()["visits"]) == {
+        (0, 0 * 3 + first): 1,
+        (4, 3 * 3 + first): 1,
+        (6, 0 * 3 + second): 1,
+        (2, 4 * 3 + first): 1,
+        (5, 3 * 3 + first): 1,
+        (5, 4 * 3 + first): 1,
+    }
+
+
+def test_visits_beyond_the_remembered_zones_are_first_ones():
+    zones = [0, 1, 0, 1]
+    begin = EPOCH.start_ms + np.arange(4) * 60 * MINUTE
+    stays = Presences(np.zeros(4, int), np.array(zones), begin, begin + 60 * MINUTE, np.full(4, 60 * MINUTE))
+    numbered = {(0, 0): 1, (1, 3): 1, (2, 1): 1, (3, 4): 1}
+    assert cells(happened.visits(stays, EPOCH, MEASURES["visits"])) == numbered
+    forgotten = cells(happened.visits(stays, EPOCH, MEASURES["visits"], remembered=1))
+    assert forgotten == {(0, 0): 1, (1, 3): 1, (2, 1): 1, (3, 3): 1}
+
+
+def test_dwell_is_counted_where_it_ends_and_cut_where_the_epoch_is():
+    names = [bucket.name for bucket in BUCKETS]
+    told = {(pane, key // 8, names[key % 8]): n for (pane, key), n in cells(lived()["dwell"]).items()}
+    assert told == {
+        (4, 0, "over_240"): 1,
+        (4, 1, "under_5"): 1,
+        (6, 3, "61_120"): 1,
+        (23, 0, "over_240"): 1,
+        (3, 4, "61_120"): 1,
+        (3, 5, "11_20"): 1,
+        (17, 4, "over_240"): 1,
+        (5, 3, "11_20"): 1,
+        (23, 4, "over_240"): 1,
+    }
+    short = happened.presences(stretches([(ANN, 1, STAYING, 30), (ANN, 1, OFF, 1450)]), HOSPITAL, EPOCH)
+    assert cells(happened.dwell(short, EPOCH, MEASURES["dwell"])) == {(0, 1 * 8 + names.index("cut")): 1}
+
+
+def seen(lives=LIVES):
+    """Sightings of a network that sees every change at once, and each phone every half hour."""
+    there = happened.presences(stretches(lives), HOSPITAL, EPOCH)
+    rows = []
+    for who, zone, begin, end, _ in zip(*there, strict=True):
+        rows += [(who, ts, zone, UPDATE) for ts in range(begin, end, 30 * MINUTE)]
+        rows.append((who, end, zone, DETACH))
+    # Who moves on doesn't detach.
+    rows = [
+        row
+        for row in rows
+        if row[3] != DETACH or (row[0], row[1]) not in {(w, t) for w, t, _, k in rows if k != DETACH}
+    ]
+    rows = sorted(row for row in rows if row[1] < EPOCH.end_ms)
+    who, ts, zone, kind = (np.array(column) for column in zip(*rows, strict=True))
+    return Rows(
+        who.astype(np.uint64) + np.uint64(1),  # 0 is nobody
+        ts.astype(np.int64),
+        zone.astype(np.uint16),
+        np.zeros(len(who), np.uint8),
+        kind.astype(np.uint8),
+    )
+
+
+def a_day():
+    counts = reference.counted(seen(), EPOCH, PARENTS)
+    return Day(TOWNS[-1], EPOCH, PLAN, PARENTS, counts, stretches(), HOSPITAL, 1, None)
+
+
+def test_the_crowd_counts_by_the_words_what_happened_if_the_network_sees_it_all():
+    words, counts = lived(stops=False), a_day().counts
+    for name in ("present", "trips_zone", "trips_parent", "visits", "dwell"):
+        assert cells(counts[name]) == cells(words[name]), name
+
+
+def test_a_day_that_is_seen_has_no_error_before_noise_and_no_noise_none_after():
+    found = judge.judge(a_day(), lambda counts, *_: counts)
+    for kind in ("present", "flows", "visits", "dwell"):
+        assert np.array_equal(found.words[kind].told, found.words[kind].true), kind
+    assert not np.array_equal(found.before["flows"].told, found.before["flows"].true), "a slow crossing is no stop"
+    assert found.before["present"].told.sum() == lived()["present"][12:].sum(), "from the second hour on"
+    assert (found.released["present"].se > 0).all()
+
+
+def test_footfall_of_an_hour_is_that_of_its_first_pane_and_later_arrivals():
+    present, arrivals = np.arange(288)[:, None], np.full((96, 1), 2)
+    footfall = released.footfall(present, arrivals)
+    assert footfall[:3, 0].tolist() == [2, 2 + 2, 5 + 2], "present at the start is the pane that ends there"
+    assert judge.hourly(footfall, arrivals)[1, 0] == present[11, 0] + 4 * 2
+
+
+def test_without_surprises_the_estimate_is_the_count_and_its_error_below_the_noise():
+    counts = np.full((288, 2), 1000)
+    found = released.release(counts, MEASURES["present"], EPOCH, lambda exact, *_: exact)
+    assert np.allclose(found.mean, 1000)
+    assert 0 < found.se[-1, 0] < sigma(MEASURES["present"], EPOCH)
+
+
+def test_errors_are_medians_of_a_size_with_bias_and_coverage():
+    true = np.array([500.0] * 30 + [50.0] * 30 + [5000.0] * 19)
+    told = true * np.array([1.10] * 15 + [0.98] * 15 + [1.0] * 30 + [2.0] * 19)
+    found = errors.error(Pairs(told, true, np.full(79, 10.0)), 500)
+    assert (found.counts, round(found.bias, 6), found.covered) == (30, 0.04, 0.5)
+    assert found.median == pytest.approx(0.06), "between 2 % and 10 %"
+    assert errors.error(Pairs(told, true, np.zeros(79)), 50).median == 0
+    assert errors.error(Pairs(told, true, np.zeros(79)), 5000) is None, "too few of them"
+
+
+def test_a_goal_is_a_bound_or_a_range():
+    assert summary.met(0.05, 0.05) and not summary.met(0.051, 0.05)
+    assert summary.met(0.95, [0.93, 0.97]) and not summary.met(0.98, [0.93, 0.97])
+    assert not summary.met(None, 1.0)
+
+
+def test_results_have_all_numbers_of_the_last_line_a_page_and_a_picture(tmp_path: Path):
+    day = a_day()
+    every = judge.together([judge.judge(day, lambda counts, *_: counts)] * 2)
+    found = summary.results([day], every, {"visits": Agreement(3, 3, 0)})
+    line = summary.last_line(found)
+    assert {side: list(values) for side, values in line.items()} == {
+        "before_noise": ["footfall", "flows", "dwell", "visits"],
+        "released": ["present_50", "present_500", "present_5000", "footfall_500", "flows_500", "coverage_95"],
+    }
+    path = tmp_path / "page.md"
+    path.write_text(f"before\n{page.BEGIN}of last year\n{page.END}after\n", encoding="utf-8")
+    page.write(path, found)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("before\n") and text.endswith("after\n") and "of last year" not in text
+    assert "| visits | 3 | 3 | 0 |" in text
+    picture.draw(found, tmp_path / "errors.svg")
+    assert "<polyline" in (tmp_path / "errors.svg").read_text(encoding="utf-8")
+
+
+def test_the_reference_is_asked_of_those_who_never_fell_silent():
+    hour = 60 * MINUTE
+    times = [0, hour, 0, 2 * hour, 0, hour, 3 * hour]
+    kinds = [UPDATE, DETACH, UPDATE, DETACH, UPDATE, DETACH, DETACH]
+    rows = Rows(
+        np.array([1, 1, 2, 2, 3, 3, 3], np.uint64),
+        EPOCH.start_ms + np.array(times, np.int64),
+        np.zeros(7, np.uint16),
+        np.zeros(7, np.uint8),
+        np.array(kinds, np.uint8),
+    )
+    assert np.unique(reference.heard_throughout(rows, EPOCH, 9).pseudonym).tolist() == [1, 3]
+
+
+def test_the_reference_agrees_with_stays_that_are_those_of_the_crowd_and_tells_others():
+    rows = seen()
+    there = happened.presences(stretches(), HOSPITAL, EPOCH)
+    stays = happened.stays(there, EPOCH, stops=False)
+    ours = reference.counted(rows, EPOCH, PARENTS)
+    found = reference.compared(ours, stays, rows, EPOCH, PARENTS)
+    assert {name: one.apart for name, one in found.items()} == dict.fromkeys(
+        ["trips_zone", "trips_parent", "dwell", "visits"], 0
+    )
+    fewer = reference.compared(ours, stays.rows(stays.who != ANN), rows, EPOCH, PARENTS)
+    assert fewer["trips_zone"] == Agreement(5, 3, 2)
+
+
+def test_a_town_is_counted_by_the_core_and_its_truth_is_of_those_who_may_be_counted():
+    shape = TOWNS[-1]._replace(name="hamlet", people=60, zones=20, cells=40, radio="simple")
+    told = []
+    day = live(shape, told.append, keep_rows=True)
+    may = np.flatnonzero(counted(make_town(shape.seed, 60, 20, 40, consent=shape.consent)))
+    assert np.unique(day.stretches["who"]).tolist() == may.tolist()
+    assert day.epoch.start_ms == shape.start_ms and told[-1].startswith("hamlet, 60 people: 24.")
+    present = happened.everything(day.stretches, day.excluded, day.epoch, day.parents)["present"]
+    assert day.counts["present"].shape == present.shape == (288, 20)
+    later = slice(12, None)  # once everyone has been heard
+    assert day.counts["present"][later].sum() == pytest.approx(present[later].sum(), rel=0.02)
+    assert 0 < len(np.unique(day.rows.pseudonym)) <= len(may)
+    order = np.lexsort([day.rows.ts, day.rows.pseudonym])
+    assert (np.diff(order) > 0).all() and day.rows.ts.max() < day.epoch.end_ms

@@ -1,0 +1,73 @@
+"""`python -m validation`: all towns against their truth; the last line of output sums up.
+
+VALIDATE=quick takes the village alone. `--write` keeps the results, the picture and the tables of the documentation.
+The exit code tells whether it ran and agrees with the reference; a goal that isn't met is told, not failed.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import orjson
+
+from streams.stores.noise import draw
+from validation import page, picture, reference
+from validation.judge import judge, together
+from validation.summary import last_line, noise_alone, results
+from validation.towns import TOWNS, live
+
+EVERY_S = 3.0
+DOCS = Path(__file__).parents[1] / "docs" / "explanation"
+
+
+class Progress:
+    """Tells what is done, at most every few seconds."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def __call__(self, what: str) -> None:
+        now = time.monotonic()
+        if now - self._last >= EVERY_S:
+            self._last = now
+            print(f"   {what}", flush=True)
+
+
+def main() -> int:
+    """Run, print, and keep."""
+    options = argparse.ArgumentParser(prog="python -m validation", description=__doc__)
+    options.add_argument("--write", action="store_true", help="keep the results in docs/explanation")
+    chosen = options.parse_args()
+    size = os.environ.get("VALIDATE", "full")
+    if size not in ("quick", "full"):
+        print(f"VALIDATE is {size!r}; it may be quick or full", file=sys.stderr)
+        return 2
+    told = Progress()
+    days, judged = [], []
+    agreed = None
+    for shape in TOWNS[-1:] if size == "quick" else TOWNS:
+        last = shape is TOWNS[-1]
+        print(f"== {shape.name}", flush=True)
+        day = live(shape, told, keep_rows=last)
+        print(f"   {day.events:,} events counted; releasing them", flush=True)
+        judged.append(judge(day, draw))
+        if last:
+            agreed = reference.agree(day, told)
+        days.append(day._replace(stretches=day.stretches[:0], counts={}, rows=None))
+    found = results(days, together(judged), agreed)
+    print(page.tables(found), end="")
+    if chosen.write:
+        kept = DOCS / "validation"
+        kept.mkdir(parents=True, exist_ok=True)
+        (kept / "results.json").write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2) + b"\n")
+        picture.draw(found, kept / "errors.svg")
+        page.write(DOCS / "validation.md", found)
+    print(orjson.dumps({"against_what_was_counted": noise_alone(found)}).decode())
+    print(orjson.dumps(last_line(found)).decode(), flush=True)
+    return 1 if agreed and any(one.apart for one in agreed.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

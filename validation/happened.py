@@ -1,0 +1,163 @@
+"""What truly happened, by the definitions of docs/reference/semantics.md, of where people truly were.
+
+In: stretches (subscriber, zone, staying or on the way, from, to) of an epoch. Out: the measures' counts as the crowd
+would have them if the network saw everything at once: the same panes, keys and moments at which a count is taken. Where
+the definitions deal with what a network can't know, the truth needs no rule: no ping-pong, no silence.
+
+One thing is told apart that the network can't: a *stop*. Somebody who takes ten minutes to walk through a park was
+there for ten minutes, but did not stop there. `stops` says which of both a stay is: where people truly stopped (the
+default, what truly happened), or where they were for so long (the definition's words, on true positions).
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, VISITS
+from schemas.measures import Measure
+from streams.simulate.people import OFF, STAYING
+
+FOOTFALL_MS: Final = 900_000
+HOUR_MS: Final = 3_600_000
+
+Counts = NDArray[np.int64]
+
+
+class Presences(NamedTuple):
+    """Times without a break in one zone, by subscriber and time: i64[n] each; stop_ms: the longest time on one spot."""
+
+    who: NDArray[np.int64]
+    zone: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+    stop_ms: NDArray[np.int64]
+
+    def rows(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> "Presences":
+        """Some of them."""
+        return Presences(*(column[keep] for column in self))
+
+
+def presences(stretches: NDArray[np.void], excluded: NDArray[np.int64], epoch: Epoch) -> Presences:
+    """Stretches joined; phones that are off and zones that are excluded are nowhere."""
+    inside = (stretches["end"] > epoch.start_ms) & (stretches["begin"] < epoch.end_ms) & (stretches["mode"] != OFF)
+    rows = stretches[inside & ~np.isin(stretches["zone"], excluded)]
+    rows = rows[np.lexsort([rows["begin"], rows["who"]])]
+    who, zone = rows["who"].astype(np.int64), rows["zone"].astype(np.int64)
+    begin = np.maximum(rows["begin"], epoch.start_ms)
+    end = np.minimum(rows["end"], epoch.end_ms)
+    staying = rows["mode"] == STAYING
+    same = (who[1:] == who[:-1]) & (zone[1:] == zone[:-1]) & (begin[1:] == end[:-1])
+    # First stops without a break, then presences: a stop may be told in several stretches.
+    spot = np.flatnonzero(np.concatenate([[True], ~(same & (staying[1:] == staying[:-1]))]))
+    whole = np.flatnonzero(np.concatenate([[True], ~same]))
+    if not len(rows):
+        return Presences(who, zone, begin, end, begin)
+    long = np.where(staying[spot], end[np.append(spot[1:], len(rows)) - 1] - begin[spot], 0)
+    longest = np.maximum.reduceat(long, np.searchsorted(spot, whole))
+    return Presences(who[whole], zone[whole], begin[whole], end[np.append(whole[1:], len(rows)) - 1], longest)
+
+
+def present(there: Presences, epoch: Epoch, measure: Measure) -> Counts:
+    """Who is where the last instant before each pane's end, i64[panes, zones]."""
+    panes = epoch.panes(measure.pane_ms)
+    change = np.zeros((panes + 1, epoch.zones), np.int64)
+    np.add.at(change, ((there.begin - epoch.start_ms) // measure.pane_ms, there.zone), 1)
+    np.add.at(change, ((there.end - epoch.start_ms) // measure.pane_ms, there.zone), -1)
+    return change.cumsum(axis=0)[:-1]
+
+
+def footfall(there: Presences, epoch: Epoch, window_ms: int = FOOTFALL_MS) -> Counts:
+    """Distinct people with any instant in the zone, i64[windows, zones]."""
+    first = (there.begin - epoch.start_ms) // window_ms
+    last = (there.end - 1 - epoch.start_ms) // window_ms
+    times = last - first + 1
+    row = np.repeat(np.arange(len(first)), times)
+    window = np.arange(len(row)) - np.repeat(times.cumsum() - times, times) + first[row]
+    return _once(there.who[row], window, there.zone[row], epoch.panes(window_ms), epoch.zones)
+
+
+def stays(there: Presences, epoch: Epoch, stops: bool = True) -> Presences:
+    """The presences that are stays."""
+    long = there.stop_ms if stops else there.end - there.begin
+    return there.rows(long >= epoch.stay_ms)
+
+
+def trips(stayed: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np.uint16]) -> Counts:
+    """From stay to stay in another zone, i64[panes, places squared], in the pane in which the stay is known."""
+    places = epoch.zones if measure.level == "zone" else epoch.parents
+    moved = (stayed.who[1:] == stayed.who[:-1]) & (stayed.zone[1:] != stayed.zone[:-1])
+    origin, goal = stayed.zone[:-1][moved], stayed.zone[1:][moved]
+    if measure.level == "parent":
+        origin, goal = parents[origin].astype(np.int64), parents[goal].astype(np.int64)
+    pane = (stayed.begin[1:][moved] + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
+    return _once(stayed.who[1:][moved], pane, origin * places + goal, epoch.panes(measure.pane_ms), places**2)
+
+
+def visits(stayed: Presences, epoch: Epoch, measure: Measure, remembered: int | None = None) -> Counts:
+    """Stays after one elsewhere or none, numbered by zone, i64[panes, zones * 3].
+
+    Args:
+        remembered: number in the first so many visited zones only, as the crowd does; elsewhere each is a first one.
+    """
+    again = (stayed.who[1:] == stayed.who[:-1]) & (stayed.zone[1:] == stayed.zone[:-1])
+    came = stayed.rows(~np.append(False, again)[: len(stayed.who)])
+    order = np.argsort(came.who * epoch.zones + came.zone, kind="stable")
+    nth, first = _ordinals((came.who * epoch.zones + came.zone)[order])
+    number = np.empty(len(order), np.int64)
+    number[order] = np.minimum(nth, len(VISITS) - 1)
+    if remembered is not None:
+        firsts = np.sort(order[first])
+        known = firsts[_ordinals(came.who[firsts])[0] < remembered]
+        pairs = came.who * epoch.zones + came.zone
+        number[~np.isin(pairs, pairs[known])] = 0
+    pane = (came.begin + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
+    keys = came.zone * len(VISITS) + number
+    return _once(came.who, pane, keys, epoch.panes(measure.pane_ms), epoch.zones * len(VISITS))
+
+
+def _ordinals(rising: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Of values in order: which of its equals each is, from 0, and which are the first."""
+    first = np.append(True, rising[1:] != rising[:-1])[: len(rising)]
+    begin = np.maximum.accumulate(np.where(first, np.arange(len(rising)), 0))
+    return np.arange(len(rising)) - begin, first
+
+
+def dwell(there: Presences, epoch: Epoch, measure: Measure) -> Counts:
+    """Lengths of presences when they are over, i64[panes, zones * 8]."""
+    bucket = np.searchsorted(np.array(LIMITS_MS), there.end - there.begin, side="right")
+    cut = (there.begin == epoch.start_ms) | (there.end == epoch.end_ms)
+    bucket = np.where(cut & (bucket < LONGEST), CUT, bucket)
+    panes = epoch.panes(measure.pane_ms)
+    pane = np.minimum((there.end - epoch.start_ms) // measure.pane_ms, panes - 1)
+    return _once(there.who, pane, there.zone * len(BUCKETS) + bucket, panes, epoch.zones * len(BUCKETS))
+
+
+def _once(who: NDArray[np.int64], pane: NDArray[np.int64], key: NDArray[np.int64], panes: int, keys: int) -> Counts:
+    """Counts i64[panes, keys], each subscriber once in each."""
+    cell = np.unique((who * panes + pane) * keys + key) % (panes * keys)
+    return np.bincount(cell, minlength=panes * keys).reshape(panes, keys).astype(np.int64)
+
+
+def everything(
+    stretches: NDArray[np.void],
+    excluded: NDArray[np.int64],
+    epoch: Epoch,
+    parents: NDArray[np.uint16],
+    stops: bool = True,
+) -> dict[str, Counts]:
+    """All measures by name that the truth knows, and footfall of 15 minutes and of the hour."""
+    there = presences(stretches, excluded, epoch)
+    stayed = stays(there, epoch, stops)
+    found = {"footfall": footfall(there, epoch), "footfall_hour": footfall(there, epoch, HOUR_MS)}
+    for measure in epoch.measures:
+        if measure.statistic == "present":
+            found[measure.name] = present(there, epoch, measure)
+        elif measure.statistic == "trips":
+            found[measure.name] = trips(stayed, epoch, measure, parents)
+        elif measure.statistic == "visits":
+            found[measure.name] = visits(stayed, epoch, measure)
+        elif measure.statistic == "dwell":
+            found[measure.name] = dwell(there, epoch, measure)
+    return found

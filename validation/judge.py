@@ -1,0 +1,117 @@
+"""A town's day against the truth: every measure as counted and as released, in pairs of what was told and what is so.
+
+    before       counted by the crowd, without noise, against what truly happened
+    by the words the same against the definitions' words on true positions: whoever walks about a park for ten minutes
+                 has stayed there; the radio's part of the error alone
+    released     estimates after noise, against what truly happened
+    noise        estimates against what was counted: the part that the stated errors are about
+
+Panes that end within the first hour are left out, as the first silence of an epoch is told as incomplete.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.lengths import BUCKETS, CUT
+from validation import errors, happened, released
+from validation.errors import Pairs
+from validation.released import Noise
+from validation.towns import Day
+
+HOURS: Final = 24
+STAY_MIN: Final = 10
+
+# What is told, by the measures that it is read from.
+KINDS: Final = {
+    "present": ("present",),
+    "footfall": ("footfall",),
+    "footfall of an hour": ("footfall_hour",),
+    "flows": ("trips_zone", "trips_parent"),
+    "flows by zone": ("trips_zone",),
+    "flows by district": ("trips_parent",),
+    "dwell": ("dwell",),
+    "dwell, stays": ("dwell",),
+    "dwell, passes": ("dwell",),
+    "visits": ("visits",),
+}
+_BUCKETS: Final = {
+    "dwell": [n for n in range(len(BUCKETS)) if n != CUT],
+    "dwell, stays": [n for n, b in enumerate(BUCKETS) if n != CUT and b.from_min >= STAY_MIN],
+    "dwell, passes": [n for n, b in enumerate(BUCKETS) if n != CUT and b.from_min < STAY_MIN],
+}
+
+
+class Judged(NamedTuple):
+    """Pairs by kind."""
+
+    before: dict[str, Pairs]
+    words: dict[str, Pairs]
+    released: dict[str, Pairs]
+    noise: dict[str, Pairs]
+
+
+def judge(day: Day, noise: Noise) -> Judged:
+    """Hold a day against its truth."""
+    truth, words = (
+        happened.everything(day.stretches, day.excluded, day.epoch, day.parents, stops) for stops in (True, False)
+    )
+    estimates = {
+        m.name: released.release(day.counts[m.name], m, day.epoch, noise) for m in day.epoch.measures if m.name in truth
+    }
+    arrivals = next(m for m in day.epoch.measures if m.statistic == "arrivals")
+    estimates["arrivals"] = released.release(day.counts["arrivals"], arrivals, day.epoch, noise)
+    told = with_footfall({name: each.mean for name, each in estimates.items()})
+    # Standard errors of one place's successive panes add up, those of people present and arrivals are independent.
+    se = {name: each.se for name, each in estimates.items()}
+    se["footfall"] = np.sqrt(released.footfall(se["present"] ** 2, se["arrivals"] ** 2).astype(np.float64))
+    se["footfall_hour"] = hourly(se["footfall"], se["arrivals"]).astype(np.float64)
+    counted = with_footfall(day.counts)
+    return Judged(paired(counted, truth), paired(counted, words), paired(told, truth, se), paired(told, counted, se))
+
+
+def with_footfall(counts: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+    """Counts, and what is made of them: footfall of arrivals' panes and of the hour."""
+    footfall = released.footfall(counts["present"], counts["arrivals"])
+    return {**counts, "footfall": footfall, "footfall_hour": hourly(footfall, counts["arrivals"])}
+
+
+def hourly(footfall: NDArray[np.generic], arrivals: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Footfall of the hour's first pane, and arrivals in its others."""
+    each = len(arrivals) // HOURS
+    later = arrivals.reshape(HOURS, each, -1)[:, 1:].sum(axis=1)
+    return np.asarray(footfall[::each] + later)
+
+
+def paired(
+    told: Mapping[str, NDArray[np.generic]],
+    true: Mapping[str, NDArray[np.generic]],
+    se: Mapping[str, NDArray[np.float64]] | None = None,
+) -> dict[str, Pairs]:
+    """Pairs by kind, from the second hour on."""
+    found = {}
+    for kind, measures in KINDS.items():
+        sides = [[_of_kind(side[name], kind) for name in measures if name in true] for side in (told, true, se or true)]
+        parts = [errors.pairs(a, b, c if se else None) for a, b, c in zip(*sides, strict=True)]
+        if parts:
+            found[kind] = errors.joined(parts)
+    return found
+
+
+def _of_kind(counts: NDArray[np.generic], kind: str) -> NDArray[np.float64]:
+    later = counts[len(counts) // HOURS :].astype(np.float64)
+    if kind in _BUCKETS:
+        return later.reshape(len(later), -1, len(BUCKETS))[:, :, _BUCKETS[kind]]
+    return later
+
+
+def together(many: list[Judged]) -> Judged:
+    """The towns' pairs as one."""
+    return Judged(
+        *(
+            {kind: errors.joined([side[kind] for side in sides if kind in side]) for kind in KINDS if kind in sides[0]}
+            for sides in zip(*many, strict=True)
+        )
+    )

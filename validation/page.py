@@ -1,0 +1,102 @@
+"""The results as the tables of docs/explanation/validation.md, between its two marks."""
+
+from pathlib import Path
+from typing import Final
+
+from attacks.verdict import Json
+from validation.errors import SIZES
+from validation.summary import GOALS, last_line, met, noise_alone
+
+BEGIN, END = "<!-- results: python -m validation --write -->\n", "<!-- end of results -->\n"
+
+
+def write(page: Path, results: dict[str, Json]) -> None:
+    """Fill the page's file.
+
+    Raises:
+        ValueError: it has no marks.
+    """
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise ValueError(f"the page has no {BEGIN.strip()} followed by {END.strip()}")
+    page.write_text(before + BEGIN + tables(results) + END + after, encoding="utf-8")
+
+
+def tables(results: dict[str, Json]) -> str:
+    """All tables."""
+    return "\n".join([goals(results), _errors(results), _coverage(results), _reference(results), _towns(results)])
+
+
+def goals(results: dict[str, Json]) -> str:
+    """The last line against its goals."""
+    line, alone = last_line(results), noise_alone(results)
+    rows = []
+    for side, wanted in GOALS.items():
+        for name, goal in wanted.items():
+            value = line[side][name]
+            bar = f"{goal[0]} to {goal[1]}" if isinstance(goal, list) else f"at most {goal}"
+            counted = _told(alone[name]) if side == "released" else ""
+            columns = (side.replace("_", " "), name, _told(value), bar, "yes" if met(value, goal) else "no", counted)
+            rows.append(f"| {' | '.join(columns)} |")
+    head = "| | number | against what truly happened | goal | met | against what was counted |\n"
+    return head + "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _told(value: float | None) -> str:
+    return "too few" if value is None else f"{value:.3f}"
+
+
+def _errors(results: dict[str, Json]) -> str:
+    sides: Final = ("before", "words", "released", "noise")
+    head = "| measure | people | counts | before noise | their sum | by the words | released | against counted |\n"
+    rows = []
+    for kind in results["errors"]["before"]:
+        for size in map(str, SIZES):
+            lines = [results["errors"][side].get(kind, {}).get(size) for side in sides]
+            if lines[0] is None:
+                continue
+            medians = ["" if line is None else f"{100 * line['median']:.1f} %" for line in lines]
+            people = f"{int(size):,}"
+            columns = (
+                kind,
+                people,
+                f"{lines[0]['counts']:,}",
+                medians[0],
+                f"{100 * lines[0]['bias']:+.1f} %",
+                *medians[1:],
+            )
+            rows.append(f"| {' | '.join(columns)} |")
+    return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _coverage(results: dict[str, Json]) -> str:
+    rows = []
+    for side, name in (("counted", "what was counted"), ("truth", "what truly happened")):
+        shares = results["coverage"][side]
+        told = ["" if shares[key] is None else f"{100 * shares[key]:.1f} %" for key in (*map(str, SIZES), "all")]
+        rows.append(f"| {name} | {' | '.join(told)} |")
+    sizes = " | ".join(f"{size:,}" for size in SIZES)
+    return f"| 95 % intervals hold | {sizes} | all |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _reference(results: dict[str, Json]) -> str:
+    if not results["reference"]:
+        return "The reference could not be installed.\n"
+    rows = [
+        f"| {name} | {one['ours']:,} | {one['theirs']:,} | {one['apart']} |"
+        for name, one in results["reference"].items()
+    ]
+    return "| same sightings | throng | trackintel | counts apart |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _towns(results: dict[str, Json]) -> str:
+    rows = [
+        f"| {name} | {t['seed']} | {t['people']:,} | {t['zones']} | {t['cells']} | {t['radio']} | "
+        f"{'-'.join(f'{part:02d}' for part in t['date'])} | {t['events']:,} |"
+        for name, t in results["towns"].items()
+    ]
+    rules = ", ".join(f"`{name}` {seconds}" for name, seconds in results["rules"].items())
+    head = "| town | seed | subscribers | zones | cells | radio | day | events |\n|---|---|---|---|---|---|---|---|\n"
+    return head + "\n".join(rows) + f"\n\nThe rules of counting in that run: {rules}.\n"

@@ -1,0 +1,50 @@
+"""What is released of exact counts: noise from OpenDP and the filter over time, as RELEASE makes them.
+
+Taken are all estimates, whether they would be told or withheld as too small: so small crowds' errors aren't flattered
+by leaving out those that came out low.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.measures import Measure
+from streams.core import estimate
+from streams.core.budget import rho_of, sensitivity, sigma
+
+# As `streams.stores.noise.draw`: counts, sensitivity, scale, rho.
+Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
+
+
+class Estimates(NamedTuple):
+    """f64[panes, keys] each."""
+
+    mean: NDArray[np.float64]
+    se: NDArray[np.float64]
+
+
+def release(counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise) -> Estimates:
+    """A measure's estimates through the epoch."""
+    models = estimate.PRESENT if measure.of_presence else estimate.EVENTS
+    scale = sigma(measure, epoch)
+    mean, se = np.empty(counts.shape), np.empty(counts.shape)
+    belief = None
+    for pane, exact in enumerate(counts):
+        noisy = noise(exact, sensitivity(measure, epoch), scale, rho_of(measure, epoch))
+        belief = (
+            estimate.begin(noisy, scale, models) if belief is None else estimate.update(belief, noisy, scale, models)
+        )
+        level = belief.level
+        mean[pane], se[pane] = np.maximum(level.mean, 0), np.sqrt(level.variance)
+    return Estimates(mean, se)
+
+
+def footfall(present: NDArray[np.generic], arrivals: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Footfall of the arrivals' panes: present at a pane's start, and arrivals in it; of the first 0 were present."""
+    start = np.zeros(arrivals.shape, present.dtype)
+    each = len(present) // len(arrivals)
+    start[1:] = present[each - 1 : -1 : each]
+    return np.asarray(np.add(start, arrivals))

@@ -1,0 +1,104 @@
+"""The results as JSON: tables, curves, and the last line with its goals."""
+
+import math
+from typing import Final
+
+import numpy as np
+
+from attacks.verdict import Json
+from validation import errors
+from validation.errors import Error, Pairs
+from validation.judge import Judged
+from validation.reference import Agreement
+from validation.towns import Day
+
+BEFORE_AT: Final = 500
+GOALS: Final[Json] = {
+    "before_noise": {"footfall": 0.05, "flows": 0.10, "dwell": 0.10, "visits": 0.10},
+    "released": {
+        **{"present_50": 0.30, "present_500": 0.06, "present_5000": 0.012},
+        **{"footfall_500": 0.10, "flows_500": 0.10, "coverage_95": [0.93, 0.97]},
+    },
+}
+COVERED: Final = ("present", "footfall", "flows")
+EDGES: Final = np.geomspace(10, 10_240, 21)
+
+
+def results(towns: list[Day], every: Judged, agreed: dict[str, Agreement] | None) -> dict[str, Json]:
+    """All that is kept of a run."""
+    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in every._asdict().items()}
+    curves = {
+        side: {
+            kind: [[round(people, 1), round(share, 5)] for people, share in errors.by_size(pairs, EDGES)]
+            for kind, pairs in found.items()
+        }
+        for side, found in (("before", every.before), ("released", every.released))
+    }
+    return {
+        "towns": {day.shape.name: {**day.shape._asdict(), "events": day.events} for day in towns},
+        "rules": {
+            f"{name}_s": getattr(towns[0].epoch, f"{name}_ms") // 1000
+            for name in ("ping_pong", "seen", "stay", "silence", "lateness")
+        },
+        "errors": tables,
+        "curves": curves,
+        "coverage": {
+            side: {str(size): coverage(found, size) for size in errors.SIZES} | {"all": coverage(found, None)}
+            for side, found in (("truth", every.released), ("counted", every.noise))
+        },
+        "reference": {name: each._asdict() for name, each in agreed.items()} if agreed is not None else {},
+    }
+
+
+def last_line(found: dict[str, Json]) -> Json:
+    """The summary: medians against what truly happened; before noise of crowds of about 500. None: too few to tell."""
+    before = found["errors"]["before"]
+    return {
+        "before_noise": {kind: _median(before, kind, BEFORE_AT) for kind in GOALS["before_noise"]},
+        "released": _released(found["errors"]["released"], found["coverage"]["truth"]),
+    }
+
+
+def noise_alone(found: dict[str, Json]) -> Json:
+    """The same of what is released against what was counted: what the stated errors are about."""
+    return _released(found["errors"]["noise"], found["coverage"]["counted"])
+
+
+def _released(table: Json, covered: Json) -> Json:
+    return {
+        **{f"present_{size}": _median(table, "present", size) for size in errors.SIZES},
+        "footfall_500": _median(table, "footfall", 500),
+        "flows_500": _median(table, "flows", 500),
+        "coverage_95": covered["all"],
+    }
+
+
+def _median(table: Json, kind: str, size: int) -> float | None:
+    line = table.get(kind, {}).get(str(size))
+    return None if line is None else float(line["median"])
+
+
+def met(value: float | None, goal: float | list[float]) -> bool:
+    """Is the goal met? A range is met within it, a bound at or below it."""
+    if value is None:
+        return False
+    return goal[0] <= value <= goal[1] if isinstance(goal, list) else value <= goal
+
+
+def coverage(found: dict[str, Pairs], size: int | None) -> float | None:
+    """The share of 95 % intervals that hold the truth, of people present, footfall and flows, each alike in weight, and
+    so each size."""
+    sizes = errors.SIZES if size is None else (size,)
+    lines = [errors.error(found[kind], each) for kind in COVERED if kind in found for each in sizes]
+    shares = [line.covered for line in lines if line is not None and not math.isnan(line.covered)]
+    return round(float(np.mean(shares)), 4) if shares else None
+
+
+def _sizes(pairs: Pairs) -> Json:
+    lines = {str(size): errors.error(pairs, size) for size in errors.SIZES}
+    return {size: _told(line) for size, line in lines.items() if line is not None}
+
+
+def _told(line: Error) -> Json:
+    told = {"counts": line.counts, "median": round(line.median, 4), "bias": round(line.bias, 4)}
+    return told if math.isnan(line.covered) else {**told, "covered": round(line.covered, 4)}

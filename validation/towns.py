@@ -1,0 +1,205 @@
+"""The towns: which they are, and a day of each, as counted by the core and as truly lived.
+
+Counting is that of a deployment with the settings as they are (`streams.core.inline`): raw records, the registry and
+the plan go in, exact panes come out. Each town is a day from 04:00 on, the epoch.
+"""
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.access import measures_for
+from schemas.epochs import Epoch
+from schemas.panes import Pane, pairs
+from schemas.plan import Plan
+from streams.core.budget import rho_for
+from streams.core.epochs import EpochTable, Terms, make_epoch
+from streams.core.gateway import Context, Screened
+from streams.core.inline import Inline
+from streams.core.policy import PolicyTable
+from streams.core.pseudonyms import SALT_BYTES, key_state
+from streams.core.records import Records
+from streams.core.registry import RegistryTable
+from streams.core.rules import active, limits
+from streams.core.zones import CellTable
+from streams.settings import Settings
+from streams.simulate import generate, make_town, plan, registry
+from streams.simulate.registry import counted
+from streams.stores.policies import configured_rules
+
+DAY_MS: Final = 86_400_000
+AFTER_MS: Final = 600_000  # what has to follow the day for its panes to close
+SLICE_MS: Final = 600_000
+SOURCES: Final = 2
+
+Told = Callable[[str], None]
+
+
+class Shape(NamedTuple):
+    """What a town is simulated from, and the local date of its day, which starts at 04:00."""
+
+    name: str
+    seed: int
+    people: int
+    zones: int
+    cells: int
+    radio: str
+    date: tuple[int, int, int]
+    consent: float = 0.95
+
+    @property
+    def start_ms(self) -> int:
+        """04:00 of the date, in winter, an hour ahead of UTC."""
+        return int(datetime(*self.date, 3, tzinfo=UTC).timestamp()) * 1000
+
+
+# Seeds that neither the filter nor any rule was tuned on.
+TOWNS: Final = (
+    Shape("compact", 31, 40_000, 20, 100, "real", (2026, 3, 2)),
+    Shape("market town", 32, 25_000, 60, 300, "real", (2026, 3, 7)),
+    Shape("sprawl", 33, 30_000, 120, 240, "real", (2026, 3, 6)),
+    Shape("easy radio", 34, 40_000, 40, 200, "simple", (2026, 3, 3)),
+    Shape("village", 35, 4_000, 40, 200, "real", (2026, 3, 8), 0.8),
+)
+
+
+class Rows(NamedTuple):
+    """Sightings in the order in which they are counted, by pseudonym: u64, then ts i64 (ms), zone, cohort, kind."""
+
+    pseudonym: NDArray[np.uint64]
+    ts: NDArray[np.int64]
+    zone: NDArray[np.uint16]
+    cohort: NDArray[np.uint8]
+    kind: NDArray[np.uint8]
+
+    def rows(self, keep: NDArray[np.bool_]) -> "Rows":
+        """Some of them."""
+        return Rows(self.pseudonym[keep], self.ts[keep], self.zone[keep], self.cohort[keep], self.kind[keep])
+
+
+class Day(NamedTuple):
+    """A town's day.
+
+    Attributes:
+        counts: exact counts by measure, i64[panes, keys].
+        stretches: `network.TRUTH` rows of those who may be counted. excluded: zones that the policy leaves out.
+        rows: sightings, if they were asked for.
+    """
+
+    shape: Shape
+    epoch: Epoch
+    plan: Plan
+    parents: NDArray[np.uint16]
+    counts: dict[str, NDArray[np.int64]]
+    stretches: NDArray[np.void]
+    excluded: NDArray[np.int64]
+    events: int
+    rows: Rows | None
+
+
+def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
+    """Simulate the town's day, and count it."""
+    town = make_town(shape.seed, shape.people, shape.zones, shape.cells, consent=shape.consent, radio=shape.radio)
+    made = msgspec.convert(plan(town), Plan)
+    deployment = _Deployment(made, shape.start_ms, keep_rows)
+    deployment.people.take(registry(town))
+    truths = []
+    end_ms = shape.start_ms + DAY_MS + AFTER_MS
+    for piece in generate(town, shape.start_ms, end_ms, SOURCES, batch=100, slice_ms=SLICE_MS):
+        records = Records(np.arange(len(piece.time)), piece.time, piece.begin, piece.end, piece.payload)
+        deployment.take(records, piece.starts)
+        truths.append(piece.truth)
+        told(f"{shape.name}, {shape.people} people: {(piece.end_ms - shape.start_ms) / 3_600_000:.1f} h of 24")
+    stretches = np.concatenate(truths)
+    stretches = stretches[counted(town)[stretches["who"]]]
+    epoch = deployment.epochs.epochs[0]
+    excluded = np.flatnonzero([zone.kind in deployment.excluded for zone in made.zones])
+    counts = {m.name: deployment.dense(m.name, m.keys(epoch.zones, epoch.parents)) for m in epoch.measures}
+    parents = np.array(made.zone_parents(), np.uint16)
+    rows = deployment.rows() if keep_rows else None
+    return Day(shape, epoch, made, parents, counts, stretches, excluded, deployment.inline.events, rows)
+
+
+class _Deployment:
+    """The gateway's and the crowd's core over the raw records."""
+
+    def __init__(self, made: Plan, start_ms: int, keep_rows: bool) -> None:
+        rules = configured_rules(Settings())
+        bounds = limits(rules)
+        self.excluded = bounds.excluded
+        self._terms = Terms(
+            timezone=made.timezone,
+            change_hour=4,
+            partitions=1,
+            plan=made.hash(),
+            zones=len(made.zones),
+            parents=len(made.parents),
+            measures=measures_for(rules.purpose, rules.measures),
+            epsilon=bounds.epsilon,
+            delta=bounds.delta,
+            rho=rho_for(bounds.epsilon, bounds.delta),
+            k=bounds.k,
+            policy=",".join(policy.country for policy in active(rules)),
+            sources=tuple(range(SOURCES)),
+            purpose=rules.purpose,
+        )
+        self.epochs = EpochTable()
+        self.people = RegistryTable()
+        self._states: dict[int, NDArray[np.uint64]] = {}
+        self._panes: list[Pane] = []
+        self._kept: list[tuple[NDArray[np.generic], ...]] | None = [] if keep_rows else None
+        self._provide(start_ms)
+        context = Context(
+            self.epochs,
+            self._states,
+            PolicyTable(rules.policies, rules.purpose),
+            self.people,
+            CellTable(made, bounds.excluded),
+            1,
+            self._terms.lateness_ms,
+        )
+        self.inline = Inline(context, self._provide, np.array(made.zone_parents(), np.uint16), SOURCES, 1 << 20)
+
+    def _provide(self, ts_ms: int) -> Epoch:
+        epoch = self.epochs.find(ts_ms) or make_epoch(ts_ms, self._terms, self.epochs)
+        if self.epochs.add(epoch):
+            self._states[epoch.epoch] = key_state(secrets.token_bytes(SALT_BYTES))
+        return epoch
+
+    def take(self, records: Records, starts: NDArray[np.int64]) -> None:
+        """Take a slice's records, by source, and count."""
+        for source in range(SOURCES):
+            rows = slice(int(starts[source]), int(starts[source + 1]))
+            columns = (records.offset[rows], records.time[rows], records.start[rows], records.end[rows])
+            self._keep(source, self.inline.take(source, Records(*columns, records.payload)))
+        first = self.epochs.epochs[0].epoch
+        self._panes += [pane for pane in self.inline.count() if pane.epoch == first]
+
+    def _keep(self, source: int, rows: Screened) -> None:
+        if self._kept is not None:
+            columns = (rows.pseudonym, rows.ts, rows.zone, rows.cohort, rows.kind)
+            self._kept.append((*columns, np.full(len(rows.ts), source), rows.offset, rows.index))
+
+    def rows(self) -> Rows:
+        """The sightings of the first epoch."""
+        columns = [np.concatenate(parts) for parts in zip(*(self._kept or []), strict=True)]
+        who, ts, *_, source, offset, index = columns
+        order = np.lexsort([index, offset, source, ts, who])
+        order = order[ts[order] < self.epochs.epochs[0].end_ms]
+        return Rows(*(column[order] for column in columns[:5]))
+
+    def dense(self, name: str, keys: int) -> NDArray[np.int64]:
+        """A measure's counts of the first epoch, i64[panes, keys]."""
+        epoch = self.epochs.epochs[0]
+        length = next(m.pane_ms for m in epoch.measures if m.name == name) // epoch.pane_ms
+        counts = np.zeros((epoch.last_pane // length, keys), np.int64)
+        for pane in self._panes:
+            if name in pane.counts:
+                places, values = pairs(pane.counts[name])
+                counts[pane.number // length - 1, places] = values
+        return counts
