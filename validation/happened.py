@@ -124,14 +124,29 @@ def _ordinals(rising: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
     return np.arange(len(rising)) - begin, first
 
 
-def dwell(there: Presences, epoch: Epoch, measure: Measure) -> Counts:
-    """Lengths of presences when they are over, i64[panes, zones * 8]."""
-    bucket = np.searchsorted(np.array(LIMITS_MS), there.end - there.begin, side="right")
+def dwell(there: Presences, epoch: Epoch, measure: Measure, stops: bool = True) -> Counts:
+    """Lengths of presences, when it is certain that they are over, i64[panes, zones * 8].
+
+    Args:
+        stops: without a stop it is a pass, however long the way was.
+    """
+    length = there.end - there.begin
+    if stops:
+        length = np.where(there.stop_ms >= epoch.stay_ms, length, np.minimum(length, epoch.stay_ms - 1))
+    bucket = np.searchsorted(np.array(LIMITS_MS), length, side="right")
     cut = (there.begin == epoch.start_ms) | (there.end == epoch.end_ms)
     bucket = np.where(cut & (bucket < LONGEST), CUT, bucket)
     panes = epoch.panes(measure.pane_ms)
-    pane = np.minimum((there.end - epoch.start_ms) // measure.pane_ms, panes - 1)
+    pane = np.minimum((_certain(there, epoch) - epoch.start_ms) // measure.pane_ms, panes - 1)
     return _once(there.who, pane, there.zone * len(BUCKETS) + bucket, panes, epoch.zones * len(BUCKETS))
+
+
+def _certain(there: Presences, epoch: Epoch) -> NDArray[np.int64]:
+    """When the crowd takes a presence for over: no ping-pong can restore it any more. i64[n]"""
+    goes_on = (there.who[1:] == there.who[:-1]) & (there.begin[1:] == there.end[:-1])
+    certain = there.end.copy()
+    certain[:-1][goes_on] = np.minimum(there.end[:-1] + epoch.ping_pong_ms, there.end[1:])[goes_on]
+    return certain
 
 
 def _once(who: NDArray[np.int64], pane: NDArray[np.int64], key: NDArray[np.int64], panes: int, keys: int) -> Counts:
@@ -140,24 +155,23 @@ def _once(who: NDArray[np.int64], pane: NDArray[np.int64], key: NDArray[np.int64
     return np.bincount(cell, minlength=panes * keys).reshape(panes, keys).astype(np.int64)
 
 
-def everything(
-    stretches: NDArray[np.void],
-    excluded: NDArray[np.int64],
-    epoch: Epoch,
-    parents: NDArray[np.uint16],
-    stops: bool = True,
-) -> dict[str, Counts]:
-    """All measures by name that the truth knows, and footfall of 15 minutes and of the hour."""
-    there = presences(stretches, excluded, epoch)
+def everything(there: Presences, epoch: Epoch, parents: NDArray[np.uint16], stops: bool = True) -> dict[str, Counts]:
+    """Measures by name, as far as the truth knows them, and footfall of 15 minutes and of the hour.
+
+    Args:
+        stops: stays are stops; else only what depends on that is worked out: trips, visits and dwell.
+    """
     stayed = stays(there, epoch, stops)
-    found = {"footfall": footfall(there, epoch), "footfall_hour": footfall(there, epoch, HOUR_MS)}
+    found: dict[str, Counts] = {}
+    if stops:
+        found = {"footfall": footfall(there, epoch), "footfall_hour": footfall(there, epoch, HOUR_MS)}
     for measure in epoch.measures:
-        if measure.statistic == "present":
+        if measure.statistic == "present" and stops:
             found[measure.name] = present(there, epoch, measure)
         elif measure.statistic == "trips":
             found[measure.name] = trips(stayed, epoch, measure, parents)
         elif measure.statistic == "visits":
             found[measure.name] = visits(stayed, epoch, measure)
         elif measure.statistic == "dwell":
-            found[measure.name] = dwell(there, epoch, measure)
+            found[measure.name] = dwell(there, epoch, measure, stops)
     return found

@@ -55,9 +55,9 @@ class Judged(NamedTuple):
 
 def judge(day: Day, noise: Noise) -> Judged:
     """Hold a day against its truth."""
-    truth, words = (
-        happened.everything(day.stretches, day.excluded, day.epoch, day.parents, stops) for stops in (True, False)
-    )
+    there = happened.presences(day.stretches, day.excluded, day.epoch)
+    truth = happened.everything(there, day.epoch, day.parents)
+    words = truth | happened.everything(there, day.epoch, day.parents, stops=False)
     estimates = {
         m.name: released.release(day.counts[m.name], m, day.epoch, noise) for m in day.epoch.measures if m.name in truth
     }

@@ -112,7 +112,7 @@ def compared(
             theirs = happened.visits(stays, epoch, measure, remembered=ZONES_NUMBERED)
             found[measure.name] = _agreement(own, theirs)
         elif measure.statistic == "dwell" and own is not None:
-            theirs = happened.dwell(_known(stays, rows, epoch), epoch, measure)
+            theirs = happened.dwell(_known(stays, rows, epoch), bare(epoch), measure, stops=False)
             whole = [n for n, bucket in enumerate(BUCKETS) if bucket.from_min * 60_000 >= epoch.stay_ms and n < LONGEST]
             found[measure.name] = _agreement(_some(own, whole), _some(theirs, whole))
     return found
@@ -132,8 +132,7 @@ def _known(stays: Presences, rows: Rows, epoch: Epoch) -> Presences:
 
 def counted(rows: Rows, epoch: Epoch, parents: NDArray[np.uint16]) -> dict[str, NDArray[np.int64]]:
     """The crowd's counts of these rows, without the rules that trackintel lacks."""
-    measures = tuple(msgspec.structs.replace(m, cap=m.cap and NO_CAP) for m in epoch.measures)
-    epoch = msgspec.structs.replace(epoch, ping_pong_ms=0, seen_ms=0, measures=measures)
+    epoch = bare(epoch)
     crowd = Crowd(0, parents)
     crowd.add_epoch(epoch)
     crowd.feed(encode_control(1, [0]), 0)
@@ -153,6 +152,12 @@ def counted(rows: Rows, epoch: Epoch, parents: NDArray[np.uint16]) -> dict[str, 
                 keys, values = pairs(pane.counts[measure.name])
                 counts[measure.name][pane.number * epoch.pane_ms // measure.pane_ms - 1, keys] = values
     return counts
+
+
+def bare(epoch: Epoch) -> Epoch:
+    """The epoch without ping-pong, without the need to be seen, and with caps that bind nobody."""
+    measures = tuple(msgspec.structs.replace(m, cap=m.cap and NO_CAP) for m in epoch.measures)
+    return msgspec.structs.replace(epoch, ping_pong_ms=0, seen_ms=0, measures=measures)
 
 
 def _agreement(ours: NDArray[np.int64], theirs: NDArray[np.int64]) -> Agreement:

@@ -57,7 +57,9 @@ def stretches(lives=LIVES):
 
 
 def lived(stops=True):
-    return happened.everything(stretches(), HOSPITAL, EPOCH, PARENTS, stops)
+    there = happened.presences(stretches(), HOSPITAL, EPOCH)
+    found = happened.everything(there, EPOCH, PARENTS)
+    return found if stops else found | happened.everything(there, EPOCH, PARENTS, stops=False)
 
 
 def cells(counts):
@@ -123,22 +125,37 @@ def test_visits_beyond_the_remembered_zones_are_first_ones():
     assert forgotten == {(0, 0): 1, (1, 3): 1, (2, 1): 1, (3, 3): 1}
 
 
-def test_dwell_is_counted_where_it_ends_and_cut_where_the_epoch_is():
+@pytest.mark.parametrize(("stops", "slow"), [(True, "5_10"), (False, "11_20")])
+def test_dwell_is_counted_where_it_ends_cut_where_the_epoch_is_and_a_slow_crossing_is_a_pass(stops, slow):
     names = [bucket.name for bucket in BUCKETS]
-    told = {(pane, key // 8, names[key % 8]): n for (pane, key), n in cells(lived()["dwell"]).items()}
+    told = {(pane, key // 8, names[key % 8]): n for (pane, key), n in cells(lived(stops)["dwell"]).items()}
     assert told == {
         (4, 0, "over_240"): 1,
         (4, 1, "under_5"): 1,
         (6, 3, "61_120"): 1,
         (23, 0, "over_240"): 1,
         (3, 4, "61_120"): 1,
-        (3, 5, "11_20"): 1,
+        (3, 5, slow): 1,
         (17, 4, "over_240"): 1,
         (5, 3, "11_20"): 1,
         (23, 4, "over_240"): 1,
     }
     short = happened.presences(stretches([(ANN, 1, STAYING, 30), (ANN, 1, OFF, 1450)]), HOSPITAL, EPOCH)
     assert cells(happened.dwell(short, EPOCH, MEASURES["dwell"])) == {(0, 1 * 8 + names.index("cut")): 1}
+
+
+def test_dwell_is_counted_when_no_ping_pong_can_restore_it():
+    names = [bucket.name for bucket in BUCKETS]
+    lives = [(ANN, 1, OFF, 200), (ANN, 1, STAYING, 238), (ANN, 3, STAYING, 300), (ANN, 3, OFF, 1450)]
+    there = happened.presences(stretches(lives), HOSPITAL, EPOCH)
+    long = names.index("21_60")
+    assert cells(happened.dwell(there, EPOCH, MEASURES["dwell"])) == {
+        (4, 1 * 8 + long): 1,  # at 238 min + 5
+        (5, 3 * 8 + names.index("61_120")): 1,  # a detach is certain
+    }
+    crossed = [(ANN, 1, OFF, 200), (ANN, 1, STAYING, 238), (ANN, 3, MOVING, 239), (ANN, 4, STAYING, 1450)]
+    there = happened.presences(stretches(crossed), HOSPITAL, EPOCH)
+    assert happened.dwell(there, EPOCH, MEASURES["dwell"])[3, 1 * 8 + long] == 1, "in a third zone at 239 min"
 
 
 def seen(lives=LIVES):
@@ -268,7 +285,8 @@ def test_a_town_is_counted_by_the_core_and_its_truth_is_of_those_who_may_be_coun
     may = np.flatnonzero(counted(make_town(shape.seed, 60, 20, 40, consent=shape.consent)))
     assert np.unique(day.stretches["who"]).tolist() == may.tolist()
     assert day.epoch.start_ms == shape.start_ms and told[-1].startswith("hamlet, 60 people: 24.")
-    present = happened.everything(day.stretches, day.excluded, day.epoch, day.parents)["present"]
+    there = happened.presences(day.stretches, day.excluded, day.epoch)
+    present = happened.everything(there, day.epoch, day.parents)["present"]
     assert day.counts["present"].shape == present.shape == (288, 20)
     later = slice(12, None)  # once everyone has been heard
     assert day.counts["present"][later].sum() == pytest.approx(present[later].sum(), rel=0.02)
