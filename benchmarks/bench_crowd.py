@@ -127,7 +127,7 @@ def measure(subscribers: int, zones: int, rows: int, measured: int, profile: boo
     population = crowd.population
     assert population is not None
     tables = [*population.slots, population.departures.ring, *population.tally, *population.running[:1]]
-    tables += [column for parts in population.trips for trips in parts for column in trips]
+    tables += [column for parts in population.listed for listed in parts for column in listed]
     held = sum(table.nbytes for table in tables)
     print(
         f"{subscribers:10,} {zones:6,} {rows:8,} {taken:10,} {taken / spent:12,.0f} {filled / fill:12,.0f}"

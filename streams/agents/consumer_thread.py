@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 import aiokafka
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -23,6 +24,12 @@ T = TypeVar("T")
 
 CLOSE_S: Final = 5.0
 HEARTBEAT_S: Final = 0.5
+
+
+async def close(client: AIOKafkaClient) -> None:
+    """Disconnect, whatever an earlier close that was cut short has left: the readers that it cancelled, for which
+    aiokafka waits, would cancel whoever waits for it, and this thread would end without having said so."""
+    await asyncio.gather(client.close(), return_exceptions=True)
 
 
 class Stamped(NamedTuple):
@@ -72,7 +79,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         stopping.cancel()
         await asyncio.gather(stopping, return_exceptions=True)
         if self._consumer is not None:
-            await self._consumer._client.close()
+            await close(self._consumer._client)
             coordination = self._consumer._coordinator._coordination_task
             if coordination.done() and not coordination.cancelled():
                 coordination.exception()  # aiokafka has logged it; asyncio would again
