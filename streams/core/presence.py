@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from schemas.attach import DETACH
 from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, VISITS
 from schemas.sightings import OPT_IN, OPT_OUT
+from streams.core.borrowed import borrowed
 from streams.core.departures import HEAD, TAIL, Departures
 from streams.core.slots import (
     ARRIVED,
@@ -159,7 +160,7 @@ def _number_visit(known, zone):  # type: ignore[no-untyped-def]
     return number
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _become_stay(row, used, known, rules, tally):  # type: ignore[no-untyped-def]
     """The present presence is a stay: unless the last one was in the same zone, it is a visit, and a trip."""
     row["flags"] |= STAY
@@ -181,7 +182,7 @@ def _become_stay(row, used, known, rules, tally):  # type: ignore[no-untyped-def
             _list(m, key, row, used, listed, tally)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _complete(row, used, rules, tally, zone, length, stay, cut):  # type: ignore[no-untyped-def]
     """A presence is complete. `stay`: it was one; else it was a pass, however long the phone was not heard of. `cut`:
     the epoch's start or end may have cut it, so that it is of unknown length, unless what was seen of it is in the
@@ -440,7 +441,8 @@ def handle(  # type: ignore[no-untyped-def]
 ):
     """Handle sightings in order. `found` i64[n]: their subscribers' rows, or -1; `times` i64[n], ms since the epoch's
     start. Returns how many were dropped because their subscriber had opted out."""
-    ring, span = departures.ring, departures.span
+    slots, rules, tally, running = borrowed(slots), borrowed(rules), borrowed(tally), borrowed(running)
+    ring, span = borrowed(departures.ring), borrowed(departures.span)
     barred = 0
     for i in range(len(found)):
         at = found[i]
@@ -464,6 +466,7 @@ def handle(  # type: ignore[no-untyped-def]
 def settle(slots: Slots, rules: Rules, tally: Tally, first, last, boundary):  # type: ignore[no-untyped-def]
     """At a pane's end, for the table's rows `[first, last)`: what has become a stay before `boundary` is one, and what
     has become complete counts. At the epoch's end that is all there is."""
+    slots, rules, tally = borrowed(slots), borrowed(rules), borrowed(tally)
     opened, over = tally.opened[0], boundary == rules.length
     for at in range(first, last):
         row = slots.rows[at]

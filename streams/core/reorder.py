@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from schemas.sightings import Head
+from streams.core.borrowed import borrowed
 
 DIGIT_BITS: Final = 11
 SMALLEST: Final = 4096
@@ -127,6 +128,7 @@ def _unpack(frame, what, rows, places, size):  # type: ignore[no-untyped-def]
     what: i64[sections, 6]: where the columns begin, how long they are, base_ts, the first offset that counts less
     `from`, the time that no row is before, the source's place.
     """
+    frame, rows, places = borrowed(frame), borrowed(rows), borrowed(places)
     for section in range(len(what)):
         at, number, base_ts, first, least_ts, place = what[section]
         pseudonyms = frame[at : at + 8 * number].view(np.uint64)

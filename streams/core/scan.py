@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.attach import EARLIEST_MS, LATEST_MS
 from schemas.rejects import Reason
+from streams.core.borrowed import borrowed
 from streams.core.fields import (
     BEAT_KIND,
     cell_of,
@@ -251,6 +252,7 @@ def scan(data, begins, ends, longest, room, events, whole):  # type: ignore[no-u
         room: for the longest record that isn't longer than that.
         events: `decode.Events`, of any length. whole: bool, one a record: is it split?
     """
+    events = borrowed(events)
     row = odd = others = 0
     text = np.int64(data.ctypes.data)
     spare, marks = np.int64(room.text.ctypes.data), np.int64(room.marks.ctypes.data)

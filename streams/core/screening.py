@@ -19,6 +19,7 @@ from schemas.attach import AHEAD_MS, DETACH
 from schemas.cohorts import GENDERS, age_band
 from schemas.plan import NO_ZONE
 from schemas.rejects import Reason
+from streams.core.borrowed import borrowed
 from streams.core.lookup import find, find_all
 from streams.core.policy import SUSPENDED, Rules
 from streams.core.pseudonyms import hash_text, target_of, write_text
@@ -112,6 +113,7 @@ class _Kept(NamedTuple):
 @njit(cache=True, nogil=True)
 def screen_rows(batch: Batch, rules: Rules, tables: Tables, status, told: Told):  # type: ignore[no-untyped-def]
     """Screen a batch; `status` u8[events] is changed. Returns the columns of `gateway.Screened` up to `starts`."""
+    batch, rules, tables, told = borrowed(batch), borrowed(rules), borrowed(tables), borrowed(told)
     rows = len(status)
     kept = _Kept(
         np.empty(rows, np.int64),
@@ -178,6 +180,7 @@ def _in_time(batch, begin, end, rules, tables, status, told, left):  # type: ign
 @njit(cache=True, nogil=True)
 def _placed(batch, remaining, tables, status, told, left):  # type: ignore[no-untyped-def]
     """Those in a cell that their epoch's plan knows, with its zone. Of an epoch that is gone the plan may be, too."""
+    batch, tables, told, left = borrowed(batch), borrowed(tables), borrowed(told), borrowed(left)
     number, begin = 0, 0
     while begin < remaining:
         epoch = left.epoch[begin]
@@ -220,6 +223,7 @@ def _dated(batch, remaining, tables, told, left):  # type: ignore[no-untyped-def
 @njit(cache=True, nogil=True)
 def _allowed(batch, remaining, rules, tables, status, told, left):  # type: ignore[no-untyped-def]
     """Those who may be used, under a salt that is there, with their cohort."""
+    batch, rules, tables, left = borrowed(batch), borrowed(rules), borrowed(tables), borrowed(left)
     for i in range(remaining):
         left.imsi[i] = batch.imsi[left.row[i]]
     find_all(tables.registry, left.imsi[:remaining], 0, left.bits[:remaining], left.elsewhere)
@@ -248,6 +252,7 @@ def _allowed(batch, remaining, rules, tables, status, told, left):  # type: igno
 @njit(cache=True, nogil=True)
 def _named(remaining, number, tables, left, kept):  # type: ignore[no-untyped-def]
     """Adds them to what is kept, under their epoch's pseudonyms. Returns how many there are by now."""
+    tables, left, kept = borrowed(tables), borrowed(left), borrowed(kept)
     write_text(left.imsi[:remaining], left.first, left.second)
     begin = 0
     while begin < remaining:
@@ -268,6 +273,7 @@ def _named(remaining, number, tables, left, kept):  # type: ignore[no-untyped-de
 @njit(cache=True, nogil=True)
 def _grouped(batch, number, partitions, kept):  # type: ignore[no-untyped-def]
     """The columns of what is kept, by target, else in the order of the batch: sorted by counting."""
+    batch, kept = borrowed(batch), borrowed(kept)
     starts = np.zeros(partitions + 1, np.int64)
     for i in range(number):
         starts[kept.target[i] + 1] += 1

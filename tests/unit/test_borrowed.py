@@ -1,0 +1,55 @@
+"""Arrays without owners are the same memory, and are freed when their real owners are."""
+
+import gc
+import sys
+import weakref
+
+import numpy as np
+from numba import njit
+
+from streams.core.borrowed import borrowed
+from streams.core.reorder import Rows
+
+
+@njit
+def _add(rows, number):  # type: ignore[no-untyped-def]
+    rows = borrowed(rows)
+    for i in range(len(rows.ts)):
+        rows.ts[i] += number
+    part = rows.ts[1:]
+    return part.sum()
+
+
+def test_what_is_written_to_borrowed_arrays_is_the_callers_and_no_reference_is_kept() -> None:
+    kinds = (np.uint64, np.int64, np.uint16, np.uint8, np.uint8)
+    rows = Rows(*(np.arange(5).astype(kind) for kind in kinds))
+    assert _add(rows, 10) == 11 + 12 + 13 + 14
+    assert rows.ts.tolist() == [10, 11, 12, 13, 14]
+    held = sys.getrefcount(rows.ts)
+    for _ in range(100):
+        _add(rows, 1)
+    after = sys.getrefcount(rows.ts)  # not in the assertion, which would hold one more
+    assert after == held
+    gone = weakref.ref(rows.ts)
+    del rows
+    gc.collect()
+    assert gone() is None
+
+
+@njit
+def _refcounts_inside(rows):  # type: ignore[no-untyped-def]
+    rows = borrowed(rows)
+    total = 0
+    for i in range(len(rows.ts)):
+        columns = rows
+        if columns.zone[i] > 2:
+            total += columns.ts[i]
+    return total
+
+
+def test_loops_over_borrowed_arrays_count_no_references() -> None:
+    kinds = (np.uint64, np.int64, np.uint16, np.uint8, np.uint8)
+    rows = Rows(*(np.arange(5).astype(kind) for kind in kinds))
+    assert _refcounts_inside(rows) == 7
+    (code,) = _refcounts_inside.inspect_llvm().values()
+    assert "call void @NRT_incref" not in code
