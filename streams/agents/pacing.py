@@ -6,11 +6,13 @@ elsewhere the producer must send beats.
 
 A source that is read far ahead of another fills the crowd's reorder buffers with what nobody can handle yet. Every
 second each gateway reads the group's commits, in which the running maximum of each source's record times stands,
-and holds those of its own that are too far ahead of the slowest. While there is a source that nobody has committed
-yet, nobody knows where it is: until then a gateway goes no further from where it began than it may be ahead.
+and holds those of its own that are too far ahead of the slowest; while it does, it looks again and again at what it
+has read itself. While there is a source that nobody has committed yet, nobody knows where it is: until then a gateway
+goes no further from where it began than it may be ahead.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
@@ -21,6 +23,8 @@ from streams.agents.transport import Committed
 from streams.metrics import GatewayMetrics
 
 ALIGN_EVERY_S = 1.0
+# While some are held: what this gateway has read itself it knows at once, and one second of a halt is many of a replay.
+HELD_EVERY_S = 0.05
 
 
 def too_far_ahead(marks: Mapping[int, int], own: Collection[int], most_ms: int) -> set[int]:
@@ -84,12 +88,16 @@ async def keep_aligned(
     Args:
         own: the running maximum of record times of each owned source, ms, as read so far. sources: all there are.
     """
-    begun = Begun()
+    begun, held, committed, read_at = Begun(), set[int](), dict[int, int](), -math.inf
     while True:
-        await asyncio.sleep(ALIGN_EVERY_S)
+        await asyncio.sleep(min(HELD_EVERY_S, ALIGN_EVERY_S) if held else ALIGN_EVERY_S)
         if not own():
+            held = set()
             continue
-        committed = {source: int(mark.metadata) for source, mark in (await read_commits()).items()}
+        now = asyncio.get_running_loop().time()
+        if now - read_at >= ALIGN_EVERY_S:
+            committed = {source: int(mark.metadata) for source, mark in (await read_commits()).items()}
+            read_at = now
         reached = own()  # may have become empty while commits were read
         marks = begun.with_unheard(committed | dict(reached), reached, sources())
         held = too_far_ahead(marks, reached.keys(), most_ms)
