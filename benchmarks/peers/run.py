@@ -55,13 +55,11 @@ def main(chosen: argparse.Namespace) -> int:
     for name, why in failed.items():
         told(f"{name} is left out: {why}")
     rounds = asyncio.run(_rounds(chosen, [name for name in names if name not in failed], chosen.shapes.split(",")))
-    summary = summarise(rounds)
+    summary = keep(rounds, chosen)
     told(table(rounds))
     told(f"\nthrong does more: {DOES_MORE}")
     for name in dict.fromkeys(name for name, _, _ in rounds if name in BY_NAME):
         told(f"{name} leaves out: {BY_NAME[name].leaves_out}")
-    chosen.results.parent.mkdir(exist_ok=True)
-    chosen.results.write_text(json.dumps(kept(rounds, summary, chosen), indent=1) + "\n")
     if chosen.chart:
         chart.draw(chosen.results, chosen.chart)
     print(json.dumps(summary))
@@ -89,6 +87,7 @@ async def _rounds(chosen: argparse.Namespace, names: list[str], shapes: list[str
                         shown = f"{rate:,.0f} events/CPU-s" if rate else f"no figure: {figures.get('trouble')}"
                         told(f"round {number + 1}, {shape:8} {name:14} {way:9} {shown}")
                     await pause()
+            keep(rounds, chosen)
     return rounds
 
 
@@ -204,6 +203,14 @@ def table(rounds: Rounds) -> str:
             line += f"{f'{rate:,.0f}' if rate else '-':>12}{told_spread:>26}"
         lines.append(line)
     return "\n".join(lines)
+
+
+def keep(rounds: Rounds, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Write the results' file, after each round, since a run may be cut off; returns the summary."""
+    summary = summarise(rounds)
+    chosen.results.parent.mkdir(exist_ok=True)
+    chosen.results.write_text(json.dumps(kept(rounds, summary, chosen), indent=1) + "\n")
+    return summary
 
 
 def kept(rounds: Rounds, summary: dict[str, Any], chosen: argparse.Namespace) -> dict[str, Any]:
