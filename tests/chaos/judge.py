@@ -17,7 +17,10 @@ from streams.core.release import publications
 
 Name = tuple[int, str, int]
 Position = tuple[int, int, int]
-IDENTITY = ("schema", "measure", "level", "zone", "origin", "destination", "age_band", "gender", "start", "end")
+IDENTITY = (
+    *("schema", "measure", "level", "zone", "origin", "destination"),
+    *("age_band", "gender", "bucket", "visit", "start", "end"),
+)
 PLAUSIBLE_SIGMAS = 8.0
 
 

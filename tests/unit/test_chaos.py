@@ -116,6 +116,15 @@ def test_a_wrong_publication_is_found(published: list[Published], word: str) -> 
     assert word in found
 
 
+def test_parts_of_a_place_are_not_repeats_of_each_other() -> None:
+    parts = [
+        Publication("dwell", b"z", orjson.dumps({"measure": "dwell", "zone": "z", "end": "12:00", **part}))
+        for part in ({}, {"bucket": "under_5"}, {"bucket": "5_10"}, {"visit": "first"})
+    ]
+    ledger = {NAME: msgspec.structs.replace(drawn(), publish=seal(parts))}
+    assert wrong_publications(ledger, [Published(part.topic, part.key, part.value) for part in parts]) == []
+
+
 def test_rejects_must_be_the_wanted_ones() -> None:
     wanted = {(0, 5, 0): "bad_imsi"}
     assert wrong_rejects([((0, 5, 0), "bad_imsi"), ((0, 5, 0), "bad_imsi")], wanted) == []
