@@ -15,22 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, generate_latest
 
-from schemas.access import measures_for
 from schemas.attach import DETACH, LONG_IMSI
 from schemas.epochs import Epoch
 from schemas.panes import Pane, pairs
 from schemas.plan import Plan
 from schemas.sightings import Section, encode_control, encode_frame
-from streams.core.budget import rho_for
 from streams.core.crowd import Crowd
-from streams.core.epochs import EpochTable, Terms, make_epoch
+from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context, Screened
 from streams.core.inline import Inline
 from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import SALT_BYTES, key_state, pseudonyms
 from streams.core.records import Records
 from streams.core.registry import RegistryTable
-from streams.core.rules import active, limits
+from streams.core.rules import limits
 from streams.core.sums import Keyed, Sums
 from streams.core.zones import CellTable
 from streams.metrics import CrowdMetrics, GatewayMetrics
@@ -39,6 +37,7 @@ from streams.simulate import generate, make_town, plan, registry
 from streams.simulate.people import NOWHERE, OFF, YEAR, birth_years, imsis, populate
 from streams.simulate.registry import ADULT, counted
 from streams.stores.policies import configured_rules
+from streams.stores.terms import terms_of
 
 START_MS: Final = int(datetime(2026, 3, 2, 3, tzinfo=UTC).timestamp()) * 1000  # Monday 04:00 in the town
 DAY_MS: Final = 86_400_000
@@ -157,23 +156,7 @@ class _Count:
 
     def __init__(self, made: Plan, days: int) -> None:
         rules = configured_rules(Settings())
-        bounds = limits(rules)
-        self._terms = Terms(
-            timezone=made.timezone,
-            change_hour=4,
-            partitions=1,
-            plan=made.hash(),
-            zones=len(made.zones),
-            parents=len(made.parents),
-            measures=measures_for(rules.purpose, rules.measures),
-            epsilon=bounds.epsilon,
-            delta=bounds.delta,
-            rho=rho_for(bounds.epsilon, bounds.delta),
-            k=bounds.k,
-            policy=",".join(policy.country for policy in active(rules)),
-            sources=tuple(range(SOURCES)),
-            purpose=rules.purpose,
-        )
+        self._terms = terms_of(Settings(), made, rules, 1, SOURCES)
         self.table = EpochTable()
         self.salts: dict[int, bytes] = {}
         self.people = RegistryTable()
@@ -183,7 +166,7 @@ class _Count:
         self._sums, self._panes = Sums(), 0
         for day in range(days + 1):
             self._provide(START_MS + day * DAY_MS)
-        cells = CellTable(made, bounds.excluded)
+        cells = CellTable(made, limits(rules).excluded)
         table = PolicyTable(rules.policies, rules.purpose)
         context = Context(self.table, self._states, table, self.people, cells, 1, self._terms.lateness_ms)
         self._inline = Inline(context, self._provide, np.array(made.zone_parents(), np.uint16), SOURCES, 1 << 20)

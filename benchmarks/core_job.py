@@ -12,7 +12,6 @@ from benchmarks.peers.publish import people, pieces
 from benchmarks.peers.throng import zone_plan
 from schemas.epochs import Epoch
 from schemas.plan import Plan
-from streams.agents.terms import terms_of
 from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context
 from streams.core.inline import Inline
@@ -23,6 +22,7 @@ from streams.core.registry import RegistryTable
 from streams.core.zones import CellTable
 from streams.settings import Settings
 from streams.stores.policies import configured_rules
+from streams.stores.terms import terms_of
 
 CHUNK_BYTES: Final = 1_000_000
 TARGETS: Final = 4

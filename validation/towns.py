@@ -13,24 +13,23 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.access import measures_for
 from schemas.epochs import Epoch
 from schemas.panes import Pane, pairs
 from schemas.plan import Plan
-from streams.core.budget import rho_for
-from streams.core.epochs import EpochTable, Terms, make_epoch
+from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context, Screened
 from streams.core.inline import Inline
 from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import SALT_BYTES, key_state
 from streams.core.records import Records
 from streams.core.registry import RegistryTable
-from streams.core.rules import active, limits
+from streams.core.rules import limits
 from streams.core.zones import CellTable
 from streams.settings import Settings
 from streams.simulate import generate, make_town, plan, registry
 from streams.simulate.registry import counted
 from streams.stores.policies import configured_rules
+from streams.stores.terms import terms_of
 
 DAY_MS: Final = 86_400_000
 AFTER_MS: Final = 600_000  # what has to follow the day for its panes to close
@@ -130,24 +129,8 @@ class _Deployment:
 
     def __init__(self, made: Plan, start_ms: int, keep_rows: bool) -> None:
         rules = configured_rules(Settings())
-        bounds = limits(rules)
-        self.excluded = bounds.excluded
-        self._terms = Terms(
-            timezone=made.timezone,
-            change_hour=4,
-            partitions=1,
-            plan=made.hash(),
-            zones=len(made.zones),
-            parents=len(made.parents),
-            measures=measures_for(rules.purpose, rules.measures),
-            epsilon=bounds.epsilon,
-            delta=bounds.delta,
-            rho=rho_for(bounds.epsilon, bounds.delta),
-            k=bounds.k,
-            policy=",".join(policy.country for policy in active(rules)),
-            sources=tuple(range(SOURCES)),
-            purpose=rules.purpose,
-        )
+        self.excluded = limits(rules).excluded
+        self._terms = terms_of(Settings(), made, rules, 1, SOURCES)
         self.epochs = EpochTable()
         self.people = RegistryTable()
         self._states: dict[int, NDArray[np.uint64]] = {}
@@ -159,7 +142,7 @@ class _Deployment:
             self._states,
             PolicyTable(rules.policies, rules.purpose),
             self.people,
-            CellTable(made, bounds.excluded),
+            CellTable(made, self.excluded),
             1,
             self._terms.lateness_ms,
         )

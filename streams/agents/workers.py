@@ -40,7 +40,6 @@ from streams.agents.registrar import Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings
 from streams.agents.rules import GatewayRules, ReleaseRules, cut, log_differences, rules_of
-from streams.agents.terms import terms_of
 from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
 from streams.core.framing import Framer
@@ -69,6 +68,7 @@ from streams.stores.registry import RegistryLog, RegistryReader
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
+from streams.stores.terms import terms_of
 from streams.stores.topics import live_registry, open_admin, partition_counts, stamped_by_broker
 from streams.stores.wiping import wipe
 

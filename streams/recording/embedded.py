@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.plan import Plan
 from schemas.topics import ATTACH, DAY_MS, REGISTRY
-from streams.agents.terms import refuse_nothing, terms_of
 from streams.core.consents import RegistryRecord
 from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context
@@ -35,6 +34,7 @@ from streams.settings import Settings
 from streams.stores.machines import load_machines
 from streams.stores.plans import load_plan
 from streams.stores.policies import configured_rules
+from streams.stores.terms import refuse_nothing, terms_of
 
 STEP_MS = 10_000
 LAST_MS = 1 << 60

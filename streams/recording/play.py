@@ -22,7 +22,6 @@ from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane
 from schemas.policy import Rulebook
 from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, SIGHTINGS
-from streams.agents.terms import refuse_nothing, terms_of
 from streams.core.decode import decode, events_in
 from streams.core.epochs import make_epoch
 from streams.errors import ThrongError
@@ -37,6 +36,7 @@ from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
 from streams.stores.plans import load_plan
 from streams.stores.policies import configured_rules
+from streams.stores.terms import refuse_nothing, terms_of
 from streams.stores.topics import counts_of, open_admin, partition_counts, stamped_by_broker
 
 STEP_MS = 1_000
