@@ -25,6 +25,7 @@ from schemas.sightings import encode_control
 from streams.core.budget import rho_for
 from streams.core.crowd import Crowd
 from streams.core.decode import decode, decode_reference
+from streams.core.distances import positions_of
 from streams.core.epochs import EpochTable, Terms, make_epoch
 from streams.core.framing import Framer, Mark
 from streams.core.gateway import Context, screen
@@ -139,10 +140,10 @@ class Stages:
         return self._timed("crowd", lambda: self._crowds(frames))
 
     def _crowds(self, frames: list[list[bytes]]) -> int:
-        parents = np.array(self.job.plan.zone_parents(), np.uint16)
+        parents, positions = np.array(self.job.plan.zone_parents(), np.uint16), positions_of(self.job.plan)
         taken = 0
         for target in range(TARGETS):
-            crowd = Crowd(target, parents)
+            crowd = Crowd(target, parents, positions)
             crowd.add_epoch(self.job.epoch)
             crowd.feed(encode_control(1, list(range(self.job.sources))), 0)
             for offset, frame in enumerate(frames, 1):

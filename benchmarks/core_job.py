@@ -12,6 +12,7 @@ from benchmarks.peers.publish import people, pieces
 from benchmarks.peers.throng import zone_plan
 from schemas.epochs import Epoch
 from schemas.plan import Plan
+from streams.core.distances import positions_of
 from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context
 from streams.core.inline import Inline
@@ -84,7 +85,14 @@ class Core:
             return epoch
 
         provide(START_MS)
-        return Inline(context, provide, np.array(self.plan.zone_parents(), np.uint16), self.partitions, LONGEST)
+        return Inline(
+            context,
+            provide,
+            np.array(self.plan.zone_parents(), np.uint16),
+            self.partitions,
+            LONGEST,
+            positions_of(self.plan),
+        )
 
     def take(self, inline: Inline, chunks: list[Chunk], every: int | None = None) -> int:
         """Take chunks, counting after each `every` of them; returns how many panes came. Notes each side's CPU time."""

@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.measures import Measure
 
-LOGIC: Final = 3
+LOGIC: Final = 4
 FRAME_VERSION: Final = 1
 
 
@@ -21,6 +21,7 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rho: zCDP budget of a subscriber in the epoch, equivalent to (epsilon, delta).
         salt: reference of the salt in the vault.
         seen_ms: how long after its start a presence must have been seen to become a stay.
+        jump_m_s: speed above which a change of zone is not believed, 0: any is. jump_m: shorter ones always are.
         purpose: what all of it is counted for. audit: hash of the audit log whose rules made the record.
         sources: raw partitions that whoever wrote the record knew of, and the registry's sources where they hold the
             watermark. Which are live say the control records of `sightings`: one may be added within an epoch.
@@ -50,6 +51,8 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stay_ms: int = 600_000
     ping_pong_ms: int = 300_000
     seen_ms: int = 180_000
+    jump_m_s: int = 100
+    jump_m: int = 10_000
     windows_ms: tuple[int, ...] = (900_000, 3_600_000)
     logic: int = LOGIC
     frame_version: int = FRAME_VERSION

@@ -144,7 +144,8 @@ class CrowdMetrics:
         )
         self.filtered = Counter(
             "throng_crowd_filtered",
-            "Presences that a rule has filtered: annulled as a ping-pong, or no stay since only a glimpse was seen.",
+            "What a rule has filtered: presences annulled as a ping-pong, or no stay since only a glimpse was seen; "
+            "sightings further away than anybody travels in the time.",
             ["partition", "rule"],
             registry=registry,
         )

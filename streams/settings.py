@@ -133,6 +133,37 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=0, le=3_600_000, description="How long after its event time a record may arrive, ms.")
     ] = 10_000
     tick_ms: Annotated[int, Meta(ge=1000, le=300_000, description="Step of the live internal counts, ms.")] = 10_000
+    stay_ms: Annotated[
+        int,
+        Meta(ge=60_000, le=3_600_000, description="How long a presence lasts to be a stay, ms; shorter ones pass by."),
+    ] = 600_000
+    seen_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3_600_000,
+            description="How long after its start a presence must have been seen to be a stay, ms. At most stay_ms.",
+        ),
+    ] = 180_000
+    ping_pong_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3_599_999,
+            description="Whoever is back in the zone before within this time was never away, ms. Less than stay_ms.",
+        ),
+    ] = 300_000
+    jump_m_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="Speed above which a change of zone is not believed, m/s; 0: any is. Needs positions in plans.",
+        ),
+    ] = 100
+    jump_m: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Changes of zone over a shorter distance are always believed, m.")
+    ] = 10_000
 
 
 class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -315,8 +346,19 @@ def _check_words(settings: Settings) -> None:
         raise ThrongError("config", f"setting gateway.purpose = {settings.gateway.purpose!r} is none of {known}")
     if trouble := _kafka_trouble(settings.kafka):
         raise ThrongError("config", trouble)
+    if trouble := _epoch_trouble(settings.epoch):
+        raise ThrongError("config", trouble)
     if settings.redis.url and not _is_redis(settings.redis.url):
         raise ThrongError("config", "setting redis.url is no URL such as redis://host:6379/0")
+
+
+def _epoch_trouble(epoch: Epoch) -> str | None:
+    """A ping-pong as long as a stay would take back a stay that has been counted."""
+    if epoch.ping_pong_ms >= epoch.stay_ms:
+        return f"setting epoch.ping_pong_ms = {epoch.ping_pong_ms} must be less than epoch.stay_ms = {epoch.stay_ms}"
+    if epoch.seen_ms > epoch.stay_ms:
+        return f"setting epoch.seen_ms = {epoch.seen_ms} must be at most epoch.stay_ms = {epoch.stay_ms}"
+    return None
 
 
 def _kafka_trouble(kafka: Kafka) -> str | None:

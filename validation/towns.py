@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.panes import Pane, pairs
 from schemas.plan import Plan
+from streams.core.distances import positions_of
 from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context, Screened
 from streams.core.inline import Inline
@@ -146,7 +147,9 @@ class _Deployment:
             1,
             self._terms.lateness_ms,
         )
-        self.inline = Inline(context, self._provide, np.array(made.zone_parents(), np.uint16), SOURCES, 1 << 20)
+        self.inline = Inline(
+            context, self._provide, np.array(made.zone_parents(), np.uint16), SOURCES, 1 << 20, positions_of(made)
+        )
 
     def _provide(self, ts_ms: int) -> Epoch:
         epoch = self.epochs.find(ts_ms) or make_epoch(ts_ms, self._terms, self.epochs)

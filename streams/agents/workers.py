@@ -198,7 +198,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
         prefix = redis_prefix(settings)
         agent = CrowdAgent(
             settings.topic(PANES),
-            lambda partition: Crowd(partition, plans.parents),
+            lambda partition: Crowd(partition, plans.parents, plans.positions),
             epochs,
             Stores(SnapshotStore(redis, prefix), CountStore(redis, prefix)),
             producer,

@@ -38,6 +38,7 @@ from streams.core.watermarks import UNHEARD, Watermarks
 EVER_MS = -(1 << 62)
 OnTick = Callable[[int, "Crowd"], None]
 Parents = NDArray[np.uint16] | Callable[[Epoch], NDArray[np.uint16]]
+Positions = NDArray[np.int64] | Callable[[Epoch], NDArray[np.int64]] | None
 
 
 class UnknownEpoch(LookupError):  # noqa: N818 - reads as what it is
@@ -58,6 +59,7 @@ class _Links(NamedTuple):
 
 class Crowd:
     """One partition's state. `parents` u16[zones]: the parent of each zone; where plans change, as the epoch has it.
+    `positions`: where the zones are, as in `distances`, alike; None: no jump is impossible.
 
     Attributes:
         next_offset: of the log, the record to feed next.
@@ -69,9 +71,10 @@ class Crowd:
         resets: when pseudonyms are to change within an epoch, ms.
     """
 
-    def __init__(self, partition: int, parents: Parents) -> None:
+    def __init__(self, partition: int, parents: Parents, positions: Positions = None) -> None:
         self.partition = partition
         self._parents = parents
+        self._positions = positions
         self.epochs: list[Epoch] = []
         self.following: dict[int, int] = {}
         self.open_gaps = frozenset[int]()
@@ -95,6 +98,11 @@ class Crowd:
     def parents(self, epoch: Epoch) -> NDArray[np.uint16]:
         """The parent of each zone in an epoch."""
         return self._parents(epoch) if callable(self._parents) else self._parents
+
+    def begun(self, epoch: Epoch) -> Population:
+        """The epoch's population, of nobody so far."""
+        positions = self._positions(epoch) if callable(self._positions) else self._positions
+        return Population(epoch, self.parents(epoch), epoch.parents, positions)
 
     def add_epoch(self, epoch: Epoch) -> None:
         """Take up an epoch; one that is known already is ignored."""
@@ -278,7 +286,7 @@ class Crowd:
         """Begin anew within the epoch: nobody's pseudonym goes on. What is not whole is shut, as after a loss."""
         self.resets = tuple(ms for ms in self.resets if ms > at_ms)
         self.resumed = Resumed(max(at_ms, self._whole_ms))
-        self.population = Population(epoch, self.parents(epoch), epoch.parents)
+        self.population = self.begun(epoch)
         self.population.recount(at_ms)
 
     def _begin(self, watermark_ms: int) -> int:
@@ -319,7 +327,7 @@ class Crowd:
         if self.population is not None:
             self._capped.update(self.population.take_capped())
             self._filtered.update(self.population.take_filtered())
-        self.population = Population(epoch, self.parents(epoch), epoch.parents)
+        self.population = self.begun(epoch)
         return self.population, epoch.opens_ms
 
     def _last_tick(self, watermark_ms: int) -> int | None:

@@ -165,6 +165,11 @@ class Terms(NamedTuple):
     tick_ms: int = 10_000
     purpose: str = ""
     audit: str = ""
+    stay_ms: int = 600_000
+    seen_ms: int = 180_000
+    ping_pong_ms: int = 300_000
+    jump_m_s: int = 100
+    jump_m: int = 10_000
 
 
 def make_epoch(ts_ms: int, terms: Terms, known: EpochTable) -> Epoch:

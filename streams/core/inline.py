@@ -28,7 +28,7 @@ class Inline:
 
     Args:
         provide: makes an epoch and its salt for an event time, puts them into the context's tables, and returns the
-            epoch. parents u16[zones].
+            epoch. parents: u16[zones]. positions: of the zones, as in `distances`; None: no jump is impossible.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Inline:
         parents: NDArray[np.uint16],
         sources: int,
         max_record_bytes: int,
+        positions: NDArray[np.int64] | None = None,
     ) -> None:
         self._context = context
         self._provide = provide
@@ -45,7 +46,7 @@ class Inline:
         self._framer = Framer(context.partitions, context.lateness_ms)
         self._highest = dict.fromkeys(range(sources), NEVER_MS)
         self._offsets = dict.fromkeys(range(sources), 0)
-        self.crowds = [Crowd(partition, parents) for partition in range(context.partitions)]
+        self.crowds = [Crowd(partition, parents, positions) for partition in range(context.partitions)]
         for epoch in context.epochs.epochs:
             self._add(epoch)
         for source in range(sources):

@@ -20,7 +20,7 @@ from schemas.epochs import LOGIC, Epoch
 from schemas.measures import Measure, Statistic
 from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
-from streams.core import departures, slots, windows
+from streams.core import departures, distances, slots, windows
 from streams.core.listed import Listed, counted
 from streams.core.presence import DWELL, TRIPS, VISITED, Capped, Rules, Tally, handle, settle
 from streams.core.reorder import Rows
@@ -30,14 +30,21 @@ BLOCK: Final = 4096
 SETTLE_BLOCK: Final = 8192
 NO_CAP_ABOVE: Final = 0xFFFF
 # As in `Tally.filtered`.
-FILTERS: Final = ("ping_pong", "glimpse")
+FILTERS: Final = ("ping_pong", "glimpse", "jump")
 LISTED: Final[Mapping[Statistic, int]] = {"trips": TRIPS, "dwell": DWELL, "visits": VISITED}
 
 
 class Population:
-    """Everyone heard in `epoch`, or opted out in it. `parents` u16[zones]: each zone's parent; else as in `Epoch`."""
+    """Everyone heard in `epoch`, or opted out in it. `parents` u16[zones]: each zone's parent; else as in `Epoch`.
+    `positions`: where the zones are, as in `distances`; None: not known."""
 
-    def __init__(self, epoch: Epoch, parents: NDArray[np.uint16], parent_count: int) -> None:
+    def __init__(
+        self,
+        epoch: Epoch,
+        parents: NDArray[np.uint16],
+        parent_count: int,
+        positions: NDArray[np.int64] | None = None,
+    ) -> None:
         check(epoch, len(parents))
         self.epoch = epoch
         self.heard = 0
@@ -56,6 +63,9 @@ class Population:
             parent_count=parent_count,
             arrivals=_columns(self._arrivals, capped),
             listed=_columns(self._listed, capped),
+            jump_m_s=epoch.jump_m_s,
+            jump_m=epoch.jump_m,
+            positions=distances.nowhere(len(parents)) if positions is None else positions,
         )
         visits = any(m.statistic == "visits" for m in epoch.measures)
         self.slots = slots.new_slots(slots.SMALLEST, [cap for _, cap in capped], len(parents) if visits else 0)
@@ -208,6 +218,7 @@ def check(epoch: Epoch, zones: int) -> None:
         "it opens between two panes": (epoch.opens_ms - epoch.start_ms) % epoch.pane_ms != 0,
         "a ping-pong may last as long as a stay": epoch.ping_pong_ms >= epoch.stay_ms,
         "a stay would have to be seen longer than it lasts": epoch.seen_ms > epoch.stay_ms,
+        "a jump's speed or length is below 0": epoch.jump_m_s < 0 or epoch.jump_m < 0,
         "a ping-pong may last as long as a silence": epoch.ping_pong_ms >= epoch.silence_ms,
         f"it has more than {slots.MOST_ARRIVALS} measures of arrivals": len(arrivals) > slots.MOST_ARRIVALS,
         f"a cap is above {NO_CAP_ABOVE}": any(m.cap > NO_CAP_ABOVE for m in epoch.measures),

@@ -50,6 +50,7 @@ _VISITS: Final = len(VISITS)
 # Places in `Tally.filtered`.
 PING_PONG: Final = 0
 GLIMPSE: Final = 1
+JUMP: Final = 2
 
 
 class Capped(NamedTuple):
@@ -77,6 +78,7 @@ class Rules(NamedTuple):
 
     Attributes:
         horizon: how far back a departure can matter. opens, length: of the epoch. parents: i64[zones].
+        jump_m_s: the speed of an impossible jump, 0: none is. jump_m: its least length. positions: as in `distances`.
     """
 
     silence: int
@@ -90,6 +92,9 @@ class Rules(NamedTuple):
     parent_count: int
     arrivals: Capped
     listed: Capped
+    jump_m_s: int
+    jump_m: int
+    positions: NDArray[np.int64]
 
 
 class Tally(NamedTuple):
@@ -103,7 +108,7 @@ class Tally(NamedTuple):
         filled: i64[listed measures], how many of `keys` are.
         opened: i64[1], the open base pane's start, ms since the epoch's.
         capped: i64[arrivals measures + listed measures], what the caps have dropped.
-        filtered: i64[2], how many presences were annulled as ping-pongs, and were glimpses.
+        filtered: i64[3], how many presences were annulled as ping-pongs, and were glimpses; sightings that were jumps.
     """
 
     arrivals: NDArray[np.uint32]
@@ -363,11 +368,29 @@ def _complete_known(row, used, rules, tally, now, zone, kind):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True, inline="always")
+def _jumps(row, rules, now, zone):  # type: ignore[no-untyped-def]
+    """Is the sighting further from the last one's zone than anybody travels in the time?"""
+    if row["zone"] == NOWHERE or row["zone"] == zone or now >= row["last"] + rules.silence or rules.jump_m_s == 0:
+        return False
+    if row["before"] == zone and now - row["start"] <= rules.ping_pong:
+        return False
+    one, other = rules.positions[row["zone"]], rules.positions[zone]
+    if one[3] < 0 or other[3] < 0:
+        return False
+    x, y, z = one[0] - other[0], one[1] - other[1], one[2] - other[2]
+    allowed = max(rules.jump_m, (now - row["last"]) * rules.jump_m_s // 1000) + one[3] + other[3]
+    return x * x + y * y + z * z > allowed * allowed
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _sight(row, used, known, ring, span, rules, tally, running, now, zone, cohort, kind):  # type: ignore[no-untyped-def]
     """One sighting: the numbered rules of the reference's section "Presence"."""
     if kind == OPT_IN:
         if row["before"] == BARRED:
             row["before"] = NOWHERE
+        return
+    if kind < DETACH and _jumps(row, rules, now, zone):
+        tally.filtered[JUMP] += 1
         return
     if row["zone"] != NOWHERE:
         silent = row["last"] + rules.silence

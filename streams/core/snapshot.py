@@ -146,7 +146,7 @@ def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Popu
     epoch = next((known for known in crowd.epochs if known.epoch == header.epoch), None)
     if epoch is None:
         raise ValueError(f"snapshot: it is of epoch {header.epoch}, which is not in the epochs topic")
-    population = Population(epoch, crowd.parents(epoch), epoch.parents)
+    population = crowd.begun(epoch)
     population.heard = header.heard
     rows = unpack_rows(columns["subscriber_planes"], header.heard)
     used = _beside(population.slots.used, columns["used_planes"], header.heard)

@@ -15,6 +15,7 @@ from schemas.epochs import Epoch
 from schemas.plan import Plan
 from schemas.topics import ATTACH, DAY_MS, REGISTRY
 from streams.core.consents import RegistryRecord
+from streams.core.distances import positions_of
 from streams.core.epochs import EpochTable, make_epoch
 from streams.core.gateway import Context
 from streams.core.inline import Inline
@@ -93,7 +94,7 @@ def replay_embedded(
     if first_ms is not None:
         provide(first_ms)
     parents = np.array(plan.zone_parents(), np.uint16)
-    inline = Inline(context, provide, parents, sources, settings.gateway.max_record_bytes)
+    inline = Inline(context, provide, parents, sources, settings.gateway.max_record_bytes, positions_of(plan))
     for partition, records in registry_of(reader):
         people.take((record.key, record.value) for record in records)
         inline.announce(partition, records)

@@ -26,6 +26,7 @@ from schemas.panes import pairs
 from schemas.plan import Plan
 from schemas.sightings import Section, encode_control, encode_frame
 from streams.core.crowd import Crowd
+from streams.core.distances import positions_of
 from streams.core.gateway import Screened
 from streams.errors import ThrongError
 from streams.recording.panes import ROWS, places_of
@@ -103,10 +104,10 @@ def counted_table(
 ) -> pa.Table:
     """Who is in which count: what each subscriber alone adds to the panes up to the watermark."""
     found: dict[str, list[object]] = {name: [] for name in COUNTED.names}
-    parents = np.array(plan.zone_parents(), np.uint16)
+    parents, positions = np.array(plan.zone_parents(), np.uint16), positions_of(plan)
     measures = {(epoch.epoch, measure.name): measure for epoch in epochs for measure in epoch.measures}
     for number, rows in _by_subscriber(columns):
-        crowd = Crowd(0, parents)
+        crowd = Crowd(0, parents, positions)
         for epoch in epochs:
             crowd.add_epoch(epoch)
         crowd.feed(encode_control(1, [0]), 0)

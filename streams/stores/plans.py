@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from schemas.attach import pack_cell
 from schemas.epochs import Epoch
 from schemas.plan import NO_ZONE, NOWHERE, Plan
+from streams.core.distances import positions_of
 from streams.core.zones import unknown_plan
 from streams.errors import ThrongError
 from streams.settings import Settings
@@ -38,6 +39,10 @@ class Plans:
     def parents(self, epoch: Epoch) -> NDArray[np.uint16]:
         """The parent of each zone in an epoch, u16[zones]; raises as `of` does."""
         return np.array(self.of(epoch).zone_parents(), np.uint16)
+
+    def positions(self, epoch: Epoch) -> NDArray[np.int64]:
+        """Where an epoch's zones are, as in `distances`; raises as `of` does."""
+        return positions_of(self.of(epoch))
 
 
 def configured_plans(settings: Settings) -> Plans:

@@ -48,6 +48,11 @@ def terms_of(
         tick_ms=settings.epoch.tick_ms,
         purpose=rules.purpose,
         audit=audit,
+        stay_ms=settings.epoch.stay_ms,
+        seen_ms=settings.epoch.seen_ms,
+        ping_pong_ms=settings.epoch.ping_pong_ms,
+        jump_m_s=settings.epoch.jump_m_s,
+        jump_m=settings.epoch.jump_m,
     )
 
 

@@ -41,8 +41,10 @@ class Result(NamedTuple):
     stories: dict
 
 
-def count(sightings, epochs, parents, until):
-    """All panes that end at or before `until`. `epochs`: dicts with the fields of an epoch record."""
+def count(sightings, epochs, parents, until, positions=None):
+    """All panes that end at or before `until`. `epochs`: dicts with the fields of an epoch record.
+
+    `positions`: of each zone (x, y, z, reach) in metres, or None where nothing is known of it; None: of all."""
     panes = {}
     stories = {}
     for epoch in epochs:
@@ -60,7 +62,7 @@ def count(sightings, epochs, parents, until):
                 own[s.subscriber].append(s)
         stories[epoch["epoch"]] = {}
         for subscriber, theirs in own.items():
-            story = Story(epoch, parents, panes)
+            story = Story(epoch, parents, panes, positions)
             story.tell(sorted(theirs, key=lambda s: s[:4]), ends)
             stories[epoch["epoch"]][subscriber] = story
     return Result(panes, stories)
@@ -78,8 +80,8 @@ def window(result, epoch, zones, tick, length):
 class Story:
     """One subscriber in one epoch."""
 
-    def __init__(self, epoch, parents, panes):
-        self.epoch, self.parents, self.panes = epoch, parents, panes
+    def __init__(self, epoch, parents, panes, positions=None):
+        self.epoch, self.parents, self.panes, self.positions = epoch, parents, panes, positions
         # [zone, start, last, is a stay, arrivals counted: [(measure, pane end)], may have begun before the epoch]
         self.here = None
         self.memory = None  # (presence before, left); also when nobody can come back to it any more
@@ -111,6 +113,8 @@ class Story:
         if s.kind == OPT_IN:
             self.opted_out = False
         if s.kind == OPT_IN or (self.opted_out and s.kind != OPT_OUT):
+            return
+        if s.kind < DETACH and self.jumps(s):
             return
         self.pay(s.ts)
         if self.here and s.ts >= self.here[2] + e["silence_ms"]:
@@ -146,6 +150,21 @@ class Story:
             self.memory = self.owed = (before, s.ts)
             self.open(s.zone, s.ts, moved=True)
         self.cohort = s.cohort
+
+    def jumps(self, s):
+        """Nobody could have come there since the last sighting, and it is not a way back after a ping-pong either."""
+        e = self.epoch
+        if not self.here or not self.positions or s.zone == self.here[0] or not e["jump_m_s"]:
+            return False
+        if s.ts >= self.here[2] + e["silence_ms"]:
+            return False
+        if self.memory and self.memory[0][0] == s.zone and s.ts - self.memory[1] <= e["ping_pong_ms"]:
+            return False
+        one, other = self.positions[self.here[0]], self.positions[s.zone]
+        if one is None or other is None:
+            return False
+        travelled = max(e["jump_m"], (s.ts - self.here[2]) * e["jump_m_s"] // 1000)
+        return sum((a - b) ** 2 for a, b in zip(one[:3], other[:3], strict=True)) > (travelled + one[3] + other[3]) ** 2
 
     def open(self, zone, ts, moved=False):
         maybe_there = not moved and ts < self.epoch["opens_ms"] + self.epoch["silence_ms"]

@@ -14,6 +14,7 @@ from schemas.measures import Measure
 from schemas.panes import pairs
 from schemas.sightings import Section, encode_control, encode_frame
 from streams.core.crowd import Crowd
+from streams.core.distances import UNKNOWN
 from streams.core.snapshot import restore, to_columns
 from tests.oracle.counting import Sighting, count, window
 
@@ -21,6 +22,9 @@ MINUTE = 60_000
 START = 1_772_420_400_000
 ZONES, PARENTS = 5, 2
 PARENT_OF = [0, 0, 1, 1, 1]
+# Zones 0 and 1 are 30 km apart (300 s), 0 and 4 about 18; 3 is in reach of 0 at once; where 2 is nobody knows.
+POSITIONS = [(0, 0, 0, 0), (30_000, 0, 0, 0), None, (0, 6_000, 0, 1_000), (0, 17_999, 100, 500)]
+FAR = st.sampled_from([None, POSITIONS, POSITIONS])
 MEASURES = (
     Measure("present", "present", "zone", 5 * MINUTE, 0, 0.1),
     Measure("arrivals", "arrivals", "zone", 15 * MINUTE, 3, 0.2, 15 * MINUTE),
@@ -120,21 +124,22 @@ def section(source: int, from_: int, rows: list[Sighting], watermark: int) -> Se
     )
 
 
-def run(frames: list[bytes], epochs: list[Epoch], restart: bool = False, on_tick=None):
+def run(frames: list[bytes], epochs: list[Epoch], restart: bool = False, on_tick=None, far=None):
     """Feed the frames to a crowd; with `restart` through a snapshot before each."""
-    crowd = fresh(epochs)
+    crowd = fresh(epochs, far)
     panes = list(crowd.feed(encode_control(1, [0, 1]), 0))
     for offset, frame in enumerate(frames, 1):
         if restart:
             columns = to_columns(crowd)
-            crowd = fresh(epochs)
+            crowd = fresh(epochs, far)
             restore(crowd, columns)
         panes += crowd.feed(frame, offset, on_tick)
     return crowd, panes
 
 
-def fresh(epochs: list[Epoch]) -> Crowd:
-    crowd = Crowd(0, np.array(PARENT_OF, np.uint16))
+def fresh(epochs: list[Epoch], far=None) -> Crowd:
+    known = [(0, 0, 0, UNKNOWN) if one is None else one for one in far or [None] * ZONES]
+    crowd = Crowd(0, np.array(PARENT_OF, np.uint16), np.array(known, np.int64))
     for one in epochs:
         crowd.add_epoch(one)
     return crowd
@@ -149,26 +154,28 @@ def counted(panes) -> dict:
     return found
 
 
-def expected(sightings, epochs, until) -> tuple[dict, object]:
-    result = count(sightings, [msgspec.to_builtins(e) for e in epochs], PARENT_OF, until)
+def expected(sightings, epochs, until, far=None) -> tuple[dict, object]:
+    result = count(sightings, [msgspec.to_builtins(e) for e in epochs], PARENT_OF, until, far)
     return {name: +counts for name, counts in result.panes.items()}, result
 
 
 @settings(max_examples=400, deadline=None)
-@given(MOVES, st.sampled_from([0, 1, 9_999, 165 * MINUTE, 179 * MINUTE]), st.integers(1, 9), st.integers(0, 1 << 30))
-def test_panes_equal_the_oracles(moves, edge: int, cut: int, seed: int) -> None:
+@given(
+    MOVES, st.sampled_from([0, 1, 9_999, 165 * MINUTE, 179 * MINUTE]), st.integers(1, 9), st.integers(0, 1 << 30), FAR
+)
+def test_panes_equal_the_oracles(moves, edge: int, cut: int, seed: int, far) -> None:
     sightings = [s for s in sightings_of(moves, edge) if s.ts < EPOCHS[-1].end_ms - 70 * MINUTE]
     until = max((s.ts for s in sightings), default=START) + 66 * MINUTE
-    _, panes = run(frames_of(sightings, until, random.Random(seed), cut), EPOCHS)
-    assert counted(panes) == expected(sightings, EPOCHS, until)[0]
+    _, panes = run(frames_of(sightings, until, random.Random(seed), cut), EPOCHS, far=far)
+    assert counted(panes) == expected(sightings, EPOCHS, until, far)[0]
 
 
 @settings(max_examples=150, deadline=None)
-@given(MOVES, st.integers(0, 1 << 30))
-def test_sliding_windows_equal_the_oracles_at_every_tick(moves, seed: int) -> None:
+@given(MOVES, st.integers(0, 1 << 30), FAR)
+def test_sliding_windows_equal_the_oracles_at_every_tick(moves, seed: int, far) -> None:
     sightings = [s for s in sightings_of(moves) if s.ts < EPOCHS[0].end_ms - 70 * MINUTE]
     until = max((s.ts for s in sightings), default=START) + 20 * MINUTE
-    _, result = expected(sightings, EPOCHS[:1], until)
+    _, result = expected(sightings, EPOCHS[:1], until, far)
     one = msgspec.to_builtins(EPOCHS[0])
 
     def compare(tick: int, crowd: Crowd) -> None:
@@ -179,7 +186,7 @@ def test_sliding_windows_equal_the_oracles_at_every_tick(moves, seed: int) -> No
             got = Counter({(int(z), int(c)): int(counts[z, c]) for z, c in zip(*np.nonzero(counts), strict=True)})
             assert got == window(result, one, ZONES, tick, length), tick
 
-    run(frames_of(sightings, until, random.Random(seed), 5), EPOCHS[:1], on_tick=compare)
+    run(frames_of(sightings, until, random.Random(seed), 5), EPOCHS[:1], on_tick=compare, far=far)
 
 
 @settings(max_examples=80, deadline=None)
@@ -196,13 +203,13 @@ def test_framing_and_interleaving_change_nothing(moves, seed: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(MOVES, st.integers(0, 1 << 30))
-def test_a_restart_from_a_snapshot_before_any_frame_changes_nothing(moves, seed: int) -> None:
+@given(MOVES, st.integers(0, 1 << 30), FAR)
+def test_a_restart_from_a_snapshot_before_any_frame_changes_nothing(moves, seed: int, far) -> None:
     sightings = [s for s in sightings_of(moves) if s.ts < EPOCHS[-1].end_ms]
     until = min(max((s.ts for s in sightings), default=START) + 5 * MINUTE, EPOCHS[-1].end_ms)
     frames = frames_of(sightings, until, random.Random(seed), 4)
-    straight, panes = run(frames, EPOCHS)
-    restarted, again = run(frames, EPOCHS, restart=True)
+    straight, panes = run(frames, EPOCHS, far=far)
+    restarted, again = run(frames, EPOCHS, restart=True, far=far)
     assert again == panes
     if straight.last_tick_ms is not None:
         for length in EPOCHS[0].windows_ms:

@@ -50,6 +50,20 @@ def gate() -> Gate:
     return screen(log, people, policy(), plan, [msgspec.to_builtins(e) for e in panes.epochs.values()], 10_000)
 
 
+def test_what_a_stay_is_stands_in_the_epoch_and_changes_what_is_counted() -> None:
+    wanted = {"stay_ms": 180_000, "seen_ms": 60_000, "ping_pong_ms": 90_000, "jump_m_s": 60, "jump_m": 20_000}
+    names = {"gateway.plan": str(GOLDEN / "plan.json")} | {f"epoch.{name}": value for name, value in wanted.items()}
+    reader = Reader(GOLDEN / "morning.parquet")
+    panes, _, _ = replay_embedded(reader, load_settings(None, names, {}), -LAST_MS, LAST_MS, lambda *_: None, 1)
+    for epoch in panes.epochs.values():
+        assert {name: getattr(epoch, name) for name in wanted} == wanted
+    stays = {
+        digest: sum(int(vector.sum()) for (_, _, measure), vector in table.counts.items() if measure == "visits")
+        for digest, table in (("now", panes), ("before", run()[0]))
+    }
+    assert stays["now"] > stays["before"] > 0
+
+
 @pytest.mark.parametrize("partitions", [1, 2, 7])
 def test_it_counts_as_it_always_did(partitions: int) -> None:
     panes, _ = run(partitions)
