@@ -212,13 +212,13 @@ async def warm(deployment: Deployment) -> None:
     await asyncio.sleep(SETTLE_S)
 
 
-async def measure(stack: Stack, zones: int, options: argparse.Namespace, consents: list[Packed]) -> dict[str, Any]:
+async def measure(stack: Stack, zones: int, chosen: argparse.Namespace, consents: list[Packed]) -> dict[str, Any]:
     """One run."""
-    events = round(options.rate * options.seconds)
-    minutes = round(options.seconds * options.speed / 60)
-    size = Size(options.subscribers, events, minutes, zones=zones, cells=CELLS)
+    events = round(chosen.rate * chosen.seconds)
+    minutes = round(chosen.seconds * chosen.speed / 60)
+    size = Size(chosen.subscribers, events, minutes, zones=zones, cells=CELLS)
     print(f"{zones:,} zones: making {events:,} events", flush=True)
-    feed, seen = Feed(size, options.speed), Seen([], [])
+    feed, seen = Feed(size, chosen.speed), Seen([], [])
     sender = producer(stack.kafka)
     with tempfile.TemporaryDirectory() as name:
         settings = settings_in(Path(name), stack, size)
@@ -231,7 +231,7 @@ async def measure(stack: Stack, zones: int, options: argparse.Namespace, consent
             await deployment.workers.start("release-0")
             watching = [asyncio.create_task(watch(settings, seen)) for watch in (watch_ticks, watch_releases)]
             await warm(deployment)
-            print(f"  sending {options.rate:,} events/s for {options.seconds} s", flush=True)
+            print(f"  sending {chosen.rate:,} events/s for {chosen.seconds} s", flush=True)
             before = {n: cpu_s(process.pid) for n, process in deployment.workers.running.items()}
             await feed.go(sender, settings.topic(ATTACH))
             busy = {n: cpu_s(process.pid) - before[n] for n, process in deployment.workers.running.items()}
@@ -246,23 +246,23 @@ async def measure(stack: Stack, zones: int, options: argparse.Namespace, consent
         "counter": percentiles(counter_latencies(feed, seen, settings)),
         "release": percentiles(release_latencies(feed, seen, settings)),
     }
-    shares = ", ".join(f"{n.split('-')[0]} {spent / options.seconds:.0%}" for n, spent in busy.items())
+    shares = ", ".join(f"{n.split('-')[0]} {spent / chosen.seconds:.0%}" for n, spent in busy.items())
     print(f"  {figures}; of a core: {shares}; the feed was {feed.late_s():.1f} s late at its end", flush=True)
     return figures
 
 
-async def run(options: argparse.Namespace) -> dict[str, Any]:
+async def run(chosen: argparse.Namespace) -> dict[str, Any]:
     """All runs."""
-    consents = registry(options.subscribers)
+    consents = registry(chosen.subscribers)
     found = {}
     with start(ephemeral=True, progress=print, heap_mb=1024) as stack:
-        for zones in map(int, options.zones.split(",")):
-            found[f"{zones}_zones"] = await measure(stack, zones, options, consents)
+        for zones in map(int, chosen.zones.split(",")):
+            found[f"{zones}_zones"] = await measure(stack, zones, chosen, consents)
     return found
 
 
-def main() -> None:
-    """Print the figures as JSON, and keep them."""
+def options() -> argparse.ArgumentParser:
+    """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=50_000, help="events a second")
     parser.add_argument("--seconds", type=int, default=75)
@@ -270,12 +270,33 @@ def main() -> None:
     parser.add_argument("--zones", default="1000,10000")
     parser.add_argument("--subscribers", type=int, default=1_000_000)
     parser.add_argument("--results", type=Path, default=RESULTS / "latency.json")
-    options = parser.parse_args()
+    return parser
+
+
+async def measured(chosen: argparse.Namespace) -> dict[str, Any]:
+    """All runs, kept in the results' file."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # retries while topics settle
-    found = asyncio.run(run(options))
-    kept = {"latency_ms": found, "rate": options.rate, "speed": options.speed, "subscribers": options.subscribers}
-    options.results.parent.mkdir(exist_ok=True)
-    options.results.write_text(json.dumps(kept, indent=1) + "\n")
+    found = await run(chosen)
+    kept = {"latency_ms": found, "rate": chosen.rate, "speed": chosen.speed, "subscribers": chosen.subscribers}
+    chosen.results.parent.mkdir(exist_ok=True)
+    chosen.results.write_text(json.dumps(kept, indent=1) + "\n")
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """A line a number of zones and kind."""
+    lines = [f"\n{'latency, ms':34}{'p50':>10}{'p99':>10}{'samples':>10}"]
+    for zones, kinds in found.items():
+        for kind, figures in kinds.items():
+            told = "".join(f"{figures.get(name, '-'):>10}" for name in ("p50", "p99", "samples"))
+            lines.append(f"{f'{kind}, {zones}'.replace('_', ' '):34}{told}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the figures as a table and as JSON, and keep them."""
+    found = asyncio.run(measured(options().parse_args()))
+    print(table(found))
     print(json.dumps(found))
 
 

@@ -1,4 +1,4 @@
-"""Interleaved rounds of all peers on both shapes: a table, a file, and one line of JSON.
+"""Interleaved rounds of all peers on both shapes: a table, a file, and the figures that `make bench` tells last.
 
 A figure is the median over the rounds of events per CPU-second (user and system, of all the peer's processes) after
 the warm-up. A ratio compares throng with a peer's better configuration, one event a record.
@@ -18,7 +18,7 @@ from typing import Any, Final
 from benchmarks.peers import chart
 from benchmarks.peers.drive import Run, drive, pause
 from benchmarks.peers.job import PARTITIONS, SHAPES, WHOLE
-from benchmarks.peers.peers import BY_NAME, PEERS, RESULTS, THRONG, install
+from benchmarks.peers.peers import BY_NAME, PEERS, RESULTS, THRONG, Configuration, install
 from benchmarks.peers.publish import Input, Packed, create, prepare, publish, registry
 from benchmarks.peers.throng import DOES_MORE, run_throng
 from streams.local.stack import Stack, start
@@ -42,15 +42,30 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--shapes", default=",".join(SHAPES))
     command.add_argument("--events", type=int, default=WHOLE.events)
     command.add_argument("--subscribers", type=int, default=WHOLE.subscribers)
-    command.add_argument("--most-s", type=float, default=40.0, help="a run of a slow peer ends then, s")
+    command.add_argument("--ways", choices=("all", "best"), default="all", help="configurations in the first round")
+    command.add_argument("--most-s", type=float, default=15.0, help="a run of a slow peer ends then, s")
     command.add_argument("--chart", type=Path, help="draw the results into this SVG file")
     command.add_argument("--results", type=Path, default=RESULTS / "peers.json")
 
 
 def main(chosen: argparse.Namespace) -> int:
     """Run all; 1 if throng itself gave no figure."""
+    summary = compare(chosen)
+    print(json.dumps(summary))
+    return 0 if has_figures(summary) else 1
+
+
+def has_figures(summary: dict[str, Any]) -> bool:
+    """Whether throng itself gave any."""
+    return any(summary[shape].get(THRONG) for shape in SHAPES)
+
+
+def compare(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Install, run all, show the table; the summary."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # retries while topics settle
     names = chosen.peers.split(",")
+    if unknown := sorted({*names} - {THRONG, *BY_NAME}):
+        raise SystemExit(f"no peer is called {', '.join(unknown)}; there are {', '.join([THRONG, *BY_NAME])}")
     failed = install([peer for peer in PEERS if peer.name in names])
     for name, why in failed.items():
         told(f"{name} is left out: {why}")
@@ -62,8 +77,7 @@ def main(chosen: argparse.Namespace) -> int:
         told(f"{name} leaves out: {BY_NAME[name].leaves_out}")
     if chosen.chart:
         chart.draw(chosen.results, chosen.chart)
-    print(json.dumps(summary))
-    return 0 if any(summary[shape].get(THRONG) for shape in SHAPES) else 1
+    return summary
 
 
 async def _rounds(chosen: argparse.Namespace, names: list[str], shapes: list[str]) -> Rounds:
@@ -80,7 +94,7 @@ async def _rounds(chosen: argparse.Namespace, names: list[str], shapes: list[str
         for number in range(chosen.rounds):
             for shape in shapes:
                 for name in names:
-                    ways = going_on(rounds, name, shape)
+                    ways = going_on(rounds, name, shape, chosen.ways)
                     async for way, figures in _runs(stack, (part, made), people, name, ways, shape, chosen.most_s):
                         rounds.setdefault((name, way, shape), []).append(figures)
                         rate = figures["rate"]
@@ -109,10 +123,13 @@ async def _runs(
         if way.name not in ways:
             continue
         began = time.monotonic()
-        short, done = [
-            await drive(stack.kafka, BY_NAME[name], way, f"{topic}-{shape}", shape, some.size, some.good, most_s)
-            for topic, some in (("part", part), ("events", made))
-        ]
+
+        async def on(topic: str, some: Input, way: Configuration = way) -> Run:
+            return await drive(stack.kafka, BY_NAME[name], way, f"{topic}-{shape}", shape, some.size, some.good, most_s)
+
+        short = await on("part", part)
+        # Who didn't get through a third in the time would not tell more of the whole.
+        done = await on("events", made) if short.events >= part.good else short
         yield (
             way.name,
             {
@@ -154,11 +171,11 @@ async def _throng(stack: Stack, made: Input, consents: list[Packed], shape: str)
     }
 
 
-def going_on(rounds: Rounds, name: str, shape: str) -> list[str]:
-    """The configurations of a peer that run: in the first round all, then those that may be its best."""
+def going_on(rounds: Rounds, name: str, shape: str, wanted: str = "all") -> list[str]:
+    """The configurations of a peer that run: first all that are wanted, then those that may be its best."""
     if name == THRONG:
         return ["default"]
-    ways = [way.name for way in BY_NAME[name].configurations]
+    ways = [way.name for way in BY_NAME[name].configurations if wanted == "all" or way.plausible]
     rates = {way: [each["rate"] or 0.0 for each in rounds.get((name, way, shape), [])] for way in ways}
     best = max((found[0] for found in rates.values() if found), default=0.0)
     return [way for way, found in rates.items() if not found or found[0] > best * GOES_ON]
@@ -171,7 +188,7 @@ def medians(rounds: Rounds) -> dict[tuple[str, str, str], float]:
 
 
 def summarise(rounds: Rounds) -> dict[str, Any]:
-    """The last line: by shape and peer the better configuration's figure, and the ratios; null where there is none."""
+    """By shape and peer the better configuration's figure, and the ratios; null where there is none."""
     rates = medians(rounds)
     best: dict[str, dict[str, float | None]] = {}
     for shape in SHAPES:
@@ -181,13 +198,7 @@ def summarise(rounds: Rounds) -> dict[str, Any]:
             best[shape][name] = round(max(found)) if found else None
     ours = best["single"][THRONG]
     ratios = {name: round(ours / theirs, 2) if ours and (theirs := best["single"][name]) else None for name in TOLD}
-    return {**best, "ratios": ratios, "latency_ms": latency()}
-
-
-def latency() -> dict[str, Any]:
-    """What `benchmarks/bench_latency.py` kept last; empty if it hasn't run."""
-    path = RESULTS / "latency.json"
-    return dict(json.loads(path.read_text())["latency_ms"]) if path.exists() else {}
+    return {**best, "ratios": ratios}
 
 
 def table(rounds: Rounds) -> str:
