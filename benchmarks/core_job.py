@@ -40,12 +40,18 @@ class Chunk(NamedTuple):
 
 
 def chunks_of(
-    size: Size, shape: str, partitions: int = PARTITIONS, events: Events | None = None, sentinels: bool = True
+    size: Size,
+    shape: str,
+    partitions: int = PARTITIONS,
+    events: Events | None = None,
+    sentinels: bool = True,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> list[Chunk]:
-    """All records, in the order of time. Offsets begin at 0; the core counts them anew."""
+    """All records, in the order of time, in batches of about `chunk_bytes`. Offsets begin at 0; the core counts them
+    anew."""
     found, offsets = [], [0] * partitions
     for block in blocks(size, events or draw(size), SHAPES[shape], partitions, sentinels):
-        for piece in pieces(block, CHUNK_BYTES):
+        for piece in pieces(block, chunk_bytes):
             builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 30)
             values = list(piece.values())
             for number, (at, value) in enumerate(values):
@@ -59,7 +65,10 @@ def chunks_of(
 
 
 class Core:
-    """throng's core, with everybody's consent."""
+    """throng's core, with everybody's consent. `terms` and `pane_ms`, the base pane's length, may be set before
+    `begin`; a measure's panes are as long at least."""
+
+    pane_ms = 300_000
 
     def __init__(self, size: Size, partitions: int = PARTITIONS, targets: int = TARGETS) -> None:
         self.plan = msgspec.convert(zone_plan(size), Plan)
@@ -79,7 +88,7 @@ class Core:
         context = Context(table, salts, policies, self.registry, cells, self.targets, self.terms.lateness_ms)
 
         def provide(ts_ms: int) -> Epoch:
-            epoch = table.find(ts_ms) or make_epoch(ts_ms, self.terms, table)
+            epoch = table.find(ts_ms) or with_panes(make_epoch(ts_ms, self.terms, table), self.pane_ms)
             table.add(epoch)
             salts[epoch.epoch] = key_state(bytes(range(32)))
             return epoch
@@ -112,3 +121,9 @@ class Core:
         inline = self.begin()
         assert self.take(inline, chunks) > 0
         return inline.events
+
+
+def with_panes(epoch: Epoch, pane_ms: int) -> Epoch:
+    """The epoch with another base pane, and no measure's panes shorter than that."""
+    measures = tuple(msgspec.structs.replace(each, pane_ms=max(each.pane_ms, pane_ms)) for each in epoch.measures)
+    return msgspec.structs.replace(epoch, pane_ms=pane_ms, measures=measures)

@@ -98,13 +98,14 @@ class Deployment:
         await publish(self.settings.kafka.bootstrap, self.settings.topic(REGISTRY), consents, lambda _: None)
         await publish(self.settings.kafka.bootstrap, self.settings.topic(ATTACH), packed, told)
 
-    async def start(self) -> None:
-        """Start both roles, and follow the panes."""
+    async def start(self, sets: int = 1) -> None:
+        """Start `sets` workers of both roles, and follow the panes."""
         await self._consumer.start()
         self._consumer.assign([TopicPartition(self.settings.topic(PANES), 0)])
         await self._consumer.seek_to_beginning()
-        for name in ("crowd-0", "gateway-0"):
-            await self.workers.start(name)
+        for number in range(sets):
+            for role in ("crowd", "gateway"):
+                await self.workers.start(f"{role}-{number}")
 
     async def until(self, end_ms: int) -> None:
         """Wait for the pane that ends then, from all partitions."""
@@ -117,12 +118,13 @@ class Deployment:
                         self.panes[pane.partition, pane.number] = pane
 
     def mark(self) -> Mark:
-        """Sample both workers."""
+        """Sample all workers."""
         cpu = {name: cpu_s(process.pid) for name, process in self.workers.running.items()}
         said = {name: fetch(self.workers.ports[name]) for name in cpu}
         gateway = sum(total(said, "gateway", "throng_gateway_events_total").values())
         crowd = sum(total(said, "crowd", "throng_crowd_sightings_total").values())
-        return Mark(time.monotonic(), cpu["gateway-0"], gateway, cpu["crowd-0"], crowd)
+        spent = {role: sum(s for name, s in cpu.items() if name.startswith(role)) for role in ("gateway", "crowd")}
+        return Mark(time.monotonic(), spent["gateway"], gateway, spent["crowd"], crowd)
 
     def memory(self) -> dict[str, float]:
         """Resident memory by worker, MB."""
@@ -163,7 +165,7 @@ async def run_throng(
             if watch is not None:
                 watch(deployment.workers)
             await deployment.until(ends[-1])
-            return _rates(begin, await asyncio.to_thread(deployment.mark), deployment.memory())
+            return rates(begin, await asyncio.to_thread(deployment.mark), deployment.memory())
         finally:
             await deployment.stop()
 
@@ -174,7 +176,7 @@ def pane_ends(size: Size) -> list[int]:
     return list(range(size.end_ms - size.minutes * 60_000 + BASE_PANE_MS, last + 1, BASE_PANE_MS))
 
 
-def _rates(begin: Mark, end: Mark, memory: dict[str, float]) -> ThrongRun:
+def rates(begin: Mark, end: Mark, memory: dict[str, float]) -> ThrongRun:
     """Each role's cost by its own events: at the warm-up's end the gateway is ahead of the crowd."""
     gateway = (end.gateway_cpu_s - begin.gateway_cpu_s) / (end.gateway_events - begin.gateway_events)
     crowd = (end.crowd_cpu_s - begin.crowd_cpu_s) / (end.crowd_events - begin.crowd_events)
