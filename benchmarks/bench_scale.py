@@ -1,7 +1,9 @@
 """One gateway and crowd on one core against two of each on two: what a second worker adds, beside a broker that shares.
 
 The peers' input (`peers/job.py`), on a real Kafka and Redis on the same machine. A *set* is one gateway and one crowd,
-bound to one core; the servers may use any. Told for each number of sets, the median of interleaved rounds:
+bound to one core; the servers may use any. The events are published when all workers are ready, and a source may be
+read as far ahead of another as the events go (`align_ms`): they are thin for their number. Told for each number of
+sets, the median of interleaved rounds:
 
     wall       events a second of wall time, after the warm-up
     CPU        events per CPU-second of both roles
@@ -19,6 +21,7 @@ import logging
 import os
 import statistics
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,12 +29,19 @@ from typing import Any, Final, NamedTuple
 from benchmarks.peers.job import SHAPES, WHOLE
 from benchmarks.peers.measure import cpu_s
 from benchmarks.peers.peers import RESULTS
-from benchmarks.peers.publish import Input, Packed, prepare, registry
+from benchmarks.peers.publish import Input, Packed, prepare, publish, registry
 from benchmarks.peers.throng import Deployment, Mark, pane_ends, rates, settings_in
+from schemas.topics import ATTACH
 from streams.local.stack import Stack, start
 from streams.local.state import read_state
+from tests.support.deployment import fetch
 
 SHOWN: Final = ("wall_rate", "rate", "servers_share", "servers_ns", "freed")
+# Gateways tell each other once a second how far they are, and hold what is further ahead than this. With half an hour
+# of event time in a few seconds that would be most of the time; of a whole network's events a minute is 3.7 million.
+ALIGN_MS: Final = 1_800_000
+READY_S: Final = 120.0
+SETTLED_S: Final = 4.0
 
 
 class Round(NamedTuple):
@@ -68,16 +78,32 @@ def came_to(sets: int, begin: Mark, end: Mark, servers_s: float) -> Round:
     return Round(sets, run.wall_rate, run.rate, servers_s / (end.at_s - begin.at_s), servers_s / events * 1e9)
 
 
+async def ready(deployment: Deployment) -> None:
+    """Wait until all workers say so, and have for a while: partitions are shared out and the registry is read."""
+    since = time.monotonic()
+    async with asyncio.timeout(READY_S):
+        while time.monotonic() - since < SETTLED_S:
+            await asyncio.sleep(0.25)
+            try:
+                for port in deployment.workers.ports.values():
+                    await asyncio.to_thread(fetch, port, "readyz")
+            except OSError:
+                since = time.monotonic()
+
+
 async def one(stack: Stack, made: Input, shape: str, consents: list[Packed], sets: int) -> Round:
     """One run with so many sets."""
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
-        deployment = Deployment(settings_in(Path(name), stack, made.size), Path(name))
-        await deployment.fill(made.packed[shape], consents, lambda _: None)
+        deployment = Deployment(settings_in(Path(name), stack, made.size, {"gateway.align_ms": ALIGN_MS}), Path(name))
+        await deployment.fill([], consents, lambda _: None)
         try:
             await deployment.start(sets)
             for worker, process in deployment.workers.running.items():
                 pin(process.pid, cores[int(worker.rpartition("-")[2]) % len(cores)])
+            await ready(deployment)
+            topic = deployment.settings.topic(ATTACH)
+            await publish(stack.kafka, topic, made.packed[shape], lambda _: None)
             ends = pane_ends(made.size)
             await deployment.until(ends[len(ends) // 3 - 1])
             begin, servers = await asyncio.to_thread(deployment.mark), servers_cpu_s(stack)

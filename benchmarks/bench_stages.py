@@ -5,19 +5,22 @@ morning, one event a record and 100 a record. Each round runs every stage on all
 told. The references (plain Python, what the fast paths are fuzzed against) run on a part of the same events, in the
 same rounds. What a deployment adds (fetching, compression, sending, Redis) is not in it.
 
-    python benchmarks/bench_stages.py [--minutes 20] [--subscribers 100000] [--zones 60] [--sources 4] [--rounds 5]
+    python -m benchmarks.bench_stages [--minutes 20] [--subscribers 100000] [--zones 60] [--sources 4] [--rounds 5]
 """
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from benchmarks.peers.peers import RESULTS
 from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Plan
@@ -191,31 +194,47 @@ def _ratio(plain: Callable[[], object], fast: Callable[[], object]) -> float:
     return statistics.median(cost(plain, 1) / cost(fast, 20) for _ in range(3))
 
 
+def measured(job: Job, rounds: int) -> dict[str, Any]:
+    """The stages' medians in ns an event, and how many times that their references take."""
+    stages = Stages(job)
+    stages.round()  # warms up the compiled loops
+    stages.spent.clear()
+    taken = 0
+    for _ in range(rounds):
+        taken = stages.round()
+    ns = {name: statistics.median(spent) / job.events * 1e9 for name, spent in stages.spent.items()}
+    return {"events": job.events, "sightings": taken, "ns": ns, "references": stages.references()}
+
+
+def table(events_a_record: int, found: dict[str, Any]) -> str:
+    """A line a stage, and all of them."""
+    whole = sum(found["ns"].values())
+    lines = [f"\n{events_a_record} a record: {found['events']:,} events, {found['sightings']:,} sightings"]
+    lines += [
+        f"  {name:8} {1e9 / ns:14,.0f} events/CPU-s {ns / whole:6.0%} {ns:8,.0f} ns an event"
+        for name, ns in (*found["ns"].items(), ("all", whole))
+    ]
+    told = ", ".join(f"{name} {ratio:,.0f}" for name, ratio in found["references"].items())
+    return "\n".join([*lines, f"  times the plain reference: {told}"])
+
+
 def main() -> None:
-    """Print a table for each shape of record."""
+    """Print a table for each shape of record, and keep them."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--minutes", type=int, default=20)
     options.add_argument("--subscribers", type=int, default=100_000)
     options.add_argument("--zones", type=int, default=60)
     options.add_argument("--sources", type=int, default=4)
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--results", type=Path, default=RESULTS / "stages.json")
     chosen = options.parse_args()
+    kept: dict[str, Any] = {"subscribers": chosen.subscribers, "zones": chosen.zones, "rounds": chosen.rounds}
     for events_a_record in (1, 100):
         job = prepare(chosen.subscribers, chosen.minutes, events_a_record, chosen.zones, chosen.sources)
-        stages = Stages(job)
-        stages.round()  # warms up the compiled loops
-        stages.spent.clear()
-        taken = 0
-        for _ in range(chosen.rounds):
-            taken = stages.round()
-        print(f"\n{events_a_record} a record: {job.events:,} events, {taken:,} sightings, {chosen.rounds} rounds")
-        medians = {name: statistics.median(spent) for name, spent in stages.spent.items()}
-        whole = sum(medians.values())
-        for name, spent in medians.items():
-            print(f"  {name:8} {job.events / spent:14,.0f} events/CPU-s {spent / whole:6.0%}")
-        print(f"  {'all':8} {job.events / whole:14,.0f} events/CPU-s")
-        told = ", ".join(f"{name} {ratio:,.0f}" for name, ratio in stages.references().items())
-        print(f"  times the plain reference: {told}")
+        kept[str(events_a_record)] = found = measured(job, chosen.rounds)
+        print(table(events_a_record, found), flush=True)
+    chosen.results.parent.mkdir(exist_ok=True)
+    chosen.results.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

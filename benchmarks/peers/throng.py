@@ -72,13 +72,14 @@ def zone_plan(size: Size) -> dict[str, object]:
     }
 
 
-def settings_in(folder: Path, stack: Stack, size: Size) -> Settings:
-    """Defaults, but for where things are, 16 raw partitions, and topics that keep a replay's old records."""
+def settings_in(folder: Path, stack: Stack, size: Size, others: dict[str, object] | None = None) -> Settings:
+    """Defaults, but for where things are, 16 raw partitions, topics that keep a replay's old records, and `others`."""
     (folder / "plan.json").write_text(json.dumps(zone_plan(size)))
     overrides = {
         **{"kafka.bootstrap": stack.kafka, "redis.url": stack.redis, "kafka.namespace": f"p{uuid.uuid4().hex[:8]}"},
         **{"kafka.keep_forever": True, "kafka.raw_partitions": PARTITIONS},
         **{"gateway.plan": str(folder / "plan.json"), "gateway.keys": str(folder / "keys")},
+        **(others or {}),
     }
     return load_settings(None, overrides, {})
 
