@@ -1,9 +1,9 @@
 """One gateway and crowd on one core against two of each on two: what a second worker adds, beside a broker that shares.
 
 The peers' input (`peers/job.py`), on a real Kafka and Redis on the same machine. A *set* is one gateway and one crowd,
-bound to one core; the servers may use any. The events are published when all workers are ready, and a source may be
-read as far ahead of another as the events go (`align_ms`): they are thin for their number. Told for each number of
-sets, the median of interleaved rounds:
+bound to one core; the servers may use any. The events are published when all workers are ready, while they stand
+still, and a source may be read as far ahead of another as the events go (`align_ms`): they are thin for their number.
+Told for each number of sets, the median of interleaved rounds:
 
     wall       events a second of wall time, after the warm-up
     CPU        events per CPU-second of both roles
@@ -19,10 +19,12 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -39,7 +41,8 @@ from tests.support.deployment import fetch
 SHOWN: Final = ("wall_rate", "rate", "servers_share", "servers_ns", "freed")
 # Gateways tell each other once a second how far they are, and hold what is further ahead than this. With half an hour
 # of event time in a few seconds that would be most of the time; of a whole network's events a minute is 3.7 million.
-ALIGN_MS: Final = 1_800_000
+# The session is longer than publishing takes, while the workers stand still.
+OTHERS: Final = {"gateway.align_ms": 1_800_000, "kafka.session_ms": 30_000}
 READY_S: Final = 120.0
 SETTLED_S: Final = 4.0
 
@@ -78,6 +81,19 @@ def came_to(sets: int, begin: Mark, end: Mark, servers_s: float) -> Round:
     return Round(sets, run.wall_rate, run.rate, servers_s / (end.at_s - begin.at_s), servers_s / events * 1e9)
 
 
+@contextmanager
+def halted(pids: Iterable[int]) -> Iterator[None]:
+    """Let processes stand still meanwhile: for seconds, less than the group's session."""
+    stopped = list(pids)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
 async def ready(deployment: Deployment) -> None:
     """Wait until all workers say so, and have for a while: partitions are shared out and the registry is read."""
     since = time.monotonic()
@@ -95,15 +111,16 @@ async def one(stack: Stack, made: Input, shape: str, consents: list[Packed], set
     """One run with so many sets."""
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
-        deployment = Deployment(settings_in(Path(name), stack, made.size, {"gateway.align_ms": ALIGN_MS}), Path(name))
+        deployment = Deployment(settings_in(Path(name), stack, made.size, OTHERS), Path(name))
         await deployment.fill([], consents, lambda _: None)
         try:
             await deployment.start(sets)
             for worker, process in deployment.workers.running.items():
                 pin(process.pid, cores[int(worker.rpartition("-")[2]) % len(cores)])
             await ready(deployment)
-            topic = deployment.settings.topic(ATTACH)
-            await publish(stack.kafka, topic, made.packed[shape], lambda _: None)
+            with halted(process.pid for process in deployment.workers.running.values()):
+                topic = deployment.settings.topic(ATTACH)
+                await publish(stack.kafka, topic, made.packed[shape], lambda _: None)
             ends = pane_ends(made.size)
             await deployment.until(ends[len(ends) // 3 - 1])
             begin, servers = await asyncio.to_thread(deployment.mark), servers_cpu_s(stack)

@@ -93,6 +93,8 @@ class Soak:
             "memory_mb": {role: process.memory_info().rss / 1e6 for role, process in running.items()},
             "files": {role: process.num_fds() for role, process in running.items()},
             "threads": {role: process.num_threads() for role, process in running.items()},
+            "rejected": dict(await self._ask("gateway", "throng_gateway_rejects_total")),
+            "dropped": dict(await self._ask("gateway", "throng_gateway_drops_total")),
             "redis_keys": keys,
             "redis_mb": memory / 1e6,
         }

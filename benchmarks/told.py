@@ -1,0 +1,235 @@
+"""The generated figures of docs/explanation/speed.md, from the files in benchmarks/results: run after the benchmarks.
+
+Between `<!-- figures: NAME -->` and `<!-- end -->` stands what the function NAME below makes of its results' file; a
+file that isn't there is told as not run. The charts (`peers.svg`, `curves.svg`) are drawn by the same command.
+
+    python -m benchmarks.told [--results benchmarks/results] [--doc docs/explanation/speed.md]
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import bench_functions, curves_chart
+from benchmarks.peers import chart
+from benchmarks.peers.job import SHAPES
+from benchmarks.peers.peers import BY_NAME, RESULTS, THRONG
+
+DOC: Final = Path(__file__).parent.parent / "docs" / "explanation" / "speed.md"
+BLOCK: Final = re.compile(r"<!-- figures: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+STAGES: Final = {
+    "walk": ("Kafka's record format to columns", "a record's varints, one after the other: memory, in arrays"),
+    "decode": (
+        "JSON to columns, every check of the contract",
+        "bytes of the text: 64 at a time, some 400 instructions",
+    ),
+    "screen": (
+        "policy, registry, lateness, pseudonym, zone, cohort, target",
+        "BLAKE2b's 12 rounds and two cache misses",
+    ),
+    "frame": ("rows to the frames of `sightings`", "memory: each row is written once"),
+    "crowd": ("order, presence, windows, panes", "cache misses of the table, more with more subscribers"),
+}
+
+
+def row(*cells: object) -> str:
+    """A row of a table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def rows(heading: Sequence[str], body: Sequence[Sequence[object]]) -> str:
+    """A table."""
+    return "\n".join([row(*heading), row(*["---"] * len(heading)), *(row(*cells) for cells in body)])
+
+
+def number(value: float | None, places: int = 0) -> str:
+    """With commas; a dash where there is none."""
+    return "–" if value is None else f"{value:,.{places}f}"
+
+
+def stages(found: dict[str, Any]) -> str:
+    """Where the time goes, stage by stage."""
+    one, many = found["1"]["ns"], found["100"]["ns"]
+    whole = sum(one.values()), sum(many.values())
+    body = [
+        (
+            name,
+            what,
+            f"{1000.0 / one[name]:.2f}, {1000.0 / many[name]:.2f}",
+            f"{one[name]:,.0f}, {many[name]:,.0f}",
+            f"{one[name] / whole[0]:.0%}, {many[name] / whole[1]:.0%}",
+            limit,
+        )
+        for name, (what, limit) in STAGES.items()
+    ]
+    all_of_it = (
+        "**all**",
+        "",
+        f"**{1e3 / whole[0]:.2f}, {1e3 / whole[1]:.2f}**",
+        f"{whole[0]:,.0f}, {whole[1]:,.0f}",
+        "",
+        "",
+    )
+    times = ", ".join(f"{name} {ratio:,.0f} times" for name, ratio in found["1"]["references"].items())
+    return (
+        f"{found['1']['events']:,} events of {found['subscribers']:,} subscribers in {found['zones']:,} zones, "
+        "one a record and 100 a record:\n\n"
+        + rows(
+            ("stage", "what it does", "million a CPU-second", "ns an event", "share", "its limit"), [*body, all_of_it]
+        )
+        + f"\n\nThe plain references take, one a record: {times} as long."
+    )
+
+
+def functions(found: dict[str, Any]) -> str:
+    """Each hot function."""
+    body = [(name, number(ns, 1), bench_functions.UNITS[name]) for name, ns in found["ns"].items()]
+    about = f"{found['events']:,} events of {found['subscribers']:,} subscribers, one a record, one partition:"
+    return f"{about}\n\n" + rows(("function", "ns of CPU", "a"), body)
+
+
+def peers(found: dict[str, Any]) -> str:
+    """All peers' best, and the ratios."""
+    best = found["summary"]
+    body = [
+        (
+            "throng" if name == THRONG else BY_NAME[name].title,
+            *(number(best[shape][name]) for shape in SHAPES),
+            number(best["ratios"].get(name), 2),
+        )
+        for name in best["single"]
+    ]
+    of = "Events per CPU-second, each in its best configuration, median of the rounds"
+    return f"{of}; {found['events']:,} events of {found['subscribers']:,} subscribers:\n\n" + rows(
+        ("", "one a record", "arrays of 100", "throng's ratio, one a record"), body
+    )
+
+
+def latency(found: dict[str, Any]) -> str:
+    """To the counter, and to the release."""
+    body = [
+        (
+            f"{kind}, {zones.replace('_', ' ')}",
+            number(each.get("p50")),
+            number(each.get("p99")),
+            number(each["samples"]),
+        )
+        for zones, kinds in found["latency_ms"].items()
+        for kind, each in kinds.items()
+    ]
+    about = f"At {found['rate']:,} events a second of {found['subscribers']:,} subscribers"
+    return f"{about}, event time {found['speed']:g} times as fast as the clock, ms:\n\n" + rows(
+        ("", "p50", "p99", "samples"), body
+    )
+
+
+def curves(found: dict[str, Any]) -> str:
+    """How flat the cost is by size; the chart has the rest."""
+    body = [
+        (
+            name,
+            number(p["value"]),
+            number(p["events_per_cpu_s"]),
+            number(p["gateway_ns"]),
+            number(p["crowd_ns"]),
+            number(p["table_bytes"], 1),
+            number(p["snapshot_bytes"], 1),
+        )
+        for name, points in found["sizes"].items()
+        for p in points
+    ]
+    more = ", ".join(f"{name} {share:.0%}" for name, share in found["flatness"].items())
+    heading = ("by", "", "events per CPU-second", "gateway ns", "crowd ns", "bytes a subscriber", "in Redis")
+    return f"The dearest point costs more than the cheapest by: {more}.\n\n" + rows(heading, body)
+
+
+def scale(found: dict[str, Any]) -> str:
+    """One set of workers and two."""
+    body = [
+        (
+            sets,
+            number(each["wall_rate"]),
+            number(each["rate"]),
+            f"{each['servers_share']:.0%}",
+            number(each["servers_ns"]),
+            number(each["freed"]),
+        )
+        for sets, each in found["sets"].items()
+    ]
+    heading = (
+        *("gateways and crowds, a core each", "events a second", "events per CPU-second", "Kafka and Redis, of a core"),
+        *("ns an event", "events a second if the servers took nothing (computed)"),
+    )
+    gain = f"{found['gain']['wall_rate']:.2f} times by wall time, {found['gain']['rate']:.2f} by CPU time"
+    return f"On {found['cores']} cores that the servers share, two sets against one: {gain}.\n\n" + rows(heading, body)
+
+
+def extrapolation(found: dict[str, Any]) -> str:
+    """A whole network: what was measured, and what is computed from it."""
+    names = {
+        **{"events_a_s_mean": "events a second, mean", "events_a_s_busiest": "in the busiest hour"},
+        **{"cores_mean": "cores of gateway and crowd, mean", "cores_busiest": "in the busiest hour"},
+        **{
+            "cores_to_have": "cores to have for that, at 60 % load",
+            "cores_servers_busiest": "cores of Kafka and Redis",
+        },
+        **{"crowd_gb": "memory of all crowds, GB", "registry_gb_a_gateway": "registry in each gateway, GB"},
+        **{
+            "kafka_gb_a_day": "Kafka, GB a day written (raw and sightings, lz4)",
+            "kafka_mb_a_s_busiest": "MB/s, busiest",
+        },
+        **{"kafka_gb_stored": "GB stored, 4 hours, 3 replicas", "partitions": "partitions of `sightings`"},
+        **{"events_a_s_a_partition_busiest": "events a second and partition, busiest hour"},
+        **{"redis_snapshots_gb": "Redis, snapshots, GB", "redis_counts_gb": "Redis, live counts, GB"},
+    }
+    computed, measured = found["computed"], found["measured"]
+    told = ", ".join(f"{name} {number(value, 2)}" for name, value in measured.items())
+    network = found["network"]
+    about = f"{network['sims']:,} SIMs, {network['events_a_day']:,} events a day, {network['zones']:,} zones"
+    body = [(what, number(computed[name], 2 if (computed[name] or 0) < 100 else 0)) for name, what in names.items()]
+    return f"{about}. Measured: {told}. Computed:\n\n" + rows(("", "computed"), body)
+
+
+def soak(found: dict[str, Any]) -> str:
+    """What two days grew by."""
+    body = [(what, f"{more:+.1f}") for what, more in found["grew"].items()]
+    about = f"{len(found['hours'])} hours; the most that an hour of the second day has over the same hour of the first"
+    return f"{about}:\n\n" + rows(("", "more"), body)
+
+
+FIGURES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
+    function.__name__: function for function in (stages, functions, peers, latency, curves, scale, extrapolation, soak)
+}
+
+
+def block(name: str, folder: Path) -> str:
+    """What stands between the marks."""
+    path = folder / f"{name}.json"
+    return FIGURES[name](json.loads(path.read_text())) if path.exists() else f"(`{path.name}`: not run yet.)"
+
+
+def rewritten(text: str, folder: Path) -> str:
+    """The page with its figures anew."""
+    return BLOCK.sub(lambda at: f"<!-- figures: {at[1]} -->\n{block(at[1], folder)}\n<!-- end -->", text)
+
+
+def main() -> None:
+    """Rewrite the page, and draw the charts that have results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--doc", type=Path, default=DOC)
+    chosen = parser.parse_args()
+    chosen.doc.write_text(rewritten(chosen.doc.read_text(), chosen.results))
+    if (chosen.results / "peers.json").exists():
+        chart.draw(chosen.results / "peers.json", chosen.doc.parent / chart.OUT.name)
+    if (chosen.results / "curves.json").exists():
+        found = json.loads((chosen.results / "curves.json").read_text())
+        (chosen.doc.parent / curves_chart.OUT.name).write_text(curves_chart.svg(found), encoding="utf-8")
+    print(f"{chosen.doc} tells what {chosen.results} holds")
+
+
+if __name__ == "__main__":
+    main()

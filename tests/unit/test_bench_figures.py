@@ -1,0 +1,167 @@
+"""What the benchmarks make of what they measured: medians, extrapolation, growth, charts, and the page telling it."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import bench_functions, bench_scale, bench_soak, curves, curves_chart, extrapolate, told
+from benchmarks.core_job import Core, chunks_of
+from benchmarks.extrapolate import Measured, Network
+from benchmarks.peers.job import Size
+from benchmarks.peers.peers import RESULTS
+from benchmarks.peers.throng import Mark
+from streams.core.decode import decode
+from streams.core.records import walk
+
+NETWORK = Network(sims=1_000_000, events_a_day=86_400_000, zones=100, partitions=10)
+MEASURED = Measured(
+    **{"gateway": 1_000_000, "crowd": 500_000, "gateway_more": 1.0, "crowd_more": 1.5, "servers_ns": 2_000},
+    **{"table": 60.0, "snapshot": 20.0, "registry": 18.0, "raw": 60.0, "frame": 40.0, "busiest": 2.0},
+)
+
+
+def point(subscribers: int, rate: int, **figures: float) -> dict:
+    usual = {"gateway_ns": 300, "crowd_ns": 200, "table_bytes": 60.0, "snapshot_bytes": 20.0, "partitions": 16}
+    return {"value": subscribers, "subscribers": subscribers, "events_per_cpu_s": rate, **usual, **figures}
+
+
+def test_a_network_is_computed_by_hand():
+    found = extrapolate.extrapolate(NETWORK, MEASURED)
+    assert (found["events_a_s_mean"], found["events_a_s_busiest"]) == (1_000, 2_000)
+    # 1 us an event in the gateway, 2 us and half as much again in the crowd.
+    assert found["cores_mean"] == pytest.approx(0.004)
+    assert found["cores_busiest"] == pytest.approx(0.008)
+    assert found["cores_to_have"] == pytest.approx(0.008 / 0.6)
+    assert found["cores_servers_busiest"] == pytest.approx(0.004)
+    assert (found["crowd_gb"], found["registry_gb_a_gateway"]) == (0.06, 0.018)
+    assert found["kafka_gb_a_day"] == pytest.approx(8.64)
+    assert found["kafka_gb_stored"] == pytest.approx(8.64 * 3 / 6)
+    assert found["redis_snapshots_gb"] == pytest.approx(0.04)
+    assert found["redis_counts_gb"] == pytest.approx(10 * 2 * 100 * 28 / 1e9)
+
+
+def test_what_was_not_measured_is_null_and_what_follows_from_it_too(tmp_path: Path):
+    missing = extrapolate.kept(NETWORK, tmp_path)
+    assert set(missing.values()) == {None}
+    found = extrapolate.extrapolate(NETWORK, MEASURED._replace(**missing))
+    assert found["cores_mean"] is found["crowd_gb"] is found["cores_servers_busiest"] is None
+    assert found["kafka_gb_a_day"] == pytest.approx(8.64)
+
+
+def test_measured_is_read_from_the_results_files(tmp_path: Path):
+    rounds = [
+        {"peer": "throng", "shape": shape, "gateway": gateway, "crowd": 2 * gateway}
+        for shape, gateway in (("single", 100), ("single", 300), ("single", 200), ("batched", 900))
+    ]
+    sizes = [point(1_000_000, 2), point(16_000_000, 1, crowd_ns=500, table_bytes=70.0)]
+    (tmp_path / "peers.json").write_text(json.dumps({"rounds": rounds}))
+    (tmp_path / "curves.json").write_text(json.dumps({"sizes": {"subscribers": sizes}}))
+    (tmp_path / "scale.json").write_text(json.dumps({"sets": {"1": {"servers_ns": 5}, "2": {"servers_ns": 7}}}))
+    found = extrapolate.kept(Network(), tmp_path)
+    assert (found["gateway"], found["crowd"], found["servers_ns"], found["table"]) == (200, 400, 7, 70.0)
+
+
+def test_the_point_of_a_curve_is_the_nearest_by_ratio():
+    sizes = [point(160_000, 1), point(1_600_000, 1), point(16_000_000, 1)]
+    assert extrapolate.nearest(sizes, 70_000)["value"] == 1_600_000
+    assert extrapolate.nearest(sizes, 900_000)["value"] == 16_000_000
+    assert extrapolate.nearest([], 1.0) is None
+
+
+def test_scaling_tells_medians_by_sets_and_the_gain():
+    begin, end = Mark(0.0, 0.0, 0, 0.0, 0), Mark(2.0, 1.0, 1_000, 1.0, 1_000)
+    one = bench_scale.came_to(1, begin, end, 1.0)
+    assert (one.wall_rate, one.rate, one.servers_share, one.servers_ns) == (500.0, 500.0, 0.5, 1e6)
+    two = [one._replace(sets=2, wall_rate=rate) for rate in (700.0, 100.0, 800.0)]
+    found = bench_scale.summary([one, *two])
+    assert found["sets"]["2"]["wall_rate"] == 700.0
+    assert found["sets"]["2"]["freed"] == 1_000.0
+    assert found["gain"] == {"wall_rate": 1.4, "rate": 1.0}
+    assert "gain: 1.40 by wall time" in bench_scale.table(found)
+
+
+def hour(memory: float, keys: int) -> dict:
+    each = dict.fromkeys(bench_soak.ROLES, 10)
+    by_role = dict.fromkeys(bench_soak.ROLES, memory)
+    return {"memory_mb": by_role, "files": each, "threads": each, "redis_keys": keys, "redis_mb": 5.0, "sightings": 1}
+
+
+def test_a_soak_tells_what_grew_beyond_what_is_allowed_and_null_if_it_was_too_short():
+    steady = [hour(200.0, 100) for _ in range(33)]
+    assert bench_soak.grown(steady, bench_soak.growth(steady)) == []
+    leaking = [*steady[:31], hour(240.0, 100), hour(200.0, 140)]
+    assert bench_soak.grown(leaking, bench_soak.growth(leaking)) == [
+        "gateway MB",
+        "crowd MB",
+        "release MB",
+        "Redis keys",
+    ]
+    assert bench_soak.grown(steady[:20], bench_soak.growth(steady[:20])) is None
+
+
+def test_flatness_is_the_dearest_over_the_cheapest():
+    assert curves.flatness([point(1, 120), point(2, 100), point(3, 110)]) == 0.2
+
+
+def test_the_curves_chart_has_a_panel_for_each_curve_and_one_for_bytes():
+    settings = {"tick": [{"value": 1, "events_per_cpu_s": 10}, {"value": 10, "events_per_cpu_s": 12}]}
+    found = {"settings": settings, "sizes": {"subscribers": [point(10_000, 1_500_000), point(1_000_000, 1_200_000)]}}
+    drawn = ElementTree.fromstring(curves_chart.svg(found))
+    texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in ("tick, s", "subscribers", "bytes a subscriber")] == [
+        *("tick, s", "subscribers", "subscribers", "bytes a subscriber"),
+    ]
+    assert {"1.5M", "1.2M", "10k"} <= set(texts)
+
+
+@pytest.mark.parametrize("setting", [each[-1] for each in curves.SETTINGS.values()])
+def test_a_setting_changes_the_run_and_leaves_the_core_as_it_was(setting: curves.Setting):
+    size = Size(50, 400, 12)
+    core, chunks = Core(size), chunks_of(size, "single", chunk_bytes=setting.fetch_kb * 1000)
+    before = core.terms, core.pane_ms
+    assert curves.cost_s(core, chunks, setting) > 0
+    assert (core.terms, core.pane_ms) == before
+
+
+def test_longer_panes_are_fewer():
+    size = Size(50, 400, 60)
+    core = Core(size)
+
+    def panes(pane_ms: int) -> int:
+        core.pane_ms = pane_ms
+        return core.take(core.begin(), chunks_of(size, "single"))
+
+    assert panes(300_000) > panes(900_000) > 0
+
+
+def test_the_scanner_alone_finds_the_events_that_decoding_does():
+    size = Size(50, 400, 12)
+    records = [walk([chunk.batch]) for chunk in chunks_of(size, "single", sentinels=False)]
+    assert sum(map(bench_functions.scanned, records)) == sum(len(decode(some, 1 << 18).ts) for some in records) == 400
+
+
+def test_every_function_has_a_cost_and_a_unit():
+    found = bench_functions.measured(Size(200, 2_000, 12), 1)
+    assert list(found["ns"]) == list(bench_functions.UNITS)
+    assert all(cost > 0 for cost in found["ns"].values())
+
+
+def test_the_page_tells_what_the_results_hold():
+    page = told.DOC.read_text()
+    assert set(told.BLOCK.findall(page)) == set(told.FIGURES)
+    assert told.rewritten(page, RESULTS) == page, "run: python -m benchmarks.told"
+
+
+def test_what_has_no_results_is_told_as_not_run(tmp_path: Path):
+    text = "a\n<!-- figures: soak -->\nold\n<!-- end -->\nb"
+    assert told.rewritten(text, tmp_path) == "a\n<!-- figures: soak -->\n(`soak.json`: not run yet.)\n<!-- end -->\nb"
+
+
+def test_base_panes_of_an_epoch_divide_its_measures():
+    core = Core(Size(10, 10, 12))
+    core.pane_ms = 900_000
+    epoch = core.begin()._context.epochs.epochs[0]
+    assert epoch.pane_ms == 900_000
+    assert all(each.pane_ms % 900_000 == 0 for each in epoch.measures)
