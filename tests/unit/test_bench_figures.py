@@ -85,7 +85,14 @@ def test_scaling_tells_medians_by_sets_and_the_gain():
 def hour(memory: float, keys: int) -> dict:
     each = dict.fromkeys(bench_soak.ROLES, 10)
     by_role = dict.fromkeys(bench_soak.ROLES, memory)
-    return {"memory_mb": by_role, "files": each, "threads": each, "redis_keys": keys, "redis_mb": 5.0, "sightings": 1}
+    return {
+        "memory_mb": by_role,
+        "files": each,
+        "threads": each,
+        "redis_keys": keys,
+        "redis_released": 9,
+        "redis_mb": 5.0,
+    }
 
 
 def test_a_soak_tells_what_grew_beyond_what_is_allowed_and_null_if_it_was_too_short():
