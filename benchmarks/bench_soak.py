@@ -43,7 +43,7 @@ START_MS: Final = 1_772_424_000_000
 ROLES: Final = ("gateway", "crowd", "release")
 ASK_S: Final = 0.2
 WITHIN_S: Final = 120.0
-# What isn't growth: MB as a share of the first day's, and besides that. Allocators keep some memory; a thread pool fills.
+# What isn't growth: as a share of the first day's, and besides that. Allocators keep some memory; a thread pool fills.
 # Redis has a key for each public key that was ever large enough to be told; all other keys are as many from the start.
 ALLOWED: Final = {
     **{"MB": (0.05, 10.0), "files": (0.0, 4.0), "threads": (0.0, 2.0)},
