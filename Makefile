@@ -51,9 +51,9 @@ bench: $(INSTALLED) ## Run throng and its peers on the same job, and measure lat
 bench-quick: $(INSTALLED) ## Guard throng's core by a loose ratio to a loop by hand (a minute)
 	@$(PY) -m benchmarks.bench_quick $(ARGS)
 
-bench-stages: $(INSTALLED) ## Run the other benchmarks: stages, rebalances, recording, cost by size
+bench-stages: $(INSTALLED) ## Run the other benchmarks: stages, functions, scaling, rebalances, soak, cost by size
 	@set -e; for file in benchmarks/bench_*.py; do \
-	    case $$file in */bench_quick.py|*/bench_latency.py|*/bench_scale.py) continue;; esac; \
+	    case $$file in */bench_quick.py|*/bench_latency.py) continue;; esac; \
 	    echo "== $$file"; name=`basename $$file .py`; $(PY) -m benchmarks.$$name; \
 	done
 

@@ -45,7 +45,7 @@ def short(number: float) -> str:
     """A number in a few letters."""
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
         if number >= size:
-            return f"{number / size:.2f}".rstrip("0").rstrip(".") + letter
+            return f"{number / size:.3g}{letter}"
     return f"{number:g}"
 
 
