@@ -5,7 +5,6 @@ rounds, in events per CPU-second of gateway and crowd together:
 
     fetch      kB of a partition that are taken at once (in a deployment `flush_ms` and the fetch's size set it)
     lateness   s that an event may be late, for which sightings wait in order
-    tick       s between the live counts
     pane       min of the shortest panes
 
 Sizes by `bench_flat.py`, in steady state, a process each: raw partitions, zones, subscribers; for subscribers the
@@ -35,7 +34,6 @@ MINUTES: Final = 30
 USUAL_KB: Final = 1_000
 FETCH_KB: Final = (16, 64, 256, 1_000, 4_000)
 LATENESS_S: Final = (1, 10, 60, 300)
-TICK_S: Final = (1, 10, 60)
 PANE_MIN: Final = (1, 5, 15, 60)
 
 Point = dict[str, float]
@@ -53,7 +51,6 @@ class Setting(NamedTuple):
 SETTINGS: Final = {
     "fetch": [Setting(kb, fetch_kb=kb) for kb in FETCH_KB],
     "lateness": [Setting(s, changed=(("lateness_ms", s * 1000),)) for s in LATENESS_S],
-    "tick": [Setting(s, changed=(("tick_ms", s * 1000),)) for s in TICK_S],
     "pane": [Setting(minutes, pane_ms=minutes * 60_000) for minutes in PANE_MIN],
 }
 

@@ -25,7 +25,6 @@ LINE: Final = "#3b6ea5"
 TITLES: Final = {
     "fetch": "taken at once, kB",
     "lateness": "lateness, s",
-    "tick": "tick, s",
     "pane": "shortest pane, min",
     "partitions": "raw partitions",
     "zones": "zones",

@@ -113,12 +113,12 @@ def test_flatness_is_the_dearest_over_the_cheapest():
 
 
 def test_the_curves_chart_has_a_panel_for_each_curve_and_one_for_bytes():
-    settings = {"tick": [{"value": 1, "events_per_cpu_s": 10}, {"value": 10, "events_per_cpu_s": 12}]}
+    settings = {"lateness": [{"value": 1, "events_per_cpu_s": 10}, {"value": 10, "events_per_cpu_s": 12}]}
     found = {"settings": settings, "sizes": {"subscribers": [point(10_000, 1_500_000), point(1_000_000, 1_200_000)]}}
     drawn = ElementTree.fromstring(curves_chart.svg(found))
     texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert [text for text in texts if text in ("tick, s", "subscribers", "bytes a subscriber")] == [
-        *("tick, s", "subscribers", "subscribers", "bytes a subscriber"),
+    assert [text for text in texts if text in ("lateness, s", "subscribers", "bytes a subscriber")] == [
+        *("lateness, s", "subscribers", "subscribers", "bytes a subscriber"),
     ]
     assert {"1.5M", "1.2M", "10k"} <= set(texts)
 
