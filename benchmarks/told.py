@@ -185,12 +185,25 @@ def extrapolation(found: dict[str, Any]) -> str:
         **{"events_a_s_a_partition_busiest": "events a second and partition, busiest hour"},
         **{"redis_snapshots_gb": "Redis, snapshots, GB", "redis_counts_gb": "Redis, live counts, GB"},
     }
-    computed, measured = found["computed"], found["measured"]
-    told = ", ".join(f"{name} {number(value, 2)}" for name, value in measured.items())
+    by_whom = {
+        **{"gateway": ("events per CPU-second of the gateway", "peers.json"), "crowd": ("of the crowd", "peers.json")},
+        "gateway_more": ("times that an event costs the gateway at that many subscribers a partition", "curves.json"),
+        "crowd_more": ("and the crowd", "curves.json"),
+        "servers_ns": ("CPU of Kafka and Redis, ns an event", "scale.json"),
+        **{"table": ("bytes a subscriber in a crowd", "curves.json"), "snapshot": ("and in Redis", "curves.json")},
+        **{"registry": ("bytes a subscriber in the registry", "this"), "raw": ("bytes a raw event, lz4", "this")},
+        **{"frame": ("bytes a sighting, lz4", "this"), "busiest": ("busiest hour over mean hour, simulated", "this")},
+    }
+
+    def shown(value: float | None) -> str:
+        return number(value, 2 if (value or 0) < 100 else 0)
+
     network = found["network"]
+    measured = [(what, shown(found["measured"][name]), of) for name, (what, of) in by_whom.items()]
+    computed = [(what, shown(found["computed"][name])) for name, what in names.items()]
     about = f"{network['sims']:,} SIMs, {network['events_a_day']:,} events a day, {network['zones']:,} zones"
-    body = [(what, number(computed[name], 2 if (computed[name] or 0) < 100 else 0)) for name, what in names.items()]
-    return f"{about}. Measured: {told}. Computed:\n\n" + rows(("", "computed"), body)
+    tables = rows(("measured", "", "in"), measured), rows(("computed", ""), computed)
+    return f"{about}:\n\n" + "\n\n".join(tables)
 
 
 def soak(found: dict[str, Any]) -> str:

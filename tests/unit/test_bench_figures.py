@@ -172,3 +172,14 @@ def test_base_panes_of_an_epoch_divide_its_measures():
     epoch = core.begin()._context.epochs.epochs[0]
     assert epoch.pane_ms == 900_000
     assert all(each.pane_ms % 900_000 == 0 for each in epoch.measures)
+
+
+def test_the_extrapolation_is_told_with_what_was_measured_and_what_was_not(tmp_path: Path):
+    measured = MEASURED._replace(servers_ns=None)
+    whole = {"network": NETWORK._asdict(), "measured": measured._asdict()}
+    whole["computed"] = extrapolate.extrapolate(NETWORK, measured)
+    (tmp_path / "extrapolation.json").write_text(json.dumps(whole))
+    text = told.block("extrapolation", tmp_path)
+    assert "| events per CPU-second of the gateway | 1,000,000 | peers.json |" in text
+    assert "| cores of Kafka and Redis | – |" in text
+    assert "| Kafka, GB a day written (raw and sightings, lz4) | 8.64 |" in text
