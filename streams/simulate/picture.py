@@ -27,8 +27,8 @@ COLOURS: Final = {
     "office": "#4f8fc0",
     "industry": "#8d96a3",
     "education": "#9b72aa",
-    "health": "#e88fa2",
-    "worship": "#b08968",
+    "hospital": "#e88fa2",
+    "church": "#b08968",
     "stadium": "#00798c",
     "residential": "#d9d4c7",
 }

@@ -17,6 +17,7 @@ from streams.simulate.people import birth_years, imsis, populate
 from streams.simulate.registry import counted
 from streams.simulate.render import FAULTS
 from streams.simulate.town import radiation
+from streams.stores.policies import load_policies
 
 START = 1_772_420_400_000  # Monday 2026-03-02 04:00 in the town
 HOUR = 3_600_000
@@ -284,9 +285,11 @@ def test_times_can_be_told_as_text(town: Town) -> None:
 def test_the_plan_is_one_that_workers_load(town: Town) -> None:
     loaded = msgspec.json.decode(json.dumps(plan(town)), type=Plan)
     assert len(loaded.zones) == 60
-    assert {"shopping", "station", "stadium", "park", "health", "worship", "residential"} <= {
+    assert {"shopping", "station", "stadium", "park", "hospital", "church", "residential"} <= {
         z.kind for z in loaded.zones
     }
+    for policy in load_policies():
+        assert {"hospital", "church"} <= {z.kind for z in loaded.zones} & set(policy.excluded_zones)
     assert {c.zone for c in loaded.cells} == {z.id for z in loaded.zones}
     assert len(loaded.zone_parents()) == 60
     assert len({c.cell for c in loaded.cells}) == 300
