@@ -18,10 +18,11 @@ from schemas.topics import (
     FLOWS,
     FOOTFALL,
     LEDGER,
+    OUTLOOK,
     PANES,
+    PUBLISHED,
     REGISTRY,
     REJECTS,
-    RELEASED,
     SALTS,
     SIGHTINGS,
     VISITS,
@@ -60,8 +61,9 @@ def measures_for(purpose: Purpose, measures: Sequence[Measure]) -> tuple[Measure
 
 
 def topics_for(purpose: Purpose) -> tuple[str, ...]:
-    """The released topics that the purpose's consumers read."""
-    return tuple(dict.fromkeys(RELEASED_BY[statistic] for statistic in STATISTICS[purpose]))
+    """The released topics that the purpose's consumers read, and what follows from those that they may read."""
+    released = tuple(dict.fromkeys(RELEASED_BY[statistic] for statistic in STATISTICS[purpose]))
+    return (*released, OUTLOOK) if "present" in STATISTICS[purpose] else released
 
 
 def scopes_for(purpose: Purpose) -> tuple[str, ...]:
@@ -84,7 +86,7 @@ ROLES: Final[Mapping[str, Rights]] = {
         (ATTACH, REGISTRY, EPOCHS, SALTS, AUDIT), (ATTACH, REGISTRY, SIGHTINGS, REJECTS, EPOCHS, SALTS, AUDIT)
     ),
     "crowd": Rights((SIGHTINGS, EPOCHS), (PANES,)),
-    "release": Rights((PANES, EPOCHS, LEDGER, AUDIT), (LEDGER, *RELEASED)),
+    "release": Rights((PANES, EPOCHS, LEDGER, AUDIT), (LEDGER, *PUBLISHED)),
     "operator": Rights((AUDIT, EPOCHS), (AUDIT, SIGHTINGS)),
 }
 # Groups of their workers; others read without one.

@@ -38,7 +38,7 @@ CONTRACTS: tuple[tuple[str, str, Any], ...] = (
     ("places", "The places of a zone plan, as consumers may know them", Places),
     ("shares", "How subscribers stand for people, as TOML", Shares),
     ("people", "What throng people makes of a record of the topic footfall", People),
-    ("outlook", "What throng outlook says of a place", Outlook),
+    ("outlook", "A record of the topic outlook, and what throng outlook says of a place", Outlook),
     ("policy", "A country's policy, as TOML", Policy),
 )
 

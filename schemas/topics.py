@@ -1,7 +1,7 @@
 """The topics, in the order of the data's way, and how each must be set up.
 
 A deployment's namespace is put before each name (`north.attach`), so that several share one cluster. Internal topics
-carry pseudonyms or exact counts and are for throng's own workers alone; only the `RELEASED` ones are for consumers.
+carry pseudonyms or exact counts and are for throng's own workers alone; only the `PUBLISHED` ones are for consumers.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,10 @@ REGISTRY: Final = "registry"
 EPOCHS: Final = "epochs"
 SALTS: Final = "salts"
 AUDIT: Final = "audit"
+OUTLOOK: Final = "outlook"
+# What is drawn, and what follows from it.
 RELEASED: Final = (FOOTFALL, FLOWS, DWELL, VISITS)
+PUBLISHED: Final = (*RELEASED, OUTLOOK)
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -55,6 +58,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(FLOWS, 4, 7 * DAY_MS, {}),
     Topic(DWELL, 4, 7 * DAY_MS, {}),
     Topic(VISITS, 4, 7 * DAY_MS, {}),
+    Topic(OUTLOOK, 4, 7 * DAY_MS, {}),
     # What isn't in a closed segment is not compacted: an erased subscriber's old records must not lie there for a week.
     Topic(REGISTRY, 4, -1, {"cleanup.policy": "compact", "segment.ms": str(HOUR_MS)}),
     Topic(EPOCHS, 1, -1, {}),

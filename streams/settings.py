@@ -261,6 +261,10 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "than the default, so it needs no decision in the audit log.",
         ),
     ] = 0.95
+    outlook: Annotated[
+        bool,
+        Meta(description="Publish what `throng outlook` says, live. At a start four to eight weeks are gone through."),
+    ] = True
     measures: Annotated[
         str,
         Meta(

@@ -34,6 +34,7 @@ from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import check_shares, keys_delta, rho_of, sensitivity, sigma, threshold
+from streams.core.following import Following
 from streams.core.records import walk
 from streams.core.release import Draw, lost_record, next_record, publications, shut_record, withheld_record
 from streams.core.render import Pages
@@ -65,6 +66,7 @@ class Releaser:
     """The release role of one worker.
 
     Attributes:
+        to_follow: published, and what follows from it isn't yet; None as in `follow`.
         going_on: says that the partition is still this worker's. Once it isn't, no further pane of a chunk is begun:
             many hours' panes may be in one, and whoever is next begins where the ledger still needs them.
     """
@@ -79,6 +81,7 @@ class Releaser:
         metrics: ReleaseMetrics,
         readiness: Readiness,
         rules: Rules,
+        following: Following | None = None,
     ) -> None:
         self._pages = pages
         self._epochs = epochs
@@ -88,6 +91,8 @@ class Releaser:
         self._metrics = metrics
         self._readiness = readiness
         self._rules = rules
+        self._following = following
+        self.to_follow = asyncio.Queue[LedgerRecord | None]()
         self._latest: Epoch | None = None
         self._places = ""
         self._redis = RedisWatch(metrics.redis_errors, readiness)
@@ -107,6 +112,8 @@ class Releaser:
         await self._ledger.read()
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
             await self._publish(record)
+        if self._following is not None:
+            self.to_follow.put_nowait(None)
         self._readiness.over("starting")
         needed = self._ledger.account.needed_offset()
         return dict.fromkeys(logs, needed)
@@ -150,6 +157,23 @@ class Releaser:
                     del self._not_shown[name]
                 else:
                     await self._show(record)
+
+    async def keep_following(self) -> None:
+        """Publish what follows from what was published, behind it: no release waits for that. For ever."""
+        while True:
+            await self.follow(await self.to_follow.get())
+
+    async def follow(self, record: LedgerRecord | None) -> None:
+        """Publish what follows from a record. None, of a start: what followed from the last ones, once more."""
+        assert self._following is not None
+        await asyncio.to_thread(self._following.work_out, self._following.waiting())
+        for each in [record] if record else self._following.recent():
+            if not self._withheld(each):
+                self._count(await self._publisher.send(self._following.of(each), each.end_ms))
+
+    def _count(self, sent: Mapping[str, int]) -> None:
+        for topic, number in sent.items():
+            self._metrics.published.labels(topic).inc(number)
 
     async def _show_places(self) -> None:
         """Show the places that released records tell of, once a plan."""
@@ -276,8 +300,10 @@ class Releaser:
     async def _publish(self, record: LedgerRecord) -> None:
         if self._withheld(record):
             return
-        for topic, number in (await self._publisher.to_kafka(record)).items():
-            self._metrics.published.labels(topic).inc(number)
+        sent = await self._publisher.to_kafka(record)
+        self._count(sent)
+        if self._following is not None:
+            self.to_follow.put_nowait(record)
         if self._redis.trouble:
             self._not_shown[record.measure] = record  # `keep_showing` tries again: releases don't wait for it
         else:

@@ -22,9 +22,9 @@ from schemas.topics import (
     EPOCHS,
     LEDGER,
     PANES,
+    PUBLISHED,
     REGISTRY,
     REJECTS,
-    RELEASED,
     SALTS,
     SIGHTINGS,
     TOPICS,
@@ -42,6 +42,7 @@ from streams.agents.roles import Role, TransportSettings
 from streams.agents.rules import GatewayRules, ReleaseRules, cut, log_differences, rules_of
 from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
+from streams.core.following import Following
 from streams.core.framing import Framer
 from streams.core.gateway import Context
 from streams.core.policy import PolicyTable
@@ -247,19 +248,22 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         _started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
         connect(settings) as redis,
     ):
-        names = {name: settings.topic(name) for name in RELEASED}
+        names = {name: settings.topic(name) for name in PUBLISHED}
+        timezone = settings.epoch.timezone or plans.current.timezone
+        following = Following(timezone) if settings.release.outlook else None
         releaser = Releaser(
             Pages(plans.of, settings.release.confidence),
             epochs,
-            Ledger(ledger_log, producer, settings.topic(LEDGER)),
+            Ledger(ledger_log, producer, settings.topic(LEDGER), following.take if following else None),
             Publisher(producer, redis, names, counts, redis_prefix(settings)),
             Ahead(),
             ReleaseMetrics(),
             readiness,
             ReleaseRules(audit, plans.all, PolicyMetrics()),
+            following,
         )
         role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions, on_lost=releaser.lost)
-        app, services = _app(role, settings), [releaser.keep_showing, audit.follow]
+        app, services = _app(role, settings), [releaser.keep_showing, releaser.keep_following, audit.follow]
         releaser.going_on = lambda: app.tenure.generation is not None
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 

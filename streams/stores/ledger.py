@@ -5,6 +5,7 @@ everybody, itself included, since it reads them back behind those of its success
 """
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -15,12 +16,19 @@ from streams.stores.log import TailReader
 
 
 class Ledger:
-    """The ledger as one process reads and writes it."""
+    """The ledger as one process reads and writes it. `follow`: told each valid record once, in the order of the log."""
 
-    def __init__(self, reader: TailReader, producer: AIOKafkaProducer, topic: str) -> None:
+    def __init__(
+        self,
+        reader: TailReader,
+        producer: AIOKafkaProducer,
+        topic: str,
+        follow: Callable[[LedgerRecord], None] | None = None,
+    ) -> None:
         self._reader = reader
         self._producer = producer
         self._topic = topic
+        self._follow = follow
         self.account = Account()
 
     async def read(self) -> list[LedgerRecord]:
@@ -30,6 +38,9 @@ class Ledger:
             for record in records:
                 entry = msgspec.msgpack.decode(record.value, type=LedgerRecord)
                 if self.account.take(entry):
+                    # Not by the caller: a read that is cancelled midway is not heard of again.
+                    if self._follow is not None:
+                        self._follow(entry)
                     valid.append(entry)
         return valid
 

@@ -49,9 +49,13 @@ class Publisher:
 
     async def to_kafka(self, record: LedgerRecord) -> dict[str, int]:
         """Publish to the topics; returns how many records each got."""
+        return await self.send(publications(record), record.end_ms)
+
+    async def send(self, items: Sequence[Publication], end_ms: int) -> dict[str, int]:
+        """Publish records of the pane that ends then; returns how many each topic got."""
         sent: dict[str, int] = {}
         acks = []
-        for item in publications(record):
+        for item in items:
             partition = zlib.crc32(item.key) % self._partitions[item.topic]
             acks.append(
                 await self._producer.send(
@@ -59,7 +63,7 @@ class Publisher:
                     item.value,
                     key=item.key,
                     partition=partition,
-                    timestamp_ms=record.end_ms,
+                    timestamp_ms=end_ms,
                 )
             )
             sent[item.topic] = sent.get(item.topic, 0) + 1

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from schemas.access import ROLES, measures_for, scopes_for, topics_for
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.policy import Rulebook
-from schemas.topics import DWELL, FLOWS, FOOTFALL, RELEASED, TOPICS
+from schemas.topics import DWELL, FLOWS, FOOTFALL, OUTLOOK, PUBLISHED, TOPICS
 from streams.cli.access_lists import acls, command
 from streams.cli.policy import policy
 from streams.cli.policy_words import words
@@ -154,7 +154,7 @@ def test_the_default_configuration_gives_what_the_documents_say() -> None:
 def test_a_purpose_decides_measures_topics_and_scopes() -> None:
     assert measures_for("marketing", DEFAULT_MEASURES) == DEFAULT_MEASURES
     assert "present_cohort" not in {measure.name for measure in measures_for("traffic", DEFAULT_MEASURES)}
-    assert topics_for("public") == (FOOTFALL, FLOWS, DWELL)
+    assert topics_for("public") == (FOOTFALL, FLOWS, DWELL, OUTLOOK)
     assert scopes_for("traffic") == ("traffic:footfall:read", "traffic:flows:read", "traffic:dwell:read")
     assert set(scopes_for("marketing")) - {s.replace("traffic", "marketing") for s in scopes_for("traffic")} == {
         "marketing:cohorts:read",
@@ -184,11 +184,12 @@ def test_the_access_lists_follow_from_roles_and_purpose() -> None:
         "north.footfall",
         "north.flows",
         "north.dwell",
+        "north.outlook",
         "north.consumer-traffic-",
     }
     assert not any(acl.principal.endswith("marketing") for acl in found)
     assert allowed("crowd", "Read") == {"north.sightings", "north.epochs", "throng-north-crowd"}
-    assert allowed("release", "Write") == {"north.ledger", *(f"north.{name}" for name in RELEASED)}
+    assert allowed("release", "Write") == {"north.ledger", *(f"north.{name}" for name in PUBLISHED)}
     # Every worker asks at its start whether all topics are there, and how they are set up.
     assert all(len(allowed(role, "Describe")) == len(TOPICS) for role in ("gateway", "crowd", "release", "operator"))
     assert {acl.operation for acl in found if "consumer" in acl.principal} == {"Read"}
