@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.cohorts import COHORTS
 from schemas.epochs import Epoch
 from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, VISITS
 from schemas.measures import Measure
@@ -61,11 +62,21 @@ def presences(stretches: NDArray[np.void], excluded: NDArray[np.int64], epoch: E
 
 def present(there: Presences, epoch: Epoch, measure: Measure) -> Counts:
     """Who is where the last instant before each pane's end, i64[panes, zones]."""
+    return _present(there, epoch, measure, epoch.zones)
+
+
+def _present(there: Presences, epoch: Epoch, measure: Measure, places: int) -> Counts:
     panes = epoch.panes(measure.pane_ms)
-    change = np.zeros((panes + 1, epoch.zones), np.int64)
+    change = np.zeros((panes + 1, places), np.int64)
     np.add.at(change, ((there.begin - epoch.start_ms) // measure.pane_ms, there.zone), 1)
     np.add.at(change, ((there.end - epoch.start_ms) // measure.pane_ms, there.zone), -1)
     return change.cumsum(axis=0)[:-1]
+
+
+def present_by_cohort(there: Presences, epoch: Epoch, measure: Measure, cohorts: NDArray[np.uint8]) -> Counts:
+    """The same by cohort, i64[panes, zones * COHORTS]. `cohorts`: of each subscriber, by number."""
+    keys = Presences(there.who, there.zone * COHORTS + cohorts[there.who], there.begin, there.end, there.stop_ms)
+    return _present(keys, epoch, measure, epoch.zones * COHORTS)
 
 
 def footfall(there: Presences, epoch: Epoch, window_ms: int = FOOTFALL_MS) -> Counts:
@@ -155,11 +166,18 @@ def _once(who: NDArray[np.int64], pane: NDArray[np.int64], key: NDArray[np.int64
     return np.bincount(cell, minlength=panes * keys).reshape(panes, keys).astype(np.int64)
 
 
-def everything(there: Presences, epoch: Epoch, parents: NDArray[np.uint16], stops: bool = True) -> dict[str, Counts]:
+def everything(
+    there: Presences,
+    epoch: Epoch,
+    parents: NDArray[np.uint16],
+    stops: bool = True,
+    cohorts: NDArray[np.uint8] | None = None,
+) -> dict[str, Counts]:
     """Measures by name, as far as the truth knows them, and footfall of 15 minutes and of the hour.
 
     Args:
         stops: stays are stops; else only what depends on that is worked out: trips, visits and dwell.
+        cohorts: u8 of each subscriber, by number. None: people by cohort are left out.
     """
     stayed = stays(there, epoch, stops)
     found: dict[str, Counts] = {}
@@ -168,6 +186,8 @@ def everything(there: Presences, epoch: Epoch, parents: NDArray[np.uint16], stop
     for measure in epoch.measures:
         if measure.statistic == "present" and stops:
             found[measure.name] = present(there, epoch, measure)
+        elif measure.statistic == "present_cohort" and stops and cohorts is not None:
+            found[measure.name] = present_by_cohort(there, epoch, measure, cohorts)
         elif measure.statistic == "trips":
             found[measure.name] = trips(stayed, epoch, measure, parents)
         elif measure.statistic == "visits":

@@ -27,6 +27,7 @@ STAY_MIN: Final = 10
 # What is told, by the measures that it is read from.
 KINDS: Final = {
     "present": ("present",),
+    "present by cohort": ("present_cohort",),
     "footfall": ("footfall",),
     "footfall of an hour": ("footfall_hour",),
     "flows": ("trips_zone", "trips_parent"),
@@ -56,7 +57,7 @@ class Judged(NamedTuple):
 def judge(day: Day, noise: Noise) -> Judged:
     """Hold a day against its truth."""
     there = happened.presences(day.stretches, day.excluded, day.epoch)
-    truth = happened.everything(there, day.epoch, day.parents)
+    truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts)
     words = truth | happened.everything(there, day.epoch, day.parents, stops=False)
     estimates = {
         m.name: released.release(day.counts[m.name], m, day.epoch, noise) for m in day.epoch.measures if m.name in truth

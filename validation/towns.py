@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.cohorts import cohort
 from schemas.epochs import Epoch
 from schemas.panes import Pane, pairs
 from schemas.plan import Plan
@@ -28,7 +29,9 @@ from streams.core.rules import limits
 from streams.core.zones import CellTable
 from streams.settings import Settings
 from streams.simulate import generate, make_town, plan, registry
+from streams.simulate.people import GENDERS, YEAR, birth_years, genders
 from streams.simulate.registry import counted
+from streams.simulate.town import Town
 from streams.stores.policies import configured_rules
 from streams.stores.terms import terms_of
 
@@ -88,7 +91,7 @@ class Day(NamedTuple):
     Attributes:
         counts: exact counts by measure, i64[panes, keys].
         stretches: `network.TRUTH` rows of those who may be counted. excluded: zones that the policy leaves out.
-        rows: sightings, if they were asked for.
+        rows: sightings, if they were asked for. cohorts: of each subscriber, by number.
     """
 
     shape: Shape
@@ -100,6 +103,7 @@ class Day(NamedTuple):
     excluded: NDArray[np.int64]
     events: int
     rows: Rows | None
+    cohorts: NDArray[np.uint8]
 
 
 def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
@@ -122,7 +126,13 @@ def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
     counts = {m.name: deployment.dense(m.name, m.keys(epoch.zones, epoch.parents)) for m in epoch.measures}
     parents = np.array(made.zone_parents(), np.uint16)
     rows = deployment.rows() if keep_rows else None
-    return Day(shape, epoch, made, parents, counts, stretches, excluded, deployment.inline.events, rows)
+    return Day(shape, epoch, made, parents, counts, stretches, excluded, deployment.inline.events, rows, cohorts(town))
+
+
+def cohorts(town: Town) -> NDArray[np.uint8]:
+    """Each subscriber's cohort in the year of the simulation, as the definition has it."""
+    ages, words = (YEAR - birth_years(town)).tolist(), genders(town).tolist()
+    return np.array([cohort(age, GENDERS[word]) for age, word in zip(ages, words, strict=True)], np.uint8)
 
 
 class _Deployment:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from schemas.attach import DETACH, UPDATE
+from schemas.cohorts import cohort
 from schemas.lengths import BUCKETS, VISITS
 from streams.core.budget import sigma
 from streams.simulate import make_town
@@ -23,6 +24,7 @@ EPOCH = epochs_at(1_772_420_400_000)[0]
 PARENTS = np.array(PLAN.zone_parents(), np.uint16)
 MINUTE = 60_000
 HOSPITAL = np.array([2])
+COHORT_OF = np.array([cohort(30, "female"), cohort(70, None), cohort(18, "male")], np.uint8)
 MEASURES = {measure.name: measure for measure in EPOCH.measures}
 
 # Subscriber, zone, what they do, and until when, in minutes from 04:00; each from where the line before ends.
@@ -69,6 +71,16 @@ def cells(counts):
 
 def minutes(column):
     return ((column - EPOCH.start_ms) // MINUTE).tolist()
+
+
+def test_people_present_are_told_by_cohort_each_in_their_own():
+    there = happened.presences(stretches(), HOSPITAL, EPOCH)
+    found = happened.everything(there, EPOCH, PARENTS, cohorts=COHORT_OF)
+    ann, bob, cy = COHORT_OF.tolist()
+    of_hour = {pane: {key for at, key in cells(found["present_cohort"]) if at == pane} for pane in (2, 5)}
+    assert of_hour == {2: {0 * 28 + ann, 4 * 28 + bob}, 5: {3 * 28 + ann, 4 * 28 + bob, 4 * 28 + cy}}
+    hourly = found["present_cohort"].reshape(24, EPOCH.zones, 28).sum(axis=2)
+    assert (hourly == found["present"][11::12]).all()
 
 
 def test_stretches_in_one_zone_are_one_presence_and_the_longest_stop_is_known():
@@ -184,7 +196,7 @@ def seen(lives=LIVES):
 
 def a_day():
     counts = reference.counted(seen(), EPOCH, PARENTS)
-    return Day(TOWNS[-1], EPOCH, PLAN, PARENTS, counts, stretches(), HOSPITAL, 1, None)
+    return Day(TOWNS[-1], EPOCH, PLAN, PARENTS, counts, stretches(), HOSPITAL, 1, None, COHORT_OF)
 
 
 def test_the_crowd_counts_by_the_words_what_happened_if_the_network_sees_it_all():
@@ -290,6 +302,9 @@ def test_a_town_is_counted_by_the_core_and_its_truth_is_of_those_who_may_be_coun
     assert day.counts["present"].shape == present.shape == (288, 20)
     later = slice(12, None)  # once everyone has been heard
     assert day.counts["present"][later].sum() == pytest.approx(present[later].sum(), rel=0.02)
+    by_cohort = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts)["present_cohort"]
+    told, true = (side[1:].reshape(23, 20, 28).sum(axis=(0, 1)) for side in (day.counts["present_cohort"], by_cohort))
+    assert np.count_nonzero(true) > 5 and np.abs(told - true).sum() <= 0.02 * true.sum()
     assert 0 < len(np.unique(day.rows.pseudonym)) <= len(may)
     order = np.lexsort([day.rows.ts, day.rows.pseudonym])
     assert (np.diff(order) > 0).all() and day.rows.ts.max() < day.epoch.end_ms
