@@ -1,0 +1,111 @@
+"""Released flows by distance: how far people went, from how far they came. It costs no budget.
+
+In: released flows and the places of the plan that they name. The distance of a trip is that between the middles of its
+two places, along a great circle: a property of the pair, so nothing is counted for it. A district's middle is the mean
+of its zones' that have one. A trip within one district is of no distance; nobody was asked for the way taken.
+
+Pairs too small to be told are in no band. Far ones are the smaller ones, so the far bands miss the most.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Final, NamedTuple
+
+from schemas.plan import Places
+from schemas.released import Flow
+
+EARTH_KM: Final = 6371.0088  # mean radius of WGS 84 (Moritz 2000)
+# Where bands end; each is from its start to less than its end, and the last one has none.
+ENDS_KM: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
+
+Position = tuple[float, float]
+
+
+class Band(NamedTuple):
+    """Trips of `from_km` to less than `to_km`, or any longer one; both None: of places without a position.
+
+    Attributes:
+        estimate, se: of the trips, and the standard error. share: of all that are told. pairs: how many they are of.
+    """
+
+    from_km: float | None
+    to_km: float | None
+    estimate: float
+    se: float
+    share: float
+    pairs: int
+
+
+def by_distance(flows: Iterable[Flow], places: Places, ends_km: Sequence[float] = ENDS_KM) -> list[Band]:
+    """The bands in rising order, empty ones too; then the trips of unknown distance, if there are any.
+
+    Args:
+        flows: of one measure, of any panes. To have those of one place, hand on its own.
+
+    Raises:
+        ValueError: `ends_km` don't rise from above 0, or a flow is not of the plan.
+    """
+    limits = (0.0, *ends_km)
+    if any(end <= start for start, end in zip(limits, ends_km, strict=False)):
+        raise ValueError("the ends of distance bands must rise, from above 0")
+    sums: dict[tuple[str, str, str], tuple[float, float]] = {}
+    for flow in flows:
+        if flow.plan != places.plan:
+            raise ValueError(f"a flow is of the plan {flow.plan}, the places are of {places.plan}")
+        pair = (flow.level, flow.origin, flow.destination)
+        estimate, se = sums.get(pair, (0.0, 0.0))
+        # One pair's successive estimates err alike: their errors add up.
+        sums[pair] = (estimate + flow.estimate, se + flow.se)
+    middles = {"zone": _of_zones(places), "parent": _of_districts(places)}
+    banded: dict[int | None, list[tuple[float, float]]] = {number: [] for number in range(len(limits))}
+    for (level, origin, destination), told in sums.items():
+        km = _between(middles[level], origin, destination)
+        number = None if km is None else sum(km >= end for end in ends_km)
+        banded.setdefault(number, []).append(told)
+    total = sum(estimate for estimate, _ in sums.values())
+    found = [
+        _band(start, end, banded[number], total)
+        for number, (start, end) in enumerate(zip(limits, (*ends_km, None), strict=True))
+    ]
+    return found + [_band(None, None, unknown, total) for unknown in [banded.get(None)] if unknown]
+
+
+def _band(from_km: float | None, to_km: float | None, told: Sequence[tuple[float, float]], total: float) -> Band:
+    """Different pairs err apart: their variances are added."""
+    estimate, se = sum(each for each, _ in told), math.sqrt(sum(se**2 for _, se in told))
+    return Band(from_km, to_km, estimate, se, estimate / total if total > 0 else 0.0, len(told))
+
+
+def _between(middles: dict[str, Position], origin: str, destination: str) -> float | None:
+    """0 within a place, whether or not it has a position."""
+    if origin == destination:
+        return 0.0
+    if origin not in middles or destination not in middles:
+        return None
+    return great_circle_km(middles[origin], middles[destination])
+
+
+def great_circle_km(one: Position, other: Position) -> float:
+    """Between (latitude, longitude) in degrees, on a sphere, by the haversine: within 0.6 % of the ellipsoid's."""
+    (lat, lon), (other_lat, other_lon) = (tuple(map(math.radians, each)) for each in (one, other))
+    half_chord = (
+        math.sin((other_lat - lat) / 2) ** 2
+        + math.cos(lat) * math.cos(other_lat) * math.sin((other_lon - lon) / 2) ** 2
+    )
+    return 2 * EARTH_KM * math.asin(math.sqrt(min(1.0, half_chord)))
+
+
+def _of_zones(places: Places) -> dict[str, Position]:
+    return {zone.id: (zone.lat, zone.lon) for zone in places.zones if zone.lat is not None and zone.lon is not None}
+
+
+def _of_districts(places: Places) -> dict[str, Position]:
+    of_zones, members = _of_zones(places), dict[str, list[Position]]()
+    for zone in places.zones:
+        if zone.id in of_zones:
+            members.setdefault(zone.parent, []).append(of_zones[zone.id])
+    return {
+        parent: (fmean(lat for lat, _ in positions), fmean(lon for _, lon in positions))
+        for parent, positions in members.items()
+    }

@@ -1,0 +1,71 @@
+"""Flows by distance: bands of what is told, by the middles of places."""
+
+import msgspec
+import pytest
+
+from schemas.plan import Parent, Places, Zone
+from schemas.released import Flow
+from streams.core.bands import ENDS_KM, Band, by_distance, great_circle_km
+from tests.unit.test_derived import flow
+
+# A thousandth of a degree of latitude is 111.195 m.
+ZONES = (("a", "north", 0.0), ("b", "north", 0.009), ("c", "south", 0.03), ("far", "abroad", 1.0))
+PLACES = Places(
+    *("p", 1, "town", "UTC", tuple(Parent(name, name) for name in ("north", "south", "abroad", "unknown"))),
+    (*(Zone(name, name, parent, "", lat, 9.0) for name, parent, lat in ZONES), Zone("lost", "lost", "unknown")),
+)
+
+
+def trips(*told: tuple[str, str, float, float], level: str = "zone") -> list[Flow]:
+    return [msgspec.structs.replace(flow(*each), plan="p", level=level) for each in told]
+
+
+def filled(bands: list[Band]) -> dict[tuple[float | None, float | None], tuple[float, float, int]]:
+    return {(b.from_km, b.to_km): (b.estimate, b.se, b.pairs) for b in bands if b.pairs}
+
+
+def test_trips_are_told_by_how_far_apart_their_places_are() -> None:
+    # 1.001, 3.336, 2.335 and 111.2 km
+    bands = by_distance(
+        trips(("a", "b", 500, 40), ("a", "c", 300, 30), ("b", "c", 100, 40), ("far", "a", 100, 30)), PLACES
+    )
+    assert [(band.from_km, band.to_km) for band in bands] == list(zip((0, *ENDS_KM), (*ENDS_KM, None), strict=True))
+    assert filled(bands) == {(1, 2): (500, 40, 1), (2, 5): (400, pytest.approx(50), 2), (50, None): (100, 30, 1)}
+    assert [band.share for band in bands] == [0, 0.5, 0.4, 0, 0, 0, 0.1]
+
+
+def test_one_pairs_panes_err_alike_and_ends_belong_to_the_longer_band() -> None:
+    exactly = great_circle_km((0.0, 9.0), (0.009, 9.0))
+    bands = by_distance(trips(("a", "b", 100, 30), ("a", "b", 50, 30), ("b", "a", 50, 80)), PLACES, (exactly,))
+    assert filled(bands) == {(exactly, None): (200, pytest.approx(100), 2)}
+
+
+def test_districts_lie_amid_their_zones_and_a_trip_within_one_is_of_no_distance() -> None:
+    told = trips(("north", "south", 200, 10), ("south", "south", 100, 10), level="parent")
+    assert filled(by_distance(told, PLACES)) == {(2, 5): (200, 10, 1), (0, 1): (100, 10, 1)}
+
+
+def test_places_without_a_position_stand_apart() -> None:
+    bands = by_distance(trips(("a", "lost", 30, 10), ("lost", "a", 10, 5), ("a", "b", 60, 9)), PLACES)
+    assert bands[-1] == (None, None, 40, pytest.approx(125**0.5), 0.4, 2)
+    within = trips(("unknown", "unknown", 30, 10), level="parent")
+    assert filled(by_distance(within, PLACES)) == {(0, 1): (30, 10, 1)}
+
+
+def test_nothing_told_is_nothing_in_each_band() -> None:
+    assert [(band.estimate, band.se, band.share) for band in by_distance([], PLACES)] == [(0, 0, 0)] * 7
+
+
+def test_the_great_circle_is_that_of_known_cities() -> None:
+    berlin, munich = (52.5200, 13.4050), (48.1351, 11.5820)
+    assert great_circle_km(berlin, munich) == pytest.approx(504.2, abs=1)
+    assert great_circle_km((0.0, 0.0), (0.0, 180.0)) == pytest.approx(20_015, abs=1)
+    assert great_circle_km((10.0, 179.9), (10.0, -179.9)) == pytest.approx(21.9, abs=0.1)
+
+
+def test_flows_of_another_plan_and_bands_that_do_not_rise_are_refused() -> None:
+    with pytest.raises(ValueError, match="plan"):
+        by_distance([flow("a", "b", 1, 1)], PLACES)
+    for ends in ((1.0, 1.0), (0.0,), (3.0, 2.0)):
+        with pytest.raises(ValueError, match="rise"):
+            by_distance([], PLACES, ends)
