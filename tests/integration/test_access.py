@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    KafkaConnectionError,
     TopicAuthorizationFailedError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 from click.testing import CliRunner
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
@@ -168,6 +172,23 @@ async def test_who_gives_a_wrong_password_or_nobodys_user_gets_nowhere(
     assert not await may_read(of(guarded, "throng-nobody"), f"{namespace}.footfall")
     with pytest.raises(ThrongError, match=r"Kafka does not show .* to throng-nobody: see 'throng topics acls'"):
         await counts_of(of(guarded, "throng-nobody", namespace), ["attach"])
+
+
+def test_a_client_over_tls_closes_though_the_broker_overlooks_its_farewell(guarded: Guarded, stack: Stack) -> None:
+    async def close_amid_a_request() -> None:
+        client = AIOKafkaClient(**client_options(of(guarded, ADMIN).kafka))
+        await client.bootstrap()
+        connection = await client._get_conn(client.get_random_node())
+        # Both go out at once: the broker reads the request and the farewell together, and never looks at the latter.
+        answer = connection.send(MetadataRequest([]))
+        await asyncio.wait_for(connection.close(), 10)
+        with pytest.raises(KafkaConnectionError):
+            await answer
+        await client.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for _ in range(5):
+            runner.run(close_amid_a_request())
 
 
 @pytest.mark.timeout(600)
