@@ -51,9 +51,9 @@ RIGHTS = {
         {"attach", "registry", "sightings", "rejects", "epochs", "salts", "audit"},
     ),
     "crowd": ({"sightings", "epochs"}, {"panes"}),
-    "release": ({"panes", "epochs", "ledger", "audit"}, {"ledger", "footfall", "flows", "dwell", "visits"}),
+    "release": ({"panes", "epochs", "ledger", "audit"}, {"ledger", "footfall", "flows", "dwell", "visits", "outlook"}),
     "operator": ({"audit", "epochs"}, {"audit", "sightings"}),
-    "consumer-traffic": ({"footfall", "flows", "dwell"}, set()),
+    "consumer-traffic": ({"footfall", "flows", "dwell", "outlook"}, set()),
 }
 ALL = [topic.name for topic in TOPICS]
 USERS = [ADMIN, *(f"throng-{role}" for role in RIGHTS), "throng-consumer-marketing", "throng-nobody"]
