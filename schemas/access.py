@@ -87,8 +87,11 @@ ROLES: Final[Mapping[str, Rights]] = {
     ),
     "crowd": Rights((SIGHTINGS, EPOCHS), (PANES,)),
     "release": Rights((PANES, EPOCHS, LEDGER, AUDIT), (LEDGER, *PUBLISHED)),
+    # And the released topics of the purpose (`topics_for`).
+    "api": Rights((EPOCHS, AUDIT), ()),
     "operator": Rights((AUDIT, EPOCHS), (AUDIT, SIGHTINGS)),
 }
 # Groups of their workers; others read without one.
 GROUPED: Final = ("gateway", "crowd", "release")
 OPERATOR: Final = "operator"
+API: Final = "api"

@@ -262,3 +262,26 @@ class ReleaseMetrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
+
+
+class ApiMetrics:
+    """Who asked the API, and what became of it."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.requests = Counter("throng_api_requests", "Requests answered.", ["route", "status"], registry=registry)
+        self.seconds = Histogram(
+            "throng_api_request_seconds",
+            "Time to answer a request, feeds left out.",
+            ["route"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.refused = Counter(
+            "throng_api_refused",
+            "Requests refused by their token: none, a wrong one, or one without the scope.",
+            ["reason"],
+            registry=registry,
+        )
+        self.records = Counter("throng_api_records", "Released records read.", ["topic"], registry=registry)
+        self.feeds = Gauge("throng_api_open_feeds", "Live feeds that are open.", registry=registry)
+        self.dropped = Counter("throng_api_dropped_feeds", "Feeds dropped as too slow.", registry=registry)

@@ -287,6 +287,23 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 120
 
 
+class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is served to consumers over HTTP (`throng worker api`)."""
+
+    host: Annotated[str, Meta(description="Address of the API. Beyond this machine put TLS before it.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port of the API; 0 takes a free one and logs it.")] = 8400
+    tokens: Annotated[
+        str, Meta(description="File of the tokens' hashes (`throng api token`). Read again when it changes.")
+    ] = ".throng/tokens"
+    history_hours: Annotated[
+        int, Meta(ge=1, le=168, description="Hours of records at hand, in memory: about 1 KB a record.")
+    ] = 24
+    feeds: Annotated[int, Meta(ge=1, le=10_000, description="Most live feeds that may be open.")] = 100
+    feed_records: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Records that may wait in a feed before it is dropped as too slow.")
+    ] = 20_000
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of them."""
 
@@ -297,6 +314,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crowd: Crowd = Crowd()
     release: Release = Release()
     worker: Worker = Worker()
+    api: Api = Api()
 
     def topic(self, name: str) -> str:
         """The name of a topic of `schemas.topics` on this deployment's cluster."""

@@ -6,7 +6,7 @@ Whoever isn't named gets nothing: the cluster must refuse what no list allows (a
 import shlex
 from typing import Final, cast
 
-from schemas.access import GROUPED, OPERATOR, ROLES, topics_for
+from schemas.access import API, GROUPED, OPERATOR, ROLES, topics_for
 from schemas.policy import Purpose
 from schemas.topics import TOPICS
 from streams.settings import Settings
@@ -35,6 +35,7 @@ def acls(settings: Settings, prefix: str) -> list[Acl]:
             group = "-".join(filter(None, ("throng", settings.kafka.namespace, role)))
             found.append(Acl(who, "Read", "group", group, "literal"))
     purpose = cast(Purpose, settings.gateway.purpose)
+    found += [_topic(f"User:{prefix}{API}", "Read", settings, name) for name in topics_for(purpose)]
     who = f"User:{prefix}consumer-{purpose}"
     found += [_topic(who, "Read", settings, name) for name in topics_for(purpose)]
     found.append(Acl(who, "Read", "group", f"{settings.topic(f'consumer-{purpose}')}-", "prefixed"))
@@ -67,6 +68,7 @@ def redis_users(settings: Settings, prefix: str) -> list[RedisUser]:
         for name, pattern, commands in (
             ("crowd", f"{keys}{{p*}}:*", WORKING),
             ("release", f"{keys}released:*", WORKING),
+            (API, f"{keys}released:*", READING),
             (consumer, f"{keys}released:*", READING),
         )
     ]

@@ -30,6 +30,7 @@ COMMANDS = {
     "salts": ("salts", "List the epochs' salts, or destroy the one in use after an incident."),
     "audit": ("audit", "Show and verify the log of decisions."),
     "worker": ("worker", "Run the gateway, the crowd and the release, all or some."),
+    "api": ("api", "Make and revoke the tokens of the API."),
     "simulate": ("simulate", "Play a synthetic mobile network."),
     "import": ("importing", "Turn others' trajectories and events into attach events."),
     "record": ("recording", "Record topics to a file."),

@@ -10,24 +10,27 @@ import uvloop
 from streams.agents.app import configure_logging
 from streams.agents.supervisor import supervise, watch_parent
 from streams.agents.workers import run_crowd, run_gateway, run_release
+from streams.api.run import run_api
 from streams.cli.options import settings_options
 from streams.errors import ThrongError
 from streams.settings import Settings, to_environ
 
-ROLES = {"gateway": run_gateway, "crowd": run_crowd, "release": run_release}
+ROLES = {"gateway": run_gateway, "crowd": run_crowd, "release": run_release, "api": run_api}
+# The whole job; the API is asked for by name.
+THE_JOB = ("gateway", "crowd", "release")
 
 
 @click.command()
-@click.argument("roles", nargs=-1, type=click.Choice(list(ROLES)), metavar="[gateway] [crowd] [release]")
+@click.argument("roles", nargs=-1, type=click.Choice(list(ROLES)), metavar="[gateway] [crowd] [release] [api]")
 @settings_options()
 def worker(settings: Settings, roles: tuple[str, ...]) -> None:
-    """Run the named roles, or all of them, until stopped (Ctrl-C or SIGTERM).
+    """Run the named roles, or all but the API, until stopped (Ctrl-C or SIGTERM).
 
     One role runs in this process. Several run as one child process each, on worker.http_port and the ports after it;
     if one ends, all end. Start as many workers as there are partitions, on as many machines.
     """
     configure_logging(settings.worker.log_level)
-    chosen = roles or tuple(ROLES)
+    chosen = roles or THE_JOB
     # Kafka's connections are most of what a worker's event loops do; written in C they cost half. This way the
     # consumer's thread, which mode makes, gets such a loop as well.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())

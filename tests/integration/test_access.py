@@ -53,6 +53,7 @@ RIGHTS = {
     "crowd": ({"sightings", "epochs"}, {"panes"}),
     "release": ({"panes", "epochs", "ledger", "audit"}, {"ledger", "footfall", "flows", "dwell", "visits", "outlook"}),
     "operator": ({"audit", "epochs"}, {"audit", "sightings"}),
+    "api": ({"footfall", "flows", "dwell", "epochs", "audit"}, set()),
     "consumer-traffic": ({"footfall", "flows", "dwell", "outlook"}, set()),
 }
 ALL = [topic.name for topic in TOPICS]
@@ -82,7 +83,7 @@ async def make(guarded: Guarded, stack: Stack, namespace: str, purpose: str) -> 
     """A deployment's rights and topics, and one record in each; the topics made by its own operator."""
     about = {"THRONG_KAFKA_NAMESPACE": namespace, "THRONG_GATEWAY_PURPOSE": purpose}
     admin = as_environ(guarded.settings_of(ADMIN, "PLAIN")) | about
-    assert "rights are in force, of 7 users" in await asyncio.to_thread(command, admin, "topics", "acls", "--apply")
+    assert "rights are in force, of 8 users" in await asyncio.to_thread(command, admin, "topics", "acls", "--apply")
     operator = as_environ(guarded.settings_of("throng-operator")) | about
     assert "created attach" in await asyncio.to_thread(command, operator, "topics", "create")
     async with AIOKafkaProducer(bootstrap_servers=stack.kafka) as producer:
@@ -201,7 +202,7 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
     said = await asyncio.to_thread(
         command, about | {"THRONG_REDIS_URL": stack.redis}, "topics", "acls", "--redis-users", "--apply"
     )
-    assert said == "the rights of throng-crowd, throng-release, throng-consumer-marketing are in force\n"
+    assert said == "the rights of throng-crowd, throng-release, throng-api, throng-consumer-marketing are in force\n"
     redis_of = await redis_urls(stack, ["crowd", "release", "consumer-marketing"], guarded)
     # Three ways to bring a password: a file, over SCRAM; the environment; a file, over PLAIN.
     by_password = guarded.settings_of("throng-crowd") | {

@@ -1,0 +1,160 @@
+"""The role `api`: follows the released topics of its purpose, the epochs and the audit log, and serves what it may.
+
+It reads no other topic, and of Redis the released places alone. What can fail: an audit log that is not what was
+written (the process ends), Kafka away (after 4 s nothing is told: a suspension would not be known), Redis away (places
+are answered with 503).
+"""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Protocol, cast
+
+from aiohttp import web
+from aiokafka.errors import KafkaError
+from redis.asyncio import Redis, RedisCluster
+
+from schemas.access import topics_for
+from schemas.policy import Purpose
+from schemas.topics import AUDIT, EPOCHS, HOUR_MS
+from streams.agents.health import HealthServer, Readiness
+from streams.agents.rules import ReleaseRules
+from streams.api.rules import why_not
+from streams.api.server import Api, Limits, Refused
+from streams.api.shelf import Item, Shelf, item_of
+from streams.api.tokens import Tokens
+from streams.errors import ThrongError
+from streams.metrics import ApiMetrics, PolicyMetrics
+from streams.settings import Settings
+from streams.stores.audit import AuditReader
+from streams.stores.epochs import EpochReader
+from streams.stores.log import TailReader
+from streams.stores.plans import configured_plans
+from streams.stores.redis_client import connect, redis_prefix
+from streams.stores.trouble import TROUBLE
+
+log = logging.getLogger("throng.api")
+
+POLL_S = 0.2
+
+
+class Startable(Protocol):
+    """A reader of a topic."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class Told:
+    """The source that the server asks: rules and places."""
+
+    def __init__(
+        self, audit: AuditReader, epochs: EpochReader, rules: ReleaseRules, redis: Redis | RedisCluster, prefix: str
+    ) -> None:
+        self._audit, self._epochs, self._rules, self._redis, self._prefix = audit, epochs, rules, redis, prefix
+
+    def known(self) -> bool:
+        """Is the audit log known as it is now?"""
+        return self._audit.fresh()
+
+    def why_not(self, item: Item) -> str:
+        """Why a record may not be told; empty if it may."""
+        return why_not(item, self._epochs.table, self._rules)
+
+    async def places(self, plan: str) -> bytes | None:
+        """What Redis shows of a plan's places."""
+        try:
+            found = await self._redis.get(f"{self._prefix}released:places:{plan}")
+        except TROUBLE as error:
+            raise Refused(503, "redis", "the places can't be read at the moment: try again") from error
+        return cast("bytes | None", found)
+
+
+async def run_api(settings: Settings, stop: asyncio.Event) -> None:
+    """The API, until `stop` is set or a signal comes.
+
+    Raises:
+        ThrongError: it can't begin or can't go on; the process must exit non-zero.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        await _run(settings, stop)
+    except (KafkaError, OSError) as error:
+        raise ThrongError("kafka", f"Kafka: {str(error) or type(error).__name__}".splitlines()[0]) from error
+
+
+async def _run(settings: Settings, stop: asyncio.Event) -> None:
+    purpose = cast(Purpose, settings.gateway.purpose)
+    plans, readiness, metrics = configured_plans(settings), Readiness(), ApiMetrics()
+    shelf = Shelf(settings.api.history_hours * HOUR_MS)
+    async with AsyncExitStack() as stack:
+        health = HealthServer("api", settings.worker.http_host, settings.worker.http_port, readiness)
+        stack.push_async_callback(health.stop)
+        await health.start()
+        audit = AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))
+        epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
+        logs = {topic: TailReader(settings.kafka, settings.topic(topic)) for topic in topics_for(purpose)}
+        readers: list[Startable] = [audit, epochs, *logs.values()]
+        for reader in readers:
+            stack.push_async_callback(reader.stop)
+            await reader.start()
+        redis = await stack.enter_async_context(connect(settings))
+        rules = ReleaseRules(audit, plans.all, PolicyMetrics())
+        source = Told(audit, epochs, rules, redis, redis_prefix(settings))
+        limits = Limits(settings.api.feeds, settings.api.feed_records)
+        api = Api(purpose, shelf, Tokens(Path(settings.api.tokens)), source, limits, metrics)
+
+        async def take(topic: str, *, live: bool) -> None:
+            async for records in logs[topic].read_to_end():
+                items = [item for record in records if (item := item_of(topic, record.value, purpose)) is not None]
+                metrics.records.labels(topic).inc(len(records))
+                if any(epochs.table.find(item.end_ms - 1) is None for item in items):
+                    await epochs.refresh()
+                for item in items:
+                    if shelf.put(item) and live:
+                        api.told(item)
+
+        async def follow(topic: str) -> None:
+            while True:
+                await take(topic, live=True)
+                await asyncio.sleep(POLL_S)
+
+        for topic in logs:
+            await take(topic, live=False)
+        runner = web.AppRunner(api.app(), access_log=None, shutdown_timeout=1)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, settings.api.host, settings.api.port).start()
+        except OSError as error:
+            where = f"{settings.api.host}:{settings.api.port}"
+            raise ThrongError("port", f"the API can't listen on {where}: {error.strerror}") from error
+        log.info("the API for %s is on http://%s:%d", purpose, settings.api.host, runner.addresses[0][1])
+        readiness.over("starting")
+        await _until(stop, [audit.follow(), _say(audit, readiness), *(follow(topic) for topic in logs)])
+
+
+async def _say(audit: AuditReader, readiness: Readiness) -> None:
+    while True:
+        if audit.fresh():
+            readiness.over("rules")
+        else:
+            readiness.waiting("rules", "what may be told is not known: Kafka does not answer")
+        await asyncio.sleep(POLL_S)
+
+
+async def _until(stop: asyncio.Event, services: list["asyncio._CoroutineLike[None]"]) -> None:
+    """Run the services; the first failure is raised."""
+    tasks = [asyncio.ensure_future(service) for service in services]
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            task.result()
+    finally:
+        for task in (stopping, *tasks):
+            task.cancel()
+        await asyncio.gather(stopping, *tasks, return_exceptions=True)

@@ -1,0 +1,283 @@
+"""The API over HTTP: records of a place now and lately, places, and a live feed by Server-Sent Events.
+
+aiohttp serves it, which Faust and the workers' own health need already. Every answer is JSON and not to be kept by
+caches: what is withdrawn must be silent. No token or a wrong one: 401; outside its scopes: 403; rules that are not
+known for sure: 503. A feed holds a bounded number of records; whoever is slower is told so, and dropped.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+import orjson
+from aiohttp import web
+
+from streams.api.shelf import SCOPES, Item, Shelf, milliseconds
+from streams.api.tokens import Token, Tokens
+from streams.metrics import ApiMetrics
+
+log = logging.getLogger("throng.api")
+
+MOST_RECORDS: Final = 10_000
+BEAT_S: Final = 10.0
+# A client that takes nothing for so long is gone.
+SEND_S: Final = 10.0
+HEADERS: Final = {"Cache-Control": "no-store"}
+
+
+class Refused(Exception):  # noqa: N818 - reads as what it is
+    """An answer that isn't what was asked for: its status, a code for programs, a sentence for people."""
+
+    def __init__(self, status: int, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.code, self.sentence = status, code, sentence
+
+
+class Source(Protocol):
+    """What the server asks beside the shelf."""
+
+    def known(self) -> bool:
+        """Are the rules known, as they are now?"""
+
+    def why_not(self, item: Item) -> str:
+        """Why a record may not be told; empty if it may."""
+
+    async def places(self, plan: str) -> bytes | None:
+        """What may be known of a plan's places, JSON; raises `Refused` if it can't be asked now."""
+
+
+class Limits(NamedTuple):
+    """Most open feeds, and most records that wait in one."""
+
+    feeds: int
+    feed_records: int
+
+
+class Feed:
+    """One listener: what it asked for, and what waits for it."""
+
+    def __init__(self, wanted: Callable[[Item], bool], most: int) -> None:
+        self.wanted = wanted
+        self.waiting: deque[Item] = deque()
+        self.overrun = False
+        self.news = asyncio.Event()
+        self._most = most
+
+    def offer(self, item: Item) -> None:
+        """Let it wait, unless too many do."""
+        if self.overrun or not self.wanted(item):
+            return
+        if len(self.waiting) >= self._most:
+            self.overrun = True
+            self.waiting.clear()
+        else:
+            self.waiting.append(item)
+        self.news.set()
+
+
+class Api:
+    """The routes. `purpose`: the deployment's."""
+
+    def __init__(
+        self, purpose: str, shelf: Shelf, tokens: Tokens, source: Source, limits: Limits, metrics: ApiMetrics
+    ) -> None:
+        self._purpose = purpose
+        self._shelf = shelf
+        self._tokens = tokens
+        self._source = source
+        self._limits = limits
+        self._metrics = metrics
+        self._feeds: set[Feed] = set()
+
+    def app(self) -> web.Application:
+        """The application to serve."""
+        app = web.Application(middlewares=[web.middleware(self._answered)])
+        app.add_routes([web.get(f"/v1/{topic}", self._records) for topic in SCOPES])
+        app.add_routes([web.get("/v1/places", self._places), web.get("/v1/feed", self._feed)])
+        return app
+
+    def told(self, item: Item) -> None:
+        """A new record: to whoever listens."""
+        for feed in self._feeds:
+            feed.offer(item)
+
+    async def _answered(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        route = request.match_info.route.resource.canonical if request.match_info.route.resource else "other"
+        began, status = time.perf_counter(), 500
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        except Refused as refused:
+            status = refused.status
+            return _refusal(refused)
+        except web.HTTPException as error:
+            status = error.status
+            return _refusal(Refused(status, "not_found" if status == 404 else "request", f"{error.reason}"))
+        finally:
+            self._metrics.requests.labels(route, str(status)).inc()
+            if route != "/v1/feed":
+                self._metrics.seconds.labels(route).observe(time.perf_counter() - began)
+
+    def _bearer(self, request: web.Request) -> Token:
+        kind, _, presented = request.headers.get("Authorization", "").partition(" ")
+        token = self._tokens.of(presented.strip()) if kind.lower() == "bearer" and presented else None
+        if token is None:
+            self._metrics.refused.labels("wrong" if presented else "none").inc()
+            raise Refused(401, "token", "a token is needed: Authorization: Bearer …; this is none that is known")
+        if token.purpose != self._purpose:
+            self._metrics.refused.labels("scope").inc()
+            raise Refused(403, "purpose", f"the token is for {token.purpose}, what is told here for {self._purpose}")
+        if not self._source.known():
+            raise Refused(503, "rules", "what may be told is not known at the moment: try again")
+        return token
+
+    def _within(self, token: Token, scope: str) -> None:
+        if scope not in token.scopes:
+            self._metrics.refused.labels("scope").inc()
+            raise Refused(403, "scope", f"the token has no scope {scope}")
+
+    async def _records(self, request: web.Request) -> web.Response:
+        token, topic = self._bearer(request), request.path.rpartition("/")[2]
+        self._within(token, f"{self._purpose}:{SCOPES[topic]}")
+        name = "origin" if topic == "flows" else "zone"
+        asked = _asked(request, (name, "measure", "destination", "from", "to"))
+        if not asked[name]:
+            raise Refused(400, "parameter", f"name a place: {name}=…")
+        if not self._shelf.knows(topic, asked[name]):
+            raise Refused(404, "place", "nothing was told of that place lately")
+        history = bool(asked["from"] or asked["to"])
+        from_ms = _time(asked, "from", 0)
+        found = [
+            item
+            for item in self._shelf.of(topic, asked[name], from_ms, _time(asked, "to", self._shelf.newest_ms))
+            if asked["measure"] in ("", item.measure) and asked["destination"] in ("", item.destination)
+        ]
+        within = [item for item in found if item.scope in token.scopes]
+        if found and not within:
+            self._within(token, found[0].scope)
+        shown = [item for item in within if not self._source.why_not(item)]
+        if within and not shown:
+            raise Refused(403, "withheld", f"withheld: {self._source.why_not(within[-1])}")
+        shown = sorted(shown, key=lambda item: item.end_ms) if history else _latest(shown)
+        if len(shown) > MOST_RECORDS:
+            raise Refused(400, "too_many", f"these are over {MOST_RECORDS} records: ask for a shorter time")
+        log.info("%s read %d records of %s", token.name, len(shown), topic)
+        return _json(b'{"records":[' + b",".join(item.value for item in shown) + b"]}")
+
+    async def _places(self, request: web.Request) -> web.Response:
+        self._bearer(request)
+        found = await self._source.places(_asked(request, ("plan",))["plan"] or self._shelf.plan)
+        if found is None:
+            raise Refused(404, "plan", "no places are told of that plan")
+        return _json(found)
+
+    async def _feed(self, request: web.Request) -> web.StreamResponse:
+        token = self._bearer(request)
+        asked = _asked(request, ("topic", "place", "measure"))
+        if asked["topic"] and asked["topic"] not in SCOPES:
+            raise Refused(400, "parameter", f"topic is none of {', '.join(SCOPES)}")
+        if asked["topic"]:
+            self._within(token, f"{self._purpose}:{SCOPES[asked['topic']]}")
+        if len(self._feeds) >= self._limits.feeds:
+            raise Refused(503, "too_many_feeds", "as many feeds are open as may be: try again later")
+
+        def wanted(item: Item) -> bool:
+            named = (asked["topic"], item.topic), (asked["place"], item.place), (asked["measure"], item.measure)
+            return item.scope in token.scopes and all(ask in ("", has) for ask, has in named)
+
+        feed = Feed(wanted, self._limits.feed_records)
+        self._feeds.add(feed)
+        self._metrics.feeds.set(len(self._feeds))
+        try:
+            return await self._fed(request, feed)
+        finally:
+            self._feeds.discard(feed)
+            self._metrics.feeds.set(len(self._feeds))
+
+    async def _fed(self, request: web.Request, feed: Feed) -> web.StreamResponse:
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b": open\n\n")
+        while True:
+            try:
+                await asyncio.wait_for(feed.news.wait(), BEAT_S)
+            except TimeoutError:
+                pass
+            feed.news.clear()
+            said = self._events(feed) or b": beat\n\n"
+            try:
+                self._bearer(request)  # revoked, or silenced, since
+            except Refused as refused:
+                said, feed.overrun = _event("ended", orjson.dumps(_words(refused))), True
+            if feed.overrun and not said.startswith(b"event: ended"):
+                self._metrics.dropped.inc()
+                said = _event("ended", orjson.dumps({"error": "slow", "message": "too slow: records were dropped"}))
+            try:
+                await asyncio.wait_for(response.write(said), SEND_S)
+            except (TimeoutError, ConnectionError):
+                self._metrics.dropped.inc()
+                if request.transport is not None:
+                    request.transport.abort()
+                return response
+            if feed.overrun:
+                return response
+
+    def _events(self, feed: Feed) -> bytes:
+        """All that waits and may still be told, some hundreds of records at a time."""
+        said = []
+        while feed.waiting and len(said) < 500:
+            item = feed.waiting.popleft()
+            if not self._source.why_not(item):
+                said.append(_event(item.topic, item.value))
+        if feed.waiting:
+            feed.news.set()
+        return b"".join(said)
+
+
+def _latest(items: Sequence[Item]) -> list[Item]:
+    """Of each measure the newest pane's."""
+    newest: dict[str, int] = {}
+    for item in items:
+        newest[item.measure] = max(item.end_ms, newest.get(item.measure, 0))
+    return [item for item in items if item.end_ms == newest[item.measure]]
+
+
+def _asked(request: web.Request, names: Sequence[str]) -> dict[str, str]:
+    for name in request.query:
+        if name not in names:
+            raise Refused(400, "parameter", f"the parameters here are {', '.join(names)}")
+    return {name: request.query.get(name, "") for name in names}
+
+
+def _time(asked: dict[str, str], name: str, default: int) -> int:
+    if not asked[name]:
+        return default
+    try:
+        return milliseconds(asked[name])
+    except (ValueError, OverflowError) as error:
+        raise Refused(400, "parameter", f"{name} is no time such as 2026-03-02T06:00:00Z") from error
+
+
+def _event(name: str, data: bytes) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def _words(refused: Refused) -> dict[str, str]:
+    return {"error": refused.code, "message": refused.sentence}
+
+
+def _refusal(refused: Refused) -> web.Response:
+    headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+    return _json(orjson.dumps(_words(refused)), refused.status, headers)
+
+
+def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(
+        body=body, status=status, content_type="application/json", headers={**HEADERS, **(headers or {})}
+    )

@@ -1,0 +1,95 @@
+"""Released records at hand: of each topic and place the last hours, as they were published. No I/O, no clock."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+
+import msgspec
+
+from schemas.topics import DWELL, FLOWS, FOOTFALL, VISITS
+
+SCOPES: Final = {FOOTFALL: "footfall:read", FLOWS: "flows:read", DWELL: "dwell:read", VISITS: "visits:read"}
+
+
+class _Read(msgspec.Struct):
+    """What a record is found by."""
+
+    measure: str
+    end: str
+    plan: str
+    purpose: str = ""
+    zone: str = ""
+    origin: str = ""
+    destination: str = ""
+    age_band: str = ""
+
+
+class Item(NamedTuple):
+    """A released record. `place`: zone, or origin of a flow. `value`: as published."""
+
+    topic: str
+    place: str
+    destination: str
+    measure: str
+    end_ms: int
+    plan: str
+    scope: str
+    value: bytes
+
+
+def milliseconds(text: str) -> int:
+    """A time in RFC 3339 as ms since the Unix epoch.
+
+    Raises:
+        ValueError: it is none, or without its zone.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return round(at.timestamp() * 1000)
+
+
+def item_of(topic: str, value: bytes, purpose: str) -> Item | None:
+    """A published record; None if it is of another purpose.
+
+    Raises:
+        ValueError: it is no released record.
+    """
+    read = msgspec.json.decode(value, type=_Read)
+    if read.purpose != purpose:
+        return None
+    scope = f"{purpose}:{'cohorts:read' if read.age_band else SCOPES[topic]}"
+    end_ms = milliseconds(read.end)
+    return Item(topic, read.zone or read.origin, read.destination, read.measure, end_ms, read.plan, scope, value)
+
+
+class Shelf:
+    """Keeps `history_ms` of event time, counted from the newest pane. A repeat of a record is kept once."""
+
+    def __init__(self, history_ms: int) -> None:
+        self._history_ms = history_ms
+        self._of: dict[tuple[str, str], dict[bytes, Item]] = {}
+        self.newest_ms = 0
+        self.plan = ""
+
+    def put(self, item: Item) -> bool:
+        """Keep it; whether it is new and within the history."""
+        if item.end_ms > self.newest_ms:
+            self.newest_ms, self.plan = item.end_ms, item.plan
+        if item.end_ms <= self.newest_ms - self._history_ms:
+            return False
+        there = self._of.setdefault((item.topic, item.place), {})
+        while there and (first := next(iter(there.values()))).end_ms <= self.newest_ms - self._history_ms:
+            del there[first.value]
+        new = item.value not in there
+        there[item.value] = item
+        return new
+
+    def of(self, topic: str, place: str, from_ms: int, to_ms: int) -> Iterator[Item]:
+        """Records of a place whose panes end in (from_ms, to_ms]."""
+        since = max(from_ms, self.newest_ms - self._history_ms)
+        return (item for item in self._of.get((topic, place), {}).values() if since < item.end_ms <= to_ms)
+
+    def knows(self, topic: str, place: str) -> bool:
+        """Was anything told of the place?"""
+        return (topic, place) in self._of

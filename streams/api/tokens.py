@@ -1,0 +1,118 @@
+"""Who may ask for what: a file of tokens, each with a purpose and its scopes. Of a token itself only a hash is kept.
+
+A line of the file is a token's entry as JSON. Tokens are 32 random bytes, so a plain SHA-256 can't be turned back.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from schemas.access import scopes_for
+from schemas.policy import Purpose
+from streams.errors import ThrongError
+
+
+class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One consumer's. `sha256`: of the token, hexadecimal; `name`: what logs and the list call it."""
+
+    name: str
+    purpose: Purpose
+    sha256: str
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What it may read, `traffic:flows:read`."""
+        return scopes_for(self.purpose)
+
+
+def hashed(token: str) -> str:
+    """What is kept of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def holder(tokens: Sequence[Token], presented: str) -> Token | None:
+    """Whose token it is; all are compared, each in constant time."""
+    digest, found = hashed(presented), None
+    for token in tokens:
+        if hmac.compare_digest(digest, token.sha256):
+            found = token
+    return found
+
+
+def load(file: Path) -> tuple[Token, ...]:
+    """The tokens of a file; none if there is no such file.
+
+    Raises:
+        ThrongError: `tokens` if it can't be read.
+    """
+    try:
+        lines = file.read_bytes().splitlines()
+        return tuple(msgspec.json.decode(line, type=Token) for line in lines if line.strip())
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise ThrongError("tokens", f"cannot read the tokens {file}: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ThrongError("tokens", f"the tokens {file} are not as expected: {error}") from error
+
+
+def make(file: Path, name: str, purpose: Purpose) -> str:
+    """Add a token to the file, and return it: it can't be had again.
+
+    Raises:
+        ThrongError: `usage` if the name is taken, `tokens` if the file can't be read or written.
+    """
+    tokens = load(file)
+    if any(token.name == name for token in tokens):
+        raise ThrongError("usage", f"there is a token of the name {name!r} already: revoke it first")
+    made = f"throng_{secrets.token_urlsafe(32)}"
+    _write(file, (*tokens, Token(name, purpose, hashed(made))))
+    return made
+
+
+def revoke(file: Path, name: str) -> None:
+    """Take a token out of the file.
+
+    Raises:
+        ThrongError: `usage` if there is none of that name, `tokens` if the file can't be read or written.
+    """
+    tokens = load(file)
+    if all(token.name != name for token in tokens):
+        raise ThrongError("usage", f"there is no token of the name {name!r}")
+    _write(file, [token for token in tokens if token.name != name])
+
+
+def _write(file: Path, tokens: Sequence[Token]) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f"{file.name}.new")
+        beside.touch(mode=0o600)
+        beside.write_bytes(b"".join(msgspec.json.encode(token) + b"\n" for token in tokens))
+        os.replace(beside, file)  # noqa: PTH105
+    except OSError as error:
+        raise ThrongError("tokens", f"cannot write the tokens {file}: {error.strerror}") from error
+
+
+class Tokens:
+    """The file's tokens as they are now: read again when it changes, so a revoked one is refused at once."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._stamp: tuple[int, int] | None = None
+        self._tokens = load(file)
+
+    def of(self, presented: str) -> Token | None:
+        """Whose token it is, if anybody's."""
+        try:
+            read = self._file.stat()
+            stamp = (read.st_mtime_ns, read.st_ino)
+        except FileNotFoundError:
+            stamp = (0, 0)
+        if stamp != self._stamp:
+            self._tokens, self._stamp = load(self._file), stamp
+        return holder(self._tokens, presented)
