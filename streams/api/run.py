@@ -8,6 +8,7 @@ are answered with 503).
 import asyncio
 import logging
 import signal
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Protocol, cast
@@ -146,7 +147,7 @@ async def _say(audit: AuditReader, readiness: Readiness) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def _until(stop: asyncio.Event, services: list["asyncio._CoroutineLike[None]"]) -> None:
+async def _until(stop: asyncio.Event, services: Sequence[Coroutine[None, None, None]]) -> None:
     """Run the services; the first failure is raised."""
     tasks = [asyncio.ensure_future(service) for service in services]
     stopping = asyncio.ensure_future(stop.wait())

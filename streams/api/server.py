@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 import orjson
@@ -205,10 +206,8 @@ class Api:
         await response.prepare(request)
         await response.write(b": open\n\n")
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(feed.news.wait(), BEAT_S)
-            except TimeoutError:
-                pass
             feed.news.clear()
             said = self._events(feed) or b": beat\n\n"
             try:
@@ -230,7 +229,7 @@ class Api:
 
     def _events(self, feed: Feed) -> bytes:
         """All that waits and may still be told, some hundreds of records at a time."""
-        said = []
+        said: list[bytes] = []
         while feed.waiting and len(said) < 500:
             item = feed.waiting.popleft()
             if not self._source.why_not(item):

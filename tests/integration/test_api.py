@@ -1,0 +1,271 @@
+"""The API as a process of its own, on a real Kafka and Redis, asked by a real HTTP client."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import orjson
+import pytest
+from aiokafka import AIOKafkaProducer
+from redis.asyncio import Redis
+
+from schemas.policy import Rulebook
+from schemas.released import DWELL_SCHEMA, FLOWS_SCHEMA, FOOTFALL_SCHEMA, Dwell, Flow, Footfall, Visits
+from schemas.topics import DWELL, EPOCHS, FLOWS, FOOTFALL, PANES, VISITS
+from streams.api import tokens
+from streams.core.decisions import suspended
+from streams.core.times import rfc3339
+from streams.local.ports import free_ports
+from streams.settings import Settings, load_settings, to_environ
+from streams.simulate import make_town, plan
+from streams.stores.audit import Decision, decide
+from streams.stores.policies import configured_rules
+from streams.stores.topics import create
+from tests.support.world import epochs_at
+
+pytestmark = pytest.mark.integration
+
+NOON = 1_772_449_200_000
+HOME = "Test network"
+PANE_MS = 300_000
+
+
+def about(number: int, purpose: str) -> dict[str, object]:
+    start_ms = NOON + number * PANE_MS
+    return {
+        "start": rfc3339(start_ms),
+        "end": rfc3339(start_ms + PANE_MS),
+        "window_s": 300,
+        "epsilon": 2.0,
+        "rho": 0.02,
+        "k": 20,
+        "covered": 1.0,
+        "complete": True,
+        "plan": "abc",
+        "policy": "Test network",
+        "purpose": purpose,
+    }
+
+
+def numbers(value: int) -> dict[str, object]:
+    return {"noisy": value, "estimate": value + 0.5, "se": 1.0, "low": value - 1.5, "high": value + 2.5}
+
+
+def place(
+    number: int, zone: str = "z1", measure: str = "present", purpose: str = "traffic", **more: object
+) -> Footfall:
+    said = about(number, purpose) | numbers(100 + number) | more
+    return Footfall(schema=FOOTFALL_SCHEMA, measure=measure, level="zone", zone=zone, suppressed=False, **said)
+
+
+class Running:
+    """The API's process and what is sent to it."""
+
+    def __init__(self, settings: Settings, producer: AIOKafkaProducer) -> None:
+        self.settings, self.producer = settings, producer
+        self.url = f"http://127.0.0.1:{settings.api.port}/v1"
+        self.inside = f"http://127.0.0.1:{settings.worker.http_port}"
+
+    async def tell(self, topic: str, *records: msgspec.Struct) -> None:
+        for record in records:
+            await self.producer.send_and_wait(self.settings.topic(topic), msgspec.json.encode(record), partition=0)
+
+    def token(self, name: str, purpose: str = "traffic") -> str:
+        return tokens.make(Path(self.settings.api.tokens), name, purpose)  # type: ignore[arg-type]
+
+    async def get(self, path: str, token: str = "") -> tuple[int, dict[str, object]]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with aiohttp.ClientSession() as client, client.get(f"{self.url}/{path}", headers=headers) as answer:
+            return answer.status, orjson.loads(await answer.read())
+
+    async def until(self, path: str, token: str, status: int, records: int | None = None) -> dict[str, object]:
+        async with asyncio.timeout(20):
+            while True:
+                got, said = await self.get(path, token)
+                if got == status and records in (None, len(said.get("records", []))):  # type: ignore[arg-type]
+                    return said
+                await asyncio.sleep(0.1)
+
+    async def metrics(self) -> str:
+        async with aiohttp.ClientSession() as client, client.get(f"{self.inside}/metrics") as answer:
+            return await answer.text()
+
+    async def suspend(self) -> None:
+        def work_out(rules: Rulebook) -> Decision | None:
+            return "suspend", HOME, "a test", suspended(rules, HOME)
+
+        await decide(self.settings, work_out, "a test", lambda: configured_rules(self.settings))
+
+
+@asynccontextmanager
+async def serving(
+    stack: object, namespace: str, folder: Path, overrides: dict[str, object] | None = None
+) -> AsyncIterator[Running]:
+    (folder / "plan.json").write_bytes(orjson.dumps(plan(make_town(1, 100, 20))))
+    ports = free_ports(2)
+    settings = load_settings(
+        None,
+        {
+            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
+            "redis.url": stack.redis,  # type: ignore[attr-defined]
+            "kafka.namespace": namespace,
+            "kafka.keep_forever": True,
+            "gateway.plan": str(folder / "plan.json"),
+            "gateway.purpose": "traffic",
+            "worker.http_port": ports[0],
+            "api.port": ports[1],
+            "api.tokens": str(folder / "tokens"),
+            **(overrides or {}),
+        },
+        {},
+    )
+    await create(settings)
+    await decide(settings, lambda _: None, "a test", lambda: configured_rules(settings))
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        running = Running(settings, producer)
+        epoch = epochs_at(NOON)[0]
+        await running.tell(EPOCHS, epoch)
+        with (folder / "api.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "streams.cli.main", "worker", "api"),
+                env=to_environ(settings),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            await ready(running, process, folder)
+            yield running
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 30) == 0, (folder / "api.log").read_text()[-3000:]
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def ready(running: Running, process: asyncio.subprocess.Process, folder: Path) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            assert process.returncode is None, (folder / "api.log").read_text()[-3000:]
+            try:
+                async with aiohttp.ClientSession() as client, client.get(f"{running.inside}/readyz") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.1)
+
+
+async def test_what_is_released_is_told_to_its_purpose_and_to_no_other(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    async with serving(stack, namespace, tmp_path) as api:
+        token, foreign = api.token("lights"), api.token("shops", "marketing")
+        assert (await api.get("footfall?zone=z1"))[0] == 401
+        status, said = await api.get("footfall?zone=z1", "throng_wrong")
+        assert (status, said["error"]) == (401, "token")
+        status, said = await api.get("footfall?zone=z1", foreign)
+        assert (status, said["error"]) == (403, "purpose")
+        status, said = await api.get("visits?zone=z1", token)
+        assert (status, said["message"]) == (403, "the token has no scope traffic:visits:read")
+        assert (await api.get("footfall?zone=z1", token))[0] == 404
+        assert (await api.get("footfall?zones=z1", token))[0] == 400
+        assert (await api.get("footfall", token))[0] == 400
+        assert (await api.get("nothing", token))[1]["error"] == "not_found"
+
+        await api.tell(FOOTFALL, *(place(number) for number in range(3)), place(2), place(0, "z2"))
+        await api.tell(FOOTFALL, place(3, purpose="marketing"), place(2, age_band="18_29", gender="f"))
+        trips = {"measure": "trips_zone", "level": "zone", "origin": "z1", **about(0, "traffic"), **numbers(60)}
+        await api.tell(FLOWS, *(Flow(schema=FLOWS_SCHEMA, destination=to, **trips) for to in ("z2", "z3")))
+        stays = {"measure": "dwell", "level": "zone", "zone": "z1", "suppressed": False, **about(0, "traffic")}
+        await api.tell(DWELL, Dwell(schema=DWELL_SCHEMA, **stays, **numbers(70)))
+        await api.tell(PANES, place(5))
+        await api.tell(VISITS, Visits(schema="visits/1", **stays | {"measure": "visits"}, **numbers(80)))
+
+        await api.until("dwell?zone=z1", token, 200, 1)
+        now = await api.until("footfall?zone=z1", token, 200, 1)
+        assert now["records"] == [orjson.loads(msgspec.json.encode(place(2)))]
+        early, late = rfc3339(NOON + PANE_MS), rfc3339(NOON + 2 * PANE_MS)
+        history = (await api.get(f"footfall?zone=z1&to={late}", token))[1]["records"]
+        assert [record["noisy"] for record in history] == [100, 101]  # type: ignore[index]
+        history = (await api.get(f"footfall?zone=z1&from={early}&measure=present", token))[1]["records"]
+        assert [record["noisy"] for record in history] == [101, 102]  # type: ignore[index]
+        assert (await api.get("footfall?zone=z1&from=noon", token))[0] == 400
+        assert len((await api.get("flows?origin=z1", token))[1]["records"]) == 2  # type: ignore[arg-type]
+        assert len((await api.get("flows?origin=z1&destination=z3", token))[1]["records"]) == 1  # type: ignore[arg-type]
+
+        assert (await api.get("places", token))[0] == 404
+        async with Redis.from_url(stack.redis) as redis:  # type: ignore[attr-defined]
+            await redis.set(f"{namespace}:released:places:abc", b'{"plan":"abc"}')
+        assert (await api.get("places", token)) == (200, {"plan": "abc"})
+
+        tokens.revoke(Path(api.settings.api.tokens), "lights")
+        assert (await api.get("footfall?zone=z1", token))[0] == 401
+        metrics = await api.metrics()
+        assert 'throng_api_refused_total{reason="wrong"} 2.0' in metrics
+        assert 'throng_api_refused_total{reason="none"} 1.0' in metrics
+        assert 'throng_api_requests_total{route="/v1/visits",status="403"} 1.0' in metrics
+    for file in ("api.log", "tokens"):
+        assert token not in (tmp_path / file).read_text()
+
+
+async def lines_of(answer: aiohttp.ClientResponse, number: int) -> list[bytes]:
+    """The next lines that say something."""
+    found: list[bytes] = []
+    async with asyncio.timeout(30):
+        while len(found) < number:
+            line = (await answer.content.readline()).strip()
+            if line and not line.startswith(b":"):
+                found.append(line)
+    return found
+
+
+async def test_a_feed_tells_what_comes_and_a_suspension_silences_all(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    async with serving(stack, namespace, tmp_path, {"api.feeds": 1}) as api:
+        token = api.token("lights")
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as client,
+            client.get(f"{api.url}/feed?topic=footfall&place=z1") as feed,
+        ):
+            assert feed.status == 200 and feed.content_type == "text/event-stream"
+            assert (await api.get("feed", token))[1]["error"] == "too_many_feeds"
+            await api.tell(FOOTFALL, place(0, "z2"), place(0), place(0))
+            event, data = await lines_of(feed, 2)
+            assert event == b"event: footfall"
+            assert orjson.loads(data.removeprefix(b"data: ")) == orjson.loads(msgspec.json.encode(place(0)))
+            await api.suspend()
+            said = await api.until("footfall?zone=z1", token, 403)
+            assert said == {"error": "withheld", "message": f"withheld: {HOME} may not be counted"}
+            await api.tell(FOOTFALL, place(1))
+            await asyncio.sleep(1)
+            tokens.revoke(Path(api.settings.api.tokens), "lights")
+            # Nothing of the suspended country in between: the next that is said is the end.
+            assert (await lines_of(feed, 1))[0] == b"event: ended"
+            assert await feed.content.read() != b""
+        async with asyncio.timeout(20):
+            while "throng_api_open_feeds 0.0" not in await api.metrics():  # noqa: ASYNC110 - another process's
+                await asyncio.sleep(0.1)
+
+
+async def test_a_feed_that_is_too_slow_is_told_so_and_dropped(stack: object, namespace: str, tmp_path: Path) -> None:
+    async with serving(stack, namespace, tmp_path, {"api.feed_records": 5}) as api:
+        headers = {"Authorization": f"Bearer {api.token('lights')}"}
+        async with aiohttp.ClientSession(headers=headers) as client, client.get(f"{api.url}/feed") as feed:
+            sent = [msgspec.json.encode(place(number)) for number in range(50)]
+            batch = api.producer.create_batch()
+            for record in sent:
+                batch.append(key=None, value=record, timestamp=NOON)
+            await api.producer.send_batch(batch, api.settings.topic(FOOTFALL), partition=0)
+            event, data = await lines_of(feed, 2)
+            assert event == b"event: ended" and orjson.loads(data.removeprefix(b"data: "))["error"] == "slow"
+            assert (await feed.content.read()).strip() == b""
+        assert "throng_api_dropped_feeds_total 1.0" in await api.metrics()

@@ -1,0 +1,97 @@
+"""The API's parts that need no server: tokens, the shelf, and what the rules withhold."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from schemas.access import scopes_for
+from streams.api import tokens
+from streams.api.rules import why_not
+from streams.api.shelf import Item, Shelf, item_of
+from streams.cli.main import cli
+from streams.core.epochs import EpochTable
+from streams.core.rules import Told
+from streams.errors import ThrongError
+from tests.support.world import epochs_at
+
+HOUR_MS = 3_600_000
+NOON = 1_772_449_200_000
+
+
+def item(end_ms: int, measure: str = "present", value: bytes = b"") -> Item:
+    return Item("footfall", "z1", "", measure, end_ms, "abc", "traffic:footfall:read", value or str(end_ms).encode())
+
+
+def test_of_a_token_only_its_hash_is_kept_and_it_is_known_until_it_is_revoked(tmp_path: Path) -> None:
+    file = tmp_path / "in" / "tokens"
+    made = tokens.make(file, "lights", "traffic")
+    other = tokens.make(file, "shops", "marketing")
+    assert made.encode() not in file.read_bytes() and file.stat().st_mode & 0o077 == 0
+    known = tokens.Tokens(file)
+    holder = known.of(made)
+    assert holder is not None and holder.name == "lights" and holder.scopes == scopes_for("traffic")
+    assert known.of("") is None and known.of(made[:-1]) is None and known.of(holder.sha256) is None
+    tokens.revoke(file, "lights")
+    assert known.of(made) is None and known.of(other) is not None
+    for act in (lambda: tokens.revoke(file, "lights"), lambda: tokens.make(file, "shops", "traffic")):
+        with pytest.raises(ThrongError, match="the name"):
+            act()
+    file.write_text("{}\n")
+    with pytest.raises(ThrongError, match="not as expected"):
+        tokens.load(file)
+
+
+def test_the_command_prints_a_token_once_and_lists_names_and_scopes(tmp_path: Path) -> None:
+    def said(*arguments: str) -> str:
+        environ = {"THRONG_API_TOKENS": str(tmp_path / "tokens")}
+        return CliRunner().invoke(cli, ["api", *arguments], env=environ, catch_exceptions=False).output
+
+    made = said("token", "--name", "lights", "--purpose", "traffic").strip()
+    assert tokens.Tokens(tmp_path / "tokens").of(made) is not None
+    assert said("list") == "lights: traffic:footfall:read, traffic:flows:read, traffic:dwell:read\n"
+    assert said("revoke", "lights") == "lights is revoked\n" and said("list") == ""
+
+
+def test_the_shelf_keeps_its_hours_and_a_repeat_once() -> None:
+    shelf = Shelf(HOUR_MS)
+    assert shelf.put(item(NOON)) and not shelf.put(item(NOON))
+    assert shelf.put(item(NOON + HOUR_MS - 1))
+    assert [each.end_ms for each in shelf.of("footfall", "z1", 0, NOON + HOUR_MS)] == [NOON, NOON + HOUR_MS - 1]
+    assert shelf.put(item(NOON + HOUR_MS))
+    assert not shelf.put(item(NOON))
+    assert [each.end_ms - NOON for each in shelf.of("footfall", "z1", 0, NOON + HOUR_MS)] == [HOUR_MS - 1, HOUR_MS]
+    assert not shelf.knows("flows", "z1") and shelf.knows("footfall", "z1")
+
+
+def test_a_record_of_another_purpose_is_not_taken_up() -> None:
+    read = {"measure": "present", "end": "2026-03-02T11:00:00Z", "plan": "abc", "zone": "z1", "purpose": "marketing"}
+    assert item_of("footfall", orjson.dumps(read), "traffic") is None
+    assert item_of("footfall", orjson.dumps(read | {"purpose": ""}), "traffic") is None
+    found = item_of("footfall", orjson.dumps(read), "marketing")
+    assert found is not None and (found.end_ms, found.scope) == (NOON, "marketing:footfall:read")
+    found = item_of("footfall", orjson.dumps(read | {"age_band": "18_29"}), "marketing")
+    assert found is not None and found.scope == "marketing:cohorts:read"
+
+
+class Ruled:
+    def __init__(self, told: Callable[[object], Told]) -> None:
+        self._told = told
+
+    def of(self, epoch: object) -> Told:
+        return self._told(epoch)
+
+
+def test_what_the_rules_of_its_epoch_withhold_is_not_told() -> None:
+    epoch, table = epochs_at(NOON)[0], EpochTable()
+    ruled = Ruled(lambda of: Told(of, "", 0))  # type: ignore[arg-type]
+    assert why_not(item(NOON), table, ruled) == "its epoch is not known yet"
+    table.add(epoch)
+    assert why_not(item(NOON), table, ruled) == ""
+    assert why_not(item(NOON, "departures"), table, ruled) == ""
+    assert why_not(item(NOON, "other"), table, ruled) == "the measure was withdrawn"
+    assert why_not(item(NOON), table, Ruled(lambda of: Told(of, "suspended", 0))) == "suspended"  # type: ignore[arg-type]
+    quiet = Ruled(lambda of: Told(of, "", NOON))  # type: ignore[arg-type]
+    assert "no longer allow" in why_not(item(NOON), table, quiet) and not why_not(item(NOON + 1), table, quiet)
