@@ -28,6 +28,8 @@ BEAT_S: Final = 10.0
 SEND_S: Final = 10.0
 HEADERS: Final = {"Cache-Control": "no-store"}
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 
 class Refused(Exception):  # noqa: N818 - reads as what it is
     """An answer that isn't what was asked for: its status, a code for programs, a sentence for people."""
@@ -95,7 +97,12 @@ class Api:
 
     def app(self) -> web.Application:
         """The application to serve."""
-        app = web.Application(middlewares=[web.middleware(self._answered)])
+
+        @web.middleware
+        async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._answered(request, handler)
+
+        app = web.Application(middlewares=[answered])
         app.add_routes([web.get(f"/v1/{topic}", self._records) for topic in SCOPES])
         app.add_routes([web.get("/v1/places", self._places), web.get("/v1/feed", self._feed)])
         return app
@@ -105,9 +112,7 @@ class Api:
         for feed in self._feeds:
             feed.offer(item)
 
-    async def _answered(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         route = request.match_info.route.resource.canonical if request.match_info.route.resource else "other"
         began, status = time.perf_counter(), 500
         try:

@@ -1,0 +1,163 @@
+"""The API's routes over real HTTP, with a source of the test's own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import CollectorRegistry
+
+from streams.api import tokens
+from streams.api.server import Api, Limits, Refused
+from streams.api.shelf import Item, Shelf, item_of
+from streams.metrics import ApiMetrics
+
+HOUR_MS = 3_600_000
+
+
+def told(minute: int, zone: str = "z1", topic: str = "footfall", **more: str) -> Item:
+    end = f"2026-03-02T11:{minute:02}:00Z"
+    read = {"measure": "present", "end": end, "plan": "abc", "zone": zone, "purpose": "traffic", "n": minute} | more
+    found = item_of(topic, orjson.dumps(read), "traffic")
+    assert found is not None
+    return found
+
+
+class Source:
+    def __init__(self) -> None:
+        self.fresh, self.withheld, self.redis = True, "", True
+
+    def known(self) -> bool:
+        return self.fresh
+
+    def why_not(self, _: Item) -> str:
+        return self.withheld
+
+    async def places(self, plan: str) -> bytes | None:
+        if not self.redis:
+            raise Refused(503, "redis", "away")
+        return b'{"plan":"abc"}' if plan == "abc" else None
+
+
+class World:
+    def __init__(self, file: Path) -> None:
+        self.file, self.shelf, self.source, self.registry = file, Shelf(HOUR_MS), Source(), CollectorRegistry()
+        self.token = tokens.make(file, "lights", "traffic")
+        limits = Limits(1, 3)
+        metrics = ApiMetrics(self.registry)
+        self.api = Api("traffic", self.shelf, tokens.Tokens(file), self.source, limits, metrics)
+        self.client: TestClient
+
+    async def ask(self, path: str, token: str | None = None) -> tuple[int, dict[str, object]]:
+        async with self.client.get(f"/v1/{path}", headers=self.bearer(token)) as answer:
+            assert answer.headers["Cache-Control"] == "no-store"
+            return answer.status, orjson.loads(await answer.read())
+
+    def bearer(self, token: str | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token if token is None else token}"}
+
+    def put(self, *items: Item) -> None:
+        for item in items:
+            if self.shelf.put(item):
+                self.api.told(item)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path / "tokens")
+    async with TestClient(TestServer(made.api.app())) as made.client:
+        yield made
+
+
+async def test_who_has_no_token_a_wrong_one_or_not_the_scope_is_refused(world: World) -> None:
+    world.put(told(5), told(5, age_band="18_29"))
+    assert (await world.ask("footfall?zone=z1", ""))[0] == 401
+    assert (await world.ask("footfall?zone=z1", "throng_no"))[1]["error"] == "token"
+    foreign = tokens.make(world.file, "shops", "marketing")
+    assert (await world.ask("footfall?zone=z1", foreign))[1]["error"] == "purpose"
+    assert (await world.ask("visits?zone=z1"))[:1] == (403,)
+    status, said = await world.ask("footfall?zone=z1")
+    assert status == 200 and said["records"] == [orjson.loads(told(5).value)]
+    world.put(told(6, "z2", age_band="18_29"))
+    status, said = await world.ask("footfall?zone=z2")
+    assert (status, said["message"]) == (403, "the token has no scope traffic:cohorts:read")
+    count = world.registry.get_sample_value
+    assert count("throng_api_refused_total", {"reason": "wrong"}) == 1
+    assert count("throng_api_refused_total", {"reason": "none"}) == 1
+    assert count("throng_api_refused_total", {"reason": "scope"}) == 3
+    assert count("throng_api_requests_total", {"route": "/v1/footfall", "status": "401"}) == 2
+    assert count("throng_api_request_seconds_count", {"route": "/v1/footfall"}) == 5
+
+
+async def test_now_history_and_wrong_parameters(world: World) -> None:
+    world.put(told(5), told(10), told(15), told(15, measure="arrivals"))
+
+    async def minutes(query: str) -> list[int]:
+        return [record["n"] for record in (await world.ask(f"footfall?zone=z1{query}"))[1]["records"]]  # type: ignore
+
+    assert await minutes("") == [15, 15] and await minutes("&measure=present") == [15]
+    assert await minutes("&to=2026-03-02T11:10:00Z") == [5, 10]
+    assert await minutes("&from=2026-03-02T11:05:00Z&measure=present") == [10, 15]
+    for wrong in ("footfall", "footfall?zone=z1&x=1", "footfall?zone=z1&from=noon", "feed?topic=panes"):
+        assert (await world.ask(wrong))[0] == 400, wrong
+    assert (await world.ask("footfall?zone=z9"))[1]["error"] == "place"
+    assert (await world.ask("panes"))[1]["error"] == "not_found"
+    assert await world.ask("places") == (200, {"plan": "abc"})
+    assert (await world.ask("places?plan=other"))[0] == 404
+    world.source.redis = False
+    assert (await world.ask("places"))[1]["error"] == "redis"
+
+
+async def test_what_is_withheld_is_not_told_nor_is_anything_while_the_rules_are_not_known(world: World) -> None:
+    world.put(told(5))
+    world.source.withheld = "suspended"
+    assert await world.ask("footfall?zone=z1") == (403, {"error": "withheld", "message": "withheld: suspended"})
+    world.source.fresh = False
+    assert (await world.ask("footfall?zone=z1"))[1]["error"] == "rules"
+    assert (await world.ask("feed"))[0] == 503
+
+
+async def events(answer: ClientResponse, number: int) -> list[tuple[bytes, dict[str, object]]]:
+    found = []
+    async with asyncio.timeout(20):
+        while len(found) < number:
+            line = await answer.content.readline()
+            if line.startswith(b"event: "):
+                data = await answer.content.readline()
+                found.append((line[7:].strip(), orjson.loads(data.removeprefix(b"data: "))))
+    return found
+
+
+async def test_a_feed_tells_what_it_asked_for_until_its_token_is_revoked(world: World) -> None:
+    async with world.client.get("/v1/feed?topic=footfall&place=z1", headers=world.bearer()) as feed:
+        assert (await world.ask("feed"))[1]["error"] == "too_many_feeds"
+        world.put(told(5, "z2"), told(5), told(5), told(5, "z1", "dwell"), told(6, age_band="18_29"), told(10))
+        said = await events(feed, 2)
+        assert [(name, record["n"]) for name, record in said] == [(b"footfall", 5), (b"footfall", 10)]
+        world.source.withheld = "suspended"
+        world.put(told(15))
+        await asyncio.sleep(0.2)
+        world.source.withheld = ""
+        world.put(told(20))
+        assert (await events(feed, 1))[0][1]["n"] == 20
+        tokens.revoke(world.file, "lights")
+        world.put(told(25))
+        assert (await events(feed, 1))[0] == (
+            b"ended",
+            {"error": "token", "message": (await world.ask("feed"))[1]["message"]},
+        )
+        assert (await feed.content.read()).strip() == b""
+    async with asyncio.timeout(20):
+        while world.registry.get_sample_value("throng_api_open_feeds"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_a_feed_behind_which_too_much_waits_is_told_so_and_dropped(world: World) -> None:
+    async with world.client.get("/v1/feed", headers=world.bearer()) as feed:
+        world.put(*(told(minute) for minute in range(4)))
+        assert (await events(feed, 1))[0][1]["error"] == "slow"
+        assert (await feed.content.read()).strip() == b""
+    assert world.registry.get_sample_value("throng_api_dropped_feeds_total") == 1
