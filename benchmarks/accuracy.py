@@ -35,7 +35,7 @@ HOUR_MS = 3_600_000
 
 def found(measure: Measure, days: Iterable[NDArray[np.int64]], people: int, repeats: int) -> dict[str, float]:
     """The median relative errors of noisy numbers and of estimates, %, and the 95 % intervals' coverage, %."""
-    models = estimate.PRESENT if measure.statistic == "present" else estimate.EVENTS
+    models = estimate.models_of(measure)
     scale = sigma(measure, EPOCH)
     spent = (sensitivity(measure, EPOCH), scale, rho_of(measure, EPOCH))
     raw, errors, inside = [], [], []

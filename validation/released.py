@@ -28,7 +28,7 @@ class Estimates(NamedTuple):
 
 def release(counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise) -> Estimates:
     """A measure's estimates through the epoch."""
-    models = estimate.PRESENT if measure.of_presence else estimate.EVENTS
+    models = estimate.models_of(measure)
     scale = sigma(measure, epoch)
     mean, se = np.empty(counts.shape), np.empty(counts.shape)
     belief = None

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from streams.api.shelf import SCOPES, Item, Shelf, milliseconds
 from streams.api.tokens import Token, Tokens
+from streams.errors import ThrongError
 from streams.metrics import ApiMetrics
 
 log = logging.getLogger("throng.api")
@@ -122,6 +123,9 @@ class Api:
         except Refused as refused:
             status = refused.status
             return _refusal(refused)
+        except ThrongError as error:
+            log.error("%s", error)
+            return _refusal(Refused(status, "server", "the server can't answer: its log says why"))
         except web.HTTPException as error:
             status = error.status
             return _refusal(Refused(status, "not_found" if status == 404 else "request", f"{error.reason}"))

@@ -23,6 +23,7 @@ from schemas.access import RELEASED_BY, measures_for, scopes_for, topics_for
 from schemas.epochs import Epoch
 from schemas.measures import Measure
 from schemas.policy import Rulebook
+from streams.core import estimate
 from streams.core.budget import epsilon_for, keys_delta, rho_of, rho_within, sigma, threshold
 from streams.core.rules import active, limits
 
@@ -42,6 +43,8 @@ class Walk(NamedTuple):
 # The walks whose settled errors are the medians that benchmarks/accuracy.py measures, within a fifth.
 PRESENT = Walk(tide=0.0, flow=0.65)
 EVENTS = Walk(tide=0.29, flow=2.0)
+HOURLY = Walk(tide=0.2, flow=36.0)
+WALKS = {estimate.PRESENT: PRESENT, estimate.EVENTS: EVENTS, estimate.HOURLY: HOURLY}
 
 
 class Gives(msgspec.Struct, frozen=True):
@@ -154,7 +157,7 @@ def told_from(noise: float, walk: Walk, k: int, confidence: float) -> float:
 
 def _gives(measure: Measure, epoch: Epoch, zones: int | None, parents: int | None, confidence: float) -> Gives:
     noise = sigma(measure, epoch)
-    walk = PRESENT if measure.statistic == "present" else EVENTS
+    walk = WALKS[estimate.models_of(measure)]
     least = told_from(noise, walk, epoch.k, confidence)
     kept_from = threshold(measure, epoch) if keys_delta(measure, epoch) else None
     return Gives(

@@ -99,7 +99,7 @@ def _estimated(draw: Draw, before: State | None) -> tuple[Level, bytes]:
     scale = sigma(draw.measure, draw.epoch)
     if draw.keys is not None:
         return Level(draw.noisy.astype(np.float64), np.full(len(draw.noisy), scale**2)), b""
-    models = estimate.PRESENT if draw.measure.statistic == "present" else estimate.EVENTS
+    models = estimate.models_of(draw.measure)
     if before is None or not before.belief:
         belief = estimate.begin(draw.noisy, scale, models)
     else:

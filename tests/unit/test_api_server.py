@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from streams.api import tokens
 from streams.api.server import Api, Limits, Refused
 from streams.api.shelf import Item, Shelf, item_of
+from streams.errors import ThrongError
 from streams.metrics import ApiMetrics
 
 HOUR_MS = 3_600_000
@@ -118,6 +119,20 @@ async def test_what_is_withheld_is_not_told_nor_is_anything_while_the_rules_are_
     world.source.fresh = False
     assert (await world.ask("footfall?zone=z1"))[1]["error"] == "rules"
     assert (await world.ask("feed"))[0] == 503
+
+
+async def test_what_the_operator_must_mend_is_told_to_the_operator_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: str) -> None:
+        raise ThrongError("config", "the file of tokens is broken")
+
+    monkeypatch.setattr(world.api._tokens, "of", broken)
+    assert await world.ask("footfall?zone=z1") == (
+        500,
+        {"error": "server", "message": "the server can't answer: its log says why"},
+    )
+    assert "the file of tokens is broken" in caplog.text
 
 
 async def events(answer: ClientResponse, number: int) -> list[tuple[bytes, dict[str, object]]]:

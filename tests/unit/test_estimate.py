@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from schemas.measures import DEFAULT_MEASURES
 from streams.core import estimate
 from streams.core.accuracy import MEDIAN, settled_error
 from streams.core.accuracy import PRESENT as TYPICAL
@@ -76,6 +77,18 @@ def test_a_jump_is_followed_and_doubted_until_it_is() -> None:
     assert se[at].mean() > 2 * se[before].mean()
     assert np.abs(mean[after] - truth[after]).mean() < SIGMA
     assert np.mean(np.abs(mean - truth) <= 1.96 * se) > 0.9
+
+
+def test_hours_that_say_little_of_the_next_are_followed_by_models_that_know_it() -> None:
+    """Stays by length: their intervals covered 74.5 % at 500 people when they were followed as arrivals are."""
+    by_hour = np.rint(np.random.default_rng(5).lognormal(np.log(500), 0.3, (40, 300))).astype(np.int64)
+    of = {measure.name: estimate.models_of(measure) for measure in DEFAULT_MEASURES}
+    covered = {}
+    for name in ("dwell", "arrivals"):
+        truth, mean, se = followed(by_hour, 1, of[name])
+        covered[name] = 100 * np.mean(np.abs(mean - truth) <= 1.96 * se)
+    assert of["dwell"] == of["visits"] and covered["dwell"] >= 93
+    assert covered["arrivals"] < 92
 
 
 def test_no_surprise_is_too_great_for_numbers() -> None:
