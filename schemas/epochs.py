@@ -51,7 +51,7 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stay_ms: int = 600_000
     ping_pong_ms: int = 300_000
     seen_ms: int = 180_000
-    jump_m_s: int = 100
+    jump_m_s: int = 0
     jump_m: int = 10_000
     windows_ms: tuple[int, ...] = (900_000, 3_600_000)
     logic: int = LOGIC

@@ -158,9 +158,10 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Meta(
             ge=0,
             le=1000,
-            description="Speed above which a change of zone is not believed, m/s; 0: any is. Needs positions in plans.",
+            description="Speed above which a change of zone is not believed, m/s, 100 say; 0: any is. Needs positions "
+            "in plans. After lost state nothing is whole then before the next epoch.",
         ),
-    ] = 100
+    ] = 0
     jump_m: Annotated[
         int, Meta(ge=0, le=1_000_000, description="Changes of zone over a shorter distance are always believed, m.")
     ] = 10_000

@@ -157,6 +157,10 @@ class Crowd:
         """Are the counts of the window of all that was there?"""
         if self.resumed is None or self.last_tick_ms is None or self.epoch is None:
             return self.resumed is None
+        # Of the epochs that a window reaches into, the first must have been whole.
+        first = next(epoch for epoch in self.epochs if epoch.end_ms > self.last_tick_ms - window_ms)
+        if first.jump_m_s and first.opens_ms < self.resumed.whole_ms:
+            return False
         return self.last_tick_ms >= self.resumed.whole_ms + self.epoch.silence_ms + window_ms
 
     def shut_until(self) -> dict[str, int]:

@@ -168,7 +168,7 @@ class Terms(NamedTuple):
     stay_ms: int = 600_000
     seen_ms: int = 180_000
     ping_pong_ms: int = 300_000
-    jump_m_s: int = 100
+    jump_m_s: int = 0
     jump_m: int = 10_000
 
 

@@ -9,6 +9,9 @@ be ahead of its record. So from `whole_ms` on, the largest of these over the sou
     presence                             is whole a silence later: who is there has been heard since
     arrivals, trips                      stay shut until such an epoch: what was used of the caps is gone
 
+Where impossible jumps aren't believed, presence waits for such an epoch too: which of two places that are too far apart
+is believed depends on which was heard first, and may for as long as both are heard.
+
 Nothing is ever counted in part and released: what is shut is named in the pane, which closes it in the ledger.
 """
 
@@ -38,7 +41,7 @@ class Resumed(msgspec.Struct, frozen=True):
         """Since when the measure is whole in the epoch, ms; None: not before its end."""
         if epoch.opens_ms >= self.whole_ms:
             return epoch.opens_ms
-        if not measure.of_presence or self.whole_ms + epoch.silence_ms > epoch.end_ms:
+        if not measure.of_presence or epoch.jump_m_s or self.whole_ms + epoch.silence_ms > epoch.end_ms:
             return None
         return self.whole_ms + epoch.silence_ms
 

@@ -58,6 +58,7 @@ def epoch(number: int = 0, hours: int = 3, opens: int = 0) -> Epoch:
         policy="test",
         salt="s",
         sources=(0, 1),
+        jump_m_s=100,
     )
 
 

@@ -39,7 +39,7 @@ from tests.property.test_crowd_against_oracle import (
     section,
 )
 
-EPOCHS = [epoch(number) for number in range(6)]
+EPOCHS = [msgspec.structs.replace(epoch(number), jump_m_s=0) for number in range(6)]
 LATENESS = EPOCHS[0].lateness_ms
 SILENCE = EPOCHS[0].silence_ms
 # How far an event's time is from its record's.
@@ -62,7 +62,7 @@ class World(NamedTuple):
 
 def world_of(moves, rng: random.Random) -> World:
     """Each source's records in order, in sections of a few rows; watermarks by record time, as a gateway says them."""
-    now, offsets, rows, out = START, [0, 0], {0: [], 1: []}, set()
+    now, offsets, rows, out, back = START, [0, 0], {0: [], 1: []}, set(), dict[int, int]()
     for step, who, zone, cohort, kind, apart in moves:
         now += step
         # A gateway sends nothing of who has opted out, whether the row that says so is still in the log or not.
@@ -72,6 +72,11 @@ def world_of(moves, rng: random.Random) -> World:
         source = (who + cohort) % 2
         latest = max((time for time, _ in rows[source]), default=now)
         ts = min(max(now + apart, latest - LATENESS, START), EPOCHS[-1].end_ms - 1)
+        if kind == OPT_IN:
+            back[who] = ts
+        # Nor of the moments before an opt-in that comes before them in the log: only who knows of the opt-out can tell.
+        elif kind != OPT_OUT and ts < back.get(who, 0):
+            continue
         if now < EPOCHS[-1].end_ms:
             rows[source].append((now, Sighting(ts, source, offsets[source], 0, who, zone, cohort, kind)))
             offsets[source] += 1
@@ -265,6 +270,20 @@ def test_it_says_what_is_shut_and_until_when() -> None:
     crowd.feed(encode_frame([section(source, 72, [], EPOCHS[1].start_ms + MINUTE) for source in (0, 1)]), 7)
     assert crowd.shut_until() == {}
     assert crowd.resumed is None
+
+
+def test_where_jumps_are_not_believed_nothing_is_whole_before_the_next_epoch() -> None:
+    careful = [epoch(number) for number in range(2)]
+    crowd = Crowd(0, np.array(PARENT_OF, np.uint16))
+    for one in careful:
+        crowd.add_epoch(one)
+    crowd.resume(5)
+    crowd.feed(encode_frame([section(source, 70, [], START + 30 * MINUTE) for source in (0, 1)]), 5)
+    assert set(crowd.shut_until().values()) == {careful[1].start_ms}
+    crowd.feed(encode_frame([section(source, 71, [], careful[1].start_ms - MINUTE) for source in (0, 1)]), 6)
+    assert not crowd.window_is_whole(careful[0].windows_ms[0])
+    crowd.feed(encode_frame([section(source, 72, [], careful[1].start_ms + 61 * MINUTE) for source in (0, 1)]), 7)
+    assert crowd.window_is_whole(careful[0].windows_ms[1])
 
 
 @pytest.mark.parametrize(("days", "first"), [(1, 20260302), (9, 20260304)])

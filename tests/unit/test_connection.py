@@ -131,8 +131,10 @@ def test_no_client_is_made_past_the_connections_settings() -> None:
 
 def test_redis_users_get_their_keys_and_nothing_that_asks_about_the_server() -> None:
     settings = load_settings(None, {"kafka.namespace": "north", "gateway.purpose": "traffic"}, {})
-    crowd, release, consumer = redis_users(settings, "x-")
-    assert (crowd.name, release.name, consumer.name) == ("x-crowd", "x-release", "x-consumer-traffic")
+    crowd, release, api, consumer = redis_users(settings, "x-")
+    names = ("x-crowd", "x-release", "x-api", "x-consumer-traffic")
+    assert (crowd.name, release.name, api.name, consumer.name) == names
+    assert api.rules == consumer.rules
     assert "~north:{p*}:*" in crowd.rules and "~north:released:*" in release.rules
     assert "~north:released:*" in consumer.rules and "+@write" not in consumer.rules
     assert all({"resetkeys", "resetchannels", "-@all", "-@dangerous"} <= set(user.rules) for user in (crowd, release))
@@ -142,9 +144,11 @@ def test_redis_users_get_their_keys_and_nothing_that_asks_about_the_server() -> 
 
 def test_redis_users_are_printed_as_commands_or_json() -> None:
     said = CliRunner().invoke(topics, ["acls", "--redis-users"], catch_exceptions=False).output.splitlines()
-    assert len(said) == 3 and all(line.startswith('redis-cli -u "$REDIS" ACL SETUSER throng-') for line in said)
+    assert len(said) == 4 and all(line.startswith('redis-cli -u "$REDIS" ACL SETUSER throng-') for line in said)
     found = orjson.loads(CliRunner().invoke(topics, ["acls", "--redis-users", "--json"], catch_exceptions=False).output)
-    assert [each["user"] for each in found] == ["throng-crowd", "throng-release", "throng-consumer-marketing"]
+    assert [each["user"] for each in found] == [
+        *("throng-crowd", "throng-release", "throng-api", "throng-consumer-marketing")
+    ]
 
 
 def test_users_need_a_cluster_that_has_them() -> None:
