@@ -19,7 +19,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from schemas.access import topics_for
 from schemas.policy import Purpose
-from schemas.topics import AUDIT, EPOCHS, HOUR_MS, RELEASED
+from schemas.topics import AUDIT, EPOCHS, HOUR_MS
 from streams.agents.health import HealthServer, Readiness
 from streams.agents.rules import ReleaseRules
 from streams.api.rules import why_not
@@ -97,11 +97,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         await health.start()
         audit = AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))
         epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
-        logs = {
-            topic: TailReader(settings.kafka, settings.topic(topic))
-            for topic in topics_for(purpose)
-            if topic in RELEASED
-        }
+        logs = {topic: TailReader(settings.kafka, settings.topic(topic)) for topic in topics_for(purpose)}
         readers: list[Startable] = [audit, epochs, *logs.values()]
         for reader in readers:
             stack.push_async_callback(reader.stop)

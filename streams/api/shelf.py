@@ -6,17 +6,23 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas.topics import DWELL, FLOWS, FOOTFALL, VISITS
+from schemas.topics import DWELL, FLOWS, FOOTFALL, OUTLOOK, VISITS
 
-SCOPES: Final = {FOOTFALL: "footfall:read", FLOWS: "flows:read", DWELL: "dwell:read", VISITS: "visits:read"}
+SCOPES: Final = {
+    FOOTFALL: "footfall:read",
+    FLOWS: "flows:read",
+    DWELL: "dwell:read",
+    VISITS: "visits:read",
+    OUTLOOK: "footfall:read",  # made of people present alone
+}
 
 
 class _Read(msgspec.Struct):
-    """What a record is found by."""
+    """What a record is found by. An outlook names no measure: it is of people present."""
 
-    measure: str
     end: str
     plan: str
+    measure: str = "present"
     purpose: str = ""
     zone: str = ""
     origin: str = ""

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from schemas.access import API, GROUPED, OPERATOR, ROLES, topics_for
 from schemas.policy import Purpose
-from schemas.topics import RELEASED, TOPICS
+from schemas.topics import TOPICS
 from streams.settings import Settings
 from streams.stores.access import Acl, RedisUser
 from streams.stores.redis_client import redis_prefix
@@ -35,7 +35,7 @@ def acls(settings: Settings, prefix: str) -> list[Acl]:
             group = "-".join(filter(None, ("throng", settings.kafka.namespace, role)))
             found.append(Acl(who, "Read", "group", group, "literal"))
     purpose = cast(Purpose, settings.gateway.purpose)
-    found += [_topic(f"User:{prefix}{API}", "Read", settings, name) for name in topics_for(purpose) if name in RELEASED]
+    found += [_topic(f"User:{prefix}{API}", "Read", settings, name) for name in topics_for(purpose)]
     who = f"User:{prefix}consumer-{purpose}"
     found += [_topic(who, "Read", settings, name) for name in topics_for(purpose)]
     found.append(Acl(who, "Read", "group", f"{settings.topic(f'consumer-{purpose}')}-", "prefixed"))

@@ -53,7 +53,7 @@ RIGHTS = {
     "crowd": ({"sightings", "epochs"}, {"panes"}),
     "release": ({"panes", "epochs", "ledger", "audit"}, {"ledger", "footfall", "flows", "dwell", "visits", "outlook"}),
     "operator": ({"audit", "epochs"}, {"audit", "sightings"}),
-    "api": ({"footfall", "flows", "dwell", "epochs", "audit"}, set()),
+    "api": ({"footfall", "flows", "dwell", "outlook", "epochs", "audit"}, set()),
     "consumer-traffic": ({"footfall", "flows", "dwell", "outlook"}, set()),
 }
 ALL = [topic.name for topic in TOPICS]

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from schemas.policy import Rulebook
 from schemas.released import DWELL_SCHEMA, FLOWS_SCHEMA, FOOTFALL_SCHEMA, Dwell, Flow, Footfall, Visits
-from schemas.topics import DWELL, EPOCHS, FLOWS, FOOTFALL, PANES, VISITS
+from schemas.topics import DWELL, EPOCHS, FLOWS, FOOTFALL, OUTLOOK, PANES, VISITS
 from streams.api import tokens
 from streams.core.decisions import suspended
 from streams.core.times import rfc3339
@@ -71,7 +71,7 @@ class Running:
         self.url = f"http://127.0.0.1:{settings.api.port}/v1"
         self.inside = f"http://127.0.0.1:{settings.worker.http_port}"
 
-    async def tell(self, topic: str, *records: msgspec.Struct) -> None:
+    async def tell(self, topic: str, *records: object) -> None:
         for record in records:
             await self.producer.send_and_wait(self.settings.topic(topic), msgspec.json.encode(record), partition=0)
 
@@ -189,6 +189,9 @@ async def test_what_is_released_is_told_to_its_purpose_and_to_no_other(
         await api.tell(VISITS, Visits(schema="visits/1", **stays | {"measure": "visits"}, **numbers(80)))
 
         early, late = rfc3339(NOON + PANE_MS), rfc3339(NOON + 2 * PANE_MS)
+        outlook = {"schema": "outlook/1", "end": late, "plan": "abc", "zone": "z1", "purpose": "traffic", "usual": 80.0}
+        await api.tell(OUTLOOK, outlook)
+        assert (await api.until("outlook?zone=z1", token, 200, 1))["records"] == [outlook]
         # All of it has come, in whichever order the topics were read.
         await api.until("dwell?zone=z1", token, 200, 1)
         await api.until("flows?origin=z1", token, 200, 2)

@@ -76,6 +76,13 @@ def test_a_record_of_another_purpose_is_not_taken_up() -> None:
     assert found is not None and found.scope == "marketing:cohorts:read"
 
 
+def test_an_outlook_is_told_to_whoever_may_know_who_is_there() -> None:
+    read = {"schema": "outlook/1", "end": "2026-03-02T11:00:00Z", "plan": "abc", "zone": "z1", "purpose": "traffic"}
+    found = item_of("outlook", orjson.dumps(read), "traffic")
+    assert found is not None and (found.place, found.measure) == ("z1", "present")
+    assert found.scope == "traffic:footfall:read"
+
+
 class Ruled:
     def __init__(self, told: Callable[[object], Told]) -> None:
         self._told = told
