@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
+import orjson
 import pytest
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -27,6 +29,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from schemas.topics import TOPICS
+from streams.api import tokens
 from streams.cli.main import cli
 from streams.errors import ThrongError
 from streams.local.ports import free_ports
@@ -203,7 +206,8 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         command, about | {"THRONG_REDIS_URL": stack.redis}, "topics", "acls", "--redis-users", "--apply"
     )
     assert said == "the rights of throng-crowd, throng-release, throng-api, throng-consumer-marketing are in force\n"
-    redis_of = await redis_urls(stack, ["crowd", "release", "consumer-marketing"], guarded)
+    redis_of = await redis_urls(stack, ["crowd", "release", "api", "consumer-marketing"], guarded)
+    (api_port,) = free_ports(1)
     # Three ways to bring a password: a file, over SCRAM; the environment; a file, over PLAIN.
     by_password = guarded.settings_of("throng-crowd") | {
         "kafka.password_file": "",
@@ -213,9 +217,13 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         "gateway": as_environ(guarded.settings_of("throng-gateway") | {"redis.url": "redis://127.0.0.1:1/0"}),
         "crowd": as_environ(by_password | {"redis.url": redis_of["crowd"]}),
         "release": as_environ(guarded.settings_of("throng-release", "PLAIN") | {"redis.url": redis_of["release"]}),
+        "api": as_environ(
+            guarded.settings_of("throng-api")
+            | {"redis.url": redis_of["api"], "api.port": str(api_port), "api.tokens": str(tmp_path / "tokens")}
+        ),
     }
     world = make_world(600, 1.0)
-    one_each = {"gateway": 1, "crowd": 1, "release": 1}
+    one_each = {"gateway": 1, "crowd": 1, "release": 1, "api": 1}
     async with deployment(stack, namespace, world, tmp_path, one_each, 2, environs=environs) as run:
         assert sum(sum(counts.values()) for counts in run.panes.values()) > 1000
         assert run.panes == {name: +counts for name, counts in run.result.panes.items()}
@@ -223,6 +231,7 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         assert released
         consumer = of(guarded, "throng-consumer-marketing", namespace)
         assert len(await read_topic(consumer, "footfall")) == len(released)
+        await the_api_tells(api_port, tokens.make(tmp_path / "tokens", "a test", "marketing"), released)
         await redis_keeps_the_roles_apart(redis_of, namespace)
         operator = as_environ(guarded.settings_of("throng-operator")) | about
         await asyncio.to_thread(command, operator, "policy", "suspend", "001", "--by", "a test", "--reason", "a test")
@@ -232,6 +241,20 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         assert "sealed" in await asyncio.to_thread(command, gateway | keys, "salts", "list")
     logs = "".join(log.read_text() for log in tmp_path.glob("*.log"))  # noqa: ASYNC240
     assert not any(password in logs for password in guarded.passwords.values())
+
+
+async def the_api_tells(port: int, token: str, released: list) -> None:
+    """Of each place the newest record of people present."""
+    told = sorted((orjson.loads(record.value) for record in released), key=lambda record: record["end"])
+    newest = {record["zone"]: record for record in told if record["measure"] == "present"}
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client, asyncio.timeout(30):
+        for zone, record in newest.items():
+            said: object = None
+            while said != [record]:
+                asked = f"http://127.0.0.1:{port}/v1/footfall?measure=present&zone={zone}"
+                async with client.get(asked) as answer:
+                    said = (await answer.json()).get("records")
+    assert len(newest) > 20
 
 
 async def redis_urls(stack: Stack, roles: list[str], guarded: Guarded) -> dict[str, str]:
