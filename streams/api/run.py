@@ -20,6 +20,7 @@ from redis.asyncio import Redis, RedisCluster
 from schemas.access import topics_for
 from schemas.policy import Purpose
 from schemas.topics import AUDIT, EPOCHS, HOUR_MS
+from streams.agents.app import told
 from streams.agents.health import HealthServer, Readiness
 from streams.agents.rules import ReleaseRules
 from streams.api.rules import why_not
@@ -84,7 +85,7 @@ async def run_api(settings: Settings, stop: asyncio.Event) -> None:
     try:
         await _run(settings, stop)
     except (KafkaError, OSError) as error:
-        raise ThrongError("kafka", f"Kafka: {str(error) or type(error).__name__}".splitlines()[0]) from error
+        raise told(error) from error
 
 
 async def _run(settings: Settings, stop: asyncio.Event) -> None:
