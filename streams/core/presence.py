@@ -485,16 +485,30 @@ def handle(  # type: ignore[no-untyped-def]
     return barred
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _is_due(row, rules, opened, boundary, over):  # type: ignore[no-untyped-def]
+    """May the row have to be settled? Without a branch, since no branch of this could be foreseen."""
+    there = (row["pseudonym"] != 0) & (row["zone"] != NOWHERE)
+    final, silent = row["start"] + rules.ping_pong, row["last"] + rules.silence
+    before = (row["before"] != NOWHERE) & (final >= opened) & (over | (final < boundary))
+    stays = (row["flags"] & STAY == 0) & (boundary - 1 - row["start"] >= rules.stay)
+    gone = (silent >= opened) & (over | (silent < boundary))
+    return there & (before | stays | gone)
+
+
 @njit(cache=True, nogil=True)
 def settle(slots: Slots, rules: Rules, tally: Tally, first, last, boundary):  # type: ignore[no-untyped-def]
     """At a pane's end, for the table's rows `[first, last)`: what has become a stay before `boundary` is one, and what
     has become complete counts. At the epoch's end that is all there is."""
     slots, rules, tally = borrowed(slots), borrowed(rules), borrowed(tally)
     opened, over = tally.opened[0], boundary == rules.length
+    due = np.empty(last - first, np.int64)
+    number = 0
     for at in range(first, last):
+        due[number] = at
+        number += _is_due(slots.rows[at], rules, opened, boundary, over)
+    for at in due[:number]:
         row = slots.rows[at]
-        if row["pseudonym"] == 0 or row["zone"] == NOWHERE:
-            continue
         final = row["start"] + rules.ping_pong
         if row["before"] != NOWHERE and final >= opened and (over or final < boundary):
             _complete_before(row, slots.used[at], rules, tally)
