@@ -278,7 +278,7 @@ class ApiMetrics:
         )
         self.refused = Counter(
             "throng_api_refused",
-            "Requests refused by their token: none, a wrong one, or one without the scope.",
+            "Requests refused by their token: none, a wrong one, an expired one, one without the scope, or too many.",
             ["reason"],
             registry=registry,
         )

@@ -291,11 +291,28 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is served to consumers over HTTP (`throng worker api`)."""
 
-    host: Annotated[str, Meta(description="Address of the API. Beyond this machine put TLS before it.")] = "127.0.0.1"
+    host: Annotated[str, Meta(description="Address of the API. Beyond this machine only over TLS.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port of the API; 0 takes a free one and logs it.")] = 8400
     tokens: Annotated[
         str, Meta(description="File of the tokens' hashes (`throng api token`). Read again when it changes.")
     ] = ".throng/tokens"
+    token_days: Annotated[
+        int, Meta(ge=1, le=3650, description="Days after which a token ends, unless `throng api token --expires` says.")
+    ] = 90
+    tls_certificate: Annotated[
+        str,
+        Meta(
+            description="File with the API's certificate and those of who vouches for it, PEM. Empty: plain HTTP. Read "
+            "again when it changes."
+        ),
+    ] = ""
+    tls_key: Annotated[str, Meta(description="File with the certificate's key, PEM, without a password.")] = ""
+    requests_s: Annotated[
+        float, Meta(ge=0.01, le=100_000, description="Requests a second that each token may make in the long run.")
+    ] = 10.0
+    burst: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Requests that each token may make at once, after a silence.")
+    ] = 50
     history_hours: Annotated[
         int, Meta(ge=1, le=168, description="Hours of records at hand, in memory: about 1 KB a record.")
     ] = 24
@@ -371,6 +388,8 @@ def _check_words(settings: Settings) -> None:
         raise ThrongError("config", trouble)
     if trouble := _epoch_trouble(settings.epoch):
         raise ThrongError("config", trouble)
+    if bool(settings.api.tls_certificate) != bool(settings.api.tls_key):
+        raise ThrongError("config", "settings api.tls_certificate and api.tls_key: give both, or neither")
     if settings.redis.url and not _is_redis(settings.redis.url):
         raise ThrongError("config", "setting redis.url is no URL such as redis://host:6379/0")
 

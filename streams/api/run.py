@@ -26,6 +26,7 @@ from streams.agents.rules import ReleaseRules
 from streams.api.rules import why_not
 from streams.api.server import Api, Limits, Refused
 from streams.api.shelf import Item, Shelf, item_of
+from streams.api.tls import Certificate
 from streams.api.tokens import Tokens
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics, PolicyMetrics
@@ -40,6 +41,8 @@ from streams.stores.trouble import TROUBLE
 log = logging.getLogger("throng.api")
 
 POLL_S = 0.2
+RENEW_S = 10.0
+HERE = ("127.0.0.1", "::1", "localhost")
 
 
 class Startable(Protocol):
@@ -90,6 +93,7 @@ async def run_api(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _run(settings: Settings, stop: asyncio.Event) -> None:
     purpose = cast(Purpose, settings.gateway.purpose)
+    tls = Certificate(settings.api.tls_certificate, settings.api.tls_key) if settings.api.tls_key else None
     plans, readiness, metrics = configured_plans(settings), Readiness(), ApiMetrics()
     shelf = Shelf(settings.api.history_hours * HOUR_MS)
     async with AsyncExitStack() as stack:
@@ -106,7 +110,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         redis = await stack.enter_async_context(connect(settings))
         rules = ReleaseRules(audit, plans.all, PolicyMetrics())
         source = Told(audit, epochs, rules, redis, redis_prefix(settings))
-        limits = Limits(settings.api.feeds, settings.api.feed_records)
+        limits = Limits(settings.api.feeds, settings.api.feed_records, settings.api.requests_s, settings.api.burst)
         api = Api(purpose, shelf, Tokens(Path(settings.api.tokens)), source, limits, metrics)
 
         async def take(topic: str, *, live: bool) -> None:
@@ -130,13 +134,18 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         try:
-            await web.TCPSite(runner, settings.api.host, settings.api.port).start()
+            context = tls.context if tls else None
+            await web.TCPSite(runner, settings.api.host, settings.api.port, ssl_context=context).start()
         except OSError as error:
             where = f"{settings.api.host}:{settings.api.port}"
             raise ThrongError("port", f"the API can't listen on {where}: {error.strerror}") from error
-        log.info("the API for %s is on http://%s:%d", purpose, settings.api.host, runner.addresses[0][1])
+        scheme = "https" if tls else "http"
+        log.info("the API for %s is on %s://%s:%d", purpose, scheme, settings.api.host, runner.addresses[0][1])
+        if tls is None and settings.api.host not in HERE:
+            log.warning("tokens cross the network unencrypted: set api.tls_certificate, or put TLS before the API")
         readiness.over("starting")
-        await _until(stop, [audit.follow(), _say(audit, readiness), *(follow(topic) for topic in logs)])
+        services = [audit.follow(), _say(audit, readiness), *(follow(topic) for topic in logs)]
+        await _until(stop, [*services, _renew(tls)] if tls else services)
 
 
 async def _say(audit: AuditReader, readiness: Readiness) -> None:
@@ -146,6 +155,12 @@ async def _say(audit: AuditReader, readiness: Readiness) -> None:
         else:
             readiness.waiting("rules", "what may be told is not known: Kafka does not answer")
         await asyncio.sleep(POLL_S)
+
+
+async def _renew(tls: Certificate) -> None:
+    while True:
+        tls.renew()
+        await asyncio.sleep(RENEW_S)
 
 
 async def _until(stop: asyncio.Event, services: Sequence[Coroutine[None, None, None]]) -> None:

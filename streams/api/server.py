@@ -1,23 +1,27 @@
 """The API over HTTP: records of a place now and lately, places, and a live feed by Server-Sent Events.
 
 aiohttp serves it, which Faust and the workers' own health need already. Every answer is JSON and not to be kept by
-caches: what is withdrawn must be silent. No token or a wrong one: 401; outside its scopes: 403; rules that are not
-known for sure: 503. A feed holds a bounded number of records; whoever is slower is told so, and dropped.
+caches: what is withdrawn must be silent. No token, a wrong or an expired one: 401; outside its scopes: 403; too often:
+429; rules that are not known for sure: 503. A feed holds a bounded number of records; whoever is slower is told so, and
+dropped.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
 import orjson
 from aiohttp import web
 
-from streams.api.shelf import SCOPES, Item, Shelf, milliseconds
+from streams.api.rate import Rate
+from streams.api.shelf import SCOPES, Item, Shelf
 from streams.api.tokens import Token, Tokens
+from streams.core.times import milliseconds
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics
 
@@ -28,16 +32,19 @@ BEAT_S: Final = 10.0
 # A client that takes nothing for so long is gone.
 SEND_S: Final = 10.0
 HEADERS: Final = {"Cache-Control": "no-store"}
+# RFC 6750, section 3: what is asked for, and that what came is no good.
+ASKS: Final = {"WWW-Authenticate": "Bearer"}
+INVALID: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Refused(Exception):  # noqa: N818 - reads as what it is
-    """An answer that isn't what was asked for: its status, a code for programs, a sentence for people."""
+    """An answer that isn't what was asked for: its status, a code for programs, a sentence for people, and headers."""
 
-    def __init__(self, status: int, code: str, sentence: str) -> None:
+    def __init__(self, status: int, code: str, sentence: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(sentence)
-        self.status, self.code, self.sentence = status, code, sentence
+        self.status, self.code, self.sentence, self.headers = status, code, sentence, headers or {}
 
 
 class Source(Protocol):
@@ -54,10 +61,12 @@ class Source(Protocol):
 
 
 class Limits(NamedTuple):
-    """Most open feeds, and most records that wait in one."""
+    """Most open feeds, most records that wait in one, and how often a token's holder may ask."""
 
     feeds: int
     feed_records: int
+    requests_s: float
+    burst: int
 
 
 class Feed:
@@ -83,17 +92,26 @@ class Feed:
 
 
 class Api:
-    """The routes. `purpose`: the deployment's."""
+    """The routes. `purpose`: the deployment's; `now_ms`: the time by which tokens expire."""
 
     def __init__(
-        self, purpose: str, shelf: Shelf, tokens: Tokens, source: Source, limits: Limits, metrics: ApiMetrics
+        self,
+        purpose: str,
+        shelf: Shelf,
+        tokens: Tokens,
+        source: Source,
+        limits: Limits,
+        metrics: ApiMetrics,
+        now_ms: Callable[[], int] = lambda: round(time.time() * 1000),
     ) -> None:
         self._purpose = purpose
         self._shelf = shelf
         self._tokens = tokens
         self._source = source
         self._limits = limits
+        self._rate = Rate(limits.requests_s, limits.burst)
         self._metrics = metrics
+        self._now_ms = now_ms
         self._feeds: set[Feed] = set()
 
     def app(self) -> web.Application:
@@ -134,12 +152,26 @@ class Api:
             if route != "/v1/feed":
                 self._metrics.seconds.labels(route).observe(time.perf_counter() - began)
 
+    def _asking(self, request: web.Request) -> Token:
+        """Who asks, if not too often."""
+        token = self._bearer(request)
+        if wait_s := self._rate.wait_s(token.sha256, time.monotonic()):
+            self._metrics.refused.labels("rate").inc()
+            said = f"too many requests: {self._limits.requests_s:g} a second are allowed"
+            raise Refused(429, "rate", said, {"Retry-After": str(math.ceil(wait_s))})
+        return token
+
     def _bearer(self, request: web.Request) -> Token:
         kind, _, presented = request.headers.get("Authorization", "").partition(" ")
         token = self._tokens.of(presented.strip()) if kind.lower() == "bearer" and presented else None
         if token is None:
             self._metrics.refused.labels("wrong" if presented else "none").inc()
-            raise Refused(401, "token", "a token is needed: Authorization: Bearer …; this is none that is known")
+            said = "a token is needed: Authorization: Bearer …; this is none that is known"
+            raise Refused(401, "token", said, INVALID if presented else ASKS)
+        if token.expired(self._now_ms()):
+            self._metrics.refused.labels("expired").inc()
+            said = f"the token expired at {token.expires}: ask the operator for a new one"
+            raise Refused(401, "expired", said, INVALID)
         if token.purpose != self._purpose:
             self._metrics.refused.labels("scope").inc()
             raise Refused(403, "purpose", f"the token is for {token.purpose}, what is told here for {self._purpose}")
@@ -153,7 +185,7 @@ class Api:
             raise Refused(403, "scope", f"the token has no scope {scope}")
 
     async def _records(self, request: web.Request) -> web.Response:
-        token, topic = self._bearer(request), request.path.rpartition("/")[2]
+        token, topic = self._asking(request), request.path.rpartition("/")[2]
         self._within(token, f"{self._purpose}:{SCOPES[topic]}")
         name = "origin" if topic == "flows" else "zone"
         asked = _asked(request, (name, "measure", "destination", "from", "to"))
@@ -181,14 +213,14 @@ class Api:
         return _json(b'{"records":[' + b",".join(item.value for item in shown) + b"]}")
 
     async def _places(self, request: web.Request) -> web.Response:
-        self._bearer(request)
+        self._asking(request)
         found = await self._source.places(_asked(request, ("plan",))["plan"] or self._shelf.plan)
         if found is None:
             raise Refused(404, "plan", "no places are told of that plan")
         return _json(found)
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
-        token = self._bearer(request)
+        token = self._asking(request)
         asked = _asked(request, ("topic", "place", "measure"))
         if asked["topic"] and asked["topic"] not in SCOPES:
             raise Refused(400, "parameter", f"topic is none of {', '.join(SCOPES)}")
@@ -220,7 +252,7 @@ class Api:
             feed.news.clear()
             said = self._events(feed) or b": beat\n\n"
             try:
-                self._bearer(request)  # revoked, or silenced, since
+                self._bearer(request)  # revoked, expired or silenced since
             except Refused as refused:
                 said, feed.overrun = _event("ended", orjson.dumps(_words(refused))), True
             if feed.overrun and not said.startswith(b"event: ended"):
@@ -281,11 +313,10 @@ def _words(refused: Refused) -> dict[str, str]:
 
 
 def _refusal(refused: Refused) -> web.Response:
-    headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
-    return _json(orjson.dumps(_words(refused)), refused.status, headers)
+    return _json(orjson.dumps(_words(refused)), refused.status, refused.headers)
 
 
-def _json(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
         body=body, status=status, content_type="application/json", headers={**HEADERS, **(headers or {})}
     )

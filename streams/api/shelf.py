@@ -1,12 +1,12 @@
 """Released records at hand: of each topic and place the last hours, as they were published. No I/O, no clock."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
 
 from schemas.topics import DWELL, FLOWS, FOOTFALL, OUTLOOK, VISITS
+from streams.core.times import milliseconds
 
 SCOPES: Final = {
     FOOTFALL: "footfall:read",
@@ -41,18 +41,6 @@ class Item(NamedTuple):
     plan: str
     scope: str
     value: bytes
-
-
-def milliseconds(text: str) -> int:
-    """A time in RFC 3339 as ms since the Unix epoch.
-
-    Raises:
-        ValueError: it is none, or without its zone.
-    """
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("a time without its zone")
-    return round(at.timestamp() * 1000)
 
 
 def item_of(topic: str, value: bytes, purpose: str) -> Item | None:

@@ -1,4 +1,5 @@
-"""Who may ask for what: a file of tokens, each with a purpose and its scopes. Of a token itself only a hash is kept.
+"""Who may ask for what, and until when: a file of tokens, each with a purpose and its scopes. Of a token itself only a
+hash is kept.
 
 A line of the file is a token's entry as JSON. Tokens are 32 random bytes, so a plain SHA-256 can't be turned back.
 """
@@ -14,20 +15,33 @@ import msgspec
 
 from schemas.access import scopes_for
 from schemas.policy import Purpose
+from streams.core.times import milliseconds, rfc3339
 from streams.errors import ThrongError
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One consumer's. `sha256`: of the token, hexadecimal; `name`: what logs and the list call it."""
+    """One consumer's. `sha256`: of the token, hexadecimal; `name`: what logs and the list call it.
+
+    `expires`: from when on it is refused, RFC 3339; empty in a file from before tokens expired: never.
+    """
 
     name: str
     purpose: Purpose
     sha256: str
+    expires: str = ""
+
+    def __post_init__(self) -> None:
+        if self.expires:
+            milliseconds(self.expires)
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """What it may read, `traffic:flows:read`."""
         return scopes_for(self.purpose)
+
+    def expired(self, now_ms: int) -> bool:
+        """Is its time over?"""
+        return bool(self.expires) and milliseconds(self.expires) <= now_ms
 
 
 def hashed(token: str) -> str:
@@ -61,8 +75,8 @@ def load(file: Path) -> tuple[Token, ...]:
         raise ThrongError("tokens", f"the tokens {file} are not as expected: {error}") from error
 
 
-def make(file: Path, name: str, purpose: Purpose) -> str:
-    """Add a token to the file, and return it: it can't be had again.
+def make(file: Path, name: str, purpose: Purpose, expires_ms: int) -> str:
+    """Add a token to the file, which ends at `expires_ms`, and return it: it can't be had again.
 
     Raises:
         ThrongError: `usage` if the name is taken, `tokens` if the file can't be read or written.
@@ -71,7 +85,7 @@ def make(file: Path, name: str, purpose: Purpose) -> str:
     if any(token.name == name for token in tokens):
         raise ThrongError("usage", f"there is a token of the name {name!r} already: revoke it first")
     made = f"throng_{secrets.token_urlsafe(32)}"
-    _write(file, (*tokens, Token(name, purpose, hashed(made))))
+    _write(file, (*tokens, Token(name, purpose, hashed(made), rfc3339(expires_ms))))
     return made
 
 

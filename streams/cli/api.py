@@ -1,5 +1,6 @@
 """`throng api`: the tokens of those who may ask the API."""
 
+import time
 from pathlib import Path
 from typing import cast
 
@@ -9,6 +10,7 @@ from schemas.policy import Purpose
 from schemas.registry import PURPOSES
 from streams.api import tokens
 from streams.cli.options import settings_options
+from streams.cli.values import expiry_ms
 from streams.settings import Settings
 
 
@@ -20,18 +22,31 @@ def api() -> None:
 @api.command()
 @click.option("--name", required=True, help="What logs and the list call it.")
 @click.option("--purpose", type=click.Choice(list(PURPOSES)), help="What it is for.  [default: the deployment's]")
+@click.option(
+    "--expires", metavar="WHEN", help="90d, 12h, a day (its first moment, UTC) or a time.  [default: api.token_days]"
+)
 @settings_options(kafka=False, redis=False)
-def token(settings: Settings, name: str, purpose: str | None) -> None:
-    """Make a token and print it, this once: only its hash is kept."""
-    click.echo(tokens.make(Path(settings.api.tokens), name, cast(Purpose, purpose or settings.gateway.purpose)))
+def token(settings: Settings, name: str, purpose: str | None, expires: str | None) -> None:
+    """Make a token and print it, this once: only its hash is kept.
+
+    It ends after api.token_days days unless --expires says when.
+    """
+    until_ms = expiry_ms("--expires", expires or f"{settings.api.token_days}d", _now_ms())
+    click.echo(
+        tokens.make(Path(settings.api.tokens), name, cast(Purpose, purpose or settings.gateway.purpose), until_ms)
+    )
 
 
 @api.command("list")
 @settings_options(kafka=False, redis=False)
 def list_(settings: Settings) -> None:
-    """List the tokens' names, purposes and scopes."""
+    """List the tokens' names, scopes and when they end."""
     for each in tokens.load(Path(settings.api.tokens)):
-        click.echo(f"{each.name}: {', '.join(each.scopes)}")
+        if not each.expires:
+            ends = "never expires"
+        else:
+            ends = f"{'EXPIRED' if each.expired(_now_ms()) else 'expires'} {each.expires}"
+        click.echo(f"{each.name}: {', '.join(each.scopes)}; {ends}")
 
 
 @api.command()
@@ -41,3 +56,7 @@ def revoke(settings: Settings, name: str) -> None:
     """Revoke a token; whoever holds it is refused at once."""
     tokens.revoke(Path(settings.api.tokens), name)
     click.echo(f"{name} is revoked")
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)

@@ -1,9 +1,9 @@
 """Values that several commands take on the command line, as text, and what is wrong with them in one line."""
 
 import os
-from datetime import datetime
 from pathlib import Path
 
+from streams.core.times import milliseconds, rfc3339
 from streams.errors import ThrongError
 
 
@@ -31,12 +31,31 @@ def moment_ms(option: str, text: str) -> int:
         ThrongError: `usage` if it is none, or has no offset.
     """
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = datetime.min
-    if moment.tzinfo is None:
-        raise ThrongError("usage", f"{option} is {text!r}, not a time with an offset such as 2026-03-02T04:00+01:00")
-    return round(moment.timestamp() * 1000)
+        return milliseconds(text)
+    except ValueError as error:
+        said = f"{option} is {text!r}, not a time with an offset such as 2026-03-02T04:00+01:00"
+        raise ThrongError("usage", said) from error
+
+
+def expiry_ms(option: str, text: str, now_ms: int) -> int:
+    """`90d`, `12h`, a day or an RFC 3339 time, in ms since the Unix epoch: after now.
+
+    Raises:
+        ThrongError: `usage` if it is none of these, or over already.
+    """
+    step_ms = {"d": 86_400_000, "h": 3_600_000}.get(text[-1:], 0)
+    try:
+        if step_ms and text[:-1].isascii() and text[:-1].isdigit():
+            until_ms = now_ms + int(text[:-1]) * step_ms
+        else:
+            until_ms = milliseconds(f"{text}T00:00Z" if len(text) == len("2027-01-31") else text)
+        rfc3339(until_ms)
+    except (ValueError, OverflowError, OSError) as error:
+        known = "90d, 12h, a day such as 2027-01-31 or a time such as 2027-01-31T18:00Z"
+        raise ThrongError("usage", f"{option} is {text!r}, none of {known}") from error
+    if until_ms <= now_ms:
+        raise ThrongError("usage", f"{option} is {text!r}, which is over already")
+    return until_ms
 
 
 def check_writable(option: str, path: Path | None) -> None:

@@ -6,3 +6,15 @@ from datetime import UTC, datetime
 def rfc3339(ms: int) -> str:
     """A time in UTC, to the second."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def milliseconds(text: str) -> int:
+    """A time in RFC 3339 as ms since the Unix epoch.
+
+    Raises:
+        ValueError: it is none, or without its zone.
+    """
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return round(at.timestamp() * 1000)

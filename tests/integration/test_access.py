@@ -231,7 +231,7 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         assert released
         consumer = of(guarded, "throng-consumer-marketing", namespace)
         assert len(await read_topic(consumer, "footfall")) == len(released)
-        await the_api_tells(api_port, tokens.make(tmp_path / "tokens", "a test", "marketing"), released)
+        await the_api_tells(api_port, tokens.make(tmp_path / "tokens", "a test", "marketing", 2**42), released)
         await redis_keeps_the_roles_apart(redis_of, namespace)
         operator = as_environ(guarded.settings_of("throng-operator")) | about
         await asyncio.to_thread(command, operator, "policy", "suspend", "001", "--by", "a test", "--reason", "a test")

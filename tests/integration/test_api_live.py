@@ -1,8 +1,10 @@
 """The API as a process of its own, on a real Kafka and Redis, asked by a real HTTP client."""
 
 import asyncio
+import ssl
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ from streams.simulate import make_town, plan
 from streams.stores.audit import Decision, decide
 from streams.stores.policies import configured_rules
 from streams.stores.topics import create
+from tests.support.secured import Certificate
 from tests.support.world import epochs_at
 
 pytestmark = pytest.mark.integration
@@ -68,7 +71,8 @@ class Running:
 
     def __init__(self, settings: Settings, producer: AIOKafkaProducer) -> None:
         self.settings, self.producer = settings, producer
-        self.url = f"http://127.0.0.1:{settings.api.port}/v1"
+        scheme = "https" if settings.api.tls_key else "http"
+        self.url = f"{scheme}://127.0.0.1:{settings.api.port}/v1"
         self.inside = f"http://127.0.0.1:{settings.worker.http_port}"
 
     async def tell(self, topic: str, *records: object) -> None:
@@ -76,7 +80,8 @@ class Running:
             await self.producer.send_and_wait(self.settings.topic(topic), msgspec.json.encode(record), partition=0)
 
     def token(self, name: str, purpose: str = "traffic") -> str:
-        return tokens.make(Path(self.settings.api.tokens), name, purpose)  # type: ignore[arg-type]
+        until_ms = round(time.time() * 1000) + 3_600_000
+        return tokens.make(Path(self.settings.api.tokens), name, purpose, until_ms)  # type: ignore[arg-type]
 
     async def get(self, path: str, token: str = "") -> tuple[int, dict[str, object]]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -262,10 +267,18 @@ async def test_a_feed_tells_what_comes_and_a_suspension_silences_all(
                 await asyncio.sleep(0.1)
 
 
-async def test_a_feed_that_is_too_slow_is_told_so_and_dropped(stack: object, namespace: str, tmp_path: Path) -> None:
-    async with serving(stack, namespace, tmp_path, {"api.feed_records": 5}) as api:
+async def test_a_feed_over_tls_that_is_too_slow_is_told_so_and_dropped(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    shown = Certificate(tmp_path)
+    tls = {"api.tls_certificate": str(shown.certificate), "api.tls_key": str(shown.key)}
+    async with serving(stack, namespace, tmp_path, {"api.feed_records": 5, **tls}) as api:
         headers = {"Authorization": f"Bearer {api.token('lights')}"}
-        async with aiohttp.ClientSession(headers=headers) as client, client.get(f"{api.url}/feed") as feed:
+        trusting = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=shown.certificate))
+        async with (
+            aiohttp.ClientSession(headers=headers, connector=trusting) as client,
+            client.get(f"{api.url}/feed") as feed,
+        ):
             sent = [msgspec.json.encode(place(number)) for number in range(50)]
             batch = api.producer.create_batch()
             for record in sent:

@@ -1,19 +1,26 @@
 """The API's parts that need no server: tokens, the shelf, and what the rules withhold."""
 
+import copy
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.access import scopes_for
 from streams.api import tokens
+from streams.api.rate import Rate
 from streams.api.rules import why_not
 from streams.api.shelf import Item, Shelf, item_of
 from streams.cli.main import cli
+from streams.cli.values import expiry_ms
 from streams.core.epochs import EpochTable
 from streams.core.rules import Told
+from streams.core.times import milliseconds
 from streams.errors import ThrongError
 from tests.support.world import epochs_at
 
@@ -27,8 +34,8 @@ def item(end_ms: int, measure: str = "present", value: bytes = b"") -> Item:
 
 def test_of_a_token_only_its_hash_is_kept_and_it_is_known_until_it_is_revoked(tmp_path: Path) -> None:
     file = tmp_path / "in" / "tokens"
-    made = tokens.make(file, "lights", "traffic")
-    other = tokens.make(file, "shops", "marketing")
+    made = tokens.make(file, "lights", "traffic", NOON)
+    other = tokens.make(file, "shops", "marketing", NOON)
     assert made.encode() not in file.read_bytes() and file.stat().st_mode & 0o077 == 0
     known = tokens.Tokens(file)
     holder = known.of(made)
@@ -36,12 +43,49 @@ def test_of_a_token_only_its_hash_is_kept_and_it_is_known_until_it_is_revoked(tm
     assert known.of("") is None and known.of(made[:-1]) is None and known.of(holder.sha256) is None
     tokens.revoke(file, "lights")
     assert known.of(made) is None and known.of(other) is not None
-    for act in (lambda: tokens.revoke(file, "lights"), lambda: tokens.make(file, "shops", "traffic")):
+    for act in (lambda: tokens.revoke(file, "lights"), lambda: tokens.make(file, "shops", "traffic", NOON)):
         with pytest.raises(ThrongError, match="the name"):
             act()
-    file.write_text("{}\n")
-    with pytest.raises(ThrongError, match="not as expected"):
-        tokens.load(file)
+    for wrong in ("{}", '{"name":"a","purpose":"traffic","sha256":"00","expires":"soon"}'):
+        file.write_text(wrong + "\n")
+        with pytest.raises(ThrongError, match="not as expected"):
+            tokens.load(file)
+
+
+def test_a_token_ends_at_its_time_and_one_from_before_tokens_ended_never(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    tokens.make(file, "lights", "traffic", NOON)
+    (made,) = tokens.load(file)
+    assert (made.expired(NOON - 1), made.expired(NOON), made.expires) == (False, True, "2026-03-02T11:00:00Z")
+    file.write_text(file.read_text().replace(',"expires":"2026-03-02T11:00:00Z"', ""))
+    assert not tokens.load(file)[0].expired(2 * NOON)
+
+
+def test_when_a_token_ends_is_told_as_a_length_a_day_or_a_time() -> None:
+    for text, hours in (("12h", 12), ("2d", 48), ("2026-03-03", 13), ("2026-03-02T12:00+00:00", 1)):
+        assert expiry_ms("--expires", text, NOON) == NOON + hours * HOUR_MS, text
+    for text in ("", "d", "soon", "90", "1.5d", "2026-02-30", "2026-03-03T12:00", f"{'9' * 20}d", "99999999d"):
+        with pytest.raises(ThrongError, match="none of 90d"):
+            expiry_ms("--expires", text, NOON)
+    for text in ("0d", "2026-03-02", "2026-03-02T11:00Z"):
+        with pytest.raises(ThrongError, match="over already"):
+            expiry_ms("--expires", text, NOON)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 5)), max_size=60))
+def test_a_holder_asks_as_often_as_the_rate_allows_and_never_oftener(asked: list[tuple[str, float]]) -> None:
+    rate, now_s, allowed = Rate(2.0, 3), 0.0, {"a": [], "b": []}  # type: ignore[var-annotated]
+    for holder, silence_s in asked:
+        now_s += silence_s
+        wait_s = rate.wait_s(holder, now_s)
+        # Within any time t at most 3 + 2t are allowed; and who is told to wait is let through after it.
+        if not wait_s:
+            allowed[holder].append(now_s)
+            for back, then_s in enumerate(reversed(allowed[holder]), 1):
+                assert back <= 3 + 2 * (now_s - then_s) + 1e-6
+        else:
+            assert copy.deepcopy(rate).wait_s(holder, now_s + wait_s + 1e-9) == 0
+            assert copy.deepcopy(rate).wait_s("somebody else", now_s) == 0
 
 
 def test_the_command_prints_a_token_once_and_lists_names_and_scopes(tmp_path: Path) -> None:
@@ -49,10 +93,17 @@ def test_the_command_prints_a_token_once_and_lists_names_and_scopes(tmp_path: Pa
         environ = {"THRONG_API_TOKENS": str(tmp_path / "tokens")}
         return CliRunner().invoke(cli, ["api", *arguments], env=environ, catch_exceptions=False).output
 
-    made = said("token", "--name", "lights", "--purpose", "traffic").strip()
+    made = said("token", "--name", "lights", "--purpose", "traffic", "--expires", "2099-01-31").strip()
     assert tokens.Tokens(tmp_path / "tokens").of(made) is not None
-    assert said("list") == "lights: traffic:footfall:read, traffic:flows:read, traffic:dwell:read\n"
+    scopes = "traffic:footfall:read, traffic:flows:read, traffic:dwell:read"
+    assert said("list") == f"lights: {scopes}; expires 2099-01-31T00:00:00Z\n"
     assert said("revoke", "lights") == "lights is revoked\n" and said("list") == ""
+    tokens.make(tmp_path / "tokens", "old", "traffic", NOON)
+    assert said("list") == f"old: {scopes}; EXPIRED 2026-03-02T11:00:00Z\n"
+    before_ms = time.time() * 1000
+    said("token", "--name", "new")
+    (new,) = (each for each in tokens.load(tmp_path / "tokens") if each.name == "new")
+    assert abs(milliseconds(new.expires) - before_ms - 90 * 24 * HOUR_MS) < 60_000
 
 
 def test_the_shelf_keeps_its_hours_and_a_repeat_once() -> None:

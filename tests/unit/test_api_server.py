@@ -10,6 +10,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
+from schemas.policy import Purpose
 from streams.api import tokens
 from streams.api.server import Api, Limits, Refused
 from streams.api.shelf import Item, Shelf, item_of
@@ -46,11 +47,15 @@ class Source:
 class World:
     def __init__(self, file: Path) -> None:
         self.file, self.shelf, self.source, self.registry = file, Shelf(HOUR_MS), Source(), CollectorRegistry()
-        self.token = tokens.make(file, "lights", "traffic")
-        limits = Limits(1, 3)
-        metrics = ApiMetrics(self.registry)
-        self.api = Api("traffic", self.shelf, tokens.Tokens(file), self.source, limits, metrics)
+        self.now_ms = 0
+        self.token = self.made("lights")
+        limits = Limits(1, 3, 0.01, 20)
+        metrics, known = ApiMetrics(self.registry), tokens.Tokens(file)
+        self.api = Api("traffic", self.shelf, known, self.source, limits, metrics, lambda: self.now_ms)
         self.client: TestClient
+
+    def made(self, name: str, purpose: Purpose = "traffic") -> str:
+        return tokens.make(self.file, name, purpose, HOUR_MS)
 
     async def ask(self, path: str, token: str | None = None) -> tuple[int, dict[str, object]]:
         async with self.client.get(f"/v1/{path}", headers=self.bearer(token)) as answer:
@@ -77,7 +82,7 @@ async def test_who_has_no_token_a_wrong_one_or_not_the_scope_is_refused(world: W
     world.put(told(5), told(5, age_band="18_29"))
     assert (await world.ask("footfall?zone=z1", ""))[0] == 401
     assert (await world.ask("footfall?zone=z1", "throng_no"))[1]["error"] == "token"
-    foreign = tokens.make(world.file, "shops", "marketing")
+    foreign = world.made("shops", "marketing")
     assert (await world.ask("footfall?zone=z1", foreign))[1]["error"] == "purpose"
     assert (await world.ask("visits?zone=z1"))[:1] == (403,)
     status, said = await world.ask("footfall?zone=z1")
@@ -91,6 +96,34 @@ async def test_who_has_no_token_a_wrong_one_or_not_the_scope_is_refused(world: W
     assert count("throng_api_refused_total", {"reason": "scope"}) == 3
     assert count("throng_api_requests_total", {"route": "/v1/footfall", "status": "401"}) == 2
     assert count("throng_api_request_seconds_count", {"route": "/v1/footfall"}) == 5
+
+
+async def test_who_asks_too_often_is_told_when_to_ask_again_and_nobody_else_is_kept_waiting(world: World) -> None:
+    world.put(told(5))
+    for _ in range(20):
+        assert (await world.ask("footfall?zone=z1"))[0] == 200
+    for path in ("footfall?zone=z1", "places", "feed"):
+        async with world.client.get(f"/v1/{path}", headers=world.bearer()) as answer:
+            assert answer.status == 429 and 90 < int(answer.headers["Retry-After"]) <= 100
+            assert (await answer.json())["error"] == "rate"
+    assert (await world.ask("footfall?zone=z1", world.made("lanterns")))[0] == 200
+    assert world.registry.get_sample_value("throng_api_refused_total", {"reason": "rate"}) == 3
+    said = {label for metric in world.registry.collect() for each in metric.samples for label in each.labels.values()}
+    assert not said & {"lights", "lanterns"}
+
+
+async def test_an_expired_token_is_refused_and_told_so_and_its_feed_ends(world: World) -> None:
+    world.now_ms = HOUR_MS - 1
+    async with world.client.get("/v1/feed", headers=world.bearer()) as feed:
+        world.now_ms = HOUR_MS
+        world.put(told(5))
+        assert (await events(feed, 1))[0][1]["error"] == "expired"
+    async with world.client.get("/v1/places", headers=world.bearer()) as answer:
+        assert answer.status == 401 and answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+        said = "the token expired at 1970-01-01T01:00:00Z: ask the operator for a new one"
+        assert await answer.json() == {"error": "expired", "message": said}
+    # The feed looked once at each of: the record, its end.
+    assert world.registry.get_sample_value("throng_api_refused_total", {"reason": "expired"}) == 2
 
 
 async def test_now_history_and_wrong_parameters(world: World) -> None:
