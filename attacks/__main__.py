@@ -6,30 +6,16 @@ ATTACK=quick takes less of everything. `--write` keeps the results, the pictures
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 
 import orjson
 
 from attacks import page, picture
 from attacks.run import FULL, QUICK, attack, last_line
+from streams.progress import Progress
 from streams.stores.noise import draw
 
-EVERY_S = 3.0
 DOCS = Path(__file__).parents[1] / "docs" / "explanation"
-
-
-class Progress:
-    """Tells what is done, at most every few seconds."""
-
-    def __init__(self) -> None:
-        self._last = 0.0
-
-    def __call__(self, what: str) -> None:
-        now = time.monotonic()
-        if now - self._last >= EVERY_S:
-            self._last = now
-            print(f"   {what}", flush=True)
 
 
 def main() -> int:

@@ -7,32 +7,18 @@ The exit code tells whether it ran and agrees with the reference; a goal that is
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 
 import orjson
 
+from streams.progress import Progress
 from streams.stores.noise import draw
 from validation import page, picture, reference
 from validation.judge import judge, together
 from validation.summary import last_line, noise_alone, results
 from validation.towns import TOWNS, live
 
-EVERY_S = 3.0
 DOCS = Path(__file__).parents[1] / "docs" / "explanation"
-
-
-class Progress:
-    """Tells what is done, at most every few seconds."""
-
-    def __init__(self) -> None:
-        self._last = 0.0
-
-    def __call__(self, what: str) -> None:
-        now = time.monotonic()
-        if now - self._last >= EVERY_S:
-            self._last = now
-            print(f"   {what}", flush=True)
 
 
 def main() -> int:

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from schemas.plan import Places
 from schemas.released import Flow
+from streams.core.distances import EARTH_M
 
-EARTH_KM: Final = 6371.0088  # mean radius of WGS 84 (Moritz 2000)
 # Where bands end; each is from its start to less than its end, and the last one has none.
 ENDS_KM: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 
@@ -93,7 +93,7 @@ def great_circle_km(one: Position, other: Position) -> float:
         math.sin((other_lat - lat) / 2) ** 2
         + math.cos(lat) * math.cos(other_lat) * math.sin((other_lon - lon) / 2) ** 2
     )
-    return 2 * EARTH_KM * math.asin(math.sqrt(min(1.0, half_chord)))
+    return 2 * EARTH_M / 1000 * math.asin(math.sqrt(min(1.0, half_chord)))
 
 
 def _of_zones(places: Places) -> dict[str, Position]:

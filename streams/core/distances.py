@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.plan import Plan
 
+# Mean radius of WGS 84 (Moritz 2000: 6,371,008.8 m), to the kilometre.
 EARTH_M: Final = 6_371_000
 UNKNOWN: Final = -1
 Point = tuple[float, float, float]
