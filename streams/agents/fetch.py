@@ -27,7 +27,7 @@ from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
-from aiokafka.record.util import calc_crc32c
+from crc32c import crc32c
 
 from streams.core.records import RecordBatch
 
@@ -164,7 +164,7 @@ class BatchRuns:
         where = f"{self._tp.topic}, partition {self._tp.partition}, offset {header.base_offset}"
         if header.magic != 2:
             raise CorruptRecordException(f"Record format v{header.magic} at {where}: only v2 is read")
-        if self._check_crcs and calc_crc32c(view[CRC_FROM:]) != header.crc:
+        if self._check_crcs and crc32c(view[CRC_FROM:]) != header.crc:
             raise CorruptRecordException(f"Wrong checksum at {where}")
         return header
 

@@ -99,7 +99,7 @@ class Gateway:
         self._readiness = readiness
         self._registrar = registrar
         self._rules = rules
-        self._reject_acks: list[asyncio.Future[object]] = []
+        self._refused: list[Outgoing] = []
         self._flushing = asyncio.Lock()
         self.silent_since: dict[int, float] = {}
         self.placed = asyncio.Event()
@@ -154,11 +154,11 @@ class Gateway:
         await self._refuse_if_overtaken(source, mark, screened)
         await self._keep_ahead(screened.running_max)
         await self._registry_sent()
-        # In this order: a flush in between commits what the framer has, and by then its rejects must have been sent.
-        await self._reject(source, records, events, screened)
+        # Without a pause between: what a flush commits, it has sent the rejects of as well.
+        self._refused += self._rejects(source, records, events, screened)
         self._framer.add(source, screened, chunk.next_offset)
         self._count(source, records, events, screened, time.monotonic() - began)
-        if self._framer.rows >= self._limits.flush_rows:
+        if self._framer.rows + len(self._refused) >= self._limits.flush_rows:
             await self.flush()
 
     async def flush(self) -> None:
@@ -172,8 +172,8 @@ class Gateway:
             if flush is None:
                 return
             began = time.perf_counter()
-            acks = self._reject_acks
-            self._reject_acks = []
+            refused, self._refused = self._refused, []
+            acks = await self._producer.send_many(self._topics.rejects, 0, refused)
             for target, frame in enumerate(flush.frames):
                 acks.append(await self._producer.send(self._topics.sightings, frame, partition=target))
             await asyncio.gather(*acks)
@@ -255,12 +255,6 @@ class Gateway:
             return
         while self._registrar.behind:  # noqa: ASYNC110 - seldom, and short
             await asyncio.sleep(REGISTRY_POLL_S)
-
-    async def _reject(self, source: int, records: Records, events: Events, screened: Screened) -> None:
-        if not len(screened.rejected[0]):
-            return
-        rejects = self._rejects(source, records, events, screened)
-        self._reject_acks += await self._producer.send_many(self._topics.rejects, 0, rejects)
 
     def _rejects(self, source: int, records: Records, events: Events, screened: Screened) -> Iterator[Outgoing]:
         rows, reasons = screened.rejected

@@ -110,16 +110,27 @@ async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: Gatew
     committed: dict[int, Committed] = {}
     gateway = gateway_of(producer, committed, metrics)
     await gateway.positions({0: LogRange(0, 0)})
-    handling = asyncio.create_task(gateway.handle(chunk_of([b"{", GOOD, b"["])))
+    await gateway.handle(chunk_of([b"{", GOOD, b"["]))
+    flushing = asyncio.create_task(gateway.flush())
     await producer.reached.wait()
-    await gateway.flush()
     assert committed == {}
     producer.let_go.set()
-    await handling
-    await gateway.flush()
+    await flushing
     assert committed[0].offset == 3
     assert producer.sent.count("rejects") == 2
     assert producer.sent[-1] == "sightings"
+
+
+async def test_rejects_alone_do_not_wait_for_a_flush_beyond_its_size(metrics: GatewayMetrics) -> None:
+    producer = Held(holds=-1)
+    committed: dict[int, Committed] = {}
+    gateway = gateway_of(producer, committed, metrics)
+    await gateway.positions({0: LogRange(0, 0)})
+    await gateway.handle(chunk_of([b"{"] * 999))
+    assert producer.sent == []
+    await gateway.handle(chunk_of([b"{"] * 1000))
+    assert producer.sent.count("rejects") == 1000
+    assert committed[0].offset == 1000
 
 
 async def test_an_event_of_an_epoch_whose_plan_is_not_at_hand_ends_the_gateway_with_the_setting_to_change(
