@@ -256,6 +256,23 @@ class ReleaseMetrics:
             ["measure"],
             registry=registry,
         )
+        self.outlook_behind = Gauge(
+            "throng_release_outlook_behind_seconds",
+            "Event time from the last pane whose outlooks were worked out to the last one that they follow from.",
+            registry=registry,
+        )
+        self.outlook_error = Gauge(
+            "throng_release_outlook_error",
+            "Mean error of forecasts of all places, as a share of that of 'as many as now'; NaN before any is scored.",
+            ["minutes"],
+            registry=registry,
+        )
+        self.outlook_covered = Gauge(
+            "throng_release_outlook_covered",
+            "Share of forecasts whose 95 % interval held what came; NaN before any is scored.",
+            ["minutes"],
+            registry=registry,
+        )
         self.draw = Histogram(
             "throng_release_draw_seconds",
             "Time from sum to ledger.",

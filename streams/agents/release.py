@@ -41,6 +41,7 @@ from streams.core.render import Pages
 from streams.core.rules import Told
 from streams.core.sums import Counted, Keyed, PaneDiffers, Sums, Whole
 from streams.core.times import rfc3339
+from streams.core.usual import MINUTES_AHEAD, UNKNOWN, Skill
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
@@ -100,6 +101,7 @@ class Releaser:
         self._writer = secrets.token_hex(8)
         self._not_shown: dict[str, LedgerRecord] = {}
         self.going_on: Callable[[], bool] = lambda: True
+        self._tell_skill(UNKNOWN)
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Read the ledger, publish its last word once more, and begin where it still needs panes.
@@ -166,10 +168,19 @@ class Releaser:
     async def follow(self, record: LedgerRecord | None) -> None:
         """Publish what follows from a record. None, of a start: what followed from the last ones, once more."""
         assert self._following is not None
-        await asyncio.to_thread(self._following.work_out, self._following.waiting())
+        await asyncio.to_thread(self._following.work_out, self._following.waiting(record))
         for each in [record] if record else self._following.recent():
             if not self._withheld(each):
-                self._count(await self._publisher.send(self._following.of(each), each.end_ms))
+                self._count(await self._publisher.send(await asyncio.to_thread(self._following.of, each), each.end_ms))
+                self._tell_skill(self._following.skill(each))
+        self._metrics.outlook_behind.set(self._following.behind_ms() / 1000)
+
+    def _tell_skill(self, skill: Skill | None) -> None:
+        if skill is None:
+            return
+        for minutes, error, covered in zip(MINUTES_AHEAD, skill.error, skill.covered, strict=True):
+            self._metrics.outlook_error.labels(str(minutes)).set(error)
+            self._metrics.outlook_covered.labels(str(minutes)).set(covered)
 
     def _count(self, sent: Mapping[str, int]) -> None:
         for topic, number in sent.items():
@@ -303,6 +314,7 @@ class Releaser:
         sent = await self._publisher.to_kafka(record)
         self._count(sent)
         if self._following is not None:
+            self._metrics.outlook_behind.set(self._following.behind_ms() / 1000)
             self.to_follow.put_nowait(record)
         if self._redis.trouble:
             self._not_shown[record.measure] = record  # `keep_showing` tries again: releases don't wait for it

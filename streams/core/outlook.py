@@ -5,8 +5,10 @@ and has a usual self. A pane is taken once all its places have come, or a later 
 or is earlier than that, is left out: so whatever is read twice counts once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from math import isnan
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,10 +21,12 @@ from streams.core.times import rfc3339
 from streams.core.usual import (
     AHEAD,
     CONGESTION,
+    MINUTES_AHEAD,
     QUARTER_MS,
     TWO_SIDED_95,
     Clock,
     Compared,
+    Floats,
     Forecasts,
     Kept,
     moved,
@@ -32,7 +36,21 @@ from streams.core.usual import (
     unpack,
 )
 
-Place = tuple[str, str]
+Place = tuple[Literal["zone", "parent"], str]
+
+
+class Said(NamedTuple):
+    """What there is to say of a pane, before it is put into words. `now`, `se`: as released, NaN where nothing was."""
+
+    places: Sequence[Place]
+    end: str
+    plan: str
+    purpose: str
+    clock: Clock
+    now: Floats
+    se: Floats
+    compared: Compared
+    forecasts: Forecasts
 
 
 class Outlooks:
@@ -79,8 +97,8 @@ class Outlooks:
         now, se = numbers
         clock = clock_of(self._pane_ms, self._zone)
         compared, forecasts = take(self._kept, clock, now, se)
-        for number in np.flatnonzero(~np.isnan(compared.deviation)).tolist():
-            yield _outlook(pane[self._places[number]], clock, compared, forecasts, number)
+        one = next(iter(pane.values()))
+        yield from words(Said(self._places, one.end, one.plan, one.purpose, clock, now, se, compared, forecasts))
 
     def profile(self) -> bytes:
         """What is kept, to go on with later."""
@@ -101,48 +119,48 @@ def clock_of(end_ms: int, zone: ZoneInfo) -> Clock:
     return Clock(end_ms, tuple(end.weekday() * 96 + end.hour * 4 + end.minute // 15 for end in ends))
 
 
-def _outlook(record: Footfall, clock: Clock, compared: Compared, forecasts: Forecasts, number: int) -> Outlook:
-    estimate, usual = record.estimate or 0.0, float(compared.usual[number])
-    return Outlook(
-        schema=OUTLOOK_SCHEMA,
-        end=record.end,
-        level=record.level,
-        zone=record.zone,
-        estimate=estimate,
-        se=record.se or 0.0,
-        usual=round(usual, 1),
-        usual_se=round(float(compared.usual_se[number]), 1),
-        weeks=round(float(compared.weeks[number]), 2),
-        ratio=round(estimate / max(usual, 1.0), 2),
-        deviation=round(float(compared.deviation[number]), 2),
-        congestion=CONGESTION[int(compared.congestion[number])],
-        forecasts=tuple(_ahead(clock.end_ms, forecasts, number)),
-        plan=record.plan,
-        purpose=record.purpose,
-    )
+def words(said: Said) -> Iterator[Outlook]:
+    """The outlooks of a pane: of each place that is told and has a usual self."""
+    at = [rfc3339(said.clock.end_ms + (step + 1) * QUARTER_MS) for step in range(AHEAD)]
+    usual, usual_se, weeks, deviation, congestion = (column.tolist() for column in said.compared)
+    ahead = [column.T.tolist() for column in said.forecasts]
+    now, se = said.now.tolist(), said.se.tolist()
+    for number in np.flatnonzero(~np.isnan(said.compared.deviation)).tolist():
+        level, zone = said.places[number]
+        yield Outlook(
+            schema=OUTLOOK_SCHEMA,
+            end=said.end,
+            level=level,
+            zone=zone,
+            estimate=now[number],
+            se=se[number],
+            usual=round(usual[number], 1),
+            usual_se=round(usual_se[number], 1),
+            weeks=round(weeks[number], 2),
+            ratio=round(now[number] / max(usual[number], 1.0), 2),
+            deviation=round(deviation[number], 2),
+            congestion=CONGESTION[congestion[number]],
+            forecasts=tuple(_ahead(at, *(column[number] for column in ahead))),
+            plan=said.plan,
+            purpose=said.purpose,
+        )
 
 
-def _ahead(end_ms: int, forecasts: Forecasts, number: int) -> Iterator[Ahead]:
-    for step in range(AHEAD):
-        estimate, se = float(forecasts.estimate[step, number]), float(forecasts.se[step, number])
-        if np.isnan(estimate):
+def _ahead(at: Sequence[str], *columns: Sequence[float]) -> Iterator[Ahead]:
+    """A place's forecasts; `columns`: as of `Forecasts`, AHEAD each."""
+    for step, (estimate, se, scored, error, covered, error_of_now) in enumerate(zip(*columns, strict=True)):
+        if isnan(estimate):
             continue
-        scored = float(forecasts.scored[step, number])
+        known = scored > 0
         yield Ahead(
-            at=rfc3339(end_ms + (step + 1) * QUARTER_MS),
-            minutes=(step + 1) * QUARTER_MS // 60_000,
+            at=at[step],
+            minutes=MINUTES_AHEAD[step],
             estimate=round(estimate, 1),
             se=round(se, 1),
             low=round(max(estimate - TWO_SIDED_95 * se, 0.0), 1),
             high=round(estimate + TWO_SIDED_95 * se, 1),
             scored=round(scored, 1),
-            **(_score(forecasts, step, number) if scored > 0 else {}),
+            mean_error=round(error, 1) if known else None,
+            covered=round(covered, 3) if known else None,
+            mean_error_of_now=round(error_of_now, 1) if known else None,
         )
-
-
-def _score(forecasts: Forecasts, step: int, number: int) -> Mapping[str, float]:
-    return {
-        "mean_error": round(float(forecasts.mean_error[step, number]), 1),
-        "covered": round(float(forecasts.covered[step, number]), 3),
-        "mean_error_of_now": round(float(forecasts.mean_error_of_now[step, number]), 1),
-    }

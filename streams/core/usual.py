@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 QUARTER_MS: Final = 900_000
 A_WEEK: Final = 672
 AHEAD: Final = 8
+MINUTES_AHEAD: Final = tuple(range(15, AHEAD * 15 + 1, 15))
 HOURS: Final = 24
 WEEK_KEEPS: Final = 0.8
 QUARTER_KEEPS: Final = 0.97
@@ -44,7 +45,7 @@ class Clock(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """f64[places] each, NaN where the place or its usual self is not known."""
+    """f64[places] each, NaN where the place or its usual self is not known. `congestion`: index of CONGESTION, i64."""
 
     usual: Floats
     usual_se: Floats
@@ -62,6 +63,20 @@ class Forecasts(NamedTuple):
     mean_error: Floats
     covered: Floats
     mean_error_of_now: Floats
+
+
+class Skill(NamedTuple):
+    """How good the forecasts of all places were, f64[AHEAD] each; NaN where none has been scored.
+
+    Attributes:
+        error: their absolute errors, as a share of those of "as many as now". covered: by their 95 % intervals.
+    """
+
+    error: Floats
+    covered: Floats
+
+
+UNKNOWN: Final = Skill(np.full(AHEAD, np.nan), np.full(AHEAD, np.nan))
 
 
 class Kept(msgspec.Struct):
@@ -83,18 +98,18 @@ _PER_PLACE: Final = ("usual", "weeks", "spread", "carries", "errors", "score", "
 
 
 def nothing(places: int) -> Kept:
-    """Before the first pane."""
+    """Before the first pane. In memory places lie side by side: whatever is asked for is asked of all of them."""
     return Kept(
         at_ms=0,
-        usual=np.zeros((places, A_WEEK)),
-        weeks=np.zeros((places, A_WEEK)),
-        spread=np.zeros((places, HOURS, 2)),
-        carries=np.zeros((places, AHEAD, 3)),
-        errors=np.zeros((places, AHEAD, HOURS, 2)),
-        score=np.zeros((places, AHEAD, 4)),
+        usual=np.zeros((places, A_WEEK), order="F"),
+        weeks=np.zeros((places, A_WEEK), order="F"),
+        spread=np.zeros((places, HOURS, 2), order="F"),
+        carries=np.zeros((places, AHEAD, 3), order="F"),
+        errors=np.zeros((places, AHEAD, HOURS, 2), order="F"),
+        score=np.zeros((places, AHEAD, 4), order="F"),
         made_ms=np.zeros(AHEAD, np.int64),
-        made=np.full((places, AHEAD, 2), np.nan),
-        ahead=np.full((places, AHEAD, AHEAD, 2), np.nan),
+        made=np.full((places, AHEAD, 2), np.nan, order="F"),
+        ahead=np.full((places, AHEAD, AHEAD, 2), np.nan, order="F"),
     )
 
 
@@ -160,9 +175,9 @@ def _learn(kept: Kept, clock: Clock, now: Floats, left: Floats) -> None:
     quarter = clock.quarters[0]
     _forget_and_add(kept.spread[:, _hour(quarter)], QUARTER_KEEPS, left**2)
     told = ~np.isnan(now)
-    weight = kept.weeks[told, quarter] * WEEK_KEEPS + 1
-    kept.usual[told, quarter] += (now[told] - kept.usual[told, quarter]) / weight
-    kept.weeks[told, quarter] = weight
+    usual, weeks = kept.usual[:, quarter], kept.weeks[:, quarter]
+    np.copyto(weeks, weeks * WEEK_KEEPS + 1, where=told)
+    np.copyto(usual, usual + (now - usual) / np.maximum(weeks, 1.0), where=told)
 
 
 def _look_ahead(kept: Kept, clock: Clock, now: Floats, left: Floats, se: Floats) -> Forecasts:
@@ -177,6 +192,17 @@ def _look_ahead(kept: Kept, clock: Clock, now: Floats, left: Floats, se: Floats)
         for part in (1, 2, 3)
     ]
     return Forecasts(estimate, error, weight.copy(), *means)
+
+
+def skill(forecasts: Forecasts) -> Skill:
+    """Of all places together: each score counts as often as it was made."""
+    weight = forecasts.scored
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ours, inside, of_now = (
+            np.nansum(weight * part, axis=1)
+            for part in (forecasts.mean_error, forecasts.covered, forecasts.mean_error_of_now)
+        )
+        return Skill(ours / of_now, inside / weight.sum(axis=1))
 
 
 def _left_after(kept: Kept, step: int) -> Floats:
@@ -208,10 +234,10 @@ def _prior_counts(weight: Floats) -> Floats:
 
 def _forget_and_add(sums: Floats, keeps: float, *values: Floats) -> None:
     """Add values to [places, parts], where they are known. Of two parts and one value the second is the weight."""
-    known = ~np.isnan(np.sum(values, axis=0))
+    known = ~np.isnan(sum(values[1:], values[0]))
     columns = list(values) if len(values) > 1 else [values[0], np.ones(len(values[0]))]
     for part, column in enumerate(columns):
-        sums[known, part] = sums[known, part] * keeps + column[known]
+        np.copyto(sums[:, part], sums[:, part] * keeps + column, where=known)
 
 
 def _hour(quarter: int) -> int:

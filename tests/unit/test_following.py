@@ -1,7 +1,12 @@
 """Outlooks that follow from the ledger: the same as the command's, the same whoever makes them."""
 
+from math import isnan
+from random import Random
+
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from schemas.epochs import Epoch
@@ -92,6 +97,59 @@ def test_what_is_usual_goes_back_four_to_eight_weeks_whoever_reads() -> None:
     assert [msgspec.json.decode(item.value, type=Outlook) for item in said] == taken(outlooks, words)[-3:]
 
 
+def test_who_begins_just_after_a_block_did_says_of_the_one_before_what_was_said_then() -> None:
+    first = -(-MONDAY // BLOCK_MS) * BLOCK_MS
+    of_block = -(-BLOCK_MS // QUARTER_MS)
+    # A pane a day at 23:30, and each of the last two hours of the second block and the first of the third.
+    numbers = [*range(94, 2 * of_block - 8, 96), *range(2 * of_block - 8, 2 * of_block + 4)]
+    records = [
+        present(number, first + number * QUARTER_MS, [
+            msgspec.structs.replace(each, estimate=float(number % 3001), end=rfc3339(first + number * QUARTER_MS))
+            for each in pane(0)
+        ])
+        for number in numbers
+    ]  # fmt: skip
+    always, begins = Following("UTC"), Following("UTC")
+    for record in records:
+        always.take(record)
+        asked(always)
+        begins.take(record)
+    asked(begins)
+    assert [each.number for each in begins.recent()] == numbers[-AT_HAND:]
+    assert begins.recent()[0].end_ms < first + 2 * BLOCK_MS - QUARTER_MS
+    said = [begins.of(record) for record in begins.recent()]
+    assert any(said) and said == [always.of(record) for record in always.recent()]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.randoms(use_true_random=False), st.sampled_from(["UTC", "Europe/Berlin"]))
+def test_they_say_what_the_reference_says_whatever_is_told_of_places(chance: Random, timezone: str) -> None:
+    places = msgspec.structs.replace(PLACES, timezone=timezone)
+    following, outlooks = Following(timezone), Outlooks(places)
+    for number in (*range(3), *range(A_WEEK - 2, A_WEEK + 6), *range(2 * A_WEEK - 3, 2 * A_WEEK)):
+        whole = [
+            chance.choice([
+                each,
+                each,
+                msgspec.structs.replace(each, estimate=None, se=None, suppressed=True),
+                msgspec.structs.replace(each, complete=False),
+                msgspec.structs.replace(each, measure="arrivals"),
+            ])
+            for each in pane(number)
+        ]  # fmt: skip
+        if number:
+            chance.shuffle(whole)
+            whole = whole[chance.choice([0, 0, 1]) :]
+        else:
+            whole = pane(number)
+        record = quarter(number)
+        record = present(record.number, record.end_ms, whole)
+        following.take(record)
+        said = asked(following).of(record)
+        expected = [*taken(outlooks, whole), *outlooks.close()]
+        assert [item.value for item in said] == [msgspec.json.encode(each) for each in expected]
+
+
 def test_what_is_no_release_of_people_present_at_a_quarter_changes_nothing() -> None:
     other = msgspec.structs.replace(NEXT[0], measure="present_cohort")
     void = msgspec.structs.replace(NEXT[0], kind="void")
@@ -106,8 +164,17 @@ def test_what_is_no_release_of_people_present_at_a_quarter_changes_nothing() -> 
 def test_the_last_ones_are_at_hand_and_all_that_a_replay_has_brought() -> None:
     following = after(*NEXT)
     assert [bool(following.of(record)) for record in NEXT] == [False] * (len(NEXT) - AT_HAND) + [True] * AT_HAND
-    brought = [msgspec.structs.replace(record, panes_offset=BROUGHT) for record in NEXT]
-    assert all(after(*brought).of(record) for record in brought)
+    one_by_one = Following("UTC")
+    for record in (*WEEK, *NEXT):
+        one_by_one.take(record)
+    assert one_by_one.behind_ms() == (len(WEEK) + len(NEXT)) * QUARTER_MS
+    said = []
+    for record in NEXT:
+        one_by_one.work_out(one_by_one.waiting(record))
+        said.append(one_by_one.of(record))
+        assert len(one_by_one._said) <= AT_HAND
+    assert all(said) and said[-AT_HAND:] == [following.of(record) for record in NEXT[-AT_HAND:]]
+    assert one_by_one.behind_ms() == 0 and one_by_one.waiting() == []
 
 
 def test_a_new_plan_keeps_the_places_that_it_keeps() -> None:
@@ -161,6 +228,22 @@ async def test_a_release_publishes_its_ledgers_last_outlooks_once_more(logs: Log
     once = await begun(logs)
     assert set(once) == set(told_of(*NEXT[:3]))
     assert await begun(logs) == once
+
+
+async def test_all_that_a_replay_has_brought_is_told_and_how_good_the_forecasts_were(logs: Logs) -> None:
+    brought = [msgspec.structs.replace(record, panes_offset=BROUGHT) for record in (*WEEK, *NEXT)]
+    logs.values[LEDGER] = [msgspec.msgpack.encode(record) for record in brought]
+    role = releaser(logs)
+    count = role._metrics.outlook_error.labels("15")._value
+    assert isnan(count.get())
+    await role.positions({0: LogRange(0, 0)})
+    assert role._metrics.outlook_behind._value.get() == (len(WEEK) + len(NEXT)) * QUARTER_MS / 1000
+    while not role.to_follow.empty():
+        await role.follow(role.to_follow.get_nowait())
+    ends = {msgspec.json.decode(value, type=Outlook).end for value in logs.values[OUTLOOK]}
+    assert ends == {rfc3339(record.end_ms) for record in NEXT}
+    assert 0 < count.get() < 3 and 0 <= role._metrics.outlook_covered.labels("15")._value.get() <= 1
+    assert role._metrics.outlook_behind._value.get() == 0
 
 
 async def test_a_record_that_is_void_since_it_came_second_changes_nothing(logs: Logs) -> None:
