@@ -83,9 +83,9 @@ class Day(NamedTuple):
     end: int
 
 
-def simulate(seed: int, subscribers: int, hours: int, radio: str) -> Day:
+def simulate(seed: int, subscribers: int, hours: int, radio: str, zones: int = 60) -> Day:
     """A town's day."""
-    town = make_town(seed, subscribers, radio=radio)
+    town = make_town(seed, subscribers, zones, radio=radio)
     w, n = ways(town, HOUR_MS), network(town, 0.05)
     people, places, visits = populate(town)
     crowd = Crowd(people, np.zeros(people.size, np.int64), places, visits)

@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.measures import Measure
 
-LOGIC: Final = 4
+LOGIC: Final = 5
 FRAME_VERSION: Final = 1
 
 

@@ -1,4 +1,4 @@
-"""How long presences lasted and how often people came: the parts that dwell and visits are counted in."""
+"""How long presences lasted, how often people came and how long they travelled: the parts that these are counted in."""
 
 from typing import Final, NamedTuple
 
@@ -30,3 +30,16 @@ CUT: Final = len(BUCKETS) - 1
 LONGEST: Final = CUT - 1
 
 VISITS: Final = ("first", "second", "third_or_more")
+
+# On the way from stay to stay. Each limit is one of the American Community Survey's for the way to work (US Census
+# Bureau, table B08303), whose classes so add up to these. The last is of trips on which the phone was off or silent.
+TRAVEL_TIMES: Final = (
+    Bucket("under_10", 0, 10),
+    Bucket("10_20", 10, 20),
+    Bucket("20_40", 20, 40),
+    Bucket("40_60", 40, 60),
+    Bucket("over_60", 60, None),
+    Bucket("unknown", 0, None),
+)
+TRAVEL_LIMITS_MIN: Final = tuple(band.from_min for band in TRAVEL_TIMES[1:-1])
+UNKNOWN: Final = len(TRAVEL_TIMES) - 1

@@ -1,8 +1,8 @@
 """Measures are data: what is counted, by which keys, how often, with which cap and which share of the budget.
 
 Keys of a count vector are u32: the zone (present, arrivals), `zone * n + part` where a zone's count is in n parts
-(present_cohort by cohort, dwell by length, visits by number), or `origin * N + destination` (trips) with N
-zones or parents.
+(present_cohort by cohort, dwell by length, visits by number, travel_times of trips that ended there by length), or
+`origin * N + destination` (trips; passes, from the place passed to the next) with N zones or parents.
 """
 
 from collections.abc import Mapping
@@ -11,20 +11,23 @@ from typing import Final, Literal
 import msgspec
 
 from schemas.cohorts import COHORTS
-from schemas.lengths import BUCKETS, VISITS
+from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
 
 MINUTE_MS: Final = 60_000
-# Trips between more pairs than this are not noised one by one: see `Measure.keys_from_data`.
+# Flows between more pairs than this are not noised one by one: see `Measure.keys_from_data`.
 MOST_PAIRS: Final = 100_000
 
-Statistic = Literal["present", "present_cohort", "arrivals", "trips", "dwell", "visits"]
+Statistic = Literal["present", "present_cohort", "arrivals", "trips", "dwell", "visits", "travel_times", "passes"]
 Level = Literal["zone", "parent"]
 # Into how many parts the count of a place is split.
 PARTS: Final[Mapping[Statistic, int]] = {
     "present_cohort": COHORTS,
     "dwell": len(BUCKETS),
     "visits": len(VISITS),
+    "travel_times": len(TRAVEL_TIMES),
 }
+# Counted by pairs of places.
+FLOWS: Final[tuple[Statistic, ...]] = ("trips", "passes")
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,13 +56,13 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def keys(self, zones: int, parents: int) -> int:
         """How many public keys the count vector has."""
         places = zones if self.level == "zone" else parents
-        if self.statistic == "trips":
+        if self.statistic in FLOWS:
             return places * places
         return places * PARTS.get(self.statistic, 1)
 
     def keys_from_data(self, zones: int, parents: int) -> bool:
         """Are its keys too many to draw noise for? Then those that occur get it, and are told above a threshold."""
-        return self.statistic == "trips" and self.keys(zones, parents) > MOST_PAIRS
+        return self.statistic in FLOWS and self.keys(zones, parents) > MOST_PAIRS
 
 
 DEFAULT_MEASURES: Final = (

@@ -29,17 +29,17 @@ UNDO_FACTOR: Final = np.uint64(pow(int(FACTOR), -1, 1 << 64))
 _AT_ONCE: Final = 64
 
 
-def pack_rows(slots: Slots, heard: int, opened: int, tail: int, ping_pong: int) -> tuple[bytes, bytes, bytes]:
-    """Planes of the `heard` rows that are not free, of what they have used, and of the zones known of them.
+def pack_rows(slots: Slots, heard: int, opened: int, tail: int, ping_pong: int) -> tuple[bytes, ...]:
+    """Planes of the `heard` rows that are not free, and of each of the columns beside them, in their order.
 
     Args:
         opened: start of the open base pane, ms since the epoch's. tail: the oldest departure that is kept.
     """
-    rows, used, known = slots
+    rows, *beside = slots
     taken = rows["pseudonym"] != 0
     lean = np.empty(heard, ROW)
     _lean(rows, opened, tail, ping_pong, lean)
-    return to_planes(lean), to_planes(used[taken]), to_planes(known[taken])
+    return to_planes(lean), *(to_planes(column[taken]) for column in beside)
 
 
 def unpack_rows(planes: bytes, heard: int) -> NDArray[np.void]:

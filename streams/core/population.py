@@ -22,7 +22,7 @@ from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, distances, slots, windows
 from streams.core.listed import Listed, counted
-from streams.core.presence import DWELL, TRIPS, VISITED, Capped, Rules, Tally, handle, settle
+from streams.core.presence import DWELL, PASSED, TRAVELLED, TRIPS, VISITED, Capped, Rules, Tally, handle, settle
 from streams.core.reorder import Rows
 
 # Rows handled at a time: their subscribers' rows fit the cache between finding and handling.
@@ -31,7 +31,13 @@ SETTLE_BLOCK: Final = 8192
 NO_CAP_ABOVE: Final = 0xFFFF
 # As in `Tally.filtered`.
 FILTERS: Final = ("ping_pong", "glimpse", "jump")
-LISTED: Final[Mapping[Statistic, int]] = {"trips": TRIPS, "dwell": DWELL, "visits": VISITED}
+LISTED: Final[Mapping[Statistic, int]] = {
+    "trips": TRIPS,
+    "dwell": DWELL,
+    "visits": VISITED,
+    "travel_times": TRAVELLED,
+    "passes": PASSED,
+}
 
 
 class Population:
@@ -67,8 +73,12 @@ class Population:
             jump_m=epoch.jump_m,
             positions=distances.nowhere(len(parents)) if positions is None else positions,
         )
-        visits = any(m.statistic == "visits" for m in epoch.measures)
-        self.slots = slots.new_slots(slots.SMALLEST, [cap for _, cap in capped], len(parents) if visits else 0)
+        counted_too = {m.statistic for m in epoch.measures}
+        self.slots = slots.new_slots(
+            *(slots.SMALLEST, [cap for _, cap in capped]),
+            visited=len(parents) if "visits" in counted_too else 0,
+            travelled="travel_times" in counted_too,
+        )
         self.departures = departures.new_departures()
         self.running = windows.new_running(len(parents), epoch.silence_ms, epoch.windows_ms, self.rules.opens)
         self.fit()
@@ -229,8 +239,9 @@ def check(epoch: Epoch, zones: int) -> None:
 
 
 def _counts_against(measure: Measure) -> tuple[str, int]:
-    """What a subscriber's count is of, and its cap. Trips by zone and by district are the same trips."""
-    return ("trips" if measure.statistic == "trips" else f"{measure.statistic} {measure.name}"), measure.cap
+    """What a subscriber's count is of, and its cap. Trips by zone, by district and by time are the same trips."""
+    same = {"trips": "trips", "travel_times": "trips", "passes": "passes"}
+    return same.get(measure.statistic, f"{measure.statistic} {measure.name}"), measure.cap
 
 
 def _columns(measures: Sequence[Measure], capped: Sequence[tuple[str, int]]) -> Capped:

@@ -21,7 +21,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from schemas.attach import DETACH
-from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, VISITS
+from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, TRAVEL_LIMITS_MIN, TRAVEL_TIMES, UNKNOWN, VISITS
 from schemas.sightings import OPT_IN, OPT_OUT
 from streams.core.borrowed import borrowed
 from streams.core.departures import HEAD, TAIL, Departures
@@ -44,9 +44,13 @@ from streams.core.windows import BLOCK_BITS, PRESENT, SHORTEST, Running
 TRIPS: Final = 0
 DWELL: Final = 1
 VISITED: Final = 2
+TRAVELLED: Final = 3
+PASSED: Final = 4
 # Parts of a place's count: constants of the compiled loops.
 _LENGTHS: Final = len(BUCKETS)
 _VISITS: Final = len(VISITS)
+_TIMES: Final = len(TRAVEL_TIMES)
+_MINUTE_MS: Final = 60_000
 # Places in `Tally.filtered`.
 PING_PONG: Final = 0
 GLIMPSE: Final = 1
@@ -57,7 +61,7 @@ class Capped(NamedTuple):
     """Measures that are counted alike, in columns of i64: length `m` each.
 
     Attributes:
-        what: of listed measures, what they count: `TRIPS`, `DWELL` or `VISITED`.
+        what: of listed measures, what they count: `TRIPS`, `DWELL`, `VISITED`, `TRAVELLED` or `PASSED`.
         by_parent: 1 if counted by parent zone.
         cap: most counts of a subscriber in the epoch; 0: no limit.
         column: where `Slots.used` keeps the count against the cap. adds: 1 if the measure adds to it; 0: the next one
@@ -166,7 +170,17 @@ def _number_visit(known, zone):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _become_stay(row, used, known, rules, tally):  # type: ignore[no-untyped-def]
+def _travelled(row, departed):  # type: ignore[no-untyped-def]
+    """In which part a trip to the present presence counts, by the minutes on the way."""
+    minutes = row["start"] // _MINUTE_MS - (np.int64(departed[0]) - 1)
+    part = 0
+    for limit in TRAVEL_LIMITS_MIN:
+        part += minutes >= limit
+    return UNKNOWN if departed[0] == 0 else part
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _become_stay(row, used, known, departed, rules, tally):  # type: ignore[no-untyped-def]
     """The present presence is a stay: unless the last one was in the same zone, it is a visit, and a trip."""
     row["flags"] |= STAY
     origin, zone = row["stayed"], np.int64(row["zone"])
@@ -179,6 +193,9 @@ def _become_stay(row, used, known, rules, tally):  # type: ignore[no-untyped-def
         if listed.what[m] == VISITED:
             place = rules.parents[zone] if listed.by_parent[m] else zone
             _list(m, place * _VISITS + number, row, used, listed, tally)
+        elif listed.what[m] == TRAVELLED and origin != NOWHERE:
+            place = rules.parents[zone] if listed.by_parent[m] else zone
+            _list(m, place * _TIMES + _travelled(row, departed), row, used, listed, tally)
         elif listed.what[m] == TRIPS and origin != NOWHERE:
             if listed.by_parent[m]:
                 key = rules.parents[origin] * rules.parent_count + rules.parents[zone]
@@ -188,10 +205,10 @@ def _become_stay(row, used, known, rules, tally):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _complete(row, used, rules, tally, zone, length, stay, cut):  # type: ignore[no-untyped-def]
+def _complete(row, used, rules, tally, zone, length, stay, cut, onward):  # type: ignore[no-untyped-def]
     """A presence is complete. `stay`: it was one; else it was a pass, however long the phone was not heard of. `cut`:
     the epoch's start or end may have cut it, so that it is of unknown length, unless what was seen of it is in the
-    longest bucket already."""
+    longest bucket already. `onward`: of a pass, the zone that it was left for, or `NOWHERE`."""
     if not stay and length >= rules.stay:
         tally.filtered[GLIMPSE] += 1
         length = rules.stay - 1
@@ -205,13 +222,20 @@ def _complete(row, used, rules, tally, zone, length, stay, cut):  # type: ignore
         if listed.what[m] == DWELL:
             place = rules.parents[zone] if listed.by_parent[m] else np.int64(zone)
             _list(m, place * _LENGTHS + bucket, row, used, listed, tally)
+        elif listed.what[m] == PASSED and onward != NOWHERE:
+            if listed.by_parent[m]:
+                key = rules.parents[zone] * rules.parent_count + rules.parents[onward]
+            else:
+                key = np.int64(zone) * len(rules.parents) + onward
+            _list(m, key, row, used, listed, tally)
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _complete_before(row, used, rules, tally):  # type: ignore[no-untyped-def]
     """So is the one before: no ping-pong can restore it any more."""
     stay, cut = (row["flags"] & BEFORE_STAY) != 0, (row["flags"] & BEFORE_BEGUN_BEFORE) != 0
-    _complete(row, used, rules, tally, row["before"], row["start"] - row["before_start"], stay, cut)
+    onward = NOWHERE if stay or cut else np.int64(row["zone"])
+    _complete(row, used, rules, tally, row["before"], row["start"] - row["before_start"], stay, cut, onward)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -341,11 +365,12 @@ def _annul(row, used, ring, tail, rules, tally, running):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bar(row, known):  # type: ignore[no-untyped-def]
+def _bar(row, known, departed):  # type: ignore[no-untyped-def]
     """An opt-out's tombstone: nothing of the subscriber is taken up until an opt-in, nor linked to what was before."""
     row["before"] = BARRED
     row["stayed"] = NOWHERE
     known[:] = 0
+    departed[:] = 0
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -364,7 +389,7 @@ def _complete_known(row, used, rules, tally, now, zone, kind):  # type: ignore[n
     if by_silence or (now < silent and kind == DETACH):
         end = row["last"] + rules.silence // 2 if by_silence else now
         stay, cut = (row["flags"] & STAY) != 0, (row["flags"] & BEGUN_BEFORE) != 0
-        _complete(row, used, rules, tally, row["zone"], end - row["start"], stay, cut)
+        _complete(row, used, rules, tally, row["zone"], end - row["start"], stay, cut, NOWHERE)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -383,7 +408,9 @@ def _jumps(row, rules, now, zone):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _sight(row, used, known, ring, span, rules, tally, running, now, zone, cohort, kind):  # type: ignore[no-untyped-def]
+def _sight(  # type: ignore[no-untyped-def]
+    row, used, known, departed, ring, span, rules, tally, running, now, zone, cohort, kind
+):
     """One sighting: the numbered rules of the reference's section "Presence"."""
     if kind == OPT_IN:
         if row["before"] == BARRED:
@@ -395,7 +422,7 @@ def _sight(row, used, known, ring, span, rules, tally, running, now, zone, cohor
     if row["zone"] != NOWHERE:
         silent = row["last"] + rules.silence
         if not row["flags"] & STAY and _lasted(row, rules, min(now, silent)):
-            _become_stay(row, used, known, rules, tally)
+            _become_stay(row, used, known, departed, rules, tally)
         _complete_known(row, used, rules, tally, now, zone, kind)
         if now >= silent:
             _leave(row, ring, span, rules, running, silent, now)
@@ -403,17 +430,21 @@ def _sight(row, used, known, ring, span, rules, tally, running, now, zone, cohor
         if row["zone"] != NOWHERE:
             _leave(row, ring, span, rules, running, now, now)
         if kind == OPT_OUT:
-            _bar(row, known)
+            _bar(row, known, departed)
         return
     if row["zone"] == NOWHERE:
         _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
         if now < rules.opens + rules.silence:
             row["flags"] |= BEGUN_BEFORE
+        if len(departed) > 0:
+            departed[0] = 0
     elif row["zone"] != zone:
         if row["before"] == zone and now - row["start"] <= rules.ping_pong:
             _annul(row, used, ring, span[TAIL], rules, tally, running)
         else:
             before, before_start, of_before = row["zone"], row["start"], row["flags"] & (STAY | BEGUN_BEFORE)
+            if len(departed) > 0 and of_before & STAY:
+                departed[0] = now // _MINUTE_MS + 1
             _leave(row, ring, span, rules, running, now, now)
             _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
             row["before"] = before
@@ -479,8 +510,9 @@ def handle(  # type: ignore[no-untyped-def]
             row["last"] = times[i]
             continue
         zone, cohort, last = row["zone"], row["cohort"], row["last"]
-        used, known = slots.used[at], slots.known[at]
-        _sight(row, used, known, ring, span, rules, tally, running, times[i], zones[i], cohorts[i], kinds[i])
+        used, known, departed = slots.used[at], slots.known[at], slots.departed[at]
+        now, to, whose, kind = times[i], zones[i], cohorts[i], kinds[i]
+        _sight(row, used, known, departed, ring, span, rules, tally, running, now, to, whose, kind)
         _count_change(row, running, at, zone, cohort, last)
     return barred
 
@@ -515,9 +547,9 @@ def settle(slots: Slots, rules: Rules, tally: Tally, first, last, boundary):  # 
             row["before"] = NOWHERE
         silent = row["last"] + rules.silence
         if not row["flags"] & STAY and _lasted(row, rules, min(boundary - 1, silent)):
-            _become_stay(row, slots.used[at], slots.known[at], rules, tally)
+            _become_stay(row, slots.used[at], slots.known[at], slots.departed[at], rules, tally)
         if silent >= opened and (over or silent < boundary):
             cut = (row["flags"] & BEGUN_BEFORE) != 0 or silent >= boundary
             end = boundary if silent >= boundary else row["last"] + rules.silence // 2
             stay = (row["flags"] & STAY) != 0
-            _complete(row, slots.used[at], rules, tally, row["zone"], end - row["start"], stay, cut)
+            _complete(row, slots.used[at], rules, tally, row["zone"], end - row["start"], stay, cut, NOWHERE)

@@ -4,7 +4,7 @@ A pseudonym's place is its 32-bit hash scaled to the table's size; a row that fi
 free one (linear probing). The scaling keeps the order of hashes, so that enlarging the table is one pass from front
 to back over both, and the table can grow by an eighth at a time: it stands between 0.76 and 0.85 full. With a byte for
 each count against a cap (four by default; two if a cap is above 255) that is 42 to 47 bytes a subscriber; where visits
-are numbered, the zones of stays take 10 more.
+are numbered, the zones of stays take 10 more, and the minute of a departure 2, where travel times are counted.
 
 Times in a row are milliseconds since the epoch's start. A pseudonym is never 0: 0 marks a free row.
 """
@@ -73,26 +73,31 @@ class Slots(NamedTuple):
         used: u8 or u16[n, capped measures], what each has counted for the subscriber in the epoch.
         known: u16 or u32[n, KNOWN], where visits are numbered (else [n, 0]): zones of stays, in the order of their
             first visit, each as (zone + 1) x 4 + the visits after the first, up to 2.
+        departed: u16[n, 1], where travel times count (else [n, 0]): when the last stay was left, in whole minutes since
+            the epoch's start, + 1; 0: the phone was off or silent since, or before, so that nobody knows.
     """
 
     rows: NDArray[np.void]
     used: NDArray[np.unsignedinteger]
     known: NDArray[np.unsignedinteger]
+    departed: NDArray[np.uint16]
 
 
-def new_slots(size: int, caps: Sequence[int], visited: int = 0) -> Slots:
-    """`size` free rows, two to a cache line. `caps` of the counts against them; `visited`: zones, if visits count."""
+def new_slots(size: int, caps: Sequence[int], visited: int = 0, travelled: bool = False) -> Slots:
+    """`size` free rows, two to a cache line. `caps` of the counts against them; `visited`: zones, if visits count;
+    `travelled`: travel times do."""
     kind = np.uint8 if max(caps, default=0) <= 0xFF else np.uint16
     known = np.uint16 if (visited + 1) * 4 <= 0xFFFF else np.uint32
-    return _free(size, np.zeros((0, len(caps)), kind), np.zeros((0, KNOWN if visited else 0), known))
+    beside = (np.zeros((0, len(caps)), kind), np.zeros((0, KNOWN if visited else 0), known))
+    return _free(size, *beside, np.zeros((0, int(travelled)), np.uint16))
 
 
-def _free(size: int, used: NDArray[np.unsignedinteger], known: NDArray[np.unsignedinteger]) -> Slots:
-    """With columns like these."""
+def _free(size: int, *beside: NDArray[np.unsignedinteger]) -> Slots:
+    """With columns like these beside the rows."""
     memory = np.zeros(size * ROW.itemsize + _LINE, np.uint8)
     first = -memory.ctypes.data % _LINE
     rows = memory[first : first + size * ROW.itemsize].view(ROW)
-    return Slots(rows, *(np.zeros((size, like.shape[1]), like.dtype) for like in (used, known)))
+    return Slots(rows, *(np.zeros((size, like.shape[1]), like.dtype) for like in beside))
 
 
 def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
@@ -103,7 +108,7 @@ def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
     while (subscribers + more) * 20 > size * 17:
         # By little where memory is what counts; a smaller table would be moved often for nothing.
         size += size // (8 if size > LARGE else 4)
-    larger = _free(size, slots.used, slots.known)
+    larger = _free(size, *slots[1:])
     _move(slots, larger)
     return larger
 
@@ -127,7 +132,7 @@ def _find(rows, pseudonym):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _put(slots, rows, used, known, i):  # type: ignore[no-untyped-def]
+def _put(slots, rows, used, known, departed, i):  # type: ignore[no-untyped-def]
     """Put a subscriber's row, of tables like these, where it goes: element by element, faster than by slices."""
     target = _find(slots.rows, rows[i]["pseudonym"])
     slots.rows[target] = rows[i]
@@ -135,6 +140,8 @@ def _put(slots, rows, used, known, i):  # type: ignore[no-untyped-def]
         slots.used[target, m] = used[i, m]
     for m in range(known.shape[1]):
         slots.known[target, m] = known[i, m]
+    for m in range(departed.shape[1]):
+        slots.departed[target, m] = departed[i, m]
 
 
 @njit(cache=True, nogil=True)
@@ -142,15 +149,16 @@ def _move(slots, larger):  # type: ignore[no-untyped-def]
     slots, larger = borrowed(slots), borrowed(larger)
     for at in range(len(slots.rows)):
         if slots.rows[at]["pseudonym"] != 0:
-            _put(larger, slots.rows, slots.used, slots.known, at)
+            _put(larger, slots.rows, slots.used, slots.known, slots.departed, at)
 
 
 @njit(cache=True, nogil=True)
-def fill(slots, rows, used, known):  # type: ignore[no-untyped-def]
+def fill(slots, rows, used, known, departed):  # type: ignore[no-untyped-def]
     """Put new subscribers' rows into a table that has room for them."""
-    slots, rows, used, known = borrowed(slots), borrowed(rows), borrowed(used), borrowed(known)
+    slots, rows, used = borrowed(slots), borrowed(rows), borrowed(used)
+    known, departed = borrowed(known), borrowed(departed)
     for i in range(len(rows)):
-        _put(slots, rows, used, known, i)
+        _put(slots, rows, used, known, departed, i)
 
 
 @njit(cache=True, nogil=True)

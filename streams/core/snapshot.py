@@ -22,6 +22,8 @@ from streams.core.reorder import Rows
 from streams.core.resumed import Resumed
 from streams.core.watermarks import Watermarks
 
+# What stands beside the subscribers' rows, in the order of `Slots`.
+BESIDE = ("used_planes", "known_planes", "departed_planes")
 ROW_TYPES = {"pseudonym": "<u8", "ts": "<i8", "zone": "<u2", "cohort": "u1", "kind": "u1"}
 
 
@@ -124,11 +126,9 @@ def _population_columns(population: Population) -> dict[str, bytes]:
     table, gone = population.slots, population.departures
     tail = int(gone.span[ring.TAIL])
     opened = int(population.tally.opened[0])
-    rows, used, known = pack_rows(table, population.heard, opened, tail, population.rules.ping_pong)
+    planes = pack_rows(table, population.heard, opened, tail, population.rules.ping_pong)
     columns = {
-        "subscriber_planes": rows,
-        "used_planes": used,
-        "known_planes": known,
+        **dict(zip(("subscriber_planes", *BESIDE), planes, strict=True)),
         "departure_planes": to_planes(ring.in_order(gone)),
         "arrivals": population.tally.arrivals.tobytes(),
     }
@@ -149,10 +149,10 @@ def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Popu
     population = crowd.begun(epoch)
     population.heard = header.heard
     rows = unpack_rows(columns["subscriber_planes"], header.heard)
-    used = _beside(population.slots.used, columns["used_planes"], header.heard)
-    known = _beside(population.slots.known, columns["known_planes"], header.heard)
+    own = zip(population.slots[1:], BESIDE, strict=True)
+    beside = [_beside(like, columns[name], header.heard) for like, name in own]
     population.slots = slots.with_room(population.slots, 0, header.heard)
-    slots.fill(population.slots, rows, used, known)
+    slots.fill(population.slots, rows, *beside)
     departed = header.span[ring.HEAD] - header.span[ring.TAIL]
     gone = from_planes(columns["departure_planes"], departed, ring.DEPARTURE.itemsize)
     records, span = gone.reshape(-1).view(ring.DEPARTURE), np.array(header.span, np.int64)

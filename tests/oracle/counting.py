@@ -12,6 +12,8 @@ DETACH, OPT_OUT, OPT_IN = 4, 5, 6
 MINUTE = 60_000
 # Dwell: under 5 minutes, 5 to 10, to 20, to 60, to 120, to 240, over 240, cut by the epoch.
 DWELL_KEYS, VISITS_KEYS, CUT = 8, 3, 7
+# Travel times: under 10 minutes, 10 to 20, to 40, to 60, over 60, unknown.
+TRAVEL_KEYS, UNKNOWN = 6, 5
 REMEMBERED_ZONES = 4
 
 
@@ -84,11 +86,12 @@ class Story:
         self.epoch, self.parents, self.panes, self.positions = epoch, parents, panes, positions
         # [zone, start, last, is a stay, arrivals counted: [(measure, pane end)], may have begun before the epoch]
         self.here = None
-        self.memory = None  # (presence before, left); also when nobody can come back to it any more
+        self.memory = None  # (presence before, left, the zone it was left for); also when nobody can come back to it any more
         self.owed = None  # the same, until its dwell is counted
         self.visited = {}  # zone: visits
         self.past = []  # ended presences: [zone, start, end, cohort]
         self.last_stay = None
+        self.departure = None  # when the last stay was left, if the phone was heard of ever since
         self.used = Counter()
         self.told = set()  # (measure, pane end, key) of the trips counted: each once
         self.cohort = None
@@ -124,7 +127,7 @@ class Story:
             if self.here:
                 self.close(s.ts)
             self.memory = None
-            self.opted_out, self.last_stay, self.visited = True, None, {}
+            self.opted_out, self.last_stay, self.departure, self.visited = True, None, None, {}
             return
         if s.kind == DETACH:
             self.pay(s.ts, surely=True)
@@ -135,7 +138,7 @@ class Story:
             self.memory = None
             return
         if not self.here:
-            self.memory = None
+            self.memory = self.departure = None
             self.open(s.zone, s.ts)
         elif self.here[0] == s.zone:
             self.become_stay_if(s.ts)
@@ -147,7 +150,9 @@ class Story:
             self.pay(s.ts, surely=True)
             before = self.here
             self.close(s.ts)
-            self.memory = self.owed = (before, s.ts)
+            self.memory = self.owed = (before, s.ts, s.zone)
+            if before[3]:
+                self.departure = s.ts
             self.open(s.zone, s.ts, moved=True)
         self.cohort = s.cohort
 
@@ -209,9 +214,20 @@ class Story:
     def pay(self, now, surely=False):
         """Count the presence left last, if it can't be restored at `now` or later."""
         if self.owed and (surely or now > self.owed[1] + self.epoch["ping_pong_ms"]):
-            presence, left = self.owed
-            self.dwelt(presence, left - presence[1], min(now, left + self.epoch["ping_pong_ms"]))
+            presence, left, onward = self.owed
+            known = min(now, left + self.epoch["ping_pong_ms"])
+            self.dwelt(presence, left - presence[1], known)
+            self.passed(presence, onward, known)
             self.owed = None
+
+    def passed(self, presence, onward, known):
+        """A presence that was left for another zone is complete: if it was a pass, it counts where it went on to."""
+        zone, _, _, is_stay, _, maybe_there = presence
+        if is_stay or maybe_there:
+            return
+        for m in self.epoch["measures"]:
+            if m["statistic"] == "passes":
+                self.count_once(m, known, self.pair(m, zone, onward))
 
     def dwelt(self, presence, length, known, cut=False):
         """A presence of some length is complete, which is known at `known`."""
@@ -229,6 +245,9 @@ class Story:
 
     def place(self, m, zone):
         return zone if m["level"] == "zone" else self.parents[zone]
+
+    def pair(self, m, one, other):
+        return self.place(m, one) * self.epoch["zones" if m["level"] == "zone" else "parents"] + self.place(m, other)
 
     def count_once(self, m, known, key):
         """Count a key in the pane of `known`: within the cap, and once a pane."""
@@ -265,8 +284,16 @@ class Story:
         self.visit(zone, known)
         for m in self.epoch["measures"]:
             if m["statistic"] == "trips" and origin is not None:
-                places = self.epoch["zones"] if m["level"] == "zone" else self.epoch["parents"]
-                self.count_once(m, known, self.place(m, origin) * places + self.place(m, zone))
+                self.count_once(m, known, self.pair(m, origin, zone))
+            if m["statistic"] == "travel_times" and origin is not None:
+                self.count_once(m, known, self.place(m, zone) * TRAVEL_KEYS + self.travelled(start))
+
+    def travelled(self, arrival):
+        """The band of a trip's minutes, as two clocks without seconds would tell them."""
+        if self.departure is None:
+            return UNKNOWN
+        minutes = arrival // MINUTE - self.departure // MINUTE
+        return [minutes < 10, minutes < 20, minutes < 40, minutes < 60, True].index(True)
 
     def at_pane_end(self, t):
         e = self.epoch

@@ -35,6 +35,10 @@ MEASURES = (
     Measure("trips_again", "trips", "parent", 20 * MINUTE, 2, 0.05),
     Measure("visits", "visits", "zone", 15 * MINUTE, 5, 0.05),
     Measure("dwell_parent", "dwell", "parent", 30 * MINUTE, 16, 0.05),
+    Measure("travel_times", "travel_times", "zone", 15 * MINUTE, 2, 0.02),
+    Measure("travel_times_parent", "travel_times", "parent", 20 * MINUTE, 16, 0.02),
+    Measure("passes", "passes", "zone", 10 * MINUTE, 6, 0.02),
+    Measure("passes_parent", "passes", "parent", 15 * MINUTE, 16, 0.02),
 )
 
 
