@@ -28,7 +28,7 @@ from schemas.topics import (
     VISITS,
 )
 
-COUNTS: Final[tuple[Statistic, ...]] = ("present", "arrivals", "trips", "dwell")
+COUNTS: Final[tuple[Statistic, ...]] = ("present", "arrivals", "trips", "dwell", "travel_times", "passes")
 OF_PERSONS: Final[tuple[Statistic, ...]] = ("present_cohort", "visits")
 STATISTICS: Final[Mapping[Purpose, tuple[Statistic, ...]]] = {
     "market_research": (*COUNTS, *OF_PERSONS),
@@ -44,6 +44,8 @@ RELEASED_BY: Final[Mapping[Statistic, str]] = {
     "trips": FLOWS,
     "dwell": DWELL,
     "visits": VISITS,
+    "travel_times": FLOWS,
+    "passes": FLOWS,
 }
 SCOPE_OF: Final[Mapping[Statistic, str]] = {
     "present": "footfall:read",
@@ -52,6 +54,8 @@ SCOPE_OF: Final[Mapping[Statistic, str]] = {
     "trips": "flows:read",
     "dwell": "dwell:read",
     "visits": "visits:read",
+    "travel_times": "flows:read",
+    "passes": "flows:read",
 }
 
 

@@ -27,7 +27,7 @@ PARTS: Final[Mapping[Statistic, int]] = {
     "travel_times": len(TRAVEL_TIMES),
 }
 # Counted by pairs of places.
-FLOWS: Final[tuple[Statistic, ...]] = ("trips", "passes")
+PAIRED: Final[tuple[Statistic, ...]] = ("trips", "passes")
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,13 +56,13 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def keys(self, zones: int, parents: int) -> int:
         """How many public keys the count vector has."""
         places = zones if self.level == "zone" else parents
-        if self.statistic in FLOWS:
+        if self.statistic in PAIRED:
             return places * places
         return places * PARTS.get(self.statistic, 1)
 
     def keys_from_data(self, zones: int, parents: int) -> bool:
         """Are its keys too many to draw noise for? Then those that occur get it, and are told above a threshold."""
-        return self.statistic in FLOWS and self.keys(zones, parents) > MOST_PAIRS
+        return self.statistic in PAIRED and self.keys(zones, parents) > MOST_PAIRS
 
 
 DEFAULT_MEASURES: Final = (

@@ -17,7 +17,7 @@ from schemas.outlook import Outlook
 from schemas.plan import Places, Plan
 from schemas.policy import Policy
 from schemas.registry import Subscriber
-from schemas.released import Dwell, Flow, FlowSummary, Footfall, Visits
+from schemas.released import Dwell, Flow, FlowSummary, Footfall, TravelTimes, Visits
 from schemas.shares import People, Shares
 
 FOLDER = Path(__file__).parent / "json"
@@ -31,7 +31,11 @@ CONTRACTS: tuple[tuple[str, str, Any], ...] = (
     ("registry", "A record of the topic registry", Subscriber),
     ("epochs", "A record of the topic epochs", Epoch),
     ("footfall", "A record of the topic footfall", Footfall),
-    ("flows", "A record of the topic flows: a flow, or a pane's summary", (Flow, FlowSummary)),
+    (
+        "flows",
+        "A record of the topic flows: a flow, a pane's summary, or travel times",
+        (Flow, FlowSummary, TravelTimes),
+    ),
     ("dwell", "A record of the topic dwell", Dwell),
     ("visits", "A record of the topic visits", Visits),
     ("plan", "A zone plan file", Plan),

@@ -71,7 +71,12 @@ class Footfall(Released, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Flow(Released, frozen=True, kw_only=True, omit_defaults=True):
-    """Trips from one place to another that ended in a stay within the pane."""
+    """People who went from one place to another.
+
+    Attributes:
+        measure: of trips: from stay to stay; what of them became known within the pane. Of passes: from a place where
+            somebody was for less than a stay (origin) to the one where they were next.
+    """
 
     schema: Literal["flows/1"]
     measure: str
@@ -113,6 +118,21 @@ class Parted(Released, frozen=True, kw_only=True, omit_defaults=True):
     low: float | None = None
     high: float | None = None
     speaks_through: str | None = None
+
+
+class TravelTimes(Parted, frozen=True, kw_only=True, omit_defaults=True):
+    """Trips that ended in the place, by the time from leaving the zone of the last stay to reaching that of this one.
+
+    Attributes:
+        band: under_10, 10_20, 20_40, 40_60, over_60 (minutes), or unknown: the phone was off or silent on the way.
+            None: all.
+        from_min, to_min: minutes in it, from the first to less than the second; no end: any longer.
+    """
+
+    schema: Literal["flows/1"]
+    band: str | None = None
+    from_min: int | None = None
+    to_min: int | None = None
 
 
 class Dwell(Parted, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from schemas.measures import MOST_PAIRS
+from schemas.measures import MOST_PAIRS, PAIRED
 from schemas.plan import Plan
 from schemas.policy import Rulebook
 from streams.core.accuracy import LEVELS, Explanation, Gives, Guarantee, explain
@@ -14,6 +14,8 @@ WHAT = {
     "trips": "trips from one place to another",
     "dwell": "how long people were there who have left, by length",
     "visits": "first, second and later visits of the day",
+    "travel_times": "trips that ended there, by the minutes that they took",
+    "passes": "people who passed a place, by where they were next",
 }
 
 
@@ -43,7 +45,7 @@ def words(found: Explanation) -> Iterator[str]:
 
 def _measure(gives: Gives) -> Iterator[str]:
     places = "district" if gives.level == "parent" else "zone"
-    where = f"by pair of {places}s" if gives.statistic == "trips" else f"by {places}"
+    where = f"by pair of {places}s" if gives.statistic in PAIRED else f"by {places}"
     keys = f", {gives.keys:,} numbers each time" if gives.keys is not None else ""
     yield f"{gives.measure}: {WHAT[gives.statistic]}, {where}, every {gives.pane_min} min{keys}"
     yield f"  one person adds at most {gives.at_most} a day; {gives.share:.0%} of the budget, rho {gives.rho:.5f}"
@@ -58,7 +60,7 @@ def _noised(gives: Gives) -> str:
     """Which numbers get noise. Without a plan it isn't known how many pairs of places there are."""
     if gives.threshold is not None:
         return f"every pair that occurs; of these, those below {gives.threshold:,} are left out, as are all others"
-    if gives.statistic == "trips" and gives.keys is None:
+    if gives.statistic in PAIRED and gives.keys is None:
         return f"every number, zeros too (beyond {MOST_PAIRS:,} pairs: on those that occur, and small numbers left out)"
     return "every number, zeros too"
 

@@ -57,7 +57,8 @@ PRESENT: Final = Models(
     0.992,
 )
 EVENTS: Final = Models((Model(0.03, 0.5, 1.0), Model(0.17, 4.0, 6.0), Model(2.5, 7.5, 1000.0)), 0.9)
-# An hour's stays by length and visits by number say less of the next hour's: these trust what was drawn the sooner.
+# An hour's stays by length, visits by number, travel times and passes say less of the next hour's: these trust what was
+# drawn the sooner.
 HOURLY: Final = Models((Model(0.3, 0.5, 1.0), Model(0.7, 4.0, 5000.0), Model(2.5, 8.0, 100_000.0)), 0.75)
 
 
@@ -65,7 +66,7 @@ def models_of(measure: Measure) -> Models:
     """What follows a measure's keys."""
     if measure.statistic == "present":
         return PRESENT
-    return HOURLY if measure.statistic in ("dwell", "visits") else EVENTS
+    return EVENTS if measure.statistic in ("present_cohort", "arrivals", "trips") else HOURLY
 
 
 class Level(NamedTuple):

@@ -1,8 +1,8 @@
 """What is listed in a measure's open pane: keys and who counts there, of which each pair counts once.
 
-So are trips, dwell, passes and visits: of the many keys few ever occur. In: what each base pane has listed
-(`presence.Tally`), as long as the measure's pane is open. Out: counts by key, into which each subscriber goes at most
-once a key, however often they went to and fro: the privacy account rests on it.
+So are trips, travel times, passes, dwell and visits: of the many keys few ever occur. In: what each base pane has
+listed (`presence.Tally`), as long as the measure's pane is open. Out: counts by key, into which each subscriber goes at
+most once a key, however often they went to and fro: the privacy account rests on it.
 """
 
 from typing import NamedTuple

@@ -1,8 +1,9 @@
-"""Released records of counts in parts: dwell by length, visits by number.
+"""Released records of counts in parts: dwell by length, visits by number, trips to a place by the time they took.
 
-In: a measure's estimates for all keys of a pane, of `n` parts of each zone. Out: for every zone and district a record
+In: a measure's estimates for all keys of a pane, of `n` parts of each place. Out: for every zone and district a record
 of all its parts together, told or suppressed, and one for each part that can be told. All of it is sums of what was
-drawn: a district's variance is that of its zones together, and so is that of all parts.
+drawn: a district's variance is that of its zones together, and so is that of all parts. What is counted by district has
+no zones.
 """
 
 from bisect import bisect_right
@@ -11,17 +12,16 @@ from typing import Final, NamedTuple, TypedDict
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.access import RELEASED_BY
 from schemas.ledger import Publication
-from schemas.lengths import BUCKETS, CUT, LIMITS_MS, VISITS
+from schemas.lengths import BUCKETS, CUT, LIMITS_MS, TRAVEL_TIMES, UNKNOWN, VISITS
 from schemas.measures import PARTS, Level, Measure, Statistic
-from schemas.released import DWELL_SCHEMA, VISITS_SCHEMA, Dwell, Parted, Visits
+from schemas.released import DWELL_SCHEMA, FLOWS_SCHEMA, VISITS_SCHEMA, Dwell, Parted, TravelTimes, Visits
 from streams.core.median import median
 from streams.core.render import Common, Estimates, Page, Pane, common, incomplete, numbers, publication
 
-STATISTICS: Final[tuple[Statistic, ...]] = ("dwell", "visits")
+STATISTICS: Final[tuple[Statistic, ...]] = ("dwell", "visits", "travel_times")
 
 
 class _Place(TypedDict):
@@ -51,13 +51,10 @@ class _Table(NamedTuple):
 def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterator[Publication]:
     """The pane's records."""
     shape = (-1, PARTS[measure.statistic])
-    zones = Estimates(keys.noisy.reshape(shape), keys.mean.reshape(shape), keys.se.reshape(shape))
-    districts = Estimates(
-        page.added(zones.noisy.astype(np.float64)).astype(np.int64), page.added(zones.mean), _errors(page, zones.se)
-    )
-    tables = (_Table("zone", page.zones, zones), _Table("parent", page.parents, districts))
+    counted = Estimates(keys.noisy.reshape(shape), keys.mean.reshape(shape), keys.se.reshape(shape))
+    tables = _tables(page, measure.level, counted)
     k, said = pane.epoch.k, common(pane)
-    district_told = page.told(tables[1].together(), k)
+    district_told = page.told(tables[-1].together(), k)
     for table in tables:
         together = table.together()
         told, parts_told = page.told(together, k), page.told(table.parts, k)
@@ -81,20 +78,30 @@ def shut(page: Page, measure: Measure, pane: Pane) -> Iterator[Publication]:
     """What is said of a pane that can't be counted whole because state was lost: all is suppressed."""
     said = incomplete(pane)
     levels: tuple[tuple[Level, list[str]], ...] = (("zone", page.zones), ("parent", page.parents))
-    for level, places in levels:
+    for level, places in levels if measure.level == "zone" else levels[1:]:
         for place in places:
             whole = _Place(measure=measure.name, level=level, zone=place, suppressed=True)
             record = _with(_record(measure, whole, said), {"state_lost": True})
             yield publication(RELEASED_BY[measure.statistic], place, record)
 
 
-def _errors(page: Page, se: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt(page.added(se**2))
+def _tables(page: Page, level: Level, counted: Estimates) -> tuple[_Table, ...]:
+    """Zones and districts, or districts alone; districts last."""
+    if level == "parent":
+        return (_Table("parent", page.parents, counted),)
+    districts = Estimates(
+        page.added(counted.noisy.astype(np.float64)).astype(np.int64),
+        page.added(counted.mean),
+        np.sqrt(page.added(counted.se**2)),
+    )
+    return _Table("zone", page.zones, counted), _Table("parent", page.parents, districts)
 
 
 def _record(measure: Measure, place: _Place, said: Common) -> Parted:
     if measure.statistic == "visits":
         return Visits(schema=VISITS_SCHEMA, **place, **said)
+    if measure.statistic == "travel_times":
+        return TravelTimes(schema=FLOWS_SCHEMA, **place, **said)
     return Dwell(schema=DWELL_SCHEMA, **place, **said)
 
 
@@ -105,8 +112,11 @@ def _with(record: Parted, fields: dict[str, object]) -> Parted:
 def _named(measure: Measure, part: int) -> dict[str, object]:
     if measure.statistic == "visits":
         return {"visit": VISITS[part]}
-    name, from_min, to_min = BUCKETS[part]
-    return {"bucket": name} if part == CUT else {"bucket": name, "from_min": from_min, "to_min": to_min}
+    field, lengths, endless = ("bucket", BUCKETS, CUT)
+    if measure.statistic == "travel_times":
+        field, lengths, endless = ("band", TRAVEL_TIMES, UNKNOWN)
+    name, from_min, to_min = lengths[part]
+    return {field: name} if part == endless else {field: name, "from_min": from_min, "to_min": to_min}
 
 
 def _of_lengths(page: Page, table: _Table, pane: Pane) -> list[dict[str, object]]:

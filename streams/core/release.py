@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord, Publication
-from schemas.measures import Measure
+from schemas.measures import PAIRED, Measure
 from streams.core import estimate, parts
 from streams.core.budget import keys_delta, rho_of, sigma
 from streams.core.estimate import Level
@@ -186,7 +186,7 @@ def _publications(
     measure = draw.measure
     pane = Pane(draw.epoch, draw.end_ms, measure.pane_ms, cost)
     estimates = Estimates(draw.noisy, level.mean, np.sqrt(level.variance))
-    if measure.statistic == "trips":
+    if measure.statistic in PAIRED:
         yield from page.flows(measure, pane, estimates, draw.keys)
     elif measure.statistic == "present_cohort":
         yield from page.cohorts(measure.name, pane, estimates)

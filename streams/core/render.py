@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from schemas.cohorts import COHORTS, cohort_name
 from schemas.epochs import Epoch
 from schemas.ledger import Publication
-from schemas.measures import Level, Measure
+from schemas.measures import PAIRED, Level, Measure
 from schemas.plan import Places, Plan
 from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, Footfall, Released
 from schemas.topics import FLOWS, FOOTFALL
@@ -146,7 +146,7 @@ class Page:
 
     def shut(self, measure: Measure, pane: Pane) -> Iterator[Publication]:
         """What is said of a pane that can't be counted whole because state was lost: all is suppressed."""
-        if measure.statistic == "trips":
+        if measure.statistic in PAIRED:
             yield self._no_flows(measure, pane)
             return
         yield from self._untold(measure.name, "zone", self.zones, pane)

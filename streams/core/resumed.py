@@ -7,7 +7,7 @@ be ahead of its record. So from `whole_ms` on, the largest of these over the sou
 
     an epoch that opens at or after it   is counted whole, as if nothing had happened
     presence                             is whole a silence later: who is there has been heard since
-    arrivals, trips                      stay shut until such an epoch: what was used of the caps is gone
+    arrivals, trips, all else with caps  stay shut until such an epoch: what was used of the caps is gone
 
 Where impossible jumps aren't believed, presence waits for such an epoch too: which of two places that are too far apart
 is believed depends on which was heard first, and may for as long as both are heard.

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from schemas.cohorts import COHORTS, cohort_name
 from schemas.epochs import Epoch
-from schemas.lengths import BUCKETS, VISITS
-from schemas.measures import PARTS, Measure
+from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
+from schemas.measures import PAIRED, PARTS, Measure
 from schemas.panes import Pane
 from schemas.plan import Plan
 from streams.core.sums import Counted, Sums, occurring
@@ -89,16 +89,17 @@ KEYS = tuple(name for name in ROWS.names if name != "count")
 
 
 def places_of(measure: Measure, key: int, plan: Plan) -> tuple[str, str | None, str | None, str | None, str | None]:
-    """(place, destination, age band, gender, length or visit) that a key stands for; None where there is none."""
+    """(place, destination, age band, gender, length, time or visit) that a key stands for; None where there is none."""
     ids = [zone.id for zone in plan.zones] if measure.level == "zone" else [parent.id for parent in plan.parents]
-    if measure.statistic == "trips":
+    if measure.statistic in PAIRED:
         return ids[key // len(ids)], ids[key % len(ids)], None, None, None
     if measure.statistic == "present_cohort":
         return ids[key // COHORTS], None, *cohort_name(key % COHORTS), None
     if measure.statistic == "visits":
         return ids[key // len(VISITS)], None, None, None, VISITS[key % len(VISITS)]
     if (parts := PARTS.get(measure.statistic)) is not None:
-        return ids[key // parts], None, None, None, BUCKETS[key % parts].name
+        lengths = TRAVEL_TIMES if measure.statistic == "travel_times" else BUCKETS
+        return ids[key // parts], None, None, None, lengths[key % parts].name
     return ids[key], None, None, None, None
 
 

@@ -2,8 +2,8 @@
 
 A pure repeat of the ledger's bytes, so that doing it twice, or by two processes, gives consumers identical records.
 In Redis stands the newest pane only: `released:footfall:MEASURE:ZONE` (present by cohort: `...:ZONE:BAND:GENDER`),
-`released:flows:MEASURE`, `released:dwell:MEASURE:ZONE` and `released:visits:MEASURE:ZONE` (arrays of all their
-records), hashes of `end` (ms) and `record` (JSON); a write replaces older panes only. What may be
+`released:flows:MEASURE` (travel times too), `released:dwell:MEASURE:ZONE` and `released:visits:MEASURE:ZONE` (arrays of
+all their records), hashes of `end` (ms) and `record` (JSON); a write replaces older panes only. What may be
 known of the places is under `released:places:PLAN`, the hash that records have in `plan` (JSON, `schemas.plan.Places`).
 """
 

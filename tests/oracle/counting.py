@@ -86,7 +86,9 @@ class Story:
         self.epoch, self.parents, self.panes, self.positions = epoch, parents, panes, positions
         # [zone, start, last, is a stay, arrivals counted: [(measure, pane end)], may have begun before the epoch]
         self.here = None
-        self.memory = None  # (presence before, left, the zone it was left for); also when nobody can come back to it any more
+        self.memory = (
+            None  # (presence before, left, the zone it was left for); also when nobody can come back to it any more
+        )
         self.owed = None  # the same, until its dwell is counted
         self.visited = {}  # zone: visits
         self.past = []  # ended presences: [zone, start, end, cohort]
