@@ -1,9 +1,10 @@
 """How well the minutes from stay to stay, as a network hears of them, tell how long people truly travelled.
 
-True trips are from a stop of 10 minutes in one zone to the next one in another, and two lengths of them are true: *zone*
-is the time between the two zones, *door* that between the two stops. For each moment at which an origin may be taken
-for left: the share of found trips that are a true one's, and of these the share in the right band, one band off, and
-the median difference in minutes. `unknown` is the share on which the phone was off or silent: they are in no band.
+True trips are from a stop of 10 minutes in one zone to the next one in another, and two lengths of them are true:
+*zone* is the time between the two zones, *door* that between the two stops. For each moment at which an origin may be
+taken for left, of the trips that were found and truly were: the share in the right band, of all and of those of each
+true band, the share of each band's that truly are of it, and the median difference in minutes. `unknown` is the share
+on which the phone was off or silent: they are in no band.
 
     python -m benchmarks.travel_times [--towns 3] [--subscribers 4000] [--zones 60] [--radio real]
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.place_changes import BACK, STAY_MS, Day, _seen, _told, simulate
-from schemas.lengths import TRAVEL_LIMITS_MIN
+from schemas.lengths import TRAVEL_LIMITS_MIN, TRAVEL_TIMES, UNKNOWN
 from streams.simulate.people import STAYING
 
 PING_PONG_S = 300
@@ -131,15 +132,22 @@ def main() -> None:
     for name, minutes in lengths.items():
         shares = np.bincount(band(minutes), minlength=len(TRAVEL_LIMITS_MIN) + 1) / len(minutes)
         print(f"{name}: share by band {shares.round(3).tolist()}, median {np.median(minutes):.0f} min")
-    print("| true | departure | in the right band | one off | median difference, min |\n|---|---|---|---|---|")
+    names = [band.name for band in TRAVEL_TIMES[:UNKNOWN]]
+    print("| true | departure | right | of true " + ", ".join(names) + " | of told the same | median difference, min |")
+    print("|---|---|---|---|---|---|")
     for truth in ("zone", "door"):
         true_band = band(lengths[truth])
         most = np.bincount(true_band).argmax()
-        print(f"| {truth} | none | {(true_band == most).mean():.1%} | | |")
+        print(f"| {truth} | none | {(true_band == most).mean():.1%} | | | |")
         for name in DEPARTURES:
-            off = np.abs(band(lengths[name]) - true_band)
+            told_band = band(lengths[name])
+            right = told_band == true_band
+            found, truly = (
+                ", ".join(f"{right[side == n].mean():.0%}" if (side == n).any() else "none" for n in range(len(names)))
+                for side in (true_band, told_band)
+            )
             apart = np.median(lengths[name] - lengths[truth])
-            print(f"| {truth} | {name} | {(off == 0).mean():.1%} | {(off == 1).mean():.1%} | {apart:+.0f} |")
+            print(f"| {truth} | {name} | {right.mean():.1%} | {found} | {truly} | {apart:+.0f} |")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import msgspec
 import orjson
 
 from schemas.attach import AttachEvent, Beat
+from schemas.distances import Distances
 from schemas.epochs import Epoch
 from schemas.outlook import Outlook
 from schemas.plan import Places, Plan
@@ -43,6 +44,7 @@ CONTRACTS: tuple[tuple[str, str, Any], ...] = (
     ("shares", "How subscribers stand for people, as TOML", Shares),
     ("people", "What throng people makes of a record of the topic footfall", People),
     ("outlook", "A record of the topic outlook, and what throng outlook says of a place", Outlook),
+    ("distances", "What throng distances and the API make of a measure's records of the topic flows", Distances),
     ("policy", "A country's policy, as TOML", Policy),
 )
 

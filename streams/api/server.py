@@ -11,16 +11,21 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
 import orjson
 from aiohttp import web
 
+from schemas.plan import Places
+from schemas.released import Flow
+from schemas.topics import FLOWS
 from streams.api.rate import Rate
 from streams.api.shelf import SCOPES, Item, Shelf
 from streams.api.tokens import Token, Tokens
+from streams.core.bands import distances
 from streams.core.times import milliseconds
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics
@@ -123,6 +128,7 @@ class Api:
 
         app = web.Application(middlewares=[answered])
         app.add_routes([web.get(f"/v1/{topic}", self._records) for topic in SCOPES])
+        app.add_routes([web.get("/v1/distances", self._distances)])
         app.add_routes([web.get("/v1/places", self._places), web.get("/v1/feed", self._feed)])
         return app
 
@@ -187,30 +193,60 @@ class Api:
     async def _records(self, request: web.Request) -> web.Response:
         token, topic = self._asking(request), request.path.rpartition("/")[2]
         self._within(token, f"{self._purpose}:{SCOPES[topic]}")
-        name = "origin" if topic == "flows" else "zone"
-        asked = _asked(request, (name, "measure", "destination", "from", "to"))
-        if not asked[name]:
-            raise Refused(400, "parameter", f"name a place: {name}=…")
-        if not self._shelf.knows(topic, asked[name]):
+        ends = ("origin", "destination") if topic == FLOWS else ()
+        asked = _asked(request, ("zone", "measure", *ends, "from", "to"))
+        place = asked["zone"] or asked.get("origin", "")
+        if not place or (asked["zone"] and any(asked[end] for end in ends)):
+            either = "origin=…, or zone=… for travel times" if ends else "zone=…"
+            raise Refused(400, "parameter", f"name a place: {either}")
+        if not self._shelf.knows(topic, place):
             raise Refused(404, "place", "nothing was told of that place lately")
+        found = self._shelf.of(topic, place, *self._times(asked))
+        if ends:  # of a place as a whole, or of pairs
+            found = (item for item in found if bool(item.destination) != bool(asked["zone"]))
+        shown = self._told(token, found, asked)
         history = bool(asked["from"] or asked["to"])
-        from_ms = _time(asked, "from", 0)
-        found = [
-            item
-            for item in self._shelf.of(topic, asked[name], from_ms, _time(asked, "to", self._shelf.newest_ms))
-            if asked["measure"] in ("", item.measure) and asked["destination"] in ("", item.destination)
-        ]
+        shown = sorted(shown, key=lambda item: item.end_ms) if history else _latest(shown)
+        if len(shown) > MOST_RECORDS:
+            raise Refused(400, "too_many", f"these are over {MOST_RECORDS} records: ask for a shorter time")
+        log.info("%s read %d records of %s", token.name, len(shown), topic)
+        return _json(b'{"records":[' + b",".join(item.value for item in shown) + b"]}")
+
+    async def _distances(self, request: web.Request) -> web.Response:
+        token = self._asking(request)
+        self._within(token, f"{self._purpose}:{SCOPES[FLOWS]}")
+        asked = _asked(request, ("origin", "destination", "measure", "from", "to"))
+        times = self._times(asked)
+        if asked["origin"]:
+            found = self._shelf.of(FLOWS, asked["origin"], *times)
+        elif asked["destination"]:
+            found = self._shelf.every(FLOWS, *times)
+        else:
+            raise Refused(400, "parameter", "name a place: origin=…, destination=…, or both")
+        of_plan = (item for item in found if item.destination and item.plan == self._shelf.plan)
+        shown = self._told(token, of_plan, asked)
+        places = await self._source.places(self._shelf.plan)
+        if places is None:
+            raise Refused(404, "plan", "no places are told of the newest plan")
+        flows = (msgspec.json.decode(item.value, type=Flow) for item in shown)
+        told = distances(flows, msgspec.json.decode(places, type=Places), asked["origin"], asked["destination"])
+        log.info("%s read distances of %d records", token.name, len(shown))
+        return _json(b'{"records":' + msgspec.json.encode(told) + b"}")
+
+    def _times(self, asked: dict[str, str]) -> tuple[int, int]:
+        return _time(asked, "from", 0), _time(asked, "to", self._shelf.newest_ms)
+
+    def _told(self, token: Token, items: Iterable[Item], asked: dict[str, str]) -> list[Item]:
+        """Those that were asked for, and may be told to the token's holder."""
+        measure, destination = asked["measure"], asked.get("destination", "")
+        found = [item for item in items if measure in ("", item.measure) and destination in ("", item.destination)]
         within = [item for item in found if item.scope in token.scopes]
         if found and not within:
             self._within(token, found[0].scope)
         shown = [item for item in within if not self._source.why_not(item)]
         if within and not shown:
             raise Refused(403, "withheld", f"withheld: {self._source.why_not(within[-1])}")
-        shown = sorted(shown, key=lambda item: item.end_ms) if history else _latest(shown)
-        if len(shown) > MOST_RECORDS:
-            raise Refused(400, "too_many", f"these are over {MOST_RECORDS} records: ask for a shorter time")
-        log.info("%s read %d records of %s", token.name, len(shown), topic)
-        return _json(b'{"records":[' + b",".join(item.value for item in shown) + b"]}")
+        return shown
 
     async def _places(self, request: web.Request) -> web.Response:
         self._asking(request)

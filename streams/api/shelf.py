@@ -84,6 +84,10 @@ class Shelf:
         since = max(from_ms, self.newest_ms - self._history_ms)
         return (item for item in self._of.get((topic, place), {}).values() if since < item.end_ms <= to_ms)
 
+    def every(self, topic: str, from_ms: int, to_ms: int) -> Iterator[Item]:
+        """The same of all places."""
+        return (item for name, place in self._of if name == topic for item in self.of(topic, place, from_ms, to_ms))
+
     def knows(self, topic: str, place: str) -> bool:
         """Was anything told of the place?"""
         return (topic, place) in self._of

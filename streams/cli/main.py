@@ -36,6 +36,7 @@ COMMANDS = {
     "record": ("recording", "Record topics to a file."),
     "replay": ("recording", "Play a recording into Kafka, or through the core alone."),
     "outlook": ("outlook", "Compare released numbers with what is usual, and look two hours ahead."),
+    "distances": ("distances", "Tell how far people went, of released flows."),
     "people": ("people", "From counted phones to people, by market shares."),
     "diff": ("comparing", "Compare what two runs counted."),
 }

@@ -6,14 +6,15 @@ from pathlib import Path
 import msgspec
 
 from schemas.plan import Places
-from schemas.released import FOOTFALL_SCHEMA, Footfall
+from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, Footfall
 from streams.errors import ThrongError
 
 
 class _Any(msgspec.Struct):
-    """What tells records apart."""
+    """What tells records apart: of the topic flows those of pairs have both ends."""
 
     schema: str = ""
+    destination: str = ""
 
 
 def footfall(lines: Iterable[bytes]) -> Iterator[Footfall | None]:
@@ -28,6 +29,23 @@ def footfall(lines: Iterable[bytes]) -> Iterator[Footfall | None]:
         try:
             ours = msgspec.json.decode(line, type=_Any).schema == FOOTFALL_SCHEMA
             yield msgspec.json.decode(line, type=Footfall) if ours else None
+        except msgspec.DecodeError as error:
+            raise ThrongError("usage", f"line {number} is no released record: {error}") from error
+
+
+def flows(lines: Iterable[bytes]) -> Iterator[Flow | None]:
+    """The flow of each line that is not blank; None for another record.
+
+    Raises:
+        ThrongError: `usage`, naming the line and what is wrong.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            said = msgspec.json.decode(line, type=_Any)
+            ours = said.schema == FLOWS_SCHEMA and said.destination
+            yield msgspec.json.decode(line, type=Flow) if ours else None
         except msgspec.DecodeError as error:
             raise ThrongError("usage", f"line {number} is no released record: {error}") from error
 

@@ -1,8 +1,9 @@
 """Released flows by distance: how far people went, from how far they came. It costs no budget.
 
-In: released flows and the places of the plan that they name. The distance of a trip is that between the middles of its
-two places, along a great circle: a property of the pair, so nothing is counted for it. A district's middle is the mean
-of its zones' that have one. A trip within one district is of no distance; nobody was asked for the way taken.
+In: released flows, of trips or of passes, and the places of the plan that they name. The distance of a trip is that
+between the middles of its two places, along a great circle: a property of the pair, so nothing is counted for it. A
+district's middle is the mean of its zones' that have one. A trip within one district is of no distance; nobody was
+asked for the way taken.
 
 Pairs too small to be told are in no band. Far ones are the smaller ones, so the far bands miss the most.
 """
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Final, NamedTuple
 
+from schemas.distances import DISTANCES_SCHEMA, Distance, Distances
+from schemas.measures import Level
 from schemas.plan import Places
 from schemas.released import Flow
 from streams.core.distances import EARTH_M
@@ -46,29 +49,80 @@ def by_distance(flows: Iterable[Flow], places: Places, ends_km: Sequence[float] 
     Raises:
         ValueError: `ends_km` don't rise from above 0, or a flow is not of the plan.
     """
-    limits = (0.0, *ends_km)
-    if any(end <= start for start, end in zip(limits, ends_km, strict=False)):
-        raise ValueError("the ends of distance bands must rise, from above 0")
-    sums: dict[tuple[str, str, str], tuple[float, float]] = {}
+    sums = _Sums()
     for flow in flows:
+        sums.add(flow, places)
+    return sums.bands(places, ends_km)
+
+
+def distances(flows: Iterable[Flow], places: Places, origin: str = "", destination: str = "") -> list[Distances]:
+    """What is told of each measure, by name. `origin`, `destination`: the place that they must be from or to, if any.
+
+    Raises:
+        ValueError: a flow is not of the plan.
+    """
+    measures: dict[str, _Sums] = {}
+    for flow in flows:
+        if origin in ("", flow.origin) and destination in ("", flow.destination):
+            measures.setdefault(flow.measure, _Sums()).add(flow, places)
+    return [
+        Distances(
+            schema=DISTANCES_SCHEMA,
+            measure=measure,
+            level=sums.level,
+            start=sums.start,
+            end=sums.end,
+            flows=sums.flows,
+            bands=tuple(
+                Distance(round(b.estimate, 1), round(b.se, 1), round(b.share, 4), b.pairs, b.from_km, b.to_km)
+                for b in sums.bands(places, ENDS_KM)
+            ),
+            plan=places.plan,
+            origin=origin,
+            destination=destination,
+            purpose=sums.purpose,
+        )
+        for measure, sums in sorted(measures.items())
+    ]
+
+
+class _Sums:
+    """Flows of one measure added up by pair, and the time that they are of."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[tuple[str, str, str], tuple[float, float]] = {}
+        self.level: Level = "zone"
+        self.start = self.end = self.purpose = ""
+        self.flows = 0
+
+    def add(self, flow: Flow, places: Places) -> None:
         if flow.plan != places.plan:
             raise ValueError(f"a flow is of the plan {flow.plan}, the places are of {places.plan}")
         pair = (flow.level, flow.origin, flow.destination)
-        estimate, se = sums.get(pair, (0.0, 0.0))
+        estimate, se = self._pairs.get(pair, (0.0, 0.0))
         # One pair's successive estimates err alike: their errors add up.
-        sums[pair] = (estimate + flow.estimate, se + flow.se)
-    middles = {"zone": _of_zones(places), "parent": _of_districts(places)}
-    banded: dict[int | None, list[tuple[float, float]]] = {number: [] for number in range(len(limits))}
-    for (level, origin, destination), told in sums.items():
-        km = _between(middles[level], origin, destination)
-        number = None if km is None else sum(km >= end for end in ends_km)
-        banded.setdefault(number, []).append(told)
-    total = sum(estimate for estimate, _ in sums.values())
-    found = [
-        _band(start, end, banded[number], total)
-        for number, (start, end) in enumerate(zip(limits, (*ends_km, None), strict=True))
-    ]
-    return found + [_band(None, None, unknown, total) for unknown in [banded.get(None)] if unknown]
+        self._pairs[pair] = (estimate + flow.estimate, se + flow.se)
+        # RFC 3339 in UTC, of one length: what comes first in time does as text.
+        self.start, self.end = min(self.start or flow.start, flow.start), max(self.end, flow.end)
+        self.level, self.purpose = flow.level, flow.purpose
+        self.flows += 1
+
+    def bands(self, places: Places, ends_km: Sequence[float]) -> list[Band]:
+        limits = (0.0, *ends_km)
+        if any(end <= start for start, end in zip(limits, ends_km, strict=False)):
+            raise ValueError("the ends of distance bands must rise, from above 0")
+        middles = {"zone": _of_zones(places), "parent": _of_districts(places)}
+        banded: dict[int | None, list[tuple[float, float]]] = {number: [] for number in range(len(limits))}
+        for (level, origin, destination), told in self._pairs.items():
+            km = _between(middles[level], origin, destination)
+            number = None if km is None else sum(km >= end for end in ends_km)
+            banded.setdefault(number, []).append(told)
+        total = sum(estimate for estimate, _ in self._pairs.values())
+        found = [
+            _band(start, end, banded[number], total)
+            for number, (start, end) in enumerate(zip(limits, (*ends_km, None), strict=True))
+        ]
+        return found + [_band(None, None, unknown, total) for unknown in [banded.get(None)] if unknown]
 
 
 def _band(from_km: float | None, to_km: float | None, told: Sequence[tuple[float, float]], total: float) -> Band:

@@ -15,7 +15,7 @@ import numpy as np
 
 from schemas.access import RELEASED_BY
 from schemas.ledger import Publication
-from schemas.lengths import BUCKETS, CUT, LIMITS_MS, TRAVEL_TIMES, UNKNOWN, VISITS
+from schemas.lengths import BUCKETS, CUT, LIMITS_MS, TRAVEL_TIMES, UNKNOWN, VISITS, Bucket
 from schemas.measures import PARTS, Level, Measure, Statistic
 from schemas.released import DWELL_SCHEMA, FLOWS_SCHEMA, VISITS_SCHEMA, Dwell, Parted, TravelTimes, Visits
 from streams.core.median import median
@@ -112,11 +112,14 @@ def _with(record: Parted, fields: dict[str, object]) -> Parted:
 def _named(measure: Measure, part: int) -> dict[str, object]:
     if measure.statistic == "visits":
         return {"visit": VISITS[part]}
-    field, lengths, endless = ("bucket", BUCKETS, CUT)
     if measure.statistic == "travel_times":
-        field, lengths, endless = ("band", TRAVEL_TIMES, UNKNOWN)
-    name, from_min, to_min = lengths[part]
-    return {field: name} if part == endless else {field: name, "from_min": from_min, "to_min": to_min}
+        return _length("band", TRAVEL_TIMES[part], part == UNKNOWN)
+    return _length("bucket", BUCKETS[part], part == CUT)
+
+
+def _length(field: str, length: Bucket, endless: bool) -> dict[str, object]:
+    name, from_min, to_min = length
+    return {field: name} if endless else {field: name, "from_min": from_min, "to_min": to_min}
 
 
 def _of_lengths(page: Page, table: _Table, pane: Pane) -> list[dict[str, object]]:
