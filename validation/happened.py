@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from schemas.cohorts import COHORTS
 from schemas.epochs import Epoch
-from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, VISITS
+from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, TRAVEL_LIMITS_MIN, TRAVEL_TIMES, UNKNOWN, VISITS
 from schemas.measures import Measure
 from streams.simulate.people import OFF, STAYING
 
 FOOTFALL_MS: Final = 900_000
 HOUR_MS: Final = 3_600_000
+MINUTE_MS: Final = 60_000
 
 Counts = NDArray[np.int64]
 
@@ -91,8 +92,11 @@ def footfall(there: Presences, epoch: Epoch, window_ms: int = FOOTFALL_MS) -> Co
 
 def stays(there: Presences, epoch: Epoch, stops: bool = True) -> Presences:
     """The presences that are stays."""
-    long = there.stop_ms if stops else there.end - there.begin
-    return there.rows(long >= epoch.stay_ms)
+    return there.rows(_stayed(there, epoch, stops))
+
+
+def _stayed(there: Presences, epoch: Epoch, stops: bool) -> NDArray[np.bool_]:
+    return np.asarray((there.stop_ms if stops else there.end - there.begin) >= epoch.stay_ms)
 
 
 def trips(stayed: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np.uint16]) -> Counts:
@@ -104,6 +108,43 @@ def trips(stayed: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np
         origin, goal = parents[origin].astype(np.int64), parents[goal].astype(np.int64)
     pane = (stayed.begin[1:][moved] + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
     return _once(stayed.who[1:][moved], pane, origin * places + goal, epoch.panes(measure.pane_ms), places**2)
+
+
+def travel_times(
+    there: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np.uint16], stops: bool = True
+) -> Counts:
+    """Trips by their destination and the minutes between the two zones, i64[panes, places * 6]."""
+    long = np.flatnonzero(_stayed(there, epoch, stops))
+    one, other = long[:-1], long[1:]
+    moved = (there.who[one] == there.who[other]) & (there.zone[one] != there.zone[other])
+    one, other = one[moved], other[moved]
+    broken = np.cumsum(~_goes_on(there))
+    minutes = (there.begin[other] - epoch.start_ms) // MINUTE_MS - (there.end[one] - epoch.start_ms) // MINUTE_MS
+    part = np.searchsorted(np.array(TRAVEL_LIMITS_MIN), minutes, side="right")
+    part = np.where(np.append(0, broken)[one] == np.append(0, broken)[other], part, UNKNOWN)
+    goal = there.zone[other] if measure.level == "zone" else parents[there.zone[other]].astype(np.int64)
+    places = epoch.zones if measure.level == "zone" else epoch.parents
+    pane = (there.begin[other] + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
+    keys, panes = goal * len(TRAVEL_TIMES) + part, epoch.panes(measure.pane_ms)
+    return _once(there.who[other], pane, keys, panes, places * len(TRAVEL_TIMES))
+
+
+def passes(there: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np.uint16], stops: bool = True) -> Counts:
+    """From where somebody did not stay to where they were next, i64[panes, places squared], when it is certain."""
+    went = np.append(_goes_on(there), False)[: len(there.who)]
+    passed = np.flatnonzero(went & ~_stayed(there, epoch, stops) & (there.begin > epoch.start_ms))
+    here, onward = there.zone[passed], there.zone[passed + 1]
+    if measure.level == "parent":
+        here, onward = parents[here].astype(np.int64), parents[onward].astype(np.int64)
+    places = epoch.zones if measure.level == "zone" else epoch.parents
+    panes = epoch.panes(measure.pane_ms)
+    pane = np.minimum((_certain(there, epoch)[passed] - epoch.start_ms) // measure.pane_ms, panes - 1)
+    return _once(there.who[passed], pane, here * places + onward, panes, places**2)
+
+
+def _goes_on(there: Presences) -> NDArray[np.bool_]:
+    """Which presences the next one follows at once, bool[n - 1]."""
+    return np.asarray((there.who[1:] == there.who[:-1]) & (there.begin[1:] == there.end[:-1]))
 
 
 def visits(stayed: Presences, epoch: Epoch, measure: Measure, remembered: int | None = None) -> Counts:
@@ -154,7 +195,7 @@ def dwell(there: Presences, epoch: Epoch, measure: Measure, stops: bool = True) 
 
 def _certain(there: Presences, epoch: Epoch) -> NDArray[np.int64]:
     """When the crowd takes a presence for over: no ping-pong can restore it any more. i64[n]"""
-    goes_on = (there.who[1:] == there.who[:-1]) & (there.begin[1:] == there.end[:-1])
+    goes_on = _goes_on(there)
     certain = there.end.copy()
     certain[:-1][goes_on] = np.minimum(there.end[:-1] + epoch.ping_pong_ms, there.end[1:])[goes_on]
     return certain
@@ -176,7 +217,7 @@ def everything(
     """Measures by name, as far as the truth knows them, and footfall of 15 minutes and of the hour.
 
     Args:
-        stops: stays are stops; else only what depends on that is worked out: trips, visits and dwell.
+        stops: stays are stops; else only what depends on that is worked out, such as trips, visits and dwell.
         cohorts: u8 of each subscriber, by number. None: people by cohort are left out.
     """
     stayed = stays(there, epoch, stops)
@@ -190,6 +231,10 @@ def everything(
             found[measure.name] = present_by_cohort(there, epoch, measure, cohorts)
         elif measure.statistic == "trips":
             found[measure.name] = trips(stayed, epoch, measure, parents)
+        elif measure.statistic == "travel_times":
+            found[measure.name] = travel_times(there, epoch, measure, parents, stops)
+        elif measure.statistic == "passes":
+            found[measure.name] = passes(there, epoch, measure, parents, stops)
         elif measure.statistic == "visits":
             found[measure.name] = visits(stayed, epoch, measure)
         elif measure.statistic == "dwell":

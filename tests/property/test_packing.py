@@ -16,7 +16,7 @@ from streams.stores.snapshots import compress
 from tests.oracle.counting import Sighting
 from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, START, frames_of, fresh, run, sightings_of
 
-TABLES = ("subscriber_planes", "used_planes", "known_planes", "departure_planes", "who_0")
+TABLES = ("subscriber_planes", "used_planes", "known_planes", "departed_planes", "departure_planes", "who_0")
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -39,7 +39,7 @@ def test_planes_are_the_bytes_transposed(number: int, width: int, seed: int) -> 
 
 
 def test_what_can_still_matter_comes_back_as_it_was() -> None:
-    table = slots.new_slots(64, [96, 16], visited=5)
+    table = slots.new_slots(64, [96, 16], visited=5, travelled=True)
     place = [3, 9, 40, 63]
     table.rows["pseudonym"][place] = [5, 1 << 63, 77, (1 << 64) - 1]
     table.rows["start"][place], table.rows["last"][place] = [95_000, 94_999, 99_999, 5], [99_000, 98_000, 99_999, 6]
@@ -50,7 +50,8 @@ def test_what_can_still_matter_comes_back_as_it_was() -> None:
     table.rows["flags"][place] = slots.STAY | slots.BEFORE_STAY | slots.BEFORE_BEGUN_BEFORE
     table.used[place] = [[1, 2], [96, 16], [0, 0], [3, 0]]
     table.known[place] = [[8, 0, 0, 0], [0, 0, 0, 0], [9, 14, 20, 24], [65534, 0, 0, 0]]
-    planes, used, known = pack_rows(table, 4, opened=100_000, tail=10, ping_pong=5_000)
+    table.departed[place] = [[0], [1], [1441], [65535]]
+    planes, used, known, departed = pack_rows(table, 4, opened=100_000, tail=10, ping_pong=5_000)
     rows = unpack_rows(planes, 4)
     assert rows["pseudonym"].tolist() == [5, 1 << 63, 77, (1 << 64) - 1]
     assert rows["zone"].tolist() == [1, 2, 3, slots.NOWHERE]
@@ -62,6 +63,7 @@ def test_what_can_still_matter_comes_back_as_it_was() -> None:
     assert [bool(flags & slots.BEFORE_STAY) for flags in rows["flags"]] == [True, False, True, True]
     assert [bool(flags & slots.BEFORE_BEGUN_BEFORE) for flags in rows["flags"]] == [True, False, True, True]
     assert from_planes(known, 4, 8).view(np.uint16).tolist() == table.known[place].tolist()
+    assert from_planes(departed, 4, 2).view(np.uint16).tolist() == [[0], [1], [1441], [65535]]
     assert np.frombuffer(used, np.uint8).reshape(2, 4).T.tolist() == [[1, 2], [96, 16], [0, 0], [3, 0]]
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import orjson
 import pytest
 from aiohttp import ClientResponse
@@ -16,8 +17,11 @@ from streams.api.server import Api, Limits, Refused
 from streams.api.shelf import Item, Shelf, item_of
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics
+from tests.unit import test_bands
+from tests.unit.test_derived import flow
 
 HOUR_MS = 3_600_000
+PLACES = msgspec.structs.replace(test_bands.PLACES, plan="abc")
 
 
 def told(minute: int, zone: str = "z1", topic: str = "footfall", **more: str) -> Item:
@@ -41,7 +45,7 @@ class Source:
     async def places(self, plan: str) -> bytes | None:
         if not self.redis:
             raise Refused(503, "redis", "away")
-        return b'{"plan":"abc"}' if plan == "abc" else None
+        return msgspec.json.encode(PLACES) if plan == "abc" else None
 
 
 class World:
@@ -139,10 +143,43 @@ async def test_now_history_and_wrong_parameters(world: World) -> None:
         assert (await world.ask(wrong))[0] == 400, wrong
     assert (await world.ask("footfall?zone=z9"))[1]["error"] == "place"
     assert (await world.ask("panes"))[1]["error"] == "not_found"
-    assert await world.ask("places") == (200, {"plan": "abc"})
+    status, places = await world.ask("places")
+    assert (status, places["plan"]) == (200, "abc")
     assert (await world.ask("places?plan=other"))[0] == 404
     world.source.redis = False
     assert (await world.ask("places"))[1]["error"] == "redis"
+
+
+async def test_flows_are_asked_for_by_origin_and_travel_times_by_zone(world: World) -> None:
+    went = {"topic": "flows", "measure": "trips_zone"}
+    world.put(told(5, "", **went, origin="z1", destination="z2"), told(5, "z1", **went | {"measure": "travel_times"}))
+    for query, measures in (
+        ("origin=z1", ["trips_zone"]),
+        ("zone=z1", ["travel_times"]),
+        ("origin=z1&destination=z9", []),
+    ):
+        assert [said["measure"] for said in (await world.ask(f"flows?{query}"))[1]["records"]] == measures  # type: ignore
+    for wrong in ("flows", "flows?destination=z2", "flows?origin=z1&zone=z1", "flows?zone=z1&destination=z2"):
+        assert (await world.ask(wrong))[0] == 400, wrong
+
+
+async def test_flows_are_told_by_distance_from_a_place_or_to_it(world: World) -> None:
+    records = [flow("a", "b", 500, 40), flow("b", "a", 300, 30), flow("c", "b", 100, 40)]
+    said = [msgspec.structs.replace(each, plan="abc", purpose="traffic") for each in records]
+    found = [item_of("flows", msgspec.json.encode(each), "traffic") for each in said]
+    old = item_of("flows", msgspec.json.encode(msgspec.structs.replace(said[0], plan="old")), "traffic")
+    world.put(*(item for item in (*found, old) if item is not None))
+
+    async def estimates(query: str) -> list[float]:
+        status, told = await world.ask(f"distances?{query}")
+        assert status == 200
+        return [band["estimate"] for line in told["records"] for band in line["bands"] if band["pairs"]]  # type: ignore
+
+    assert await estimates("origin=a") == [500] and await estimates("destination=b") == [500, 100]
+    assert await estimates("origin=b&destination=c") == [] == await estimates("origin=a&measure=passes")
+    assert (await world.ask("distances"))[1]["error"] == "parameter"
+    world.source.withheld = "suspended"
+    assert (await world.ask("distances?origin=a"))[1]["error"] == "withheld"
 
 
 async def test_what_is_withheld_is_not_told_nor_is_anything_while_the_rules_are_not_known(world: World) -> None:

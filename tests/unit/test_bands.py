@@ -1,12 +1,17 @@
 """Flows by distance: bands of what is told, by the middles of places."""
 
+from pathlib import Path
+
 import msgspec
+import orjson
 import pytest
 
 from schemas.plan import Parent, Places, Zone
 from schemas.released import Flow
-from streams.core.bands import ENDS_KM, Band, by_distance, great_circle_km
-from tests.unit.test_derived import flow
+from streams.cli.main import run
+from streams.core.bands import ENDS_KM, Band, by_distance, distances, great_circle_km
+from tests.unit.test_derived import flow, told
+from tests.unit.test_schemas import validator
 
 # A thousandth of a degree of latitude is 111.195 m.
 ZONES = (("a", "north", 0.0), ("b", "north", 0.009), ("c", "south", 0.03), ("far", "abroad", 1.0))
@@ -69,3 +74,33 @@ def test_flows_of_another_plan_and_bands_that_do_not_rise_are_refused() -> None:
     for ends in ((1.0, 1.0), (0.0,), (3.0, 2.0)):
         with pytest.raises(ValueError, match="rise"):
             by_distance([], PLACES, ends)
+
+
+def test_each_measure_is_told_by_itself_and_of_one_place_if_asked() -> None:
+    flows = trips(("a", "b", 500, 40), ("b", "a", 300, 30), ("c", "b", 100, 40))
+    flows.append(msgspec.structs.replace(flows[0], measure="passes", estimate=70.0, start="2026-03-02T05:00:00Z"))
+    passes, all_trips = distances(flows, PLACES)
+    assert (passes.measure, all_trips.measure, all_trips.flows, passes.bands[1].estimate) == (
+        *("passes", "trips_zone", 3, 70.0),
+    )
+    assert (passes.start, all_trips.end) == ("2026-03-02T05:00:00Z", flows[0].end)
+    (to_b,) = distances(flows[:3], PLACES, destination="b")
+    assert [(band.from_km, band.estimate) for band in to_b.bands if band.pairs] == [(1.0, 500.0), (2.0, 100.0)]
+    assert distances(flows, PLACES, origin="far") == []
+
+
+def test_the_command_tells_how_far_people_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "places.json").write_bytes(msgspec.json.encode(PLACES))
+    records = [*trips(("a", "b", 500, 40), ("b", "c", 90, 30)), flow("a", "b", 1, 1), told("present", 1, 5.0, 1.0)]
+    (tmp_path / "records").write_bytes(b"\n".join(map(msgspec.json.encode, records)) + b"\n\n")
+    asked = ["distances", "--places", str(tmp_path / "places.json"), str(tmp_path / "records")]
+    assert run([*asked, "--origin", "a"]) == 0
+    out, said = capsys.readouterr()
+    (line,) = map(orjson.loads, out.splitlines())
+    validator("distances").validate(line)
+    assert (line["origin"], line["flows"]) == ("a", 1)
+    assert line["bands"][1] == {"from_km": 1, "to_km": 2, "estimate": 500, "se": 40, "share": 1, "pairs": 1}
+    assert said == "2 records not of pairs of places, or of another plan than p\n"
+    (tmp_path / "records").write_text('{"schema": "flows/1", "destination": "a"}\n')
+    assert run(asked) == 2
+    assert "line 1 is no released record" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from schemas.epochs import Epoch
-from schemas.lengths import BUCKETS, VISITS
+from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
 from schemas.measures import Measure
 from tests.oracle.counting import DETACH, Sighting
 from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, counted, expected, frames_of, run
@@ -24,6 +24,8 @@ MEASURES = (
     Measure("trips_parent", "trips", "parent", 60 * MINUTE, 32, 0.2),
     Measure("dwell", "dwell", "zone", 60 * MINUTE, 96, 0.2),
     Measure("visits", "visits", "zone", 60 * MINUTE, 32, 0.2),
+    Measure("travel_times", "travel_times", "zone", 60 * MINUTE, 32, 0.1),
+    Measure("passes", "passes", "zone", 60 * MINUTE, 48, 0.1),
 )
 # Two days from 04:00 to 04:00.
 DAYS = [
@@ -78,6 +80,10 @@ def dwelt(counts: Counter) -> Counter:
 
 def visited(counts: Counter) -> Counter:
     return Counter({(key // 3, VISITS[key % 3]): number for key, number in counts.items()})
+
+
+def travelled(counts: Counter) -> Counter:
+    return Counter({(key // 6, TRAVEL_TIMES[key % 6].name): number for key, number in counts.items()})
 
 
 def test_a_day_in_one_zone_is_one_count_at_its_end() -> None:
@@ -169,6 +175,56 @@ def test_a_tourist_of_two_hours() -> None:
     assert found["trips_parent"] == {1 * 2 + 1: 2}, "the park and the bar are in one district"
 
 
+def test_a_trip_takes_from_leaving_the_one_zone_to_reaching_the_other() -> None:
+    # By the clocks' minutes, and whatever lay between: a park that was heard once is passed.
+    for arrival, band in (("10:09", "under_10"), ("10:10", "10_20"), ("10:39", "20_40"), ("11:00", "over_60")):
+        way = (("9:00", HOME), ("9:50", HOME), ("10:00", SHOP), ("10:05", PARK))
+        found = day(*way, (arrival, WORK), *staying(WORK, "11:05", "12:25"), ("12:30", WORK, DETACH))[0]
+        assert travelled(found["travel_times"]) == {(WORK, band): 1}, arrival
+        assert found["trips"] == {HOME * 5 + WORK: 1}
+
+
+def test_a_trip_begins_when_the_origin_was_left_for_good() -> None:
+    home = (("9:00", HOME), ("9:50", HOME))
+    work = (("11:00", WORK), ("11:20", WORK), ("11:30", WORK, DETACH))
+    # Back within five minutes is a ping-pong, back for a quarter of an hour a stay: neither is a way to work.
+    for back in ((("10:00", SHOP), ("10:04", HOME)), (("10:00", SHOP), ("10:10", HOME), ("10:25", HOME))):
+        found = day(*home, *back, ("10:45", PARK), *work)[0]
+        assert travelled(found["travel_times"]) == {(WORK, "10_20"): 1}
+    # Back without a stay: out and about since ten.
+    found = day(*home, ("10:00", SHOP), ("10:10", HOME), ("10:15", PARK), *work)[0]
+    assert travelled(found["travel_times"]) == {(WORK, "over_60"): 1}
+
+
+def test_nobody_knows_how_long_a_trip_took_on_which_the_phone_was_off_or_silent() -> None:
+    home, work = (("9:00", HOME), ("9:50", HOME)), (("12:00", WORK), ("12:20", WORK), ("12:30", WORK, DETACH))
+    for lost in ((("10:00", HOME, DETACH),), (("10:00", SHOP), ("10:01", SHOP, DETACH)), (("10:00", SHOP),)):
+        found = day(*home, *lost, *work)[0]
+        assert travelled(found["travel_times"]) == {(WORK, "unknown"): 1}
+    # Nor where it was heard again before the end, since all that counts is the whole.
+    found = day(*home, ("10:00", SHOP, DETACH), ("11:50", PARK), *work)[0]
+    assert travelled(found["travel_times"]) == {(WORK, "unknown"): 1}
+
+
+def test_a_pass_tells_where_the_person_was_next() -> None:
+    ride = (("1:00", WORK), ("1:30", WORK), ("1:40", SHOP), ("1:44", PARK), ("1:52", BAR), ("2:00", HOME))
+    found = day(*ride, *staying(HOME, "2:10", "3:50"))[0]
+    assert found["passes"] == {SHOP * 5 + PARK: 1, PARK * 5 + BAR: 1, BAR * 5 + HOME: 1}, "work was a stay"
+
+
+def test_a_pass_that_ends_in_silence_or_with_the_phone_has_no_next_place() -> None:
+    for end in ((("12:05", SHOP, DETACH),), (("13:30", PARK), ("13:35", PARK, DETACH))):
+        assert not day(("12:00", HOME), ("12:02", SHOP), *end)[0]["passes"][SHOP * 5 + PARK]
+    # Who is first heard in the morning may have stayed there.
+    assert not day(("4:30", BAR), ("4:34", SHOP), ("4:35", SHOP, DETACH))[0]["passes"]
+
+
+def test_a_ping_pong_goes_nowhere_next() -> None:
+    home = (("11:00", HOME), ("11:40", HOME))
+    found = day(*home, ("12:00", SHOP), ("12:03", BAR), ("12:06", SHOP), ("12:09", PARK), ("12:15", PARK, DETACH))[0]
+    assert found["passes"] == {SHOP * 5 + PARK: 1}, "the bar never was"
+
+
 def test_a_way_back_without_a_stay_elsewhere_is_no_trip_and_no_visit() -> None:
     found = day(
         ("12:00", WORK), ("12:30", WORK), ("13:00", SHOP), ("13:06", WORK), ("13:40", WORK), ("13:45", WORK, DETACH)
@@ -231,10 +287,10 @@ def test_a_ping_pong_over_a_panes_end_takes_nothing_back() -> None:
 
 def test_a_cap_drops_and_is_counted() -> None:
     epoch: Epoch = msgspec.structs.replace(
-        DAYS[0], measures=(*MEASURES[:3], msgspec.structs.replace(MEASURES[3], cap=2), MEASURES[4])
+        DAYS[0], measures=(*MEASURES[:3], msgspec.structs.replace(MEASURES[3], cap=2), *MEASURES[4:])
     )
     rows = [Sighting(START + at("6:00") + n * 20 * MINUTE, 0, n, 0, 1, n % 2, 0, 0) for n in range(9)]
     crowd, panes = run(frames_of(rows, START + at("12:00"), random.Random(1), 5), [epoch])
     assert sum(sum(counts.values()) for (_, name, _), counts in counted(panes).items() if name == "dwell") == 2
-    assert crowd.take_capped() == {"trips": 0, "trips_parent": 0, "dwell": 7, "visits": 0}
+    assert crowd.take_capped() == {measure.name: 7 * (measure.name == "dwell") for measure in MEASURES[1:]}
     assert set(crowd.take_capped().values()) == {0}, "each is told once"

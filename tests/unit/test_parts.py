@@ -6,16 +6,19 @@ import pytest
 
 from schemas.lengths import BUCKETS, CUT
 from schemas.measures import DEFAULT_MEASURES, Measure
-from schemas.topics import DWELL, VISITS
+from schemas.released import FLOWS_SCHEMA
+from schemas.topics import DWELL, FLOWS, VISITS
 from streams.core.budget import sigma
 from streams.core.release import Draw, next_record, publications, shut_record
 from streams.core.render import Page
 from streams.stores.released import redis_values
 from tests.support.world import PLAN, epochs_at
+from tests.unit.test_schemas import validator
 
 EPOCH = epochs_at(1_772_420_400_000)[0]
 PAGE = Page(PLAN, 0.95)
-NAMED = {measure.name: measure for measure in DEFAULT_MEASURES}
+TRAVEL_TIMES = Measure("travel_times", "travel_times", "parent", 3_600_000, 32, 0.1)
+NAMED = {measure.name: measure for measure in (*DEFAULT_MEASURES, TRAVEL_TIMES)}
 
 
 def drawn(measure: Measure, parts: dict[int, list[int]]):
@@ -64,6 +67,39 @@ def test_visits_are_told_by_number() -> None:
     whole, *parts = [said for said in told(record) if said["zone"] == "z3"]
     assert whole["noisy"] == 7000 and "median_min" not in whole
     assert [(p["visit"], p["noisy"]) for p in parts] == [("first", 4000), ("second", 2000), ("third_or_more", 1000)]
+
+
+def test_travel_times_are_told_of_districts_by_band() -> None:
+    noisy = np.array([[4000, 3000, 200, 0, 0, 900], [0, 0, 0, 0, 0, 0]], np.int64)
+    draw = Draw(EPOCH, TRAVEL_TIMES, 24, EPOCH.start_ms + 24 * EPOCH.pane_ms, noisy.ravel())
+    record = next_record(draw, None, None, PAGE, 0, "me")
+    assert {item.topic for item in publications(record)} == {FLOWS}
+    whole, *bands = [said for said in told(record, "parent") if said["zone"] == "north"]
+    assert told(record) == [] and (whole["noisy"], whole["measure"], whole["schema"]) == (
+        8100,
+        "travel_times",
+        FLOWS_SCHEMA,
+    )
+    assert whole["se"] == pytest.approx(sigma(TRAVEL_TIMES, EPOCH) * 6**0.5, abs=0.1)
+    assert [(b["band"], b.get("from_min"), b.get("to_min"), b["noisy"]) for b in bands] == [
+        ("under_10", 0, 10, 4000),
+        ("10_20", 10, 20, 3000),
+        ("20_40", 20, 40, 200),
+        ("unknown", None, None, 900),
+    ]
+    assert [said["suppressed"] for said in told(record, "parent") if said["zone"] == "south"] == [True]
+    for said in told(record, "parent"):
+        validator("flows").validate(said)
+    values = redis_values(publications(record), "travel_times")
+    assert list(values) == ["released:flows:travel_times"] and len(orjson.loads(*values.values())) == 6
+
+
+def test_a_lost_pane_of_travel_times_is_told_of_districts_alone() -> None:
+    said = [orjson.loads(item.value) for item in publications(shut_record(EPOCH, TRAVEL_TIMES, 12, PAGE, 0, "me"))]
+    assert [(each["zone"], each["suppressed"], each["state_lost"]) for each in said] == [
+        ("north", True, True),
+        ("south", True, True),
+    ]
 
 
 def test_stays_and_passes_stand_apart() -> None:

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from schemas.attach import DETACH, UPDATE
 from schemas.cohorts import cohort
 from schemas.lengths import BUCKETS, VISITS
+from schemas.measures import Measure
 from streams.core.budget import sigma
 from streams.simulate import make_town
 from streams.simulate.network import TRUTH
@@ -203,6 +205,36 @@ def test_the_crowd_counts_by_the_words_what_happened_if_the_network_sees_it_all(
     words, counts = lived(stops=False), a_day().counts
     for name in ("present", "trips_zone", "trips_parent", "visits", "dwell"):
         assert cells(counts[name]) == cells(words[name]), name
+
+
+def test_travel_times_and_passes_are_counted_by_the_words_as_they_happened():
+    measures = tuple(
+        Measure(f"{statistic}_{level}", statistic, level, 60 * MINUTE, 32, 0.1)
+        for statistic in ("travel_times", "passes")
+        for level in ("zone", "parent")
+    )
+    epoch = msgspec.structs.replace(EPOCH, measures=measures)
+    there = happened.presences(stretches(), HOSPITAL, epoch)
+    words = happened.everything(there, epoch, PARENTS, stops=False)
+    # Ann's way to zone 3 took from 242 to 246, by way of zone 1; others' zones adjoin. Cy came from the hospital.
+    quick = {(4, 3 * 6): 1, (6, 0): 1, (5, 4 * 6): 1, (3, 4 * 6): 1, (3, 5 * 6): 1}
+    assert cells(words["travel_times_zone"]) == quick
+    assert cells(words["passes_zone"]) == {(4, 1 * 6 + 3): 1} and cells(words["passes_parent"]) == {(4, 1): 1}
+    truly = happened.everything(there, epoch, PARENTS)
+    assert cells(truly["passes_zone"]) == {(4, 1 * 6 + 3): 1, (3, 5 * 6 + 4): 1}, "a slow crossing passes"
+    counts = reference.counted(seen(), epoch, PARENTS)
+    for measure in measures:
+        assert cells(counts[measure.name]) == cells(words[measure.name]), measure.name
+
+
+def test_on_the_way_a_phone_was_off_and_nobody_knows_how_long_it_took():
+    lives = [(ANN, 0, STAYING, 60), (ANN, 0, OFF, 90), (ANN, 1, STAYING, 120), (ANN, 3, MOVING, 135)]
+    lives += [(ANN, 4, STAYING, 200), (BOB, 4, STAYING, 30), (BOB, 5, MOVING, 55), (BOB, 3, STAYING, 200)]
+    measure = Measure("travel_times", "travel_times", "parent", 60 * MINUTE, 32, 0.1)
+    epoch = msgspec.structs.replace(EPOCH, measures=(measure,))
+    truly = happened.everything(happened.presences(stretches(lives), HOSPITAL, epoch), epoch, PARENTS)
+    # Ann: unknown to zone 1, 15 minutes from there to zone 4. Bob: 25 minutes.
+    assert cells(truly["travel_times"]) == {(1, 0 * 6 + 5): 1, (2, 1 * 6 + 1): 1, (1, 1 * 6 + 2): 1}
 
 
 def test_a_day_that_is_seen_has_no_error_before_noise_and_no_noise_none_after():
