@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from schemas.measures import Measure
 from schemas.sightings import Section
 from schemas.topics import ATTACH
 from streams.cli.main import run
@@ -18,7 +19,7 @@ from streams.errors import ThrongError
 from streams.recording import embedded
 from streams.recording.explain import Run, Sighting, aligned, causes, changes, read_run
 from streams.recording.file import Reader, Writer
-from streams.recording.panes import KEYS, differences, save
+from streams.recording.panes import KEYS, differences, places_of, save
 from streams.recording.sightings import Seen, sightings_table
 from tests.support.world import PLAN
 
@@ -123,6 +124,13 @@ def test_the_counts_of_single_subscribers_add_up_to_the_panes(whole: Path) -> No
     added = found.counted.group_by(list(KEYS)).aggregate([("count", "sum")]).rename_columns([*KEYS, "count"])
     assert next(differences(found.panes, added), None) is None
     assert found.counted.num_rows > 1_000
+
+
+def test_a_count_is_named_by_its_places_and_its_part() -> None:
+    passes = Measure("passes", "passes", "zone", 3_600_000, 48, 0.1)
+    times = Measure("travel_times", "travel_times", "parent", 3_600_000, 32, 0.1)
+    assert places_of(passes, 1 * 6 + 4, PLAN) == ("z1", "z4", None, None, None)
+    assert places_of(times, 1 * 6 + 2, PLAN) == ("south", None, None, None, "20_40")
 
 
 def test_parquet_and_duckdb_hold_the_same(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

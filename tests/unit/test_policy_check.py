@@ -74,6 +74,23 @@ def test_measures_that_do_not_add_up_are_refused(measures: tuple[Measure, ...], 
     assert found and sentence in found[0]
 
 
+def test_the_file_of_measures_in_the_docs_gives_travel_times_and_passes(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "flows.md").read_text(encoding="utf-8")
+    (tmp_path / "measures.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
+    measures = load_measures(tmp_path / "measures.toml")
+    spent = [measure.share for measure in measures if measure.statistic not in ("present_cohort", "visits")]
+    assert sum(spent) == pytest.approx(1) and [measure for measure in measures if measure in DEFAULT_MEASURES] == [
+        measure for measure in DEFAULT_MEASURES if measure.statistic not in ("present_cohort", "visits")
+    ]
+    book = replace(BOOK, measures=measures, purpose="traffic")
+    assert list(problems(book)) == []
+    said = list(words(explain(book, 100, 20, 0.95)))
+    assert any(line.startswith("travel_times: trips that ended there") and "by district" in line for line in said)
+    assert any(line.startswith("passes: people who passed") and "by pair of districts" in line for line in said)
+    for purpose in ("traffic", "public", "marketing", "market_research"):
+        assert set(measures_for(purpose, measures)) == set(measures)
+
+
 def test_a_purpose_that_allows_none_of_the_measures_is_refused() -> None:
     cohorts = replace(DEFAULT_MEASURES[4], share=0.5)
     only = replace(BOOK, measures=(cohorts,), purpose="traffic")

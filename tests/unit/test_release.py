@@ -6,9 +6,9 @@ import orjson
 import pytest
 import zstandard
 
-from schemas.measures import DEFAULT_MEASURES
+from schemas.measures import DEFAULT_MEASURES, Measure
 from streams.core import estimate
-from streams.core.release import Draw, _state, next_record, publications
+from streams.core.release import Draw, _state, next_record, publications, shut_record
 from streams.core.render import Page
 from streams.core.rollup import added
 from streams.stores.released import redis_values
@@ -124,3 +124,14 @@ def test_a_ledger_of_before_districts_were_followed_is_gone_on_with() -> None:
     old = msgspec.structs.replace(first, state=zstandard.compress(msgspec.msgpack.encode(without)))
     said = {each["zone"]: each for each in told(drawn(PRESENT, [2000] * 6, number=2, last=old))}
     assert said["north"]["estimate"] == pytest.approx(sum(said[f"z{zone}"]["estimate"] for zone in range(3)), abs=0.3)
+
+
+def test_passes_are_flows_under_their_own_name_and_a_lost_pane_of_them_is_a_summary() -> None:
+    passes = Measure("passes", "passes", "parent", 3_600_000, 48, 0.1)
+    flow, summary = told(drawn(passes, [10, 4000, 0, 0], number=12))
+    assert (flow["measure"], flow["origin"], flow["destination"], flow["noisy"]) == ("passes", "north", "south", 4000)
+    assert (summary["published_pairs"], summary["suppressed_pairs"]) == (1, 3)
+    (lost,) = told(shut_record(EPOCH, passes, 12, PAGE, 0, "me"))
+    assert (lost["measure"], lost["state_lost"], lost["suppressed_pairs"]) == ("passes", True, 4)
+    large = msgspec.structs.replace(passes, level="zone")
+    assert large.keys_from_data(317, 20) and not large.keys_from_data(316, 20)
