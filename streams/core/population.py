@@ -106,7 +106,6 @@ class Population:
             at = found[: block.stop - first]
             self._make_room(len(at))
             self.heard += slots.find_or_add(self.slots.rows, rows.pseudonym[block], adds[block], at)
-            slots.fetch_departures(self.slots.rows, self.slots.used, self.departures.ring, at)
             columns = (times[block], rows.zone[block], rows.cohort[block], rows.kind[block])
             barred += int(handle(self.slots, self.departures, self.rules, self.tally, self.running, at, *columns))
         return barred

@@ -39,6 +39,7 @@ from streams.core.slots import (
     Slots,
 )
 from streams.core.windows import BLOCK_BITS, PRESENT, SHORTEST, Running
+from streams.core.words import fetch
 
 # What a listed measure counts.
 TRIPS: Final = 0
@@ -51,6 +52,9 @@ _LENGTHS: Final = len(BUCKETS)
 _VISITS: Final = len(VISITS)
 _TIMES: Final = len(TRAVEL_TIMES)
 _MINUTE_MS: Final = 60_000
+# How many sightings ahead a row is fetched from memory, and what it names.
+FAR: Final = 16
+NEAR: Final = 8
 # Places in `Tally.filtered`.
 PING_PONG: Final = 0
 GLIMPSE: Final = 1
@@ -480,6 +484,21 @@ def _goes_on(row, rules, now, zone, cohort, kind):  # type: ignore[no-untyped-de
     )
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _fetch_next(slots, ring, found, zones, i):  # type: ignore[no-untyped-def]
+    """Have brought what the sightings after `i` will look at: the row first, and then, if it isn't in the sighting's
+    zone, the newest departure and what the subscriber has used. So the waits for memory overlap."""
+    rows, used = slots.rows, slots.used
+    if i + FAR < len(found) and found[i + FAR] >= 0:
+        fetch(np.int64(rows.ctypes.data) + found[i + FAR] * rows.itemsize)
+    if i + NEAR < len(found) and found[i + NEAR] >= 0:
+        at = found[i + NEAR]
+        row = rows[at]
+        if row["zone"] != zones[i + NEAR]:
+            fetch(np.int64(ring.ctypes.data) + _place(row["left"], ring) * ring.itemsize)
+            fetch(np.int64(used.ctypes.data) + at * used.shape[1] * used.itemsize)
+
+
 @njit(cache=True, nogil=True)
 def handle(  # type: ignore[no-untyped-def]
     slots: Slots,
@@ -499,6 +518,7 @@ def handle(  # type: ignore[no-untyped-def]
     ring, span = borrowed(departures.ring), borrowed(departures.span)
     barred = 0
     for i in range(len(found)):
+        _fetch_next(slots, ring, found, zones, i)
         at = found[i]
         if at < 0:
             continue

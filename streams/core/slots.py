@@ -185,13 +185,3 @@ def find_or_add(rows, pseudonyms, adds, found):  # type: ignore[no-untyped-def]
             added += 1
         found[i] = at
     return added
-
-
-@njit(cache=True, nogil=True)
-def fetch_departures(rows, used, ring, found):  # type: ignore[no-untyped-def]
-    """Have brought what handling the found rows will look at: the newest departure of each, and what it has used."""
-    memory, counted = np.int64(ring.ctypes.data), np.int64(used.ctypes.data)
-    for at in found:
-        if at >= 0:
-            fetch(memory + np.int64(np.uint64(rows[at]["left"]) % np.uint64(len(ring))) * ring.itemsize)
-            fetch(counted + at * used.shape[1] * used.itemsize)
