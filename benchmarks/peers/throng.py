@@ -7,6 +7,7 @@ nor the release role, which works once a pane. Panes are throng's own: exact cou
 """
 
 import asyncio
+import contextlib
 import json
 import tempfile
 import time
@@ -33,6 +34,7 @@ from tests.support.panes import summed
 
 BASE_PANE_MS: Final = 300_000
 WITHIN_S: Final = 600.0
+SAMPLED_S: Final = 0.2
 DISTRICTS: Final = 40
 DOES_MORE: Final = (
     "consent, policy and age by a registry of all subscribers; keyed BLAKE2b; sorting in event time across partitions; "
@@ -120,8 +122,10 @@ class Deployment:
 
     def mark(self) -> Mark:
         """Sample all workers."""
-        cpu = {name: cpu_s(process.pid) for name, process in self.workers.running.items()}
-        said = {name: fetch(self.workers.ports[name]) for name in cpu}
+        said, cpu = {}, {}
+        for name, process in self.workers.running.items():
+            said[name] = fetch(self.workers.ports[name])  # a busy worker answers late, and tells how far it is then
+            cpu[name] = cpu_s(process.pid)
         gateway = sum(total(said, "gateway", "throng_gateway_events_total").values())
         crowd = sum(total(said, "crowd", "throng_crowd_sightings_total").values())
         spent = {role: sum(s for name, s in cpu.items() if name.startswith(role)) for role in ("gateway", "crowd")}
@@ -130,6 +134,13 @@ class Deployment:
     def memory(self) -> dict[str, float]:
         """Resident memory by worker, MB."""
         return {name: memory_mb(process.pid) for name, process in self.workers.running.items()}
+
+    async def follow(self, marks: list[Mark]) -> None:
+        """Sample all workers until cancelled."""
+        while True:
+            with contextlib.suppress(OSError):  # they are starting
+                marks.append(await asyncio.to_thread(self.mark))
+            await asyncio.sleep(SAMPLED_S)
 
     async def stop(self) -> None:
         """End the workers and remove the topics."""
@@ -154,20 +165,25 @@ async def run_throng(
     told: Told,
     watch: Callable[[Workers], None] | None = None,
 ) -> ThrongRun:
-    """One run over the whole input. `watch` is told of the workers once the warm-up is over."""
+    """One run over the whole input. `watch` is told of the workers once the crowd's warm-up is over."""
     with tempfile.TemporaryDirectory() as name:
         deployment = Deployment(settings_in(Path(name), stack, made.size), Path(name))
         await deployment.fill(made.packed[shape], consents, told)
+        marks: list[Mark] = []
+        following: asyncio.Task[None] | None = None
         try:
             await deployment.start()
+            following = asyncio.create_task(deployment.follow(marks))
             ends = pane_ends(made.size)
             await deployment.until(ends[len(ends) // 3 - 1])
-            begin = await asyncio.to_thread(deployment.mark)
             if watch is not None:
                 watch(deployment.workers)
             await deployment.until(ends[-1])
-            return rates(begin, await asyncio.to_thread(deployment.mark), deployment.memory())
+            marks.append(await asyncio.to_thread(deployment.mark))
+            return rates(*warmed(marks), deployment.memory())
         finally:
+            if following is not None:
+                following.cancel()
             await deployment.stop()
 
 
@@ -177,8 +193,27 @@ def pane_ends(size: Size) -> list[int]:
     return list(range(size.end_ms - size.minutes * 60_000 + BASE_PANE_MS, last + 1, BASE_PANE_MS))
 
 
+def warmed(marks: list[Mark]) -> tuple[Mark, Mark]:
+    """Where each role had taken a third of its events, and where all of them; the wall time is the crowd's.
+
+    The gateway may have all before the crowd has a third: its share by the crowd's times would be that of idling.
+    """
+    last = marks[-1]
+    gateways = [mark for mark in marks if mark.gateway_events >= last.gateway_events / 3]
+    crowds = [mark for mark in marks if mark.crowd_events >= last.crowd_events / 3]
+    ended = next(mark for mark in marks if mark.gateway_events == last.gateway_events)
+    begun = crowds[0]._replace(gateway_cpu_s=gateways[0].gateway_cpu_s, gateway_events=gateways[0].gateway_events)
+    return begun, last._replace(gateway_cpu_s=ended.gateway_cpu_s)
+
+
 def rates(begin: Mark, end: Mark, memory: dict[str, float]) -> ThrongRun:
-    """Each role's cost by its own events: at the warm-up's end the gateway is ahead of the crowd."""
+    """Each role's cost by its own events.
+
+    Raises:
+        AssertionError: a role had nothing left to do after the warm-up.
+    """
+    assert end.gateway_events > begin.gateway_events, "the gateway was too fast to be sampled: take more events"
+    assert end.crowd_events > begin.crowd_events, "the crowd was too fast to be sampled: take more events"
     gateway = (end.gateway_cpu_s - begin.gateway_cpu_s) / (end.gateway_events - begin.gateway_events)
     crowd = (end.crowd_cpu_s - begin.crowd_cpu_s) / (end.crowd_events - begin.crowd_events)
     wall = (end.crowd_events - begin.crowd_events) / (end.at_s - begin.at_s)

@@ -13,6 +13,8 @@ from benchmarks.peers.drive import Run, Sample, rates
 from benchmarks.peers.job import SMALL, START_MS, Size, blocks, cell_texts, draw, imsi_of, partition_of, zone_of
 from benchmarks.peers.outputs import Sums, differences
 from benchmarks.peers.publish import pieces
+from benchmarks.peers.throng import Mark, warmed
+from benchmarks.peers.throng import rates as rates_of_roles
 
 ZONES = {"a": 0, "b": 1}
 
@@ -145,6 +147,22 @@ def test_a_rate_is_of_what_was_told_after_the_warm_up():
     samples = [Sample(0, 0, 0), Sample(5, 8, 50), Sample(6, 10, 100), Sample(8, 12, 300), Sample(9, 99, 300)]
     assert rates(samples) == (100.0, 100.0)
     assert rates([Sample(0, 1, 0)]) == (None, None)
+
+
+def test_each_role_is_measured_while_it_works():
+    # The gateway has all at 2 s, when the crowd has hardly begun; then it idles, at a tenth of a core.
+    marks = [
+        Mark(0, 1.0, 0, 1.0, 0),
+        Mark(1, 1.5, 150, 1.1, 10),
+        Mark(2, 2.0, 300, 1.2, 30),
+        Mark(3, 2.1, 300, 2.2, 130),
+        Mark(4, 2.2, 300, 4.2, 300),
+    ]
+    found = rates_of_roles(*warmed(marks), {})
+    assert (found.gateway, found.crowd, found.wall_rate) == (300, 85, 170)
+    assert found.rate == pytest.approx(1 / (1 / 300 + 1 / 85))
+    with pytest.raises(AssertionError, match="the gateway was too fast"):
+        rates_of_roles(*warmed(marks[2:]), {})
 
 
 SUMMARY = {
