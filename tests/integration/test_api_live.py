@@ -2,8 +2,6 @@
 
 import asyncio
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,11 +21,12 @@ from streams.api import tokens
 from streams.core.decisions import suspended
 from streams.core.times import rfc3339
 from streams.local.ports import free_ports
-from streams.settings import Settings, load_settings, to_environ
+from streams.settings import Settings, load_settings
 from streams.simulate import make_town, plan
 from streams.stores.audit import Decision, decide
 from streams.stores.policies import configured_rules
 from streams.stores.topics import create
+from tests.support.processes import begin_worker
 from tests.support.secured import Certificate
 from tests.support.world import epochs_at
 
@@ -135,14 +134,7 @@ async def serving(
         running = Running(settings, producer)
         epoch = epochs_at(NOON)[0]
         await running.tell(EPOCHS, epoch)
-        with (folder / "api.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "streams.cli.main", "worker", "api"),
-                env=to_environ(settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        process = await begin_worker("api", settings, folder / "api.log")
         try:
             await ready(running, process, folder)
             yield running

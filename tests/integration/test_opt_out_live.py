@@ -2,8 +2,6 @@
 
 import asyncio
 import itertools
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,13 +15,14 @@ from schemas.panes import Pane
 from schemas.sightings import OPT_IN, OPT_OUT, REGISTRY_SOURCE, Control, Section, decode_frame
 from schemas.topics import ATTACH, PANES, REGISTRY, SIGHTINGS
 from streams.errors import ThrongError
-from streams.settings import Settings, load_settings, to_environ
+from streams.settings import Settings, load_settings
 from streams.simulate import make_town, plan
 from streams.stores.registry import RegistryLog
 from streams.stores.topics import create
 from tests.oracle.counting import Sighting, count
 from tests.support.deployment import opened, read_topic
 from tests.support.panes import summed
+from tests.support.processes import begin_worker, on_port
 
 pytestmark = pytest.mark.integration
 
@@ -47,14 +46,7 @@ class Deployment:
         self.workers: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self, role: str, folder: Path) -> None:
-        with (folder / f"{role}.log").open("ab") as log:
-            self.workers[role] = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "streams.cli.main", "worker", role),
-                env=to_environ(self.settings) | {"THRONG_WORKER_HTTP_PORT": "0"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.workers[role] = await begin_worker(role, self.settings, folder / f"{role}.log", on_port(0))
 
     async def stop(self, *roles: str) -> None:
         for role in roles:

@@ -1,8 +1,6 @@
 """Outlooks on their topic, by a release worker on a real Kafka, from a ledger that a replay has brought along."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,11 +13,12 @@ from schemas.ledger import BROUGHT
 from schemas.outlook import Outlook
 from schemas.topics import FOOTFALL, LEDGER, OUTLOOK
 from streams.core.usual import A_WEEK, QUARTER_MS
-from streams.settings import Settings, load_settings, to_environ
+from streams.settings import Settings, load_settings
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
 from tests.support.deployment import read_topic
 from tests.support.ledgers import present
+from tests.support.processes import begin_worker
 from tests.support.reading import produce
 from tests.unit.test_outlook import pane
 from tests.unit.test_usual import MONDAY
@@ -32,14 +31,7 @@ SINCE_A_WEEK = 3
 @asynccontextmanager
 async def released(settings: Settings, folder: Path, records: int) -> AsyncIterator[list]:
     """While a release worker runs, once the topic has so many records: all of them."""
-    with (folder / "release.log").open("ab") as log:
-        worker = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streams.cli.main", "worker", "release"),
-            env=to_environ(settings),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    worker = await begin_worker("release", settings, folder / "release.log")
     try:
         async with asyncio.timeout(120):
             while len(found := await read_topic(settings, OUTLOOK)) < records:  # noqa: ASYNC110 - another process

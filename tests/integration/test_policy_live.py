@@ -30,6 +30,7 @@ from streams.stores.policies import configured_rules
 from streams.stores.topics import create
 from tests.integration.test_opt_out_live import NOON, PEOPLE, Deployment
 from tests.support.deployment import fetch, read_topic, total
+from tests.support.processes import begin_worker, on_port
 from tests.support.world import epochs_at
 
 pytestmark = pytest.mark.integration
@@ -47,14 +48,9 @@ class Suspending(Deployment):
 
     async def begin(self, name: str, folder: Path) -> None:
         port = self.ports[name] = free_ports(1)[0]
-        with (folder / f"{name}.log").open("ab") as log:
-            self.workers[name] = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "streams.cli.main", "worker", name.split("-")[0]),
-                env=to_environ(self.settings) | {"THRONG_WORKER_HTTP_PORT": str(port)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.workers[name] = await begin_worker(
+            name.split("-")[0], self.settings, folder / f"{name}.log", on_port(port)
+        )
 
     async def placed(self) -> None:
         """Until each gateway has a raw partition of its own: new records are read by one each."""

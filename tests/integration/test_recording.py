@@ -19,6 +19,7 @@ from streams.recording.file import Reader
 from streams.settings import Settings, to_environ
 from streams.stores.topics import create
 from tests.support.deployment import read_topic
+from tests.support.processes import begin_worker, on_port
 from tests.support.recordings import MINUTES, START, fill, leave_for_a_while, record, settings_for, throng
 
 pytestmark = pytest.mark.integration
@@ -132,11 +133,7 @@ async def test_the_same_recording_counts_the_same_embedded_and_replayed(
         target = settings_for(stack, f"{namespace}{number}", tmp_path, **{"kafka.partitions": partitions})
         await create(target)
         running = [
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "streams.cli.main", "worker", role),
-                env=to_environ(target) | {"THRONG_WORKER_HTTP_PORT": "0"},
-                stdin=subprocess.DEVNULL,
-            )
+            await begin_worker(role, target, tmp_path / f"{role}.log", on_port(0))
             for role in ("gateway", "crowd")
             for _ in range(workers)
         ]

@@ -36,6 +36,7 @@ from streams.stores.snapshots import SnapshotStore
 from streams.stores.topics import create
 from tests.support.deployment import fetch, opened, read_topic, total
 from tests.support.memory import files_below, forms_of, found_in, memory_of
+from tests.support.processes import begin_worker, on_port
 
 pytestmark = pytest.mark.integration
 
@@ -236,14 +237,7 @@ def deployed(stack: Stack, namespace: str, folder: Path, more: Mapping[str, obje
 async def worker(role: str, settings: Settings, folder: Path) -> AsyncIterator[tuple[int, int]]:
     """A worker; its port and its process."""
     port = free_ports(1)[0]
-    with (folder / f"{role}.log").open("ab") as log:
-        running = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streams.cli.main", "worker", role),
-            env=to_environ(settings) | {"THRONG_WORKER_HTTP_PORT": str(port)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    running = await begin_worker(role, settings, folder / f"{role}.log", on_port(port))
     try:
         yield port, running.pid
     finally:

@@ -1,8 +1,6 @@
 """A deployment of worker processes on a real Kafka and Redis, fed with a simulated town, beside the oracle."""
 
 import asyncio
-import subprocess
-import sys
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -20,7 +18,7 @@ from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.topics import EPOCHS, LEDGER, PANES, REGISTRY
 from streams.local.ports import free_ports
-from streams.settings import Settings, load_settings, to_environ
+from streams.settings import Settings, load_settings
 from streams.simulate import Rates, generate, make_town, plan, registry
 from streams.simulate.publish import producer, publish, publish_registry
 from streams.stores.connection import client_options
@@ -29,6 +27,7 @@ from tests.oracle.counting import Result, count
 from tests.oracle.gate import Gate
 from tests.oracle.gate import screen as oracle_screen
 from tests.support.panes import summed
+from tests.support.processes import begin_worker, on_port
 
 START = 1_772_427_600_000  # 2026-03-02T06:00+01:00
 HOURS = 3
@@ -93,16 +92,9 @@ class Workers:
     async def start(self, name: str, environ: Mapping[str, str] | None = None) -> None:
         """Start a worker (again), with `environ` over what all get."""
         port = self.ports.setdefault(name, free_ports(1)[0])
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "streams.cli.main", "worker", name.split("-")[0]),
-                env=to_environ(self.settings)
-                | {"THRONG_WORKER_HTTP_PORT": str(port)}
-                | (dict(environ) if environ else {}),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.running[name] = await begin_worker(
+            name.split("-")[0], self.settings, self.folder / f"{name}.log", {**on_port(port), **(environ or {})}
+        )
 
     async def kill(self, name: str) -> None:
         self.running[name].kill()
