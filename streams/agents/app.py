@@ -16,23 +16,20 @@ changelogs, no acknowledgements and no files here, and its producer sends nothin
 import asyncio
 import importlib
 import logging
-import os
 import signal
 import sys
-import threading
-import traceback
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import faust
-from aiokafka.errors import KafkaError
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.serializers.schemas import Schema
 from faust.types import StreamT
 from faust.types.auth import CredentialsT
 from faust.types.tuples import Message
 
+from streams.agents.life import LAST_RESORT, Service, cancelled, endless, told
 from streams.agents.roles import Role, Tenure
 from streams.agents.transport import GroupOffsets, Transport, TransportSettings
 from streams.agents.watchdog import watch
@@ -41,14 +38,11 @@ from streams.stores.connection import At, address, client_options
 
 log = logging.getLogger("throng.app")
 
-STOP_GRACE_S: Final = 15.0
 REPEAT_S: Final = 30.0
 # Faust gives a seek up after this, and lives on idle. Ours has a time of its own, not counted while something is away.
 PLACED_WITHIN_S: Final = 86_400.0
 # What makes Faust and aiokafka fast enough; each has a slow fallback that nobody would notice.
 COMPILED: Final = ("faust._cython.streams", "faust.transport._cython.conductor", "aiokafka.record._crecords")
-
-Service = Callable[[], Awaitable[None]]
 
 
 class ChunkSchema(Schema):
@@ -188,16 +182,19 @@ async def run(app: RoleApp, services: Sequence[Service] = (), stop: asyncio.Even
     stop = stop or asyncio.Event()
     with _signals(stop):
         started = asyncio.create_task(app.start())
-        tasks = [asyncio.create_task(_endless(service)) for service in (*services, lambda: watch(app))]
+        tasks = [asyncio.create_task(endless(service)) for service in (*services, lambda: watch(app))]
         failure: BaseException | None = None
+        error: ThrongError | None = None
         try:
             failure = await _first_failure(app, started, tasks, stop)
             if failure is None:
                 failure = await _give_up(app)
+            error = told(failure) if failure is not None else None
         finally:
-            await _shut_down(app, started, tasks, failed=failure is not None)
-    if failure is not None:
-        raise told(failure) from failure
+            LAST_RESORT.begin(error.sentence if error is not None else "")
+            await _shut_down(app, started, tasks, failed=error is not None)
+    if error is not None:
+        raise error from failure
 
 
 @contextmanager
@@ -210,11 +207,6 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-async def _endless(service: Service) -> None:
-    await service()
-    raise ThrongError("crashed", f"the service {getattr(service, '__name__', service)} ended by itself")
 
 
 async def _first_failure(
@@ -253,13 +245,8 @@ async def _shut_down(
     app: RoleApp, started: asyncio.Task[None], tasks: Sequence[asyncio.Task[None]], *, failed: bool
 ) -> None:
     app.tenure.generation = None
-    last_resort = threading.Timer(STOP_GRACE_S, _exit_now)
-    last_resort.daemon = True
-    last_resort.start()
     try:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(tasks)
         started.cancel()
         with suppress(BaseException):
             await started
@@ -268,24 +255,3 @@ async def _shut_down(
         if not failed:
             raise
         log.debug("while stopping after a failure: %r", error)
-    finally:
-        last_resort.cancel()
-
-
-def _exit_now() -> None:
-    sys.stderr.write(f"throng: the shutdown did not end within {STOP_GRACE_S:g} s: exits at once\n")
-    sys.stderr.flush()
-    os._exit(1)
-
-
-def told(failure: BaseException) -> ThrongError:
-    """The failure as one line for the user. Where it was raised goes to the log.
-
-    The text of an unforeseen exception may quote the data that it met, identifiers among them: it is left out.
-    """
-    if isinstance(failure, ThrongError):
-        return failure
-    if isinstance(failure, KafkaError | OSError):
-        return ThrongError("kafka", f"Kafka: {str(failure) or 'it did not answer in time'}".splitlines()[0])
-    log.error("%s at\n%s", type(failure).__name__, "".join(traceback.format_tb(failure.__traceback__)))
-    return ThrongError("crashed", f"crashed with {type(failure).__name__}; the log says where")

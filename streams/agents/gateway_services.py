@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from schemas.registry import BEAT_KEY
 from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import ATTACH, HOUR_MS, REGISTRY
-from streams.agents.app import RoleApp, Service
+from streams.agents.app import RoleApp
 from streams.agents.gateway import Gateway
+from streams.agents.life import Service
 from streams.agents.pacing import keep_aligned, keep_beating
 from streams.agents.registrar import Registrar
 from streams.agents.shredder import Shredder

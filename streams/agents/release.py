@@ -18,7 +18,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -34,7 +34,7 @@ from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import check_shares, keys_delta, rho_of, sensitivity, sigma, threshold
-from streams.core.following import Following
+from streams.core.following import AT_HAND, Following
 from streams.core.records import walk
 from streams.core.release import Draw, lost_record, next_record, publications, shut_record, withheld_record
 from streams.core.render import Pages
@@ -54,6 +54,8 @@ log = logging.getLogger("throng.release")
 
 SHOWN = "panes shown"
 PLACES = "places shown"
+# A thread can't be cancelled: with 10,000 places this is a second of it.
+FOLLOWED_AT_ONCE: Final = 50
 
 
 class Rules(Protocol):
@@ -168,7 +170,10 @@ class Releaser:
     async def follow(self, record: LedgerRecord | None) -> None:
         """Publish what follows from a record. None, of a start: what followed from the last ones, once more."""
         assert self._following is not None
-        await asyncio.to_thread(self._following.work_out, self._following.waiting(record))
+        waiting = self._following.waiting(record)
+        for first in range(0, len(waiting), FOLLOWED_AT_ONCE):
+            part = waiting[first : first + FOLLOWED_AT_ONCE]
+            await asyncio.to_thread(self._following.work_out, part, waiting[-AT_HAND:])
         for each in [record] if record else self._following.recent():
             if not self._withheld(each):
                 self._count(await self._publisher.send(await asyncio.to_thread(self._following.of, each), each.end_ms))

@@ -8,10 +8,8 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
 
 import numpy as np
-from aiokafka.errors import KafkaError
 from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
@@ -29,11 +27,12 @@ from schemas.topics import (
     SIGHTINGS,
     TOPICS,
 )
-from streams.agents.app import RoleApp, Service, make_app, run, told
+from streams.agents.app import RoleApp, make_app, run
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.gateway_services import Salts, services_of
 from streams.agents.health import HealthServer, Readiness
+from streams.agents.life import LAST_RESORT, Service, started
 from streams.agents.producing import Producer
 from streams.agents.reach import Reach
 from streams.agents.registrar import Registrar
@@ -89,11 +88,11 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         _served("gateway", settings, readiness),
         _producer(settings) as producer,
-        _started(RegistryReader(settings.kafka, settings.topic(REGISTRY))) as registry,
-        _started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
-        _started(TailReader(settings.kafka, settings.topic(SALTS))) as salts_log,
-        _started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
-        _started(RegistryLog(settings.kafka, settings.topic(REGISTRY))) as registry_log,
+        started(RegistryReader(settings.kafka, settings.topic(REGISTRY))) as registry,
+        started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
+        started(TailReader(settings.kafka, settings.topic(SALTS))) as salts_log,
+        started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
+        started(RegistryLog(settings.kafka, settings.topic(REGISTRY))) as registry_log,
     ):
         await adopt(audit, producer, settings.topic(AUDIT), files, f"the first gateway, run by {system_user()}")
         log_differences(audit.chain, files)
@@ -193,7 +192,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         _served("crowd", settings, readiness),
         _producer(settings) as producer,
-        _started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
+        started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
         connect(settings) as redis,
     ):
         prefix = redis_prefix(settings)
@@ -243,9 +242,9 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         _served("release", settings, readiness),
         _producer(settings) as producer,
-        _started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
-        _started(TailReader(settings.kafka, settings.topic(LEDGER))) as ledger_log,
-        _started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
+        started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
+        started(TailReader(settings.kafka, settings.topic(LEDGER))) as ledger_log,
+        started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
         connect(settings) as redis,
     ):
         names = {name: settings.topic(name) for name in PUBLISHED}
@@ -319,33 +318,12 @@ async def _served(role: str, settings: Settings, readiness: Readiness) -> AsyncI
     try:
         yield
     finally:
+        LAST_RESORT.begin()
         await server.stop()
 
 
 @asynccontextmanager
 async def _producer(settings: Settings) -> AsyncIterator[Producer]:
     metadata_ms = round(TransportSettings.metadata_s * 1000)
-    async with _started(Producer(settings.kafka, settings.kafka.request_ms, metadata_ms)) as producer:
+    async with started(Producer(settings.kafka, settings.kafka.request_ms, metadata_ms)) as producer:
         yield producer
-
-
-class Startable(Protocol):
-    """A reader of a control topic, or the producer."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-
-
-T = TypeVar("T", bound=Startable)
-
-
-@asynccontextmanager
-async def _started(thing: T) -> AsyncIterator[T]:
-    try:
-        try:
-            await thing.start()
-        except (KafkaError, OSError) as error:  # it went away since the topics were looked at
-            raise told(error) from error
-        yield thing
-    finally:
-        await thing.stop()

@@ -8,10 +8,10 @@ are answered with 503).
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from aiohttp import web
 from aiokafka.errors import KafkaError
@@ -20,8 +20,8 @@ from redis.asyncio import Redis, RedisCluster
 from schemas.access import topics_for
 from schemas.policy import Purpose
 from schemas.topics import AUDIT, EPOCHS, HOUR_MS
-from streams.agents.app import told
 from streams.agents.health import HealthServer, Readiness
+from streams.agents.life import Service, started, told, until
 from streams.agents.rules import ReleaseRules
 from streams.api.rules import why_not
 from streams.api.server import Api, Limits, Refused
@@ -43,13 +43,6 @@ log = logging.getLogger("throng.api")
 POLL_S = 0.2
 RENEW_S = 10.0
 HERE = ("127.0.0.1", "::1", "localhost")
-
-
-class Startable(Protocol):
-    """A reader of a topic."""
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
 
 
 class Told:
@@ -103,10 +96,10 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         audit = AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))
         epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
         logs = {topic: TailReader(settings.kafka, settings.topic(topic)) for topic in topics_for(purpose)}
-        readers: list[Startable] = [audit, epochs, *logs.values()]
-        for reader in readers:
-            stack.push_async_callback(reader.stop)
-            await reader.start()
+        await stack.enter_async_context(started(audit))
+        await stack.enter_async_context(started(epochs))
+        for reader in logs.values():
+            await stack.enter_async_context(started(reader))
         redis = await stack.enter_async_context(connect(settings))
         rules = ReleaseRules(audit, plans.all, PolicyMetrics())
         source = Told(audit, epochs, rules, redis, redis_prefix(settings))
@@ -144,8 +137,11 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         if tls is None and settings.api.host not in HERE:
             log.warning("tokens cross the network unencrypted: set api.tls_certificate, or put TLS before the API")
         readiness.over("starting")
-        services = [audit.follow(), _say(audit, readiness), *(follow(topic) for topic in logs)]
-        await _until(stop, [*services, _renew(tls)] if tls else services)
+        services: list[Service] = [audit.follow, partial(_say, audit, readiness)]
+        services += [partial(follow, topic) for topic in logs]
+        if tls is not None:
+            services.append(partial(_renew, tls))
+        await until(stop, services)
 
 
 async def _say(audit: AuditReader, readiness: Readiness) -> None:
@@ -161,17 +157,3 @@ async def _renew(tls: Certificate) -> None:
     while True:
         tls.renew()
         await asyncio.sleep(RENEW_S)
-
-
-async def _until(stop: asyncio.Event, services: Sequence[Coroutine[None, None, None]]) -> None:
-    """Run the services; the first failure is raised."""
-    tasks = [asyncio.ensure_future(service) for service in services]
-    stopping = asyncio.ensure_future(stop.wait())
-    try:
-        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopping}:
-            task.result()
-    finally:
-        for task in (stopping, *tasks):
-            task.cancel()
-        await asyncio.gather(stopping, *tasks, return_exceptions=True)

@@ -8,6 +8,7 @@ import msgspec
 import uvloop
 
 from streams.agents.app import configure_logging
+from streams.agents.life import LAST_RESORT
 from streams.agents.supervisor import supervise, watch_parent
 from streams.agents.workers import run_crowd, run_gateway, run_release
 from streams.api.run import run_api
@@ -40,6 +41,7 @@ def worker(settings: Settings, roles: tuple[str, ...]) -> None:
 
 
 async def _one(settings: Settings, role: str) -> int:
+    LAST_RESORT.arm()
     stop = asyncio.Event()
     watch_parent(asyncio.get_running_loop(), stop)
     await ROLES[role](settings, stop)

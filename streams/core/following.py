@@ -69,12 +69,16 @@ class Following:
             found = sum(each.end_ms <= record.end_ms for each in self._waiting) if record.measure == PRESENT else 0
         return [self._waiting.popleft() for _ in range(found)]
 
-    def work_out(self, waiting: Sequence[LedgerRecord]) -> None:
-        """Work out what follows from them. Others may be taken up meanwhile, but nothing else may be asked."""
+    def work_out(self, waiting: Sequence[LedgerRecord], last: Sequence[LedgerRecord] = ()) -> None:
+        """Work out what follows from them. Others may be taken up meanwhile, but nothing else may be asked.
+
+        Args:
+            last: where these are but a part, the last `AT_HAND` of the whole.
+        """
         if not waiting:
             return
         # Of a block of which nothing is at hand afterwards, nothing need be said: it is only learnt.
-        speaks = waiting[-AT_HAND:][0].end_ms // BLOCK_MS
+        speaks = (last or waiting[-AT_HAND:])[0].end_ms // BLOCK_MS
         for record in waiting:
             self._work_out(record, speaks)
             self._done_ms = record.end_ms

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from streams.agents.app import Seldom, told
+from streams.agents.app import Seldom
+from streams.agents.life import told
 from streams.agents.roles import Chunk, LogRange, Role, Tenure
 from streams.errors import ThrongError
 

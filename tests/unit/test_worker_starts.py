@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from streams.agents.life import Startable, started
 from streams.agents.producing import Producer
-from streams.agents.workers import Startable, _started
 from streams.errors import ThrongError
 from streams.local.ports import free_ports
 from streams.stores.log import TailReader
@@ -20,7 +20,7 @@ async def test_no_broker_answers_any_more(make: Callable[[str], Startable], capl
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         with pytest.raises(ThrongError, match="^Kafka: ") as raised:
-            async with _started(make(f"127.0.0.1:{free_ports(1)[0]}")):
+            async with started(make(f"127.0.0.1:{free_ports(1)[0]}")):
                 raise AssertionError("it can't have started")
         del raised
         gc.collect()
