@@ -144,6 +144,10 @@ def _tell(stack: local.Stack) -> None:
     click.echo(f"kafka {stack.kafka}")
     click.echo(f"redis {stack.redis}")
     click.echo(f"logs  {stack.folder / 'logs'}")
+    if stack.folder != stack_folder().absolute():
+        # Commands find the default stack by themselves.
+        click.echo("for the other commands:")
+        click.echo(f"export THRONG_KAFKA_BOOTSTRAP={stack.kafka} THRONG_REDIS_URL={stack.redis}")
 
 
 def _stay(stack: local.Stack) -> None:

@@ -25,30 +25,32 @@ class RegistryReader:
     def __init__(self, at: At, topic: str) -> None:
         self._reader = TailReader(at, topic)
         self.table = RegistryTable()
-        self._read_at = 0.0
+        self._known_at = 0.0
 
     async def start(self) -> None:
         """Read the whole topic."""
         await self._reader.start()
+        await self._read()
+
+    async def _read(self) -> None:
+        asked_at = time.monotonic()
         async for records in self._reader.read_to_end():
             self.table.take((record.key, record.value) for record in records)
             await asyncio.sleep(0)
-        self._read_at = time.monotonic()
+        self._known_at = asked_at
 
     async def stop(self) -> None:
         """Disconnect."""
         await self._reader.stop()
 
     def fresh(self) -> bool:
-        """Whether the topic was read to its end within the last 5 seconds."""
-        return time.monotonic() - self._read_at < FRESH_S
+        """Whether all is known that was in the topic 5 seconds ago: a long reading knows nothing of its own time."""
+        return time.monotonic() - self._known_at < FRESH_S
 
     async def follow(self) -> None:
         """Take up changes as they come, for ever."""
         while True:
-            async for records in self._reader.read_to_end():
-                self.table.take((record.key, record.value) for record in records)
-            self._read_at = time.monotonic()
+            await self._read()
             await asyncio.sleep(POLL_MS / 1000)
 
 

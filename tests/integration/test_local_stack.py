@@ -126,6 +126,8 @@ def test_up_status_down_from_the_command_line(folder: Path) -> None:
     assert status.returncode == 0
     assert told["up"] is True
     assert f"kafka {told['kafka']['address']}" in first.stdout
+    export = f"THRONG_KAFKA_BOOTSTRAP={told['kafka']['address']} THRONG_REDIS_URL={told['redis']['address']}"
+    assert first.stdout.splitlines()[-1] == f"export {export}"
     table = throng("status", *where).stdout
     assert told["redis"]["address"] in table
     assert str(folder) in table
