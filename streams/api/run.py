@@ -36,6 +36,7 @@ from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
 from streams.stores.plans import configured_plans
 from streams.stores.redis_client import connect, redis_prefix
+from streams.stores.topics import open_admin
 from streams.stores.trouble import TROUBLE
 
 log = logging.getLogger("throng.api")
@@ -88,6 +89,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
     purpose = cast(Purpose, settings.gateway.purpose)
     tls = Certificate(settings.api.tls_certificate, settings.api.tls_key) if settings.api.tls_key else None
     plans, readiness, metrics = configured_plans(settings), Readiness(), ApiMetrics()
+    await (await open_admin(settings)).close()
     shelf = Shelf(settings.api.history_hours * HOUR_MS)
     async with AsyncExitStack() as stack:
         health = HealthServer("api", settings.worker.http_host, settings.worker.http_port, readiness)

@@ -41,7 +41,10 @@ def token(settings: Settings, name: str, purpose: str | None, expires: str | Non
 @settings_options(kafka=False, redis=False)
 def list_(settings: Settings) -> None:
     """List the tokens' names, scopes and when they end."""
-    for each in tokens.load(Path(settings.api.tokens)):
+    found = tokens.load(Path(settings.api.tokens))
+    if not found:
+        click.echo(f"no tokens in {settings.api.tokens}: make one with 'throng api token'", err=True)
+    for each in found:
         if not each.expires:
             ends = "never expires"
         else:

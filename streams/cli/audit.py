@@ -15,6 +15,7 @@ from streams.core.changes import changes
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.audit import read_audit
+from streams.stores.connection import no_broker
 from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
 
@@ -82,7 +83,7 @@ async def _verify(settings: Settings, heads: tuple[str, ...]) -> Verdict:
                     problem = _taken(chain, record.value, record.offset)
         await epochs.start()
     except (KafkaError, OSError) as error:
-        raise ThrongError("kafka", f"no Kafka broker answers at {settings.kafka.bootstrap}") from error
+        raise no_broker(settings.kafka) from error
     finally:
         await reader.stop()
         await epochs.stop()

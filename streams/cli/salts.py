@@ -24,6 +24,7 @@ from streams.core.rules import EFFECT_MS
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.audit import Decision, decide, read_audit, system_user
+from streams.stores.connection import no_broker
 from streams.stores.epochs import EpochReader
 from streams.stores.keys import KeyProvider
 from streams.stores.log import TailReader
@@ -179,8 +180,8 @@ def _local(epoch: Epoch, time_ms: int) -> str:
 async def _read(settings: Settings) -> tuple[list[Epoch], dict[int, WrappedSalt]]:
     reader = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
     log = TailReader(settings.kafka, settings.topic(SALTS))
-    await reader.start()
     try:
+        await reader.start()
         # Without a log that can be read an epoch stands as it was made.
         with suppress(ThrongError):
             cut(reader.table, (await read_audit(settings)).chain)
@@ -191,6 +192,8 @@ async def _read(settings: Settings) -> tuple[list[Epoch], dict[int, WrappedSalt]
                 wrapped = msgspec.msgpack.decode(record.value, type=WrappedSalt)
                 first.setdefault(wrapped.epoch, wrapped)
         return list(reader.table.epochs), first
+    except (KafkaError, OSError) as error:
+        raise no_broker(settings.kafka) from error
     finally:
         await log.stop()
         await reader.stop()

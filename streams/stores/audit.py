@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from msgspec import UNSET, UnsetType
 
 from schemas.audit import Action, Entry
@@ -23,7 +23,7 @@ from schemas.topics import AUDIT
 from streams.core.audit import Broken, Chain, canonical, sealed
 from streams.errors import ThrongError
 from streams.settings import Settings
-from streams.stores.connection import client_options
+from streams.stores.connection import client_options, no_broker
 from streams.stores.log import TailReader
 
 log = logging.getLogger("throng.audit")
@@ -158,7 +158,9 @@ async def decide(
             entry = await append(reader, producer, topic, decision, by, from_ms)
             if entry is not None:
                 return entry, reader
-    except (KafkaError, OSError) as error:
+    except (KafkaConnectionError, OSError) as error:
+        raise no_broker(settings.kafka) from error
+    except KafkaError as error:
         raise ThrongError("kafka", f"the audit log can't be written: {type(error).__name__}") from error
     finally:
         await producer.stop()
@@ -176,7 +178,7 @@ async def read_audit(settings: Settings) -> AuditReader:
     try:
         await reader.start()
     except (KafkaError, OSError) as error:
-        raise ThrongError("kafka", f"no Kafka broker answers at {settings.kafka.bootstrap}") from error
+        raise no_broker(settings.kafka) from error
     finally:
         await reader.stop()
     return reader

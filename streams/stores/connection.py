@@ -55,6 +55,15 @@ def client_options(at: At) -> dict[str, Any]:
     return {"bootstrap_servers": address(at), **({} if isinstance(at, str) else credentials(at))}
 
 
+def no_broker(kafka: Kafka) -> ThrongError:
+    """What to tell a user whose Kafka doesn't answer."""
+    if kafka.security == "plaintext":
+        remedy = "start one with 'throng up' or correct --kafka"
+    else:
+        remedy = f"correct --kafka, or what it asks for (kafka.security = {kafka.security}, user, password, ca_file)"
+    return ThrongError("kafka", f"no Kafka broker answers at {kafka.bootstrap}: {remedy}")
+
+
 def credentials(kafka: Kafka) -> dict[str, Any]:
     """The arguments that say who asks; none where nothing is asked.
 

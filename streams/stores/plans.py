@@ -64,7 +64,8 @@ def load_plan(path: Path) -> Plan:
     try:
         plan = msgspec.json.decode(path.read_bytes(), type=Plan)
     except OSError as error:
-        raise ThrongError("plan", f"cannot read the zone plan {path}: {error.strerror}") from error
+        remedy = "name yours in gateway.plan, or make one ('throng zones build', 'throng simulate --plan-out')"
+        raise ThrongError("plan", f"cannot read the zone plan {path}: {error.strerror}: {remedy}") from error
     except msgspec.DecodeError as error:
         raise ThrongError("plan", f"the zone plan {path} is not as expected: {error}") from error
     for problem in _problems(plan):

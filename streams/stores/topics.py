@@ -25,8 +25,8 @@ from aiokafka.errors import (
 from schemas.sightings import REGISTRY_SOURCE, encode_control, encode_reset
 from schemas.topics import ATTACH, REGISTRY, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
-from streams.settings import Kafka, Settings
-from streams.stores.connection import client_options
+from streams.settings import Settings
+from streams.stores.connection import client_options, no_broker
 
 SETTLE_S = 15.0
 
@@ -51,17 +51,8 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
         await admin.start()
     except (KafkaError, OSError) as error:
         await admin.close()
-        raise ThrongError(
-            "kafka",
-            f"no Kafka broker answers at {settings.kafka.bootstrap}: {_remedy(settings.kafka)}",
-        ) from error
+        raise no_broker(settings.kafka) from error
     return admin
-
-
-def _remedy(kafka: Kafka) -> str:
-    if kafka.security == "plaintext":
-        return "start one with 'throng up' or correct --kafka"
-    return f"correct --kafka, or what it asks for (kafka.security = {kafka.security}, user, password, ca_file)"
 
 
 async def create(settings: Settings) -> list[str]:

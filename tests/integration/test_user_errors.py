@@ -56,11 +56,24 @@ def check(found: tuple[int, str], code: int, *words: str) -> None:
     assert got == code
 
 
-@pytest.mark.parametrize("command", [["worker", "crowd"], ["topics", "create"], ["simulate", "--hours", "0.01"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["worker", "crowd"],
+        ["worker", "api"],
+        ["topics", "create"],
+        ["simulate", "--hours", "0.01"],
+        ["salts", "list"],
+        ["audit", "verify"],
+        ["policy", "show"],
+        ["policy", "suspend", "Germany"],
+    ],
+)
 async def test_no_broker(environ: dict[str, str], command: list[str]) -> None:
     nowhere = f"127.0.0.1:{free_ports(1)[0]}"
-    found = await throng(environ | {"THRONG_KAFKA_BOOTSTRAP": nowhere}, *command)
-    check(found, 1, "no Kafka broker answers", nowhere, "throng up")
+    code, said = await throng(environ | {"THRONG_KAFKA_BOOTSTRAP": nowhere}, *command)
+    check((code, said), 1, "no Kafka broker answers", nowhere, "throng up")
+    assert "nclosed" not in said
 
 
 async def test_missing_topics(environ: dict[str, str]) -> None:

@@ -97,7 +97,10 @@ def test_the_command_prints_a_token_once_and_lists_names_and_scopes(tmp_path: Pa
     assert tokens.Tokens(tmp_path / "tokens").of(made) is not None
     scopes = "traffic:footfall:read, traffic:flows:read, traffic:dwell:read"
     assert said("list") == f"lights: {scopes}; expires 2099-01-31T00:00:00Z\n"
-    assert said("revoke", "lights") == "lights is revoked\n" and said("list") == ""
+    assert (
+        said("revoke", "lights") == "lights is revoked\n"
+        and said("list") == f"no tokens in {tmp_path / 'tokens'}: make one with 'throng api token'\n"
+    )
     tokens.make(tmp_path / "tokens", "old", "traffic", NOON)
     assert said("list") == f"old: {scopes}; EXPIRED 2026-03-02T11:00:00Z\n"
     before_ms = time.time() * 1000
