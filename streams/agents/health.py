@@ -50,6 +50,13 @@ def _without_numbers(reason: str) -> str:
     return re.sub(r"\d+", "", reason)
 
 
+def cannot_listen(host: str, port: int, setting: str, error: OSError) -> ThrongError:
+    """What to tell a user of a port that can't be had. `setting`: the variable that chooses it."""
+    if error.errno == errno.EADDRINUSE:
+        return ThrongError("port", f"port {port} is taken: choose another with {setting}, or 0 for a free one")
+    return ThrongError("port", f"cannot listen on {host}:{port}: {error.strerror}")
+
+
 class HealthServer:
     """The HTTP server of one worker."""
 
@@ -84,12 +91,7 @@ class HealthServer:
             await site.start()
         except OSError as error:
             await self._runner.cleanup()
-            if error.errno == errno.EADDRINUSE:
-                raise ThrongError(
-                    "port",
-                    f"port {self._port} is taken: choose another with THRONG_WORKER_HTTP_PORT, or 0 for a free one",
-                ) from error
-            raise ThrongError("port", f"cannot listen on {self._host}:{self._port}: {error.strerror}") from error
+            raise cannot_listen(self._host, self._port, "THRONG_WORKER_HTTP_PORT", error) from error
         port = int(self._runner.addresses[0][1])
         log.info("%s serves metrics and health on http://%s:%d", self._role, self._host, port)
         return port

@@ -20,7 +20,7 @@ from redis.asyncio import Redis, RedisCluster
 from schemas.access import topics_for
 from schemas.policy import Purpose
 from schemas.topics import AUDIT, EPOCHS, HOUR_MS
-from streams.agents.health import HealthServer, Readiness
+from streams.agents.health import HealthServer, Readiness, cannot_listen
 from streams.agents.life import Service, started, told, until
 from streams.agents.rules import ReleaseRules
 from streams.api.rules import why_not
@@ -28,7 +28,6 @@ from streams.api.server import Api, Limits, Refused
 from streams.api.shelf import Item, Shelf, item_of
 from streams.api.tls import Certificate
 from streams.api.tokens import Tokens
-from streams.errors import ThrongError
 from streams.metrics import ApiMetrics, PolicyMetrics
 from streams.settings import Settings
 from streams.stores.audit import AuditReader
@@ -132,8 +131,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             context = tls.context if tls else None
             await web.TCPSite(runner, settings.api.host, settings.api.port, ssl_context=context).start()
         except OSError as error:
-            where = f"{settings.api.host}:{settings.api.port}"
-            raise ThrongError("port", f"the API can't listen on {where}: {error.strerror}") from error
+            raise cannot_listen(settings.api.host, settings.api.port, "THRONG_API_PORT", error) from error
         scheme = "https" if tls else "http"
         log.info("the API for %s is on %s://%s:%d", purpose, scheme, settings.api.host, runner.addresses[0][1])
         if tls is None and settings.api.host not in HERE:

@@ -93,17 +93,16 @@ async def test_a_topic_that_keeps_the_last_record_where_the_first_counts(environ
     check(await throng(environ, "worker", "release"), 1, topic, "cleanup.policy is compact: set delete")
 
 
-async def test_a_taken_port(environ: dict[str, str]) -> None:
+@pytest.mark.parametrize(("role", "setting"), [("release", "THRONG_WORKER_HTTP_PORT"), ("api", "THRONG_API_PORT")])
+async def test_a_taken_port(environ: dict[str, str], role: str, setting: str) -> None:
     settings = load_settings(None, {}, environ)
     await create(settings)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        found = await throng(
-            environ | {"THRONG_WORKER_HTTP_PORT": port, "THRONG_WORKER_HTTP_HOST": "127.0.0.1"}, "worker", "release"
-        )
-    check(found, 1, port, "THRONG_WORKER_HTTP_PORT")
+        found = await throng(environ | {setting: port}, "worker", role)
+    check(found, 1, port, setting)
 
 
 @pytest.mark.parametrize(
