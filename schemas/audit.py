@@ -27,6 +27,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rules: all that holds after it.
         from_ms: of a rotation, the event time from which on a fresh salt holds; unset: from the next epoch on.
         previous: the log's hash before it. hash: SHA-256 of this entry without `hash`, in canonical form.
+        signature: Ed25519, hexadecimal, by the operator's key, of this entry without `hash` and this; unset: none.
     """
 
     at: str
@@ -38,3 +39,4 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     previous: str
     hash: str = ""
     from_ms: int | msgspec.UnsetType = msgspec.UNSET
+    signature: str | msgspec.UnsetType = msgspec.UNSET

@@ -288,6 +288,18 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 120
 
 
+class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The log of decisions, where they are made (`throng policy`, `throng salts rotate`)."""
+
+    key: Annotated[
+        str,
+        Meta(
+            description="File of the operator's Ed25519 private key (PEM) that decisions are signed by, for `throng "
+            "audit verify --key`. Empty: they aren't. Workers need none."
+        ),
+    ] = ""
+
+
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is served to consumers over HTTP (`throng worker api`)."""
 
@@ -332,6 +344,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crowd: Crowd = Crowd()
     release: Release = Release()
     worker: Worker = Worker()
+    audit: Audit = Audit()
     api: Api = Api()
 
     def topic(self, name: str) -> str:

@@ -1,13 +1,17 @@
 """`throng audit`: who decided what, when and why; and whether the log of it is the one that was written."""
 
 import asyncio
+from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import click
 import msgspec
 import orjson
 from aiokafka.errors import KafkaError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from schemas.audit import Entry
 from schemas.topics import AUDIT, EPOCHS
 from streams.cli.options import settings_options
 from streams.core.audit import Broken, Chain
@@ -18,16 +22,21 @@ from streams.stores.audit import read_audit
 from streams.stores.connection import no_broker
 from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
+from streams.stores.signing import is_signed, public_key
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What was found. Of the `records` read, `entries` count. `head`: the log's hash; `problem`: empty if whole."""
+    """What was found. Of the `records` read, `entries` count. `head`: the log's hash; `problem`: empty if whole.
+
+    `signed`: how many entries are, by the keys given.
+    """
 
     whole: bool
     records: int
     entries: int
     head: str
     problem: str = ""
+    signed: int = 0
 
 
 @click.group()
@@ -53,24 +62,48 @@ def show(settings: Settings) -> None:
 
 @audit.command()
 @click.option("--head", "heads", multiple=True, metavar="HASH", help="A hash that was told earlier. May be repeated.")
+@click.option("--key", "keys", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Public key of whoever signs decisions, PEM. May be repeated.")  # fmt: skip
+@click.option("--signed-from", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="The first entry that one of the keys must have signed.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options(redis=False)
-def verify(settings: Settings, heads: tuple[str, ...], as_json: bool) -> None:
+def verify(settings: Settings, heads: tuple[str, ...], keys: tuple[Path, ...], signed_from: int, as_json: bool) -> None:
     """Find whatever was changed, deleted or reordered in the log; ends with 1 if anything was.
 
     What is missing at the end only a hash that is kept elsewhere can tell: those in the epochs' records are looked at,
     and those given with --head (every command that decides prints one, and workers log it).
+
+    With --key each entry must be signed by one of the keys. Gateways sign nothing: where one adopted the first rules,
+    say --signed-from 2, or run 'throng policy apply' before the first gateway.
     """
-    verdict = asyncio.run(_verify(settings, heads))
+    public = [public_key(file) for file in keys]
+    verdict, chain = asyncio.run(_verify(settings, heads))
+    if public and verdict.whole:
+        verdict = _signatures(verdict, [taken.entry for taken in chain.taken], public, signed_from)
     if as_json:
         click.echo(orjson.dumps(msgspec.to_builtins(verdict)))
     elif verdict.whole:
-        click.echo(f"the audit log is whole: {verdict.entries} entries; hash {verdict.head}")
+        by_key = f", {verdict.signed} of them signed" if public else ""
+        click.echo(f"the audit log is whole: {verdict.entries} entries{by_key}; hash {verdict.head}")
     if not verdict.whole:
         raise ThrongError("audit", verdict.problem)
 
 
-async def _verify(settings: Settings, heads: tuple[str, ...]) -> Verdict:
+def _signatures(
+    verdict: Verdict, entries: Sequence[Entry], keys: Sequence[Ed25519PublicKey], signed_from: int
+) -> Verdict:
+    count, problem = 0, ""
+    for number, entry in enumerate(entries, 1):
+        if any(is_signed(entry, key) for key in keys):
+            count += 1
+        elif number >= signed_from and not problem:
+            what = f"{entry.action} {entry.country}".rstrip()
+            problem = f"entry {number} of the audit log ({what}, by {entry.by}) is not signed by any of the keys given"
+    return msgspec.structs.replace(verdict, whole=not problem, problem=problem, signed=count)
+
+
+async def _verify(settings: Settings, heads: tuple[str, ...]) -> tuple[Verdict, Chain]:
     chain = Chain()
     problem = ""
     reader = TailReader(settings.kafka, settings.topic(AUDIT))
@@ -95,7 +128,7 @@ async def _verify(settings: Settings, heads: tuple[str, ...]) -> Verdict:
     for head in heads:
         if not problem and not chain.knows(head.lower()):
             problem = f"the audit log lacks its end: it never had the hash {head}"
-    return Verdict(not problem, chain.records, len(chain.taken), chain.head, problem)
+    return Verdict(not problem, chain.records, len(chain.taken), chain.head, problem), chain
 
 
 def _taken(chain: Chain, value: bytes | None, offset: int) -> str:

@@ -39,6 +39,11 @@ def canonical(entry: Entry) -> bytes:
     return msgspec.json.encode(entry, order="sorted")
 
 
+def to_sign(entry: Entry) -> bytes:
+    """What a signature of the entry is of; its place in the log is a part of it."""
+    return canonical(msgspec.structs.replace(entry, hash="", signature=msgspec.UNSET))
+
+
 def sealed(entry: Entry) -> Entry:
     """The entry with its hash."""
     bare = msgspec.structs.replace(entry, hash="")

@@ -11,10 +11,12 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET, UnsetType
 
 from schemas.audit import Action, Entry
@@ -25,6 +27,7 @@ from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.connection import client_options, no_broker
 from streams.stores.log import TailReader
+from streams.stores.signing import private_key, signed
 
 log = logging.getLogger("throng.audit")
 
@@ -100,11 +103,18 @@ def system_user() -> str:
         return "unknown"
 
 
-async def adopt(reader: AuditReader, producer: AIOKafkaProducer, topic: str, rules: Rulebook, by: str) -> None:
+async def adopt(
+    reader: AuditReader,
+    producer: AIOKafkaProducer,
+    topic: str,
+    rules: Rulebook,
+    by: str,
+    key: Ed25519PrivateKey | None = None,
+) -> None:
     """Make these the rules of a deployment that has none yet."""
     if reader.chain.taken:
         return
-    await append(reader, producer, topic, ("adopt", "", "the deployment's first rules", rules), by)
+    await append(reader, producer, topic, ("adopt", "", "the deployment's first rules", rules), by, key=key)
     if not reader.chain.taken:
         raise LookupError("the audit log is empty after an entry was appended")
 
@@ -116,11 +126,13 @@ async def append(
     decision: Decision,
     by: str,
     from_ms: int | UnsetType = UNSET,
+    key: Ed25519PrivateKey | None = None,
 ) -> Entry | None:
-    """Append one entry behind what was read, and read it back; None if another came first."""
+    """Append one entry behind what was read, signed if there is a key, and read it back; None if another came first."""
     action, country, reason, rules = decision
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    entry = sealed(Entry(at, by, action, country, reason, rules, reader.chain.head, from_ms=from_ms))
+    entry = Entry(at, by, action, country, reason, rules, reader.chain.head, from_ms=from_ms)
+    entry = sealed(signed(entry, key) if key is not None else entry)
     await producer.send_and_wait(topic, canonical(entry), partition=0)
     await reader.read()
     return entry if any(taken.entry == entry for taken in reader.chain.taken) else None
@@ -139,8 +151,10 @@ async def decide(
         first: the rules of a deployment whose log is still empty. from_ms: of a rotation, see `schemas.audit.Entry`.
 
     Raises:
-        ThrongError: `kafka` if the entry can't be written, `audit` if the log is broken.
+        ThrongError: `kafka` if the entry can't be written, `audit` if the log is broken, `config` if the key to sign by
+            can't be used.
     """
+    key = private_key(Path(settings.audit.key)) if settings.audit.key else None
     topic = settings.topic(AUDIT)
     reader = AuditReader(TailReader(settings.kafka, topic))
     producer = AIOKafkaProducer(**client_options(settings.kafka), enable_idempotence=True, acks="all")
@@ -148,14 +162,14 @@ async def decide(
         await reader.start()
         await producer.start()
         if not reader.chain.taken:
-            await adopt(reader, producer, topic, first(), by)
+            await adopt(reader, producer, topic, first(), by, key)
         for _ in range(ATTEMPTS):
             rules = reader.chain.rules
             assert rules is not None
             decision = work_out(rules)
             if decision is None:
                 return None, reader
-            entry = await append(reader, producer, topic, decision, by, from_ms)
+            entry = await append(reader, producer, topic, decision, by, from_ms, key)
             if entry is not None:
                 return entry, reader
     except (KafkaConnectionError, OSError) as error:

@@ -6,12 +6,23 @@ from pathlib import Path
 import msgspec
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from msgspec import UNSET
 from msgspec.structs import replace
 
 import streams.cli.audit
 import streams.cli.policy
 import streams.stores.audit
+from schemas.audit import Entry
 from streams.cli.main import run
+from streams.core.audit import canonical, sealed
 from streams.stores.policies import SHIPPED
 from tests.support.topics import NOON, Kafka
 from tests.support.world import epochs_at
@@ -147,6 +158,62 @@ def test_verify_finds_what_was_tampered_with_and_what_is_missing_at_the_end(thro
         code, _, wrong = throng(*arguments)
         assert code == 1 and "see 'throng audit verify'" in wrong
     assert len(Kafka.topics["audit"]) == 2
+
+
+def pem(folder: Path, name: str, *, secret: bytes = b"") -> tuple[Path, Path]:
+    """A new Ed25519 key's files: private and public."""
+    key = Ed25519PrivateKey.generate()
+    how = BestAvailableEncryption(secret) if secret else NoEncryption()
+    private, public = folder / f"{name}.key", folder / f"{name}.pub"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    return private, public
+
+
+def test_signed_decisions_are_told_from_others(throng: Throng, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (private, public), (other, other_public) = pem(tmp_path, "operator"), pem(tmp_path, "other")
+    monkeypatch.setenv("THRONG_AUDIT_KEY", str(private))
+    throng("policy", "apply")
+    throng("policy", "suspend", "208")
+    verify = ("audit", "verify", "--key", str(public))
+    assert throng(*verify)[1].startswith("the audit log is whole: 2 entries, 2 of them signed; hash ")
+    assert throng("audit", "verify")[0] == 0
+    code, _, wrong = throng("audit", "verify", "--key", str(other_public))
+    assert (code, "entry 1 of the audit log (adopt" in wrong, "is not signed by any" in wrong) == (1, True, True)
+    # Its signature on other words, or in another place, is none; nor is none at all, or another's.
+    whole = list(Kafka.topics["audit"])
+    last = msgspec.json.decode(whole[1], type=Entry)
+    forged = replace(last, by="somebody else")
+    moved = replace(last, previous=msgspec.json.decode(whole[0], type=Entry).hash, at="2026-01-01T00:00:00Z")
+    for wrong_one in (forged, moved, replace(last, signature=UNSET), replace(last, signature="zz")):
+        Kafka.topics["audit"] = [whole[0], canonical(sealed(wrong_one))]
+        assert throng("audit", "verify")[0] == 0
+        assert "entry 2 of the audit log (suspend " in throng(*verify)[2]
+    Kafka.topics["audit"] = whole
+    monkeypatch.setenv("THRONG_AUDIT_KEY", str(other))
+    throng("policy", "suspend", "001")
+    assert "entry 3 of the audit log (suspend Test network" in throng(*verify)[2]
+    assert throng(*verify, "--key", str(other_public))[0] == 0
+    code, said, _ = throng(*verify, "--signed-from", "4", "--json")
+    assert (code, orjson.loads(said)["signed"]) == (0, 2)
+
+
+def test_a_key_that_cannot_sign_is_told_before_anything_is_decided(
+    throng: Throng, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    private, public = pem(tmp_path, "operator")
+    locked, _ = pem(tmp_path, "locked", secret=b"secret")
+    for file, said in (
+        (tmp_path / "none", "cannot read"),
+        (locked, "is encrypted"),
+        (public, "is no private key in PEM"),
+    ):
+        monkeypatch.setenv("THRONG_AUDIT_KEY", str(file))
+        code, _, wrong = throng("policy", "apply")
+        assert (code, wrong.count("\n")) == (2, 1) and wrong.startswith("throng: setting audit.key: ") and said in wrong
+    assert not Kafka.topics.get("audit")
+    code, _, wrong = throng("audit", "verify", "--key", str(private))
+    assert code == 2 and "is no public key in PEM" in wrong
 
 
 def test_a_broker_that_does_not_answer_is_told_in_a_line(throng: Throng, monkeypatch: pytest.MonkeyPatch) -> None:
