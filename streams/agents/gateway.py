@@ -11,6 +11,7 @@ written (written first, before the event goes on).
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -103,6 +104,8 @@ class Gateway:
         self._flushing = asyncio.Lock()
         self.silent_since: dict[int, float] = {}
         self.placed = asyncio.Event()
+        self._pane_over = asyncio.Event()
+        self._pane_end_ms: int | None = None
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Take up sources where the group's commits say; one without a commit begins at offset 0."""
@@ -158,6 +161,7 @@ class Gateway:
         self._refused += self._rejects(source, records, events, screened)
         self._framer.add(source, screened, chunk.next_offset)
         self._count(source, records, events, screened, time.monotonic() - began)
+        self._look_at_pane()
         if self._framer.rows + len(self._refused) >= self._limits.flush_rows:
             await self.flush()
 
@@ -186,10 +190,24 @@ class Gateway:
         return {source: at for source, at in self._framer.running_max().items() if at != NEVER_MS}
 
     async def keep_flushing(self) -> None:
-        """Flush at the set interval, for ever."""
+        """Flush at the set interval, and when the watermark has passed a pane's end, for ever."""
         while True:
-            await asyncio.sleep(self._limits.flush_ms / 1000)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.flush_ms / 1000):
+                    await self._pane_over.wait()
+            self._pane_over.clear()
             await self.flush()
+
+    def _look_at_pane(self) -> None:
+        """If the sources' watermark has passed a pane's end, whoever waits for the pane waits for what is framed."""
+        at_ms = self._framer.watermark_ms()
+        if self._pane_end_ms is not None and at_ms < self._pane_end_ms:
+            return
+        epoch = self._context.epochs.find(at_ms)
+        if self._pane_end_ms is not None:
+            self._pane_over.set()
+        panes = 0 if epoch is None else (at_ms - epoch.start_ms) // epoch.pane_ms
+        self._pane_end_ms = None if epoch is None else epoch.start_ms + (panes + 1) * epoch.pane_ms
 
     async def _screen(self, records: Records, events: Events, running_max: int) -> Screened:
         while True:

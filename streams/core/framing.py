@@ -11,9 +11,9 @@ Two frames that overlap, from a zombie or after a restart, are harmless: the cro
 
 from typing import NamedTuple
 
-from schemas.sightings import LOST
+from schemas.sightings import LOST, REGISTRY_SOURCE
 from streams.core.frames import Outgoing, frames
-from streams.core.gateway import Screened
+from streams.core.gateway import NEVER_MS, Screened
 
 
 class Mark(NamedTuple):
@@ -67,6 +67,13 @@ class Framer:
     def running_max(self) -> dict[int, int]:
         """The largest record time of each open source, ms."""
         return {number: state.mark.running_max for number, state in self._sources.items()}
+
+    def watermark_ms(self) -> int:
+        """The least watermark of the open raw sources: far in the past if there is none, or one was never heard."""
+        return min(
+            (s.mark.running_max - s.lateness_ms for number, s in self._sources.items() if number < REGISTRY_SOURCE),
+            default=NEVER_MS,
+        )
 
     def lose(self, source: int, log_start: int) -> int:
         """Cover offsets below `log_start`, gone by retention, by a section flagged lost. Returns how many are

@@ -58,8 +58,18 @@ def chunk_of(values: list[bytes]) -> Chunk:
     return Chunk(topic="attach", partition=0, batches=(batch,), first_offset=0, next_offset=len(values), generation=1)
 
 
+def heard_at(source: int, offset: int, time_ms: int) -> Chunk:
+    """One good event, whose record is of then."""
+    batch = batch_of([(time_ms, None, GOOD, [])], offset)
+    return Chunk("attach", source, (batch,), first_offset=offset, next_offset=offset + 1, generation=1)
+
+
 def gateway_of(
-    producer: Held, committed: dict[int, Committed], metrics: GatewayMetrics, epochs: list[Epoch] | None = None
+    producer: Held,
+    committed: dict[int, Committed],
+    metrics: GatewayMetrics,
+    epochs: list[Epoch] | None = None,
+    flush_ms: int = 250,
 ) -> Gateway:
     """A gateway whose commits go to `committed`."""
 
@@ -75,7 +85,7 @@ def gateway_of(
     context = context_of(epochs or epochs_at(NOON), {})
     return Gateway(
         Topics("attach", "sightings", "rejects"),
-        Limits(250, 1000, 1 << 20),
+        Limits(flush_ms, 1000, 1 << 20),
         Framer(context.partitions, context.lateness_ms),
         context,
         provide,
@@ -119,6 +129,27 @@ async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: Gatew
     assert committed[0].offset == 3
     assert producer.sent.count("rejects") == 2
     assert producer.sent[-1] == "sightings"
+
+
+async def test_a_panes_last_rows_are_sent_at_once_when_all_sources_have_passed_its_end(metrics: GatewayMetrics) -> None:
+    producer, committed = Held(holds=-1), {}
+    epochs = epochs_at(NOON)
+    end = NOON + epochs[0].pane_ms + epochs[0].lateness_ms
+    gateway = gateway_of(producer, committed, metrics, epochs, flush_ms=3_600_000)
+    await gateway.positions({0: LogRange(0, 0), 1: LogRange(0, 0)})
+    flushing = asyncio.create_task(gateway.keep_flushing())
+    for offset, time_ms in enumerate((NOON + epochs[0].lateness_ms, end - 1)):
+        for source in (0, 1):
+            await gateway.handle(heard_at(source, offset, time_ms))
+    await gateway.handle(heard_at(0, 2, end))
+    await asyncio.sleep(0.05)
+    assert committed == {}
+    await gateway.handle(heard_at(1, 2, end))
+    async with asyncio.timeout(10):
+        while not committed:  # noqa: ASYNC110 - short
+            await asyncio.sleep(0.01)
+    flushing.cancel()
+    assert {source: mark.offset for source, mark in committed.items()} == {0: 3, 1: 3}
 
 
 async def test_rejects_alone_do_not_wait_for_a_flush_beyond_its_size(metrics: GatewayMetrics) -> None:
