@@ -1,7 +1,7 @@
 """The registry's partitions in a gateway: whose they are, where they begin, and what waits for them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 import orjson
@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from schemas.sightings import OPT_OUT, REGISTRY_SOURCE, Section, decode_frame
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
+from streams.agents.producing import Outgoing
 from streams.agents.registrar import Registrar
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.consents import RegistryRecord
@@ -55,6 +56,9 @@ class Kept:
         ack: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         ack.set_result(None)
         return ack
+
+    async def send_many(self, topic: str, _: int, records: Iterable[Outgoing]) -> "list[asyncio.Future[object]]":
+        return [await self.send(topic, record.value or b"") for record in records]
 
 
 class World:
