@@ -59,7 +59,6 @@ KNOWN: Final = 4
 FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 
 SMALLEST: Final = 8192
-LARGE: Final = 1 << 18
 # Rows looked up while memory brings one.
 AHEAD: Final = 16
 _LINE: Final = 64
@@ -106,8 +105,7 @@ def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
     if (subscribers + more) * 20 <= size * 17:
         return slots
     while (subscribers + more) * 20 > size * 17:
-        # By little where memory is what counts; a smaller table would be moved often for nothing.
-        size += size // (8 if size > LARGE else 4)
+        size += size // 8
     larger = _free(size, *slots[1:])
     _move(slots, larger)
     return larger
