@@ -47,14 +47,18 @@ class Models(NamedTuple):
     stays: float
 
 
-# Tuned on simulated towns; benchmarks/accuracy.py says what they give, on other towns than those.
+# Tuned on simulated towns (of whole towns' interval scores; Gneiting and Raftery 2007, section 6.2), for places of any
+# size from a zone to a district: what a large one does is a steady trend for most of the time, so one model has that
+# alone, and one each knows what hardly moves, what fills up, and a break. benchmarks/accuracy.py and rollup.py say what
+# they give, on other towns than those.
 PRESENT: Final = Models(
     (
-        Model(0.003, 0.045, 0.24),
-        Model(0.019, 0.26, 0.5, 0.99, 0.022, 4.8),
-        Model(0.029, 0.48, 3.6, 0.97, 0.098, 88.0),
+        Model(0.009, 0.11, 0.07),
+        Model(0.0, 0.0, 0.0, 0.96, 0.0015, 2.9),
+        Model(0.0, 0.01, 0.0, 0.97, 0.006, 80.0),
+        Model(0.2, 20.0, 6.5, 0.7, 0.35, 20.0),
     ),
-    0.992,
+    0.998,
 )
 EVENTS: Final = Models((Model(0.03, 0.5, 1.0), Model(0.17, 4.0, 6.0), Model(2.5, 7.5, 1000.0)), 0.9)
 # An hour's stays by length, visits by number, travel times and passes say less of the next hour's: these trust what was

@@ -73,7 +73,7 @@ def test_a_windows_footfall_is_present_at_its_start_and_arrivals_in_it() -> None
 
 def test_departures_are_what_was_there_and_came_and_is_not_there_any_more() -> None:
     present = drawn(PRESENT, [3000] * 6, number=9)
-    present = drawn(PRESENT, [5000] * 6, number=12, last=present)
+    present = drawn(PRESENT, [4000] * 6, number=12, last=present)
     shown = estimate.unpack_level(_state(present).levels[-1]).mean[0]
     arrivals = drawn(ARRIVALS, [2000] * 6, number=12, present=present)
     departures = [r for r in told(arrivals) if r["measure"] == "departures"]
