@@ -1,11 +1,13 @@
 """The released topics `footfall`, `flows`, `dwell` and `visits`: what consumers read. Times are RFC 3339 in UTC.
 
 Every number here is noisy: `noisy` is the count plus noise, as drawn; `estimate` is what a filter makes of it and the
-panes before, with its standard error `se` and a 95 % interval from `low` to `high`. What is not surely at least `k`
-people is not told: `suppressed` is true, there is no number, and `speaks_through` names the district that includes
-it, if that is told. Where state was lost, a pane that can't be counted whole is not told at all: its records are
-suppressed with `state_lost` (present by cohort one a zone, flows a summary alone), as is a window's footfall if who was
-present at its start was not told. What the rules forbid to tell has no record at all.
+panes before, with its standard error `se` and a 95 % interval from `low` to `high`: of those counted. How far these are
+from those truly there is `view_se`, a standard error of the network's view, where it is known: `se` and it are
+independent, so that an interval of those there is the estimate and 1.96 sqrt(se^2 + view_se^2) to each side. What is
+not surely at least `k` people is not told: `suppressed` is true, there is no number, and `speaks_through` names the
+district that includes it, if that is told. Where state was lost, a pane that can't be counted whole is not told at all:
+its records are suppressed with `state_lost` (present by cohort one a zone, flows a summary alone), as is a window's
+footfall if who was present at its start was not told. What the rules forbid to tell has no record at all.
 """
 
 from typing import Final, Literal
@@ -65,6 +67,7 @@ class Footfall(Released, frozen=True, kw_only=True, omit_defaults=True):
     se: float | None = None
     low: float | None = None
     high: float | None = None
+    view_se: float | None = None
     age_band: str | None = None
     gender: str | None = None
     speaks_through: str | None = None
@@ -88,6 +91,7 @@ class Flow(Released, frozen=True, kw_only=True, omit_defaults=True):
     se: float
     low: float
     high: float
+    view_se: float | None = None
 
 
 class FlowSummary(Released, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,6 +121,7 @@ class Parted(Released, frozen=True, kw_only=True, omit_defaults=True):
     se: float | None = None
     low: float | None = None
     high: float | None = None
+    view_se: float | None = None
     speaks_through: str | None = None
 
 

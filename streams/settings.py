@@ -272,6 +272,13 @@ class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             description="File of measures (TOML). Empty: those shipped. As policies, changed by `throng policy apply`."
         ),
     ] = ""
+    view: Annotated[
+        str,
+        Meta(
+            description="File (TOML) that says, by measure, how far those counted are from those there (`view_se`). "
+            "Empty: what was measured in simulated towns. An empty file: nothing is said."
+        ),
+    ] = ""
 
 
 class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -27,6 +27,13 @@ MINUTE_MS: Final = 60_000
 Counts = NDArray[np.int64]
 
 
+class Medians(NamedTuple):
+    """How many stays there are, i64[panes, zones], and their median length in minutes, f64, NaN of none."""
+
+    stays: Counts
+    minutes: NDArray[np.float64]
+
+
 class Presences(NamedTuple):
     """Times without a break in one zone, by subscriber and time: i64[n] each; stop_ms: the longest time on one spot."""
 
@@ -182,15 +189,37 @@ def dwell(there: Presences, epoch: Epoch, measure: Measure, stops: bool = True) 
     Args:
         stops: without a stop it is a pass, however long the way was.
     """
+    bucket, pane = _ended(there, epoch, measure, stops)
+    panes = epoch.panes(measure.pane_ms)
+    return _once(there.who, pane, there.zone * len(BUCKETS) + bucket, panes, epoch.zones * len(BUCKETS))
+
+
+def median_stay(there: Presences, epoch: Epoch, measure: Measure) -> Medians:
+    """The median length of the stays that `dwell` counts in each pane and zone, those cut left out."""
+    bucket, pane = _ended(there, epoch, measure, stops=True)
+    stays = (bucket != CUT) & (there.stop_ms >= epoch.stay_ms)
+    key, minutes = (pane * epoch.zones + there.zone)[stays], ((there.end - there.begin) / MINUTE_MS)[stays]
+    order = np.lexsort([minutes, key])
+    found, first, each = np.unique(key[order], return_index=True, return_counts=True)
+    middle = (minutes[order][first + (each - 1) // 2] + minutes[order][first + each // 2]) / 2
+    shape = (epoch.panes(measure.pane_ms), epoch.zones)
+    medians = Medians(np.zeros(shape, np.int64), np.full(shape, np.nan))
+    medians.stays.flat[found], medians.minutes.flat[found] = each, middle
+    return medians
+
+
+def _ended(
+    there: Presences, epoch: Epoch, measure: Measure, stops: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each presence the bucket of its length, and the pane in which it counts."""
     length = there.end - there.begin
     if stops:
         length = np.where(there.stop_ms >= epoch.stay_ms, length, np.minimum(length, epoch.stay_ms - 1))
     bucket = np.searchsorted(np.array(LIMITS_MS), length, side="right")
     cut = (there.begin == epoch.start_ms) | (there.end == epoch.end_ms)
     bucket = np.where(cut & (bucket < LONGEST), CUT, bucket)
-    panes = epoch.panes(measure.pane_ms)
-    pane = np.minimum((_certain(there, epoch) - epoch.start_ms) // measure.pane_ms, panes - 1)
-    return _once(there.who, pane, there.zone * len(BUCKETS) + bucket, panes, epoch.zones * len(BUCKETS))
+    last = epoch.panes(measure.pane_ms) - 1
+    return bucket, np.minimum((_certain(there, epoch) - epoch.start_ms) // measure.pane_ms, last)
 
 
 def _certain(there: Presences, epoch: Epoch) -> NDArray[np.int64]:

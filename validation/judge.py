@@ -3,7 +3,9 @@
     before       counted by the crowd, without noise, against what truly happened
     by the words the same against the definitions' words on true positions: whoever walks about a park for ten minutes
                  has stayed there; the radio's part of the error alone
-    released     estimates after noise, against what truly happened
+    released     estimates after noise, against what truly happened; their errors are those of the noise and of the
+                 network's view (`se` and `view_se` of a record) together
+    alone        the same with the noise's errors alone
     noise        estimates against what was counted: the part that the stated errors are about
 
 Panes that end within the first hour are left out, as the first silence of an epoch is told as incomplete.
@@ -16,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.lengths import BUCKETS, CUT
-from validation import errors, happened, released
+from streams.core.view import SIMULATED
+from validation import errors, happened, medians, released
 from validation.errors import Pairs
+from validation.medians import Lengths
 from validation.released import Noise
 from validation.towns import Day
 
@@ -46,12 +50,14 @@ _BUCKETS: Final = {
 
 
 class Judged(NamedTuple):
-    """Pairs by kind."""
+    """Pairs by kind, and the median length of stays."""
 
     before: dict[str, Pairs]
     words: dict[str, Pairs]
     released: dict[str, Pairs]
+    alone: dict[str, Pairs]
     noise: dict[str, Pairs]
+    stays: Lengths
 
 
 def judge(day: Day, noise: Noise) -> Judged:
@@ -70,7 +76,26 @@ def judge(day: Day, noise: Noise) -> Judged:
     se["footfall"] = np.sqrt(released.footfall(se["present"] ** 2, se["arrivals"] ** 2).astype(np.float64))
     se["footfall_hour"] = hourly(se["footfall"], se["arrivals"]).astype(np.float64)
     counted = with_footfall(day.counts)
-    return Judged(paired(counted, truth), paired(counted, words), paired(told, truth, se), paired(told, counted, se))
+    dwell = next(m for m in day.epoch.measures if m.statistic == "dwell")
+    stays = happened.median_stay(there, day.epoch, dwell)
+    return Judged(
+        paired(counted, truth),
+        paired(counted, words),
+        paired(told, truth, with_view(se, told)),
+        paired(told, truth, se),
+        paired(told, counted, se),
+        medians.lengths(day.counts[dwell.name], estimates[dwell.name], stays, day.epoch, len(stays.stays) // HOURS),
+    )
+
+
+def with_view(
+    se: Mapping[str, NDArray[np.float64]], told: Mapping[str, NDArray[np.generic]]
+) -> dict[str, NDArray[np.float64]]:
+    """Standard errors with those of the network's view, of the measures that have one."""
+    return {
+        name: np.hypot(each, SIMULATED[name].se(told[name].astype(np.float64))) if name in SIMULATED else each
+        for name, each in se.items()
+    }
 
 
 def with_footfall(counts: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
@@ -111,8 +136,14 @@ def _of_kind(counts: NDArray[np.generic], kind: str) -> NDArray[np.float64]:
 def together(many: list[Judged]) -> Judged:
     """The towns' pairs as one."""
     return Judged(
-        *(
-            {kind: errors.joined([side[kind] for side in sides if kind in side]) for kind in KINDS if kind in sides[0]}
-            for sides in zip(*many, strict=True)
-        )
+        _joined([each.before for each in many]),
+        _joined([each.words for each in many]),
+        _joined([each.released for each in many]),
+        _joined([each.alone for each in many]),
+        _joined([each.noise for each in many]),
+        medians.joined([each.stays for each in many]),
     )
+
+
+def _joined(sides: list[dict[str, Pairs]]) -> dict[str, Pairs]:
+    return {kind: errors.joined([side[kind] for side in sides if kind in side]) for kind in KINDS if kind in sides[0]}

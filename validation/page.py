@@ -26,7 +26,8 @@ def write(page: Path, results: dict[str, Json]) -> None:
 
 def tables(results: dict[str, Json]) -> str:
     """All tables."""
-    return "\n".join([goals(results), _errors(results), _coverage(results), _reference(results), _towns(results)])
+    parts = (goals, _errors, _coverage, _medians, _reference, _towns)
+    return "\n".join(part(results) for part in parts)
 
 
 def goals(results: dict[str, Json]) -> str:
@@ -73,12 +74,26 @@ def _errors(results: dict[str, Json]) -> str:
 
 def _coverage(results: dict[str, Json]) -> str:
     rows = []
-    for side, name in (("counted", "what was counted"), ("truth", "what truly happened")):
+    named = (
+        ("counted", "what was counted, by `se`"),
+        ("truth_alone", "what truly happened, by `se` alone"),
+        ("truth", "what truly happened, by `se` and `view_se`"),
+    )
+    for side, name in named:
         shares = results["coverage"][side]
         told = ["" if shares[key] is None else f"{100 * shares[key]:.1f} %" for key in (*map(str, SIZES), "all")]
         rows.append(f"| {name} | {' | '.join(told)} |")
     sizes = " | ".join(f"{size:,}" for size in SIZES)
     return f"| 95 % intervals hold | {sizes} | all |\n|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _medians(results: dict[str, Json]) -> str:
+    rows = []
+    for size, line in results["median_stay"].items():
+        told = [f"{100 * line[name]:.1f} %" for name in ("before", "released", "covered", "covered_counted")]
+        rows.append(f"| {int(size):,} | {line['counts']:,} | {' | '.join(told)} |")
+    head = "| median stay, of stays | counts | before noise | released | intervals hold the truth | what was counted |"
+    return head + "\n|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _reference(results: dict[str, Json]) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from attacks.verdict import Json
-from validation import errors
+from validation import errors, medians
 from validation.errors import Error, Pairs
 from validation.judge import Judged
 from validation.reference import Agreement
@@ -26,7 +26,9 @@ EDGES: Final = np.geomspace(10, 10_240, 21)
 
 def results(towns: list[Day], every: Judged, agreed: dict[str, Agreement] | None) -> dict[str, Json]:
     """All that is kept of a run."""
-    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in every._asdict().items()}
+    sides = {side: found for side, found in every._asdict().items() if side != "stays"}
+    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
+    middles = {str(size): medians.error(every.stays, size) for size in errors.SIZES}
     curves = {
         side: {
             kind: [[round(people, 1), round(share, 5)] for people, share in errors.by_size(pairs, EDGES)]
@@ -44,8 +46,9 @@ def results(towns: list[Day], every: Judged, agreed: dict[str, Agreement] | None
         "curves": curves,
         "coverage": {
             side: {str(size): coverage(found, size) for size in errors.SIZES} | {"all": coverage(found, None)}
-            for side, found in (("truth", every.released), ("counted", every.noise))
+            for side, found in (("truth", every.released), ("truth_alone", every.alone), ("counted", every.noise))
         },
+        "median_stay": {size: each._asdict() for size, each in middles.items() if each is not None},
         "reference": {name: each._asdict() for name, each in agreed.items()} if agreed is not None else {},
     }
 

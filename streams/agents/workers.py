@@ -70,6 +70,7 @@ from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
 from streams.stores.terms import terms_of
 from streams.stores.topics import live_registry, open_admin, partition_counts, stamped_by_broker
+from streams.stores.views import configured_views
 from streams.stores.wiping import wipe
 
 
@@ -251,7 +252,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         timezone = settings.epoch.timezone or plans.current.timezone
         following = Following(timezone) if settings.release.outlook else None
         releaser = Releaser(
-            Pages(plans.of, settings.release.confidence),
+            Pages(plans.of, settings.release.confidence, configured_views(settings)),
             epochs,
             Ledger(ledger_log, producer, settings.topic(LEDGER), following.take if following else None),
             Publisher(producer, redis, names, counts, redis_prefix(settings)),

@@ -54,16 +54,16 @@ class Models(NamedTuple):
 PRESENT: Final = Models(
     (
         Model(0.009, 0.11, 0.07),
-        Model(0.0, 0.0, 0.0, 0.96, 0.0015, 2.9),
-        Model(0.0, 0.01, 0.0, 0.97, 0.006, 80.0),
-        Model(0.2, 20.0, 6.5, 0.7, 0.35, 20.0),
+        Model(0.0, 0.0, 0.03, 0.97, 0.0004, 0.035),
+        Model(0.0003, 0.014, 0.0, 0.945, 0.002, 77.0),
+        Model(0.2, 0.14, 0.35, 0.5, 0.3, 0.05),
     ),
-    0.998,
+    0.997,
 )
 EVENTS: Final = Models((Model(0.03, 0.5, 1.0), Model(0.17, 4.0, 6.0), Model(2.5, 7.5, 1000.0)), 0.9)
 # An hour's stays by length, visits by number, travel times and passes say less of the next hour's: these trust what was
 # drawn the sooner.
-HOURLY: Final = Models((Model(0.3, 0.5, 1.0), Model(0.7, 4.0, 5000.0), Model(2.5, 8.0, 100_000.0)), 0.75)
+HOURLY: Final = Models((Model(0.3, 0.5, 1.0), Model(0.7, 4.0, 5000.0), Model(2.5, 8.0, 100_000.0)), 0.6)
 
 
 def models_of(measure: Measure) -> Models:

@@ -63,14 +63,16 @@ def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterato
             whole = _Place(measure=measure.name, level=table.level, zone=place, suppressed=not told[number])
             record = _record(measure, whole, said)
             if told[number]:
-                record = _with(record, {**numbers(together, number), **of_lengths[number]})
+                record = _with(
+                    record, {**numbers(together, number, page.views.get(measure.name)), **of_lengths[number]}
+                )
             elif table.level == "zone" and district_told[page.parent_of[number]]:
                 record = _with(record, {"speaks_through": page.parents[page.parent_of[number]]})
             yield publication(RELEASED_BY[measure.statistic], place, record)
             of_place = Estimates(table.parts.noisy[number], table.parts.mean[number], table.parts.se[number])
             for part in np.flatnonzero(parts_told[number]).tolist():
                 named = _with(_record(measure, {**whole, "suppressed": False}, said), _named(measure, part))
-                filled = _with(named, {**numbers(of_place, part)})
+                filled = _with(named, {**numbers(of_place, part, page.views.get(measure.name))})
                 yield publication(RELEASED_BY[measure.statistic], place, filled)
 
 

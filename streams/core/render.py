@@ -7,7 +7,7 @@ told.
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import NormalDist
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, F
 from schemas.topics import FLOWS, FOOTFALL
 from streams.core.rollup import added
 from streams.core.times import rfc3339
+from streams.core.view import View, Views
 
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 
@@ -51,6 +52,7 @@ class Numbers(TypedDict):
     se: float
     low: float
     high: float
+    view_se: NotRequired[float]
 
 
 class Common(TypedDict):
@@ -70,9 +72,11 @@ class Common(TypedDict):
 
 
 class Page:
-    """Renders the records of one deployment: its places, and the confidence of being at least k."""
+    """Renders the records of one deployment: its places, the confidence of being at least k, and the network's view by
+    measure, where it is known."""
 
-    def __init__(self, plan: Plan, confidence: float) -> None:
+    def __init__(self, plan: Plan, confidence: float, views: Views | None = None) -> None:
+        self.views = views or {}
         self.zones = [zone.id for zone in plan.zones]
         self.parents = [parent.id for parent in plan.parents]
         self.parent_of = np.array(plan.zone_parents(), np.int64)
@@ -110,7 +114,7 @@ class Page:
                 suppressed=False,
                 age_band=band,
                 gender=gender,
-                **numbers(keys, key),
+                **numbers(keys, key, self.views.get(measure)),
                 **said,
             )
             yield publication(FOOTFALL, record.zone, record)
@@ -130,7 +134,7 @@ class Page:
                 level=measure.level,
                 origin=places[pair // len(places)],
                 destination=places[pair % len(places)],
-                **numbers(keys, key),
+                **numbers(keys, key, self.views.get(measure.name)),
                 **said,
             )
             yield publication(FLOWS, flow.origin, flow)
@@ -213,16 +217,17 @@ class Page:
             **common(pane),
         )
         if told:
-            record = msgspec.structs.replace(record, **numbers(estimates, number))
+            record = msgspec.structs.replace(record, **numbers(estimates, number, self.views.get(measure)))
         return publication(FOOTFALL, zone, record)
 
 
 class Pages:
     """The page of each epoch: its plan's. `plan_of` may raise where it isn't at hand."""
 
-    def __init__(self, plan_of: Callable[[Epoch], Plan], confidence: float) -> None:
+    def __init__(self, plan_of: Callable[[Epoch], Plan], confidence: float, views: Views | None = None) -> None:
         self._plan_of = plan_of
         self._confidence = confidence
+        self._views = views
         self._pages: dict[str, Page] = {}
 
     def places(self, epoch: Epoch) -> Places:
@@ -232,20 +237,23 @@ class Pages:
     def of(self, epoch: Epoch) -> Page:
         """The page of an epoch's plan."""
         if epoch.plan not in self._pages:
-            self._pages[epoch.plan] = Page(self._plan_of(epoch), self._confidence)
+            self._pages[epoch.plan] = Page(self._plan_of(epoch), self._confidence, self._views)
         return self._pages[epoch.plan]
 
 
-def numbers(estimates: Estimates, key: int) -> Numbers:
+def numbers(estimates: Estimates, key: int, view: View | None = None) -> Numbers:
     """A record's numbers."""
     mean, se = float(estimates.mean[key]), float(estimates.se[key])
-    return {
+    found: Numbers = {
         "noisy": int(estimates.noisy[key]),
         "estimate": round(max(mean, 0.0), 1),
         "se": round(se, 1),
         "low": round(max(mean - TWO_SIDED_95 * se, 0.0), 1),
         "high": round(max(mean + TWO_SIDED_95 * se, 0.0), 1),
     }
+    if view is not None:
+        found["view_se"] = round(float(view.se(estimates.mean[key])), 1)
+    return found
 
 
 def common(pane: Pane) -> Common:

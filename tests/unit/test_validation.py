@@ -16,7 +16,7 @@ from streams.simulate.network import TRUTH
 from streams.simulate.people import MOVING, OFF, STAYING
 from streams.simulate.registry import counted
 from tests.support.world import PLAN, epochs_at
-from validation import errors, happened, judge, page, picture, reference, released, summary
+from validation import errors, happened, judge, medians, page, picture, reference, released, summary
 from validation.errors import Pairs
 from validation.happened import Presences
 from validation.reference import Agreement
@@ -340,3 +340,29 @@ def test_a_town_is_counted_by_the_core_and_its_truth_is_of_those_who_may_be_coun
     assert 0 < len(np.unique(day.rows.pseudonym)) <= len(may)
     order = np.lexsort([day.rows.ts, day.rows.pseudonym])
     assert (np.diff(order) > 0).all() and day.rows.ts.max() < day.epoch.end_ms
+
+
+def test_the_median_stay_is_of_those_that_ended_in_the_pane_cut_and_passes_left_out():
+    begin = EPOCH.start_ms + np.array([60, 61, 62, 63, 0]) * MINUTE
+    long = np.array([20, 30, 90, 5, 70]) * MINUTE
+    there = Presences(np.arange(5), np.ones(5, int), begin, begin + long, long)
+    found = happened.median_stay(there, EPOCH, MEASURES["dwell"])
+    assert (found.stays[1, 1], found.minutes[1, 1]) == (2, 25)
+    assert (found.stays[2, 1], found.minutes[2, 1]) == (1, 90)
+    assert found.stays.sum() == 3 and np.isnan(found.minutes[3, 1])
+
+
+def test_the_told_median_is_held_against_it_with_its_interval():
+    counts = np.zeros((24, EPOCH.zones * 8), np.int64)
+    counts[:, 1 * 8 + 3] = 400
+    told = released.Estimates(counts.astype(float), np.full(counts.shape, 10.0))
+    truth = happened.Medians(np.zeros((24, EPOCH.zones), np.int64), np.full((24, EPOCH.zones), np.nan))
+    truth.stays[:, 1], truth.minutes[:, 1] = 500, 40.0
+    found = medians.lengths(counts, told, truth, EPOCH, skip=1)
+    assert found.stays.tolist() == [500] * 23 and found.counted.tolist() == [35] * 23, (
+        "the middle of 20 to 60 in logarithms"
+    )
+    of = medians.error(found, 500)
+    assert (of.counts, of.covered, of.covered_counted) == (23, 0.0, 1.0)
+    assert of.before == of.released == pytest.approx(5 / 40)
+    assert medians.error(found, 50) is None

@@ -1,0 +1,46 @@
+"""The network's view: how far those counted are likely from those truly there. Post-processing: it costs no budget.
+
+A phone at a place's border is served by the neighbour's cell, and an idle one is seen late; no noise is to blame, and
+no standard error of the filter knows it. What is told beside that one is a standard error of its own, by measure and
+number of people: `share` of them, as whole places are seen too large or too small, and `apart`, a variance a head, as
+people at a border are taken for the neighbour's each on their own. Both together are
+
+    sqrt((share x people)^2 + apart x people)
+
+In: an estimate. Out: that. Errors of this kind have long tails (most places are seen well, some at all times badly), so
+it is what makes 95 % intervals cover, and more than the half of them err.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+
+class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of one measure: `share` of the people, and `apart`, a variance for each of them."""
+
+    share: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    apart: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+
+    def se(self, people: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The standard errors of the view of so many people."""
+        there = np.maximum(people, 0.0)
+        return np.asarray(np.sqrt((self.share * there) ** 2 + self.apart * there))
+
+
+Views = Mapping[str, View]
+
+# By measure, of simulated towns under the radio of docs/explanation/simulator.md: `python -m validation.view` measures
+# them, in other towns than those that validation judges.
+SIMULATED: Final[Views] = {
+    "present": View(0.02, 8.0),
+    "present_cohort": View(0.0, 0.9),
+    "footfall": View(0.02, 10.0),
+    "trips_zone": View(0.22, 2.2),
+    "trips_parent": View(0.135, 2.7),
+    "visits": View(0.49),
+}

@@ -1,0 +1,68 @@
+"""How far the network's view is from who is there, by measure: what `streams.core.view.SIMULATED` holds.
+
+    python -m validation.view
+
+Towns of other seeds than validation judges are counted and held against their truth, without noise. Of all `share` and
+`apart` those are taken whose 95 % intervals have the best interval score (Gneiting and Raftery 2007, section 6.2): as
+narrow as can be, at 20 half-widths for what lies outside. Each size of crowd has the same weight. The last lines are
+TOML, as `release.view` reads it.
+"""
+
+from itertools import pairwise, product
+from typing import Final
+
+import numpy as np
+
+from streams.core.view import View
+from validation import errors, happened
+from validation.errors import FEWEST, Z_95, Pairs
+from validation.judge import paired, with_footfall
+from validation.towns import TOWNS, live
+
+SEEDS: Final = 10  # after those of the towns that are judged
+KINDS: Final = {
+    "present": "present",
+    "present_cohort": "present by cohort",
+    "footfall": "footfall",
+    "trips_zone": "flows by zone",
+    "trips_parent": "flows by district",
+    "visits": "visits",
+}
+EDGES: Final = np.geomspace(25, 8000, 11)
+SHARES: Final = (0.0, *np.geomspace(0.01, 0.8, 28).tolist())
+APART: Final = (0.0, *np.geomspace(0.1, 60, 30).tolist())
+
+
+def fitted(of: Pairs) -> View:
+    """The view whose intervals score best."""
+    sizes = [(of.told >= low) & (of.told < high) for low, high in pairwise(EDGES)]
+    crowds = [(of.told[at], np.abs(of.told - of.true)[at]) for at in sizes if at.sum() >= FEWEST]
+    return min((View(share, apart) for share, apart in product(SHARES, APART)), key=lambda view: _score(view, crowds))
+
+
+def _score(view: View, crowds: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    total = 0.0
+    for told, off in crowds:
+        half = Z_95 * view.se(told)
+        total += float(((2 * half + 40 * np.maximum(off - half, 0)) / told).mean() / (off / told).mean())
+    return total
+
+
+def main() -> None:
+    """Simulate, measure, print."""
+    found: dict[str, list[Pairs]] = {name: [] for name in KINDS}
+    for shape in TOWNS:
+        day = live(shape._replace(seed=shape.seed + SEEDS), lambda _: None)
+        there = happened.presences(day.stretches, day.excluded, day.epoch)
+        truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts)
+        pairs = paired(with_footfall(day.counts), truth)
+        for name, kind in KINDS.items():
+            found[name].append(pairs[kind])
+        print(f"{shape.name}: {day.events:,} events")
+    for name, parts in found.items():
+        view = fitted(errors.joined(parts))
+        print(f"[{name}]\nshare = {view.share:.3f}\napart = {view.apart:.2f}")
+
+
+if __name__ == "__main__":
+    main()
