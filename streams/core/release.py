@@ -99,11 +99,8 @@ def _estimated(draw: Draw, before: State | None) -> tuple[Level, bytes]:
     scale = sigma(draw.measure, draw.epoch)
     if draw.keys is not None:
         return Level(draw.noisy.astype(np.float64), np.full(len(draw.noisy), scale**2)), b""
-    models = estimate.models_of(draw.measure)
-    if before is None or not before.belief:
-        belief = estimate.begin(draw.noisy, scale, models)
-    else:
-        belief = estimate.update(estimate.unpack(before.belief), draw.noisy, scale, models)
+    kept = before.belief if before is not None else b""
+    belief = estimate.go_on(kept, draw.noisy, scale, estimate.models_of(draw.measure))
     return belief.level, estimate.pack(belief)
 
 
@@ -116,10 +113,7 @@ def _rolled_up(draw: Draw, zones: Level, before: State | None, page: Page) -> tu
     """
     noisy = page.added(draw.noisy.astype(np.float64)).astype(np.int64)
     scale = sigma(draw.measure, draw.epoch) * np.sqrt(page.added(np.ones(len(draw.noisy))))
-    if before is None or not before.districts:
-        belief = estimate.begin(noisy, scale, estimate.PRESENT)
-    else:
-        belief = estimate.update(estimate.unpack(before.districts), noisy, scale, estimate.PRESENT)
+    belief = estimate.go_on(before.districts if before is not None else b"", noisy, scale, estimate.PRESENT)
     return blended(Tree(zones, belief.level), page.parent_of), estimate.pack(belief)
 
 
