@@ -12,7 +12,7 @@ Rules: `back` moves at once, and takes the move back if the phone is back within
 old zone has not been heard for so many; `weight` once what was heard elsewhere outweighs, in time, what was heard in
 the old zone by so many; `hmm` is a forward filter of two zones (mean time in a zone, likelihood ratio of a sighting,
 time for which sightings say the same). Of a presence of 10 minutes, `seen` asks that it was seen so long after its
-start to be a stay. What the crowd does is `back 300, seen 180`: docs/reference/semantics.md, "Presence" and "Stays".
+start to be a stay. What the crowd does is `back 300, seen 60`: docs/reference/semantics.md, "Presence" and "Stays".
 """
 
 import argparse
@@ -57,7 +57,7 @@ class Rule(NamedTuple):
 RULES = (
     *(Rule(BACK, s) for s in (0, 60, 180, 300, 590)),
     *(Rule(BACK, 60, seen=s) for s in (60, 180, 300, 600)),
-    *(Rule(BACK, 300, seen=s) for s in (60, 180, 300, 600)),
+    *(Rule(BACK, 300, seen=s) for s in (60, 120, 180, 300, 600)),
     Rule(BACK, 590, seen=180),
     *(Rule(AWAY, s) for s in (60, 180, 300)),
     Rule(AWAY, 180, seen=180),

@@ -144,7 +144,7 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             le=3_600_000,
             description="How long after its start a presence must have been seen to be a stay, ms. At most stay_ms.",
         ),
-    ] = 180_000
+    ] = 60_000
     ping_pong_ms: Annotated[
         int,
         Meta(
