@@ -139,7 +139,7 @@ def test_a_loop_without_an_end_has_nothing_to_count() -> None:
 
 @pytest.mark.parametrize("partitions", [1, 5])
 def test_turns_count_the_same_on_any_number_of_partitions(partitions: int) -> None:
-    settings = load_settings(None, {"gateway.plan": str(GOLDEN / "plan.json")}, {})
+    settings = load_settings(None, {"gateway.plan": str(GOLDEN / "plan.json"), "epoch.seen_ms": 180_000}, {})
     reader = Reader(GOLDEN / "morning.parquet")
     panes, _, _ = replay_embedded(reader, settings, -LAST_MS, LAST_MS, lambda *_: None, partitions, turns_played=2)
     assert panes.digest() == "2021cd606fd93dafbfc42434405fcd56"
