@@ -21,6 +21,8 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rho: zCDP budget of a subscriber in the epoch, equivalent to (epsilon, delta).
         salt: reference of the salt in the vault.
         seen_ms: how long after its start a presence must have been seen to become a stay.
+        home_until_ms, work_until_ms: since the epoch's start. A visitor's home area is known by the hours up to the
+            first, the work area by those from there to the second.
         jump_m_s: speed above which a change of zone is not believed, 0: any is. jump_m: shorter ones always are.
         purpose: what all of it is counted for. audit: hash of the audit log whose rules made the record.
         sources: raw partitions that whoever wrote the record knew of, and the registry's sources where they hold the
@@ -51,6 +53,8 @@ class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stay_ms: int = 600_000
     ping_pong_ms: int = 300_000
     seen_ms: int = 180_000
+    home_until_ms: int = 18_000_000
+    work_until_ms: int = 46_800_000
     jump_m_s: int = 0
     jump_m: int = 10_000
     windows_ms: tuple[int, ...] = (900_000, 3_600_000)

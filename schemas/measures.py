@@ -1,8 +1,9 @@
 """Measures are data: what is counted, by which keys, how often, with which cap and which share of the budget.
 
 Keys of a count vector are u32: the zone (present, arrivals), `zone * n + part` where a zone's count is in n parts
-(present_cohort by cohort, dwell by length, visits by number, travel_times of trips that ended there by length), or
-`origin * N + destination` (trips; passes, from the place passed to the next) with N zones or parents.
+(present_cohort by cohort, dwell by length, visits by number, travel_times of trips that ended there by length; home and
+work by parent, and last where it isn't known), or `origin * N + destination` (trips; passes, from the place passed to
+the next) with N zones or parents.
 """
 
 from collections.abc import Mapping
@@ -14,12 +15,23 @@ from schemas.cohorts import COHORTS
 from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
 
 MINUTE_MS: Final = 60_000
-# Flows between more pairs than this are not noised one by one: see `Measure.keys_from_data`.
+# More pairs than this, of places or of place and area, are not noised one by one: see `Measure.keys_from_data`.
 MOST_PAIRS: Final = 100_000
 
-Statistic = Literal["present", "present_cohort", "arrivals", "trips", "dwell", "visits", "travel_times", "passes"]
+Statistic = Literal[
+    "present",
+    "present_cohort",
+    "arrivals",
+    "trips",
+    "dwell",
+    "visits",
+    "travel_times",
+    "passes",
+    "home",
+    "work",
+]
 Level = Literal["zone", "parent"]
-# Into how many parts the count of a place is split.
+# Into how many parts the count of a place is split. Those of `AREAS` depend on the plan.
 PARTS: Final[Mapping[Statistic, int]] = {
     "present_cohort": COHORTS,
     "dwell": len(BUCKETS),
@@ -28,6 +40,8 @@ PARTS: Final[Mapping[Statistic, int]] = {
 }
 # Counted by pairs of places.
 PAIRED: Final[tuple[Statistic, ...]] = ("trips", "passes")
+# Counted by where visitors live or work, in parents.
+AREAS: Final[tuple[Statistic, ...]] = ("home", "work")
 
 
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,11 +72,15 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         places = zones if self.level == "zone" else parents
         if self.statistic in PAIRED:
             return places * places
-        return places * PARTS.get(self.statistic, 1)
+        return places * self.parts(parents)
+
+    def parts(self, parents: int) -> int:
+        """Into how many parts the count of a place is split; an unknown area is one, the last."""
+        return parents + 1 if self.statistic in AREAS else PARTS.get(self.statistic, 1)
 
     def keys_from_data(self, zones: int, parents: int) -> bool:
         """Are its keys too many to draw noise for? Then those that occur get it, and are told above a threshold."""
-        return self.statistic in PAIRED and self.keys(zones, parents) > MOST_PAIRS
+        return self.statistic in (*PAIRED, *AREAS) and self.keys(zones, parents) > MOST_PAIRS
 
 
 DEFAULT_MEASURES: Final = (

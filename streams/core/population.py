@@ -17,18 +17,32 @@ from numpy.typing import NDArray
 
 from schemas.cohorts import COHORTS
 from schemas.epochs import LOGIC, Epoch
-from schemas.measures import Measure, Statistic
+from schemas.measures import AREAS, Measure, Statistic
 from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, distances, slots, windows
 from streams.core.listed import Listed, counted
-from streams.core.presence import DWELL, PASSED, TRAVELLED, TRIPS, VISITED, Capped, Rules, Tally, handle, settle
+from streams.core.presence import (
+    DWELL,
+    LIVING,
+    PASSED,
+    TRAVELLED,
+    TRIPS,
+    VISITED,
+    Capped,
+    Rules,
+    Tally,
+    handle,
+    settle,
+)
 from streams.core.reorder import Rows
 
 # Rows handled at a time: their subscribers' rows fit the cache between finding and handling.
 BLOCK: Final = 4096
 SETTLE_BLOCK: Final = 8192
 NO_CAP_ABOVE: Final = 0xFFFF
+# Of an area, as many seconds as `Slots.areas` holds.
+LONGEST_MS: Final = 0xFFFF * 1000
 # As in `Tally.filtered`.
 FILTERS: Final = ("ping_pong", "glimpse", "jump")
 LISTED: Final[Mapping[Statistic, int]] = {
@@ -37,6 +51,8 @@ LISTED: Final[Mapping[Statistic, int]] = {
     "visits": VISITED,
     "travel_times": TRAVELLED,
     "passes": PASSED,
+    "home": LIVING,
+    "work": LIVING,
 }
 
 
@@ -69,6 +85,7 @@ class Population:
             parent_count=parent_count,
             arrivals=_columns(self._arrivals, capped),
             listed=_columns(self._listed, capped),
+            areas=_hours(epoch),
             jump_m_s=epoch.jump_m_s,
             jump_m=epoch.jump_m,
             positions=distances.nowhere(len(parents)) if positions is None else positions,
@@ -76,8 +93,9 @@ class Population:
         counted_too = {m.statistic for m in epoch.measures}
         self.slots = slots.new_slots(
             *(slots.SMALLEST, [cap for _, cap in capped]),
-            visited=len(parents) if "visits" in counted_too else 0,
+            visited=len(parents) if counted_too & {"visits", *AREAS} else 0,
             travelled="travel_times" in counted_too,
+            areas=len(self.rules.areas),
         )
         self.departures = departures.new_departures()
         self.running = windows.new_running(len(parents), epoch.silence_ms, epoch.windows_ms, self.rules.opens)
@@ -230,6 +248,10 @@ def check(epoch: Epoch, zones: int) -> None:
         "a jump's speed or length is below 0": epoch.jump_m_s < 0 or epoch.jump_m < 0,
         "a ping-pong may last as long as a silence": epoch.ping_pong_ms >= epoch.silence_ms,
         f"it has more than {slots.MOST_ARRIVALS} measures of arrivals": len(arrivals) > slots.MOST_ARRIVALS,
+        "the hours of home or work are none, or more than 18": not (
+            0 < epoch.home_until_ms < epoch.work_until_ms <= epoch.home_until_ms + LONGEST_MS
+            and epoch.home_until_ms <= LONGEST_MS
+        ),
         f"a cap is above {NO_CAP_ABOVE}": any(m.cap > NO_CAP_ABOVE for m in epoch.measures),
     }
     for what, is_wrong in wrong.items():
@@ -245,6 +267,7 @@ def _counts_against(measure: Measure) -> tuple[str, int]:
 
 def _columns(measures: Sequence[Measure], capped: Sequence[tuple[str, int]]) -> Capped:
     counts = [_counts_against(measure) for measure in measures]
+    areas = _areas(measures)
     return Capped(
         what=np.array([LISTED.get(measure.statistic, 0) for measure in measures], np.int64),
         by_parent=np.array([measure.level == "parent" for measure in measures], np.int64),
@@ -252,4 +275,16 @@ def _columns(measures: Sequence[Measure], capped: Sequence[tuple[str, int]]) -> 
         column=np.array([capped.index(count) if count[1] else 0 for count in counts], np.int64),
         adds=np.array([count not in counts[number + 1 :] for number, count in enumerate(counts)], np.int64),
         gap=np.array([measure.gap_ms for measure in measures], np.int64),
+        area=np.array([areas.index(m.statistic) if m.statistic in AREAS else 0 for m in measures], np.int64),
     )
+
+
+def _areas(measures: Sequence[Measure]) -> list[Statistic]:
+    """Which areas are known of a subscriber, in their order."""
+    return [area for area in AREAS if any(measure.statistic == area for measure in measures)]
+
+
+def _hours(epoch: Epoch) -> NDArray[np.int64]:
+    """From when to when presences tell of each area, i64[areas, 2], ms since the epoch's start."""
+    hours = {"home": (0, epoch.home_until_ms), "work": (epoch.home_until_ms, epoch.work_until_ms)}
+    return np.array([hours[area] for area in _areas(epoch.measures)], np.int64).reshape(-1, 2)

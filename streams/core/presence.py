@@ -47,11 +47,16 @@ DWELL: Final = 1
 VISITED: Final = 2
 TRAVELLED: Final = 3
 PASSED: Final = 4
+LIVING: Final = 5
 # Parts of a place's count: constants of the compiled loops.
 _LENGTHS: Final = len(BUCKETS)
 _VISITS: Final = len(VISITS)
 _TIMES: Final = len(TRAVEL_TIMES)
 _MINUTE_MS: Final = 60_000
+_SECOND_MS: Final = 1_000
+# Bits of an area: the parent, and above it what it is known by.
+_OF_AREA: Final = 16
+_AREA: Final = (1 << _OF_AREA) - 1
 # How many sightings ahead a row is fetched from memory, and what it names.
 FAR: Final = 16
 NEAR: Final = 8
@@ -65,12 +70,12 @@ class Capped(NamedTuple):
     """Measures that are counted alike, in columns of i64: length `m` each.
 
     Attributes:
-        what: of listed measures, what they count: `TRIPS`, `DWELL`, `VISITED`, `TRAVELLED` or `PASSED`.
+        what: of listed measures, what they count: `TRIPS`, `DWELL`, `VISITED`, `TRAVELLED`, `PASSED` or `LIVING`.
         by_parent: 1 if counted by parent zone.
         cap: most counts of a subscriber in the epoch; 0: no limit.
         column: where `Slots.used` keeps the count against the cap. adds: 1 if the measure adds to it; 0: the next one
             does, which counts the same, against the same cap.
-        gap: arrivals only, ms.
+        gap: arrivals only, ms. area: of `LIVING` only, which of the areas it is counted by.
     """
 
     what: NDArray[np.int64]
@@ -79,6 +84,7 @@ class Capped(NamedTuple):
     column: NDArray[np.int64]
     adds: NDArray[np.int64]
     gap: NDArray[np.int64]
+    area: NDArray[np.int64]
 
 
 class Rules(NamedTuple):
@@ -86,6 +92,7 @@ class Rules(NamedTuple):
 
     Attributes:
         horizon: how far back a departure can matter. opens, length: of the epoch. parents: i64[zones].
+        areas: i64[areas, 2], from when to when presences tell of each.
         jump_m_s: the speed of an impossible jump, 0: none is. jump_m: its least length. positions: as in `distances`.
     """
 
@@ -100,6 +107,7 @@ class Rules(NamedTuple):
     parent_count: int
     arrivals: Capped
     listed: Capped
+    areas: NDArray[np.int64]
     jump_m_s: int
     jump_m: int
     positions: NDArray[np.int64]
@@ -184,7 +192,25 @@ def _travelled(row, departed):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _become_stay(row, used, known, departed, rules, tally):  # type: ignore[no-untyped-def]
+def _note_areas(row, areas, rules, end):  # type: ignore[no-untyped-def]
+    """The present presence ends at `end`; if a ping-pong restores it, it is noted again. A stay that covers more of an
+    area's hours than any before, and a stay's length at least, makes its parent the area."""
+    if row["flags"] & STAY:
+        for a in range(len(areas)):
+            covered = min(end, rules.areas[a, 1]) - max(row["start"], rules.areas[a, 0])
+            if covered >= rules.stay and covered // _SECOND_MS > np.int64(areas[a]) >> _OF_AREA:
+                areas[a] = (covered // _SECOND_MS << _OF_AREA) | (rules.parents[row["zone"]] + 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _known_area(areas, a, rules):  # type: ignore[no-untyped-def]
+    """The parent, or one more than there are: not known."""
+    area = np.int64(areas[a]) & _AREA
+    return area - 1 if area > 0 else rules.parent_count
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _become_stay(row, used, known, departed, areas, rules, tally):  # type: ignore[no-untyped-def]
     """The present presence is a stay: unless the last one was in the same zone, it is a visit, and a trip."""
     row["flags"] |= STAY
     origin, zone = row["stayed"], np.int64(row["zone"])
@@ -200,6 +226,12 @@ def _become_stay(row, used, known, departed, rules, tally):  # type: ignore[no-u
         elif listed.what[m] == TRAVELLED and origin != NOWHERE:
             place = rules.parents[zone] if listed.by_parent[m] else zone
             _list(m, place * _TIMES + _travelled(row, departed), row, used, listed, tally)
+        elif listed.what[m] == LIVING:
+            a = listed.area[m]
+            if number == 0 and row["start"] + rules.stay > rules.areas[a, 1]:
+                place = rules.parents[zone] if listed.by_parent[m] else zone
+                key = place * (rules.parent_count + 1) + _known_area(areas, a, rules)
+                _list(m, key, row, used, listed, tally)
         elif listed.what[m] == TRIPS and origin != NOWHERE:
             if listed.by_parent[m]:
                 key = rules.parents[origin] * rules.parent_count + rules.parents[zone]
@@ -369,12 +401,13 @@ def _annul(row, used, ring, tail, rules, tally, running):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _bar(row, known, departed):  # type: ignore[no-untyped-def]
+def _bar(row, known, departed, areas):  # type: ignore[no-untyped-def]
     """An opt-out's tombstone: nothing of the subscriber is taken up until an opt-in, nor linked to what was before."""
     row["before"] = BARRED
     row["stayed"] = NOWHERE
     known[:] = 0
     departed[:] = 0
+    areas[:] = 0
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -413,7 +446,7 @@ def _jumps(row, rules, now, zone):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")
 def _sight(  # type: ignore[no-untyped-def]
-    row, used, known, departed, ring, span, rules, tally, running, now, zone, cohort, kind
+    row, used, known, departed, areas, ring, span, rules, tally, running, now, zone, cohort, kind
 ):
     """One sighting: the numbered rules of the reference's section "Presence"."""
     if kind == OPT_IN:
@@ -426,15 +459,17 @@ def _sight(  # type: ignore[no-untyped-def]
     if row["zone"] != NOWHERE:
         silent = row["last"] + rules.silence
         if not row["flags"] & STAY and _lasted(row, rules, min(now, silent)):
-            _become_stay(row, used, known, departed, rules, tally)
+            _become_stay(row, used, known, departed, areas, rules, tally)
         _complete_known(row, used, rules, tally, now, zone, kind)
         if now >= silent:
+            _note_areas(row, areas, rules, row["last"] + rules.silence // 2)
             _leave(row, ring, span, rules, running, silent, now)
     if kind == DETACH or kind == OPT_OUT:
         if row["zone"] != NOWHERE:
+            _note_areas(row, areas, rules, now)
             _leave(row, ring, span, rules, running, now, now)
         if kind == OPT_OUT:
-            _bar(row, known, departed)
+            _bar(row, known, departed, areas)
         return
     if row["zone"] == NOWHERE:
         _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
@@ -449,6 +484,7 @@ def _sight(  # type: ignore[no-untyped-def]
             before, before_start, of_before = row["zone"], row["start"], row["flags"] & (STAY | BEGUN_BEFORE)
             if len(departed) > 0 and of_before & STAY:
                 departed[0] = now // _MINUTE_MS + 1
+            _note_areas(row, areas, rules, now)
             _leave(row, ring, span, rules, running, now, now)
             _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
             row["before"] = before
@@ -530,9 +566,9 @@ def handle(  # type: ignore[no-untyped-def]
             row["last"] = times[i]
             continue
         zone, cohort, last = row["zone"], row["cohort"], row["last"]
-        used, known, departed = slots.used[at], slots.known[at], slots.departed[at]
+        used, known, departed, areas = slots.used[at], slots.known[at], slots.departed[at], slots.areas[at]
         now, to, whose, kind = times[i], zones[i], cohorts[i], kinds[i]
-        _sight(row, used, known, departed, ring, span, rules, tally, running, now, to, whose, kind)
+        _sight(row, used, known, departed, areas, ring, span, rules, tally, running, now, to, whose, kind)
         _count_change(row, running, at, zone, cohort, last)
     return barred
 
@@ -567,7 +603,7 @@ def settle(slots: Slots, rules: Rules, tally: Tally, first, last, boundary):  # 
             row["before"] = NOWHERE
         silent = row["last"] + rules.silence
         if not row["flags"] & STAY and _lasted(row, rules, min(boundary - 1, silent)):
-            _become_stay(row, slots.used[at], slots.known[at], slots.departed[at], rules, tally)
+            _become_stay(row, slots.used[at], slots.known[at], slots.departed[at], slots.areas[at], rules, tally)
         if silent >= opened and (over or silent < boundary):
             cut = (row["flags"] & BEGUN_BEFORE) != 0 or silent >= boundary
             end = boundary if silent >= boundary else row["last"] + rules.silence // 2

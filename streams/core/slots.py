@@ -4,7 +4,8 @@ A pseudonym's place is its 32-bit hash scaled to the table's size; a row that fi
 free one (linear probing). The scaling keeps the order of hashes, so that enlarging the table is one pass from front
 to back over both, and the table can grow by an eighth at a time: it stands between 0.76 and 0.85 full. With a byte for
 each count against a cap (four by default; two if a cap is above 255) that is 42 to 47 bytes a subscriber; where visits
-are numbered, the zones of stays take 10 more, and the minute of a departure 2, where travel times are counted.
+are numbered, the zones of stays take 10 more, the minute of a departure 2, where travel times are counted, and home and
+work area 5 each.
 
 Times in a row are milliseconds since the epoch's start. A pseudonym is never 0: 0 marks a free row.
 """
@@ -74,21 +75,24 @@ class Slots(NamedTuple):
             first visit, each as (zone + 1) x 4 + the visits after the first, up to 2.
         departed: u16[n, 1], where travel times count (else [n, 0]): when the last stay was left, in whole minutes since
             the epoch's start, + 1; 0: the phone was off or silent since, or before, so that nobody knows.
+        areas: u32[n, home and work as far as they count]: the parent + 1, and above these 16 bits how many seconds of
+            the area's hours the stay covered that it is known by; 0: not known.
     """
 
     rows: NDArray[np.void]
     used: NDArray[np.unsignedinteger]
     known: NDArray[np.unsignedinteger]
     departed: NDArray[np.uint16]
+    areas: NDArray[np.unsignedinteger]
 
 
-def new_slots(size: int, caps: Sequence[int], visited: int = 0, travelled: bool = False) -> Slots:
+def new_slots(size: int, caps: Sequence[int], visited: int = 0, travelled: bool = False, areas: int = 0) -> Slots:
     """`size` free rows, two to a cache line. `caps` of the counts against them; `visited`: zones, if visits count;
-    `travelled`: travel times do."""
+    `travelled`: travel times do; `areas`: how many are known of each."""
     kind = np.uint8 if max(caps, default=0) <= 0xFF else np.uint16
     known = np.uint16 if (visited + 1) * 4 <= 0xFFFF else np.uint32
     beside = (np.zeros((0, len(caps)), kind), np.zeros((0, KNOWN if visited else 0), known))
-    return _free(size, *beside, np.zeros((0, int(travelled)), np.uint16))
+    return _free(size, *beside, np.zeros((0, int(travelled)), np.uint16), np.zeros((0, areas), np.uint32))
 
 
 def _free(size: int, *beside: NDArray[np.unsignedinteger]) -> Slots:
@@ -130,7 +134,7 @@ def _find(rows, pseudonym):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _put(slots, rows, used, known, departed, i):  # type: ignore[no-untyped-def]
+def _put(slots, rows, used, known, departed, areas, i):  # type: ignore[no-untyped-def]
     """Put a subscriber's row, of tables like these, where it goes: element by element, faster than by slices."""
     target = _find(slots.rows, rows[i]["pseudonym"])
     slots.rows[target] = rows[i]
@@ -140,6 +144,8 @@ def _put(slots, rows, used, known, departed, i):  # type: ignore[no-untyped-def]
         slots.known[target, m] = known[i, m]
     for m in range(departed.shape[1]):
         slots.departed[target, m] = departed[i, m]
+    for m in range(areas.shape[1]):
+        slots.areas[target, m] = areas[i, m]
 
 
 @njit(cache=True, nogil=True)
@@ -147,16 +153,16 @@ def _move(slots, larger):  # type: ignore[no-untyped-def]
     slots, larger = borrowed(slots), borrowed(larger)
     for at in range(len(slots.rows)):
         if slots.rows[at]["pseudonym"] != 0:
-            _put(larger, slots.rows, slots.used, slots.known, slots.departed, at)
+            _put(larger, slots.rows, slots.used, slots.known, slots.departed, slots.areas, at)
 
 
 @njit(cache=True, nogil=True)
-def fill(slots, rows, used, known, departed):  # type: ignore[no-untyped-def]
+def fill(slots, rows, used, known, departed, areas):  # type: ignore[no-untyped-def]
     """Put new subscribers' rows into a table that has room for them."""
     slots, rows, used = borrowed(slots), borrowed(rows), borrowed(used)
-    known, departed = borrowed(known), borrowed(departed)
+    known, departed, areas = borrowed(known), borrowed(departed), borrowed(areas)
     for i in range(len(rows)):
-        _put(slots, rows, used, known, departed, i)
+        _put(slots, rows, used, known, departed, areas, i)
 
 
 @njit(cache=True, nogil=True)

@@ -23,7 +23,7 @@ from streams.core.resumed import Resumed
 from streams.core.watermarks import Watermarks
 
 # What stands beside the subscribers' rows, in the order of `Slots`.
-BESIDE = ("used_planes", "known_planes", "departed_planes")
+BESIDE = ("used_planes", "known_planes", "departed_planes", "areas_planes")
 ROW_TYPES = {"pseudonym": "<u8", "ts": "<i8", "zone": "<u2", "cohort": "u1", "kind": "u1"}
 
 

@@ -93,6 +93,7 @@ class Story:
         self.visited = {}  # zone: visits
         self.past = []  # ended presences: [zone, start, end, cohort]
         self.last_stay = None
+        self.lived = []  # stays that ended: (parent, start, end)
         self.departure = None  # when the last stay was left, if the phone was heard of ever since
         self.used = Counter()
         self.told = set()  # (measure, pane end, key) of the trips counted: each once
@@ -129,7 +130,7 @@ class Story:
             if self.here:
                 self.close(s.ts)
             self.memory = None
-            self.opted_out, self.last_stay, self.departure, self.visited = True, None, None, {}
+            self.opted_out, self.last_stay, self.departure, self.visited, self.lived = True, None, None, {}, []
             return
         if s.kind == DETACH:
             self.pay(s.ts, surely=True)
@@ -194,13 +195,17 @@ class Story:
                 self.used[m["name"]] -= 1
         self.past.pop()
         self.here = self.memory[0]
+        if self.here[3]:
+            self.lived.pop()
         self.here[4] = []
         self.memory = self.owed = None
         self.here[2] = ts
         self.become_stay_if(ts, known_at=ts)
 
-    def close(self, end):
+    def close(self, end, lived_until=None):
         self.become_stay_if(end)
+        if self.here[3]:
+            self.lived.append((self.parents[self.here[0]], self.here[1], lived_until or end))
         self.past.append([self.here[0], self.here[1], end, self.cohort])
         self.here = None
 
@@ -209,7 +214,7 @@ class Story:
         here, silence = self.here, self.epoch["silence_ms"]
         end = here[2] + silence
         self.pay(end, surely=True)
-        self.close(end)
+        self.close(end, here[2] + silence // 2)
         self.dwelt(here, here[2] + silence // 2 - here[1], end)
         self.memory = None
 
@@ -261,14 +266,31 @@ class Story:
             self.told.add(cell)
             self.add(m, *cell[1:])
 
-    def visit(self, zone, known):
-        """A visit to the zone: its number counts. Those to zones that are not remembered are all the first."""
+    def visit(self, zone, known, start):
+        """A visit to the zone: its number counts. Those to zones that are not remembered are all the first.
+
+        A first one counts by where the visitor lives and works too, once the hours that tell of it are over."""
         times = self.visited.get(zone, 0) + 1
         if zone in self.visited or len(self.visited) < REMEMBERED_ZONES:
             self.visited[zone] = times
         for m in self.epoch["measures"]:
             if m["statistic"] == "visits":
                 self.count_once(m, known, self.place(m, zone) * VISITS_KEYS + min(times, 3) - 1)
+            if m["statistic"] in ("home", "work") and times == 1:
+                home, work = (self.epoch["start_ms"] + self.epoch[f"{area}_until_ms"] for area in ("home", "work"))
+                since, until = (self.epoch["start_ms"], home) if m["statistic"] == "home" else (home, work)
+                if start + self.epoch["stay_ms"] > until:
+                    area = self.area(since, until)
+                    self.count_once(m, known, self.place(m, zone) * (self.epoch["parents"] + 1) + area)
+
+    def area(self, since, until):
+        """The parent with the longest stay in these hours, in whole seconds, the first of equals; or nobody knows."""
+        best, longest = self.epoch["parents"], 0
+        for parent, start, end in self.lived:
+            covered = min(end, until) - max(start, since)
+            if covered >= self.epoch["stay_ms"] and covered // 1000 > longest:
+                best, longest = parent, covered // 1000
+        return best
 
     def become_stay_if(self, until, known_at=None):
         """If the presence here, which covers at least until `until`, is as long as a stay, it is one.
@@ -283,7 +305,7 @@ class Story:
         if origin == zone:
             return
         known = max(known, known_at or known)
-        self.visit(zone, known)
+        self.visit(zone, known, start)
         for m in self.epoch["measures"]:
             if m["statistic"] == "trips" and origin is not None:
                 self.count_once(m, known, self.pair(m, origin, zone))

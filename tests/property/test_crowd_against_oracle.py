@@ -39,6 +39,9 @@ MEASURES = (
     Measure("travel_times_parent", "travel_times", "parent", 20 * MINUTE, 16, 0.02),
     Measure("passes", "passes", "zone", 10 * MINUTE, 6, 0.02),
     Measure("passes_parent", "passes", "parent", 15 * MINUTE, 16, 0.02),
+    Measure("work", "work", "zone", 15 * MINUTE, 3, 0.02),
+    Measure("home", "home", "zone", 10 * MINUTE, 16, 0.02),
+    Measure("home_parent", "home", "parent", 30 * MINUTE, 2, 0.02),
 )
 
 
@@ -63,6 +66,8 @@ def epoch(number: int = 0, hours: int = 3, opens: int = 0) -> Epoch:
         salt="s",
         sources=(0, 1),
         jump_m_s=100,
+        home_until_ms=40 * MINUTE,
+        work_until_ms=90 * MINUTE,
     )
 
 

@@ -39,7 +39,7 @@ def test_planes_are_the_bytes_transposed(number: int, width: int, seed: int) -> 
 
 
 def test_what_can_still_matter_comes_back_as_it_was() -> None:
-    table = slots.new_slots(64, [96, 16], visited=5, travelled=True)
+    table = slots.new_slots(64, [96, 16], visited=5, travelled=True, areas=2)
     place = [3, 9, 40, 63]
     table.rows["pseudonym"][place] = [5, 1 << 63, 77, (1 << 64) - 1]
     table.rows["start"][place], table.rows["last"][place] = [95_000, 94_999, 99_999, 5], [99_000, 98_000, 99_999, 6]
@@ -51,7 +51,8 @@ def test_what_can_still_matter_comes_back_as_it_was() -> None:
     table.used[place] = [[1, 2], [96, 16], [0, 0], [3, 0]]
     table.known[place] = [[8, 0, 0, 0], [0, 0, 0, 0], [9, 14, 20, 24], [65534, 0, 0, 0]]
     table.departed[place] = [[0], [1], [1441], [65535]]
-    planes, used, known, departed = pack_rows(table, 4, opened=100_000, tail=10, ping_pong=5_000)
+    table.areas[place] = [[0, 1], [600 << 16 | 1, 0], [28_800 << 16 | 2, (1 << 32) - 1], [0, 0]]
+    planes, used, known, departed, areas = pack_rows(table, 4, opened=100_000, tail=10, ping_pong=5_000)
     rows = unpack_rows(planes, 4)
     assert rows["pseudonym"].tolist() == [5, 1 << 63, 77, (1 << 64) - 1]
     assert rows["zone"].tolist() == [1, 2, 3, slots.NOWHERE]
@@ -64,6 +65,7 @@ def test_what_can_still_matter_comes_back_as_it_was() -> None:
     assert [bool(flags & slots.BEFORE_BEGUN_BEFORE) for flags in rows["flags"]] == [True, False, True, True]
     assert from_planes(known, 4, 8).view(np.uint16).tolist() == table.known[place].tolist()
     assert from_planes(departed, 4, 2).view(np.uint16).tolist() == [[0], [1], [1441], [65535]]
+    assert from_planes(areas, 4, 8).view(np.uint32).tolist() == table.areas[place].tolist()
     assert np.frombuffer(used, np.uint8).reshape(2, 4).T.tolist() == [[1, 2], [96, 16], [0, 0], [3, 0]]
 
 

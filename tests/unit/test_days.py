@@ -13,7 +13,7 @@ import pytest
 from schemas.epochs import Epoch
 from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
 from schemas.measures import Measure
-from tests.oracle.counting import DETACH, Sighting
+from tests.oracle.counting import DETACH, OPT_IN, OPT_OUT, Sighting
 from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, counted, expected, frames_of, run
 
 HOUR = 60 * MINUTE
@@ -26,6 +26,8 @@ MEASURES = (
     Measure("visits", "visits", "zone", 60 * MINUTE, 32, 0.2),
     Measure("travel_times", "travel_times", "zone", 60 * MINUTE, 32, 0.1),
     Measure("passes", "passes", "zone", 60 * MINUTE, 48, 0.1),
+    Measure("home", "home", "zone", 60 * MINUTE, 16, 0.05),
+    Measure("work", "work", "zone", 60 * MINUTE, 16, 0.05),
 )
 # Two days from 04:00 to 04:00.
 DAYS = [
@@ -36,6 +38,8 @@ DAYS = [
         end_ms=EPOCHS[0].start_ms + (day + 1) * 24 * HOUR,
         opens_ms=EPOCHS[0].start_ms + day * 24 * HOUR,
         measures=MEASURES,
+        home_until_ms=5 * HOUR,
+        work_until_ms=13 * HOUR,
     )
     for day in range(2)
 ]
@@ -84,6 +88,11 @@ def visited(counts: Counter) -> Counter:
 
 def travelled(counts: Counter) -> Counter:
     return Counter({(key // 6, TRAVEL_TIMES[key % 6].name): number for key, number in counts.items()})
+
+
+def lived(counts: Counter) -> Counter:
+    """By (zone, area): home and work are in the first of two districts, all else is in the second."""
+    return Counter({(key // 3, ("town", "centre", "unknown")[key % 3]): number for key, number in counts.items()})
 
 
 def test_a_day_in_one_zone_is_one_count_at_its_end() -> None:
@@ -294,3 +303,41 @@ def test_a_cap_drops_and_is_counted() -> None:
     assert sum(sum(counts.values()) for (_, name, _), counts in counted(panes).items() if name == "dwell") == 2
     assert crowd.take_capped() == {measure.name: 7 * (measure.name == "dwell") for measure in MEASURES[1:]}
     assert set(crowd.take_capped().values()) == {0}, "each is told once"
+
+
+def test_visitors_are_of_where_they_slept_and_worked_once_that_is_over() -> None:
+    morning = (*staying(HOME, "4:20", "8:20"), *staying(SHOP, "8:30", "16:45"))
+    found = day(
+        *morning, *staying(BAR, "17:15", "18:30"), *staying(PARK, "18:40", "19:20"), *staying(HOME, "20:00", "3:30")
+    )
+    # The shop was visited before nine, the home was slept in: neither has come to be visited since.
+    assert lived(found[0]["home"]) == {(BAR, "town"): 1, (PARK, "town"): 1}
+    assert lived(found[0]["work"]) == {(BAR, "centre"): 1, (PARK, "centre"): 1}
+
+
+def test_an_area_is_that_of_the_longest_stay_within_its_hours_alone() -> None:
+    # Three hours in the bar, but one of them is before nine; at home for two.
+    found = day(*staying(HOME, "5:00", "7:00"), *staying(BAR, "8:00", "11:00"), *staying(SHOP, "12:00", "13:00"))[0]
+    assert lived(found["home"]) == {(SHOP, "town"): 1}
+    # Whoever goes by for less than a stay lives nowhere on the way.
+    found = day(("5:00", BAR), ("5:09", HOME), ("5:09", HOME, DETACH), *staying(SHOP, "12:00", "13:00"))[0]
+    assert lived(found["home"]) == {(SHOP, "unknown"): 1}
+
+
+def test_of_who_comes_at_noon_nobody_knows_the_home_and_no_day_knows_the_one_before() -> None:
+    noon = (*staying(SHOP, "12:00", "13:00"), *staying(PARK, "17:30", "18:00"))
+    one, two = (day(*staying(HOME, "4:20", "8:20"), *noon, next_day=noon)[number] for number in range(2))
+    assert lived(one["home"]) == {(SHOP, "town"): 1, (PARK, "town"): 1}
+    assert lived(two["home"]) == {(SHOP, "unknown"): 1, (PARK, "unknown"): 1}
+    assert lived(two["work"]) == {(PARK, "centre"): 1}
+
+
+def test_an_opt_out_forgets_home_and_work() -> None:
+    before = (*staying(HOME, "4:20", "8:20"), ("8:30", HOME, OPT_OUT), ("9:00", HOME, OPT_IN))
+    assert lived(day(*before, *staying(SHOP, "12:00", "13:00"))[0]["home"]) == {(SHOP, "unknown"): 1}
+
+
+def test_a_second_visit_is_not_counted_by_home_again() -> None:
+    there = (*staying(SHOP, "10:00", "10:40"), *staying(BAR, "11:00", "11:40"), *staying(SHOP, "12:00", "12:40"))
+    found = day(*staying(HOME, "4:20", "8:20"), *there)[0]
+    assert lived(found["home"]) == {(SHOP, "town"): 1, (BAR, "town"): 1}
