@@ -19,7 +19,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord, Publication
 from schemas.lengths import BUCKETS, VISITS
 from schemas.plan import Plan
-from schemas.released import Dwell, Flow, FlowSummary, Footfall, Visits
+from schemas.released import Areas, AreasSummary, Dwell, Flow, FlowSummary, Footfall, TravelTimes, Visits
 from streams.core.budget import check_shares, rho_of, sensitivity, sigma
 from streams.core.ledger import Account
 from streams.core.release import Draw, next_record, publications
@@ -140,7 +140,8 @@ def _key(record: Mapping[str, str], places: Mapping[str, int], epoch: Epoch) -> 
 
 def strange_fields(published: Iterable[Publication]) -> set[str]:
     """Names in published records that the contract doesn't have: all that it has are of places, times and counts."""
-    known = {name for kind in (Footfall, Flow, FlowSummary, Dwell, Visits) for name in kind.__struct_fields__}
+    kinds = (Footfall, Flow, FlowSummary, TravelTimes, Dwell, Visits, Areas, AreasSummary)
+    known = {name for kind in kinds for name in kind.__struct_fields__}
     return {name for item in published for name in orjson.loads(item.value)} - known
 
 

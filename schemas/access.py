@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from schemas.measures import Measure, Statistic
 from schemas.policy import Purpose
 from schemas.topics import (
+    AREAS,
     ATTACH,
     AUDIT,
     DWELL,
@@ -29,11 +30,12 @@ from schemas.topics import (
 )
 
 COUNTS: Final[tuple[Statistic, ...]] = ("present", "arrivals", "trips", "dwell", "travel_times", "passes")
-OF_PERSONS: Final[tuple[Statistic, ...]] = ("present_cohort", "visits")
+OF_PERSONS: Final[tuple[Statistic, ...]] = ("present_cohort", "visits", "home", "work")
 STATISTICS: Final[Mapping[Purpose, tuple[Statistic, ...]]] = {
     "market_research": (*COUNTS, *OF_PERSONS),
     "marketing": (*COUNTS, *OF_PERSONS),
-    # Who steers traffic or informs the public needs no one's age and gender, nor how often somebody came.
+    # Who steers traffic or informs the public needs no one's age and gender, nor how often somebody came, nor from what
+    # home or work.
     "traffic": COUNTS,
     "public": COUNTS,
 }
@@ -46,6 +48,8 @@ RELEASED_BY: Final[Mapping[Statistic, str]] = {
     "visits": VISITS,
     "travel_times": FLOWS,
     "passes": FLOWS,
+    "home": AREAS,
+    "work": AREAS,
 }
 SCOPE_OF: Final[Mapping[Statistic, str]] = {
     "present": "footfall:read",
@@ -56,6 +60,8 @@ SCOPE_OF: Final[Mapping[Statistic, str]] = {
     "visits": "visits:read",
     "travel_times": "flows:read",
     "passes": "flows:read",
+    "home": "areas:read",
+    "work": "areas:read",
 }
 
 

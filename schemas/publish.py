@@ -18,7 +18,7 @@ from schemas.outlook import Outlook
 from schemas.plan import Places, Plan
 from schemas.policy import Policy
 from schemas.registry import Subscriber
-from schemas.released import Dwell, Flow, FlowSummary, Footfall, TravelTimes, Visits
+from schemas.released import Areas, AreasSummary, Dwell, Flow, FlowSummary, Footfall, TravelTimes, Visits
 from schemas.shares import People, Shares
 
 FOLDER = Path(__file__).parent / "json"
@@ -39,6 +39,7 @@ CONTRACTS: tuple[tuple[str, str, Any], ...] = (
     ),
     ("dwell", "A record of the topic dwell", Dwell),
     ("visits", "A record of the topic visits", Visits),
+    ("areas", "A record of the topic areas: visitors by area, or a pane's summary", (Areas, AreasSummary)),
     ("plan", "A zone plan file", Plan),
     ("places", "The places of a zone plan, as consumers may know them", Places),
     ("shares", "How subscribers stand for people, as TOML", Shares),

@@ -1,4 +1,4 @@
-"""The released topics `footfall`, `flows`, `dwell` and `visits`: what consumers read. Times are RFC 3339 in UTC.
+"""The released topics `footfall`, `flows`, `dwell`, `visits`, `areas`: what consumers read. Times are RFC 3339 in UTC.
 
 Every number here is noisy: `noisy` is the count plus noise, as drawn; `estimate` is what a filter makes of it and the
 panes before, with its standard error `se` and a 95 % interval from `low` to `high`: of those counted. How far these are
@@ -18,6 +18,7 @@ FOOTFALL_SCHEMA: Final = "footfall/1"
 FLOWS_SCHEMA: Final = "flows/1"
 DWELL_SCHEMA: Final = "dwell/1"
 VISITS_SCHEMA: Final = "visits/1"
+AREAS_SCHEMA: Final = "areas/1"
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -175,3 +176,29 @@ class Visits(Parted, frozen=True, kw_only=True, omit_defaults=True):
 
     schema: Literal["visits/1"]
     visit: str | None = None
+
+
+class Areas(Parted, frozen=True, kw_only=True, omit_defaults=True):
+    """People who came for a stay for the first time of the day, by the district where they live or work.
+
+    Attributes:
+        kind: home, or work.
+        area: a district. None: all of them together, or, where `unknown` is true, those of whom it isn't known.
+    """
+
+    schema: Literal["areas/1"]
+    kind: Literal["home", "work"]
+    area: str | None = None
+    unknown: bool = False
+
+
+class AreasSummary(Released, frozen=True, kw_only=True, omit_defaults=True):
+    """How many pairs of place and area were told, where there are too many to draw noise for each; no place as a whole
+    is told then."""
+
+    schema: Literal["areas/1"]
+    measure: str
+    level: Literal["zone", "parent"]
+    kind: Literal["home", "work"]
+    published_pairs: int
+    suppressed_pairs: int

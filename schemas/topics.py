@@ -16,13 +16,14 @@ FOOTFALL: Final = "footfall"
 FLOWS: Final = "flows"
 DWELL: Final = "dwell"
 VISITS: Final = "visits"
+AREAS: Final = "areas"
 REGISTRY: Final = "registry"
 EPOCHS: Final = "epochs"
 SALTS: Final = "salts"
 AUDIT: Final = "audit"
 OUTLOOK: Final = "outlook"
 # What is drawn, and what follows from it.
-RELEASED: Final = (FOOTFALL, FLOWS, DWELL, VISITS)
+RELEASED: Final = (FOOTFALL, FLOWS, DWELL, VISITS, AREAS)
 PUBLISHED: Final = (*RELEASED, OUTLOOK)
 
 MINUTE_MS: Final = 60_000
@@ -58,6 +59,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(FLOWS, 4, 7 * DAY_MS, {}),
     Topic(DWELL, 4, 7 * DAY_MS, {}),
     Topic(VISITS, 4, 7 * DAY_MS, {}),
+    Topic(AREAS, 4, 7 * DAY_MS, {}),
     Topic(OUTLOOK, 4, 7 * DAY_MS, {}),
     # What isn't in a closed segment is not compacted: an erased subscriber's old records must not lie there for a week.
     Topic(REGISTRY, 4, -1, {"cleanup.policy": "compact", "segment.ms": str(HOUR_MS)}),

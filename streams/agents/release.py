@@ -29,7 +29,6 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.measures import Measure
 from schemas.panes import Pane
-from schemas.topics import FLOWS
 from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.transport import Chunk, LogRange
@@ -344,7 +343,4 @@ class Releaser:
 
 def _suppressed(record: LedgerRecord) -> int:
     items = [orjson.loads(item.value) for item in publications(record)]
-    flows = [item for item, raw in zip(items, publications(record), strict=True) if raw.topic == FLOWS]
-    if flows:
-        return int(flows[-1]["suppressed_pairs"])
-    return sum(1 for item in items if item["suppressed"])
+    return sum(item.get("suppressed_pairs", 0) + bool(item.get("suppressed")) for item in items)

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas.topics import DWELL, FLOWS, FOOTFALL, OUTLOOK, VISITS
+from schemas.topics import AREAS, DWELL, FLOWS, FOOTFALL, OUTLOOK, VISITS
 from streams.core.times import milliseconds
 
 SCOPES: Final = {
@@ -13,6 +13,7 @@ SCOPES: Final = {
     FLOWS: "flows:read",
     DWELL: "dwell:read",
     VISITS: "visits:read",
+    AREAS: "areas:read",
     OUTLOOK: "footfall:read",  # made of people present alone
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from schemas.measures import MOST_PAIRS, PAIRED
+from schemas.measures import AREAS, MOST_PAIRS, PAIRED
 from schemas.plan import Plan
 from schemas.policy import Rulebook
 from streams.core.accuracy import LEVELS, Explanation, Gives, Guarantee, explain
@@ -16,6 +16,8 @@ WHAT = {
     "visits": "first, second and later visits of the day",
     "travel_times": "trips that ended there, by the minutes that they took",
     "passes": "people who passed a place, by where they were next",
+    "home": "people who came for the first time of the day, after the morning, by the district where they live",
+    "work": "people who came for the first time of the day, in the evening, by the district where they work",
 }
 
 
@@ -60,7 +62,7 @@ def _noised(gives: Gives) -> str:
     """Which numbers get noise. Without a plan it isn't known how many pairs of places there are."""
     if gives.threshold is not None:
         return f"every pair that occurs; of these, those below {gives.threshold:,} are left out, as are all others"
-    if gives.statistic in PAIRED and gives.keys is None:
+    if gives.statistic in (*PAIRED, *AREAS) and gives.keys is None:
         return f"every number, zeros too (beyond {MOST_PAIRS:,} pairs: on those that occur, and small numbers left out)"
     return "every number, zeros too"
 

@@ -1,9 +1,10 @@
-"""Released records of counts in parts: dwell by length, visits by number, trips to a place by the time they took.
+"""Released records of counts in parts: dwell by length, visits by number, trips to a place by the time they took,
+visitors by where they live or work.
 
 In: a measure's estimates for all keys of a pane, of `n` parts of each place. Out: for every zone and district a record
 of all its parts together, told or suppressed, and one for each part that can be told. All of it is sums of what was
 drawn: a district's variance is that of its zones together, and so is that of all parts. What is counted by district has
-no zones.
+no zones. Where pairs of place and area come from the data, those that can be told are, and a summary.
 """
 
 from bisect import bisect_right
@@ -12,16 +13,28 @@ from typing import Final, NamedTuple, TypedDict
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.access import RELEASED_BY
 from schemas.ledger import Publication
 from schemas.lengths import BUCKETS, CUT, LIMITS_MS, TRAVEL_TIMES, UNKNOWN, VISITS, Bucket
-from schemas.measures import PARTS, Level, Measure, Statistic
-from schemas.released import DWELL_SCHEMA, FLOWS_SCHEMA, VISITS_SCHEMA, Dwell, Parted, TravelTimes, Visits
+from schemas.measures import AREAS, Level, Measure, Statistic
+from schemas.released import (
+    AREAS_SCHEMA,
+    DWELL_SCHEMA,
+    FLOWS_SCHEMA,
+    VISITS_SCHEMA,
+    Areas,
+    AreasSummary,
+    Dwell,
+    Parted,
+    TravelTimes,
+    Visits,
+)
 from streams.core.median import median
 from streams.core.render import Common, Estimates, Page, Pane, common, incomplete, numbers, publication
 
-STATISTICS: Final[tuple[Statistic, ...]] = ("dwell", "visits", "travel_times")
+STATISTICS: Final[tuple[Statistic, ...]] = ("dwell", "visits", "travel_times", *AREAS)
 
 
 class _Place(TypedDict):
@@ -50,7 +63,7 @@ class _Table(NamedTuple):
 
 def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterator[Publication]:
     """The pane's records."""
-    shape = (-1, PARTS[measure.statistic])
+    shape = (-1, measure.parts(len(page.parents)))
     counted = Estimates(keys.noisy.reshape(shape), keys.mean.reshape(shape), keys.se.reshape(shape))
     tables = _tables(page, measure.level, counted)
     k, said = pane.epoch.k, common(pane)
@@ -71,14 +84,47 @@ def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterato
             yield publication(RELEASED_BY[measure.statistic], place, record)
             of_place = Estimates(table.parts.noisy[number], table.parts.mean[number], table.parts.se[number])
             for part in np.flatnonzero(parts_told[number]).tolist():
-                named = _with(_record(measure, {**whole, "suppressed": False}, said), _named(measure, part))
+                named = _with(_record(measure, {**whole, "suppressed": False}, said), _named(page, measure, part))
                 filled = _with(named, {**numbers(of_place, part, page.views.get(measure.name))})
                 yield publication(RELEASED_BY[measure.statistic], place, filled)
+
+
+def keyed(
+    page: Page, measure: Measure, pane: Pane, keys: Estimates, occurring: NDArray[np.uint32]
+) -> Iterator[Publication]:
+    """The pane's records if it has the `occurring` keys alone: no sum of them stands for a place."""
+    places, parts = page.zones if measure.level == "zone" else page.parents, measure.parts(len(page.parents))
+    told, said = np.flatnonzero(page.told(keys, pane.epoch.k)).tolist(), common(pane)
+    for key in told:
+        number, part = divmod(int(occurring[key]), parts)
+        place = _Place(measure=measure.name, level=measure.level, zone=places[number], suppressed=False)
+        named = _with(_record(measure, place, said), _named(page, measure, part))
+        filled = _with(named, {**numbers(keys, key, page.views.get(measure.name))})
+        yield publication(RELEASED_BY[measure.statistic], places[number], filled)
+    yield _summary(page, measure, len(told), said)
+
+
+def _summary(page: Page, measure: Measure, told: int, said: Common, lost: bool = False) -> Publication:
+    assert measure.statistic == "home" or measure.statistic == "work"
+    summary = AreasSummary(
+        schema=AREAS_SCHEMA,
+        measure=measure.name,
+        level=measure.level,
+        kind=measure.statistic,
+        published_pairs=told,
+        suppressed_pairs=measure.keys(len(page.zones), len(page.parents)) - told,
+        state_lost=lost,
+        **said,
+    )
+    return publication(RELEASED_BY[measure.statistic], measure.name, summary)
 
 
 def shut(page: Page, measure: Measure, pane: Pane) -> Iterator[Publication]:
     """What is said of a pane that can't be counted whole because state was lost: all is suppressed."""
     said = incomplete(pane)
+    if measure.keys_from_data(len(page.zones), len(page.parents)) and measure.statistic in AREAS:
+        yield _summary(page, measure, 0, said, lost=True)
+        return
     levels: tuple[tuple[Level, list[str]], ...] = (("zone", page.zones), ("parent", page.parents))
     for level, places in levels if measure.level == "zone" else levels[1:]:
         for place in places:
@@ -104,6 +150,8 @@ def _record(measure: Measure, place: _Place, said: Common) -> Parted:
         return Visits(schema=VISITS_SCHEMA, **place, **said)
     if measure.statistic == "travel_times":
         return TravelTimes(schema=FLOWS_SCHEMA, **place, **said)
+    if measure.statistic == "home" or measure.statistic == "work":
+        return Areas(schema=AREAS_SCHEMA, kind=measure.statistic, **place, **said)
     return Dwell(schema=DWELL_SCHEMA, **place, **said)
 
 
@@ -111,9 +159,11 @@ def _with(record: Parted, fields: dict[str, object]) -> Parted:
     return msgspec.structs.replace(record, **fields)
 
 
-def _named(measure: Measure, part: int) -> dict[str, object]:
+def _named(page: Page, measure: Measure, part: int) -> dict[str, object]:
     if measure.statistic == "visits":
         return {"visit": VISITS[part]}
+    if measure.statistic in AREAS:
+        return {"area": page.parents[part]} if part < len(page.parents) else {"unknown": True}
     if measure.statistic == "travel_times":
         return _length("band", TRAVEL_TIMES[part], part == UNKNOWN)
     return _length("bucket", BUCKETS[part], part == CUT)

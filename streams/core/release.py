@@ -184,6 +184,8 @@ def _publications(
         yield from page.flows(measure, pane, estimates, draw.keys)
     elif measure.statistic == "present_cohort":
         yield from page.cohorts(measure.name, pane, estimates)
+    elif measure.statistic in parts.STATISTICS and draw.keys is not None:
+        yield from parts.keyed(page, measure, pane, estimates, draw.keys)
     elif measure.statistic in parts.STATISTICS:
         yield from parts.parted(page, measure, pane, estimates)
     else:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from schemas.access import measures_for
-from schemas.measures import MINUTE_MS, PAIRED, Measure
+from schemas.measures import AREAS, MINUTE_MS, PAIRED, Measure
 from schemas.policy import Rulebook
 
 BASE_PANE_MS = 5 * MINUTE_MS
@@ -51,5 +51,5 @@ def _measure(measure: Measure) -> Iterator[str]:
         )
     if measure.statistic != "arrivals" and measure.gap_ms:
         yield f"{name}: gap_ms says how long one is away before an arrival; {measure.statistic} has none"
-    if measure.level == "parent" and measure.statistic not in (*PAIRED, "travel_times"):
+    if measure.level == "parent" and measure.statistic not in (*PAIRED, *AREAS, "travel_times"):
         yield f"{name}: {measure.statistic} is counted by zone; districts are sums of it"

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from schemas.cohorts import COHORTS, cohort_name
 from schemas.epochs import Epoch
 from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
-from schemas.measures import PAIRED, PARTS, Measure
+from schemas.measures import AREAS, PAIRED, PARTS, Measure
 from schemas.panes import Pane
 from schemas.plan import Plan
 from streams.core.sums import Counted, Sums, occurring
@@ -82,6 +82,8 @@ ROWS = pa.schema(
     + [(name, pa.string()) for name in PLACES]
     + [("count", pa.int64())]
 )
+# The part of visitors whose area isn't known: no place's id is empty.
+NOT_KNOWN = ""
 # What runs are written to.
 ENDINGS = (".parquet", ".duckdb")
 # What names a count.
@@ -89,12 +91,16 @@ KEYS = tuple(name for name in ROWS.names if name != "count")
 
 
 def places_of(measure: Measure, key: int, plan: Plan) -> tuple[str, str | None, str | None, str | None, str | None]:
-    """(place, destination, age band, gender, length, time or visit) that a key stands for; None where there is none."""
+    """(place, destination, age band, gender, part) that a key stands for; None where there is none. A part is a length,
+    a time, a visit or an area."""
     ids = [zone.id for zone in plan.zones] if measure.level == "zone" else [parent.id for parent in plan.parents]
     if measure.statistic in PAIRED:
         return ids[key // len(ids)], ids[key % len(ids)], None, None, None
     if measure.statistic == "present_cohort":
         return ids[key // COHORTS], None, *cohort_name(key % COHORTS), None
+    if measure.statistic in AREAS:
+        place, area = divmod(key, measure.parts(len(plan.parents)))
+        return ids[place], None, None, None, plan.parents[area].id if area < len(plan.parents) else NOT_KNOWN
     if measure.statistic == "visits":
         return ids[key // len(VISITS)], None, None, None, VISITS[key % len(VISITS)]
     if (parts := PARTS.get(measure.statistic)) is not None:

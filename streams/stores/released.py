@@ -2,9 +2,10 @@
 
 A pure repeat of the ledger's bytes, so that doing it twice, or by two processes, gives consumers identical records.
 In Redis stands the newest pane only: `released:footfall:MEASURE:ZONE` (present by cohort: `...:ZONE:BAND:GENDER`),
-`released:flows:MEASURE` (travel times too), `released:dwell:MEASURE:ZONE` and `released:visits:MEASURE:ZONE` (arrays of
-all their records), hashes of `end` (ms) and `record` (JSON); a write replaces older panes only. What may be
-known of the places is under `released:places:PLAN`, the hash that records have in `plan` (JSON, `schemas.plan.Places`).
+`released:flows:MEASURE` (travel times too), `released:areas:MEASURE`, `released:dwell:MEASURE:ZONE` and
+`released:visits:MEASURE:ZONE` (arrays of all their records), hashes of `end` (ms) and `record` (JSON); a write
+replaces older panes only. What may be known of the places is under `released:places:PLAN`, the hash that records have
+in `plan` (JSON, `schemas.plan.Places`).
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from redis.asyncio import Redis, RedisCluster
 
 from schemas.ledger import LedgerRecord, Publication
 from schemas.plan import Places
-from schemas.topics import FLOWS, FOOTFALL
+from schemas.topics import AREAS, FLOWS, FOOTFALL
 from streams.core.release import publications
 
 NEWER_OR_SAME = """
@@ -95,8 +96,8 @@ def redis_values(items: Sequence[Publication], measure: str) -> dict[str, bytes]
     values: dict[str, bytes] = {}
     together: dict[str, list[orjson.Fragment]] = {}
     for item in items:
-        if item.topic == FLOWS:
-            together.setdefault(f"released:flows:{measure}", []).append(orjson.Fragment(item.value))
+        if item.topic in (FLOWS, AREAS):
+            together.setdefault(f"released:{item.topic}:{measure}", []).append(orjson.Fragment(item.value))
             continue
         read = orjson.loads(item.value)
         key = f"released:{item.topic}:{read['measure']}:{read['zone']}"

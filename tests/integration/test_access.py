@@ -54,7 +54,10 @@ RIGHTS = {
         {"attach", "registry", "sightings", "rejects", "epochs", "salts", "audit"},
     ),
     "crowd": ({"sightings", "epochs"}, {"panes"}),
-    "release": ({"panes", "epochs", "ledger", "audit"}, {"ledger", "footfall", "flows", "dwell", "visits", "outlook"}),
+    "release": (
+        {"panes", "epochs", "ledger", "audit"},
+        {"ledger", "footfall", "flows", "dwell", "visits", "areas", "outlook"},
+    ),
     "operator": ({"audit", "epochs"}, {"audit", "sightings"}),
     "api": ({"footfall", "flows", "dwell", "outlook", "epochs", "audit"}, set()),
     "consumer-traffic": ({"footfall", "flows", "dwell", "outlook"}, set()),

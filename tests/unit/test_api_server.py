@@ -88,7 +88,8 @@ async def test_who_has_no_token_a_wrong_one_or_not_the_scope_is_refused(world: W
     assert (await world.ask("footfall?zone=z1", "throng_no"))[1]["error"] == "token"
     foreign = world.made("shops", "marketing")
     assert (await world.ask("footfall?zone=z1", foreign))[1]["error"] == "purpose"
-    assert (await world.ask("visits?zone=z1"))[:1] == (403,)
+    for of_persons in ("visits?zone=z1", "areas?zone=z1"):
+        assert (await world.ask(of_persons))[:1] == (403,)
     status, said = await world.ask("footfall?zone=z1")
     assert status == 200 and said["records"] == [orjson.loads(told(5).value)]
     world.put(told(6, "z2", age_band="18_29"))
@@ -97,7 +98,7 @@ async def test_who_has_no_token_a_wrong_one_or_not_the_scope_is_refused(world: W
     count = world.registry.get_sample_value
     assert count("throng_api_refused_total", {"reason": "wrong"}) == 1
     assert count("throng_api_refused_total", {"reason": "none"}) == 1
-    assert count("throng_api_refused_total", {"reason": "scope"}) == 3
+    assert count("throng_api_refused_total", {"reason": "scope"}) == 4
     assert count("throng_api_requests_total", {"route": "/v1/footfall", "status": "401"}) == 2
     assert count("throng_api_request_seconds_count", {"route": "/v1/footfall"}) == 5
 

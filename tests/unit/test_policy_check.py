@@ -91,6 +91,25 @@ def test_the_file_of_measures_in_the_docs_gives_travel_times_and_passes(tmp_path
         assert set(measures_for(purpose, measures)) == set(measures)
 
 
+def test_the_measure_of_homes_in_the_docs_is_sound_beside_the_others_and_explained(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "policies.md").read_text(encoding="utf-8")
+    added = page.partition("## Home and work")[2].partition("```toml\n")[2].partition("```")[0]
+    (tmp_path / "measures.toml").write_text(added)
+    (home,) = load_measures(tmp_path / "measures.toml")
+    assert any("add up to 1.05" in sentence for sentence in problems(replace(BOOK, measures=(*DEFAULT_MEASURES, home))))
+    less = [replace(m, share=m.share - home.share) if m.name == "present_cohort" else m for m in DEFAULT_MEASURES]
+    book = replace(BOOK, measures=(*less, home))
+    assert list(problems(book)) == []
+    assert list(problems(replace(book, measures=(*less, replace(home, level="parent"))))) == []
+    assert any("must be bounded" in sentence for sentence in problems(replace(book, measures=(replace(home, cap=0),))))
+    few, many = ("\n".join(words(explain(book, zones, 20, 0.95))) for zones in (100, 10_000))
+    assert "home: people who came for the first time of the day" in few and "2,100 numbers each time" in few
+    assert "one person adds at most 16 a day; 5% of the budget" in few
+    assert "areas" in explain(book, 100, 20, 0.95).topics
+    assert "on every pair that occurs" in many.partition("home: ")[2]
+    assert explain(replace(book, purpose="traffic"), 100, 20, 0.95).left_out[-1] == "home"
+
+
 def test_a_purpose_that_allows_none_of_the_measures_is_refused() -> None:
     cohorts = replace(DEFAULT_MEASURES[4], share=0.5)
     only = replace(BOOK, measures=(cohorts,), purpose="traffic")
@@ -176,6 +195,7 @@ def test_a_purpose_decides_measures_topics_and_scopes() -> None:
     assert set(scopes_for("marketing")) - {s.replace("traffic", "marketing") for s in scopes_for("traffic")} == {
         "marketing:cohorts:read",
         "marketing:visits:read",
+        "marketing:areas:read",
     }
     public = explain(replace(BOOK, purpose="public"), None, None, 0.95)
     assert public.left_out == ("present_cohort", "visits") and public.kept_back == 0.21 and public.countries == ()
