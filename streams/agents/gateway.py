@@ -168,9 +168,17 @@ class Gateway:
     async def flush(self) -> None:
         """Send what is pending, wait until Kafka has it, then commit.
 
+        Whoever is cancelled meanwhile, as all are when a worker is told to stop, leaves no flush half done: rejects
+        would be told of records that nobody has committed, and that might be gone before they are read again.
+
         Raises:
             KafkaError: a send failed. The process must end: what follows in the producer may have overtaken it.
         """
+        flushing = asyncio.create_task(self._flush())
+        flushing.add_done_callback(_looked_at)
+        await asyncio.shield(flushing)
+
+    async def _flush(self) -> None:
         async with self._flushing:
             flush = self._framer.take()
             if flush is None:
@@ -308,6 +316,12 @@ class Gateway:
         self._metrics.frames.inc(len(flush.frames))
         self._metrics.frame_bytes.inc(sum(map(len, flush.frames)))
         self._metrics.flush.observe(seconds)
+
+
+def _looked_at(task: "asyncio.Task[None]") -> None:
+    """Of a flush that nobody waits for any more the producer tells the failure, to the next one."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _mark(committed: Committed | None) -> Mark:

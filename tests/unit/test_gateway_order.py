@@ -131,6 +131,23 @@ async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: Gatew
     assert producer.sent[-1] == "sightings"
 
 
+async def test_a_flush_that_is_cancelled_halfway_is_done_nevertheless(metrics: GatewayMetrics) -> None:
+    producer, committed = Held(holds=1), {}
+    gateway = gateway_of(producer, committed, metrics)
+    await gateway.positions({0: LogRange(0, 0)})
+    await gateway.handle(chunk_of([b"{", GOOD, b"["]))
+    flushing = asyncio.create_task(gateway.flush())
+    await producer.reached.wait()
+    flushing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+    giving_up = asyncio.create_task(gateway.revoked(frozenset({0})))
+    producer.let_go.set()
+    await giving_up
+    assert committed[0].offset == 3
+    assert producer.sent[-1] == "sightings"
+
+
 async def test_a_panes_last_rows_are_sent_at_once_when_all_sources_have_passed_its_end(metrics: GatewayMetrics) -> None:
     producer, committed = Held(holds=-1), {}
     epochs = epochs_at(NOON)
