@@ -1,13 +1,16 @@
 """Released records and places as files: what commands for consumers read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from schemas.plan import Places
 from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, Footfall
 from streams.errors import ThrongError
+
+T = TypeVar("T")
 
 
 class _Any(msgspec.Struct):
@@ -23,14 +26,7 @@ def footfall(lines: Iterable[bytes]) -> Iterator[Footfall | None]:
     Raises:
         ThrongError: `usage`, naming the line and what is wrong.
     """
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            ours = msgspec.json.decode(line, type=_Any).schema == FOOTFALL_SCHEMA
-            yield msgspec.json.decode(line, type=Footfall) if ours else None
-        except msgspec.DecodeError as error:
-            raise ThrongError("usage", f"line {number} is no released record: {error}") from error
+    return _records(lines, Footfall, lambda said: said.schema == FOOTFALL_SCHEMA)
 
 
 def flows(lines: Iterable[bytes]) -> Iterator[Flow | None]:
@@ -39,13 +35,16 @@ def flows(lines: Iterable[bytes]) -> Iterator[Flow | None]:
     Raises:
         ThrongError: `usage`, naming the line and what is wrong.
     """
+    return _records(lines, Flow, lambda said: said.schema == FLOWS_SCHEMA and bool(said.destination))
+
+
+def _records(lines: Iterable[bytes], kind: type[T], is_ours: Callable[[_Any], bool]) -> Iterator[T | None]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            said = msgspec.json.decode(line, type=_Any)
-            ours = said.schema == FLOWS_SCHEMA and said.destination
-            yield msgspec.json.decode(line, type=Flow) if ours else None
+            ours = is_ours(msgspec.json.decode(line, type=_Any))
+            yield msgspec.json.decode(line, type=kind) if ours else None
         except msgspec.DecodeError as error:
             raise ThrongError("usage", f"line {number} is no released record: {error}") from error
 

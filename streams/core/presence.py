@@ -158,6 +158,22 @@ def _list(m, key, row, used, listed, tally):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
+def _at(rules, m, zone):  # type: ignore[no-untyped-def]
+    """The place that a listed measure counts the zone at."""
+    return rules.parents[zone] if rules.listed.by_parent[m] else np.int64(zone)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _between(rules, m, origin, zone):  # type: ignore[no-untyped-def]
+    """The pair of places that it counts a way between them at."""
+    if rules.listed.by_parent[m]:
+        key = rules.parents[origin] * rules.parent_count + rules.parents[zone]
+    else:
+        key = np.int64(origin) * len(rules.parents) + zone
+    return key
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _lasted(row, rules, until):  # type: ignore[no-untyped-def]
     """Is a presence that covers until `until` as long as a stay, and was it seen long enough after its start?"""
     return until - row["start"] >= rules.stay and row["last"] - row["start"] >= rules.seen
@@ -221,23 +237,16 @@ def _become_stay(row, used, known, departed, areas, rules, tally):  # type: igno
     listed = rules.listed
     for m in range(len(listed.cap)):
         if listed.what[m] == VISITED:
-            place = rules.parents[zone] if listed.by_parent[m] else zone
-            _list(m, place * _VISITS + number, row, used, listed, tally)
+            _list(m, _at(rules, m, zone) * _VISITS + number, row, used, listed, tally)
         elif listed.what[m] == TRAVELLED and origin != NOWHERE:
-            place = rules.parents[zone] if listed.by_parent[m] else zone
-            _list(m, place * _TIMES + _travelled(row, departed), row, used, listed, tally)
+            _list(m, _at(rules, m, zone) * _TIMES + _travelled(row, departed), row, used, listed, tally)
         elif listed.what[m] == LIVING:
             a = listed.area[m]
             if number == 0 and row["start"] + rules.stay > rules.areas[a, 1]:
-                place = rules.parents[zone] if listed.by_parent[m] else zone
-                key = place * (rules.parent_count + 1) + _known_area(areas, a, rules)
+                key = _at(rules, m, zone) * (rules.parent_count + 1) + _known_area(areas, a, rules)
                 _list(m, key, row, used, listed, tally)
         elif listed.what[m] == TRIPS and origin != NOWHERE:
-            if listed.by_parent[m]:
-                key = rules.parents[origin] * rules.parent_count + rules.parents[zone]
-            else:
-                key = np.int64(origin) * len(rules.parents) + zone
-            _list(m, key, row, used, listed, tally)
+            _list(m, _between(rules, m, origin, zone), row, used, listed, tally)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -256,14 +265,9 @@ def _complete(row, used, rules, tally, zone, length, stay, cut, onward):  # type
     listed = rules.listed
     for m in range(len(listed.cap)):
         if listed.what[m] == DWELL:
-            place = rules.parents[zone] if listed.by_parent[m] else np.int64(zone)
-            _list(m, place * _LENGTHS + bucket, row, used, listed, tally)
+            _list(m, _at(rules, m, zone) * _LENGTHS + bucket, row, used, listed, tally)
         elif listed.what[m] == PASSED and onward != NOWHERE:
-            if listed.by_parent[m]:
-                key = rules.parents[zone] * rules.parent_count + rules.parents[onward]
-            else:
-                key = np.int64(zone) * len(rules.parents) + onward
-            _list(m, key, row, used, listed, tally)
+            _list(m, _between(rules, m, zone, onward), row, used, listed, tally)
 
 
 @njit(cache=True, nogil=True, inline="always")
