@@ -52,6 +52,7 @@ async def test_consumers_get_outlooks_and_after_a_crash_the_same_ones(
             "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
             "redis.url": stack.redis,  # type: ignore[attr-defined]
             "kafka.namespace": namespace,
+            "kafka.keep_forever": True,  # the ledger is of a day that retention has passed
             "gateway.plan": str(tmp_path / "plan.json"),
             "worker.http_port": 0,
         },
