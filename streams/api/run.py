@@ -23,8 +23,9 @@ from schemas.topics import AUDIT, EPOCHS, HOUR_MS
 from streams.agents.health import HealthServer, Readiness, cannot_listen
 from streams.agents.life import Service, started, told, until
 from streams.agents.rules import ReleaseRules
+from streams.api.answers import Refused
 from streams.api.rules import why_not
-from streams.api.server import Api, Limits, Refused
+from streams.api.server import Api, Limits
 from streams.api.shelf import Item, Shelf, item_of
 from streams.api.tls import Certificate
 from streams.api.tokens import Tokens

@@ -10,8 +10,7 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, Protocol
 
@@ -22,11 +21,12 @@ from aiohttp import web
 from schemas.plan import Places
 from schemas.released import Flow
 from schemas.topics import FLOWS
+from streams.api.answers import HEADERS, Refused, asked_of, event, json_answer, refusal, time_of, words
+from streams.api.feed import Feed
 from streams.api.rate import Rate
 from streams.api.shelf import SCOPES, Item, Shelf
 from streams.api.tokens import Token, Tokens
 from streams.core.bands import distances
-from streams.core.times import milliseconds
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics
 
@@ -36,20 +36,11 @@ MOST_RECORDS: Final = 10_000
 BEAT_S: Final = 10.0
 # A client that takes nothing for so long is gone.
 SEND_S: Final = 10.0
-HEADERS: Final = {"Cache-Control": "no-store"}
 # RFC 6750, section 3: what is asked for, and that what came is no good.
 ASKS: Final = {"WWW-Authenticate": "Bearer"}
 INVALID: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Refused(Exception):  # noqa: N818 - reads as what it is
-    """An answer that isn't what was asked for: its status, a code for programs, a sentence for people, and headers."""
-
-    def __init__(self, status: int, code: str, sentence: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(sentence)
-        self.status, self.code, self.sentence, self.headers = status, code, sentence, headers or {}
 
 
 class Source(Protocol):
@@ -72,28 +63,6 @@ class Limits(NamedTuple):
     feed_records: int
     requests_s: float
     burst: int
-
-
-class Feed:
-    """One listener: what it asked for, and what waits for it."""
-
-    def __init__(self, wanted: Callable[[Item], bool], most: int) -> None:
-        self.wanted = wanted
-        self.waiting: deque[Item] = deque()
-        self.overrun = False
-        self.news = asyncio.Event()
-        self._most = most
-
-    def offer(self, item: Item) -> None:
-        """Let it wait, unless too many do."""
-        if self.overrun or not self.wanted(item):
-            return
-        if len(self.waiting) >= self._most:
-            self.overrun = True
-            self.waiting.clear()
-        else:
-            self.waiting.append(item)
-        self.news.set()
 
 
 class Api:
@@ -146,13 +115,13 @@ class Api:
             return response
         except Refused as refused:
             status = refused.status
-            return _refusal(refused)
+            return refusal(refused)
         except ThrongError as error:
             log.error("%s", error)
-            return _refusal(Refused(status, "server", "the server can't answer: its log says why"))
+            return refusal(Refused(status, "server", "the server can't answer: its log says why"))
         except web.HTTPException as error:
             status = error.status
-            return _refusal(Refused(status, "not_found" if status == 404 else "request", f"{error.reason}"))
+            return refusal(Refused(status, "not_found" if status == 404 else "request", f"{error.reason}"))
         finally:
             self._metrics.requests.labels(route, str(status)).inc()
             if route != "/v1/feed":
@@ -194,7 +163,7 @@ class Api:
         token, topic = self._asking(request), request.path.rpartition("/")[2]
         self._within(token, f"{self._purpose}:{SCOPES[topic]}")
         ends = ("origin", "destination") if topic == FLOWS else ()
-        asked = _asked(request, ("zone", "measure", *ends, "from", "to"))
+        asked = asked_of(request, ("zone", "measure", *ends, "from", "to"))
         place = asked["zone"] or asked.get("origin", "")
         if not place or (asked["zone"] and any(asked[end] for end in ends)):
             either = "origin=…, or zone=… for travel times" if ends else "zone=…"
@@ -210,12 +179,12 @@ class Api:
         if len(shown) > MOST_RECORDS:
             raise Refused(400, "too_many", f"these are over {MOST_RECORDS} records: ask for a shorter time")
         log.info("%s read %d records of %s", token.name, len(shown), topic)
-        return _json(b'{"records":[' + b",".join(item.value for item in shown) + b"]}")
+        return json_answer(b'{"records":[' + b",".join(item.value for item in shown) + b"]}")
 
     async def _distances(self, request: web.Request) -> web.Response:
         token = self._asking(request)
         self._within(token, f"{self._purpose}:{SCOPES[FLOWS]}")
-        asked = _asked(request, ("origin", "destination", "measure", "from", "to"))
+        asked = asked_of(request, ("origin", "destination", "measure", "from", "to"))
         times = self._times(asked)
         if asked["origin"]:
             found = self._shelf.of(FLOWS, asked["origin"], *times)
@@ -231,10 +200,10 @@ class Api:
         flows = (msgspec.json.decode(item.value, type=Flow) for item in shown)
         told = distances(flows, msgspec.json.decode(places, type=Places), asked["origin"], asked["destination"])
         log.info("%s read distances of %d records", token.name, len(shown))
-        return _json(b'{"records":' + msgspec.json.encode(told) + b"}")
+        return json_answer(b'{"records":' + msgspec.json.encode(told) + b"}")
 
     def _times(self, asked: dict[str, str]) -> tuple[int, int]:
-        return _time(asked, "from", 0), _time(asked, "to", self._shelf.newest_ms)
+        return time_of(asked, "from", 0), time_of(asked, "to", self._shelf.newest_ms)
 
     def _told(self, token: Token, items: Iterable[Item], asked: dict[str, str]) -> list[Item]:
         """Those that were asked for, and may be told to the token's holder."""
@@ -250,14 +219,14 @@ class Api:
 
     async def _places(self, request: web.Request) -> web.Response:
         self._asking(request)
-        found = await self._source.places(_asked(request, ("plan",))["plan"] or self._shelf.plan)
+        found = await self._source.places(asked_of(request, ("plan",))["plan"] or self._shelf.plan)
         if found is None:
             raise Refused(404, "plan", "no places are told of that plan")
-        return _json(found)
+        return json_answer(found)
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         token = self._asking(request)
-        asked = _asked(request, ("topic", "place", "measure"))
+        asked = asked_of(request, ("topic", "place", "measure"))
         if asked["topic"] and asked["topic"] not in SCOPES:
             raise Refused(400, "parameter", f"topic is none of {', '.join(SCOPES)}")
         if asked["topic"]:
@@ -290,10 +259,10 @@ class Api:
             try:
                 self._bearer(request)  # revoked, expired or silenced since
             except Refused as refused:
-                said, feed.overrun = _event("ended", orjson.dumps(_words(refused))), True
+                said, feed.overrun = event("ended", orjson.dumps(words(refused))), True
             if feed.overrun and not said.startswith(b"event: ended"):
                 self._metrics.dropped.inc()
-                said = _event("ended", orjson.dumps({"error": "slow", "message": "too slow: records were dropped"}))
+                said = event("ended", orjson.dumps({"error": "slow", "message": "too slow: records were dropped"}))
             try:
                 await asyncio.wait_for(response.write(said), SEND_S)
             except (TimeoutError, ConnectionError):
@@ -310,7 +279,7 @@ class Api:
         while feed.waiting and len(said) < 500:
             item = feed.waiting.popleft()
             if not self._source.why_not(item):
-                said.append(_event(item.topic, item.value))
+                said.append(event(item.topic, item.value))
         if feed.waiting:
             feed.news.set()
         return b"".join(said)
@@ -322,37 +291,3 @@ def _latest(items: Sequence[Item]) -> list[Item]:
     for item in items:
         newest[item.measure] = max(item.end_ms, newest.get(item.measure, 0))
     return [item for item in items if item.end_ms == newest[item.measure]]
-
-
-def _asked(request: web.Request, names: Sequence[str]) -> dict[str, str]:
-    for name in request.query:
-        if name not in names:
-            raise Refused(400, "parameter", f"the parameters here are {', '.join(names)}")
-    return {name: request.query.get(name, "") for name in names}
-
-
-def _time(asked: dict[str, str], name: str, default: int) -> int:
-    if not asked[name]:
-        return default
-    try:
-        return milliseconds(asked[name])
-    except (ValueError, OverflowError) as error:
-        raise Refused(400, "parameter", f"{name} is no time such as 2026-03-02T06:00:00Z") from error
-
-
-def _event(name: str, data: bytes) -> bytes:
-    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
-
-
-def _words(refused: Refused) -> dict[str, str]:
-    return {"error": refused.code, "message": refused.sentence}
-
-
-def _refusal(refused: Refused) -> web.Response:
-    return _json(orjson.dumps(_words(refused)), refused.status, refused.headers)
-
-
-def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(
-        body=body, status=status, content_type="application/json", headers={**HEADERS, **(headers or {})}
-    )

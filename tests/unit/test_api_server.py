@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from schemas.policy import Purpose
 from streams.api import tokens
-from streams.api.server import Api, Limits, Refused
+from streams.api.answers import Refused
+from streams.api.server import Api, Limits
 from streams.api.shelf import Item, Shelf, item_of
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics

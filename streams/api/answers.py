@@ -1,0 +1,67 @@
+"""What the API's questions and answers look like over HTTP, and its refusals."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from streams.core.times import milliseconds
+
+HEADERS: Final = {"Cache-Control": "no-store"}
+
+
+class Refused(Exception):  # noqa: N818 - reads as what it is
+    """An answer that isn't what was asked for: its status, a code for programs, a sentence for people, and headers."""
+
+    def __init__(self, status: int, code: str, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.status, self.code, self.sentence, self.headers = status, code, sentence, headers or {}
+
+
+def asked_of(request: web.Request, names: Sequence[str]) -> dict[str, str]:
+    """The parameters of a request, empty where not given.
+
+    Raises:
+        Refused: one has another name than these.
+    """
+    for name in request.query:
+        if name not in names:
+            raise Refused(400, "parameter", f"the parameters here are {', '.join(names)}")
+    return {name: request.query.get(name, "") for name in names}
+
+
+def time_of(asked: dict[str, str], name: str, default: int) -> int:
+    """The time that a parameter names, milliseconds since the Unix epoch.
+
+    Raises:
+        Refused: it is none.
+    """
+    if not asked[name]:
+        return default
+    try:
+        return milliseconds(asked[name])
+    except (ValueError, OverflowError) as error:
+        raise Refused(400, "parameter", f"{name} is no time such as 2026-03-02T06:00:00Z") from error
+
+
+def event(name: str, data: bytes) -> bytes:
+    """A Server-Sent Event."""
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def words(refused: Refused) -> dict[str, str]:
+    """What a refusal says."""
+    return {"error": refused.code, "message": refused.sentence}
+
+
+def refusal(refused: Refused) -> web.Response:
+    """The answer that it is."""
+    return json_answer(orjson.dumps(words(refused)), refused.status, refused.headers)
+
+
+def json_answer(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """An answer in JSON that no cache keeps."""
+    return web.Response(
+        body=body, status=status, content_type="application/json", headers={**HEADERS, **(headers or {})}
+    )

@@ -1,0 +1,65 @@
+"""What a type can't say of settings."""
+
+from urllib.parse import urlsplit
+
+from schemas.registry import PURPOSES
+from streams.errors import ThrongError
+from streams.settings.counting import Epoch
+from streams.settings.sections import Settings
+from streams.settings.servers import Kafka
+
+
+def check(settings: Settings) -> None:
+    """Refuse what is allowed by itself, but not together. A URL is not repeated: it may hold a password.
+
+    Raises:
+        ThrongError: `config`, naming the setting.
+    """
+    if settings.gateway.purpose not in PURPOSES:
+        known = ", ".join(PURPOSES)
+        raise ThrongError("config", f"setting gateway.purpose = {settings.gateway.purpose!r} is none of {known}")
+    if trouble := _kafka_trouble(settings.kafka):
+        raise ThrongError("config", trouble)
+    if trouble := _epoch_trouble(settings.epoch):
+        raise ThrongError("config", trouble)
+    if bool(settings.api.tls_certificate) != bool(settings.api.tls_key):
+        raise ThrongError("config", "settings api.tls_certificate and api.tls_key: give both, or neither")
+    if settings.redis.url and not _is_redis(settings.redis.url):
+        raise ThrongError("config", "setting redis.url is no URL such as redis://host:6379/0")
+
+
+def _epoch_trouble(epoch: Epoch) -> str | None:
+    """A ping-pong as long as a stay would take back a stay that has been counted."""
+    if epoch.ping_pong_ms >= epoch.stay_ms:
+        return f"setting epoch.ping_pong_ms = {epoch.ping_pong_ms} must be less than epoch.stay_ms = {epoch.stay_ms}"
+    if epoch.seen_ms > epoch.stay_ms:
+        return f"setting epoch.seen_ms = {epoch.seen_ms} must be at most epoch.stay_ms = {epoch.stay_ms}"
+    return None
+
+
+def _kafka_trouble(kafka: Kafka) -> str | None:
+    """Settings that would not do what they seem to: a password that nobody is asked for protects nothing."""
+    sasl, tls = kafka.security.startswith("sasl"), kafka.security.endswith("ssl")
+    named = bool(kafka.user or kafka.password or kafka.password_file)
+    for wrong, why in (
+        (named and not sasl, f"kafka.user and its password need kafka.security = sasl_ssl, not {kafka.security}"),
+        (sasl and not kafka.user, f"kafka.security = {kafka.security} needs kafka.user"),
+        (sasl and not (kafka.password or kafka.password_file), "kafka.user needs kafka.password_file"),
+        (bool(kafka.password and kafka.password_file), "kafka.password and kafka.password_file: give one of them"),
+        (
+            bool(kafka.ca_file) and not tls,
+            f"kafka.ca_file needs kafka.security = sasl_ssl or ssl, not {kafka.security}",
+        ),
+    ):
+        if wrong:
+            return f"setting {why}"
+    return None
+
+
+def _is_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("redis", "rediss", "unix") and url.startswith(f"{parts.scheme}://")
