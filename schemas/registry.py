@@ -15,10 +15,12 @@ ConsentState = Literal["granted", "pending", "denied", "revoked", "expired", "re
 
 
 class Subscriber(msgspec.Struct, frozen=True):
-    """One subscriber's record. `consent` is by purpose; a purpose that isn't there has not been asked for."""
+    """One subscriber's record. `consent` is by purpose; a purpose that isn't there has not been asked for. `machine`:
+    no person carries the device that the SIM is in (a meter, an alarm), so it is not counted."""
 
     imsi: str
     birth_year: int | None = None
     gender: Literal["female", "male", "other"] | None = None
     consent: dict[str, ConsentState] = {}
     opted_out: bool = False
+    machine: bool = False

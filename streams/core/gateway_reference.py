@@ -18,7 +18,7 @@ from streams.core.gateway import NOTHING, Context, Screened
 from streams.core.policy import ALLOWED, OPT_OUT_BASIS, ROAMERS, SUSPENDED, PolicyTable
 from streams.core.pseudonyms import pseudonyms, targets
 from streams.core.records import Records
-from streams.core.registry import CONSENT_SHIFT, FIRST_YEAR, GENDER_SHIFT, GRANTED, OPTED_OUT, RECORD, REFUSED
+from streams.core.registry import CONSENT_SHIFT, FIRST_YEAR, GENDER_SHIFT, GRANTED, MACHINE, OPTED_OUT, RECORD, REFUSED
 from streams.core.standing import DROPS
 from streams.core.zones import EXCLUDED
 
@@ -96,7 +96,10 @@ def refusals(
     minimum = policies.rules.minimum_age[mccs(imsi)]
     young = (minimum > 0) & (ages < minimum)
     return np.select(
-        [foreign, (bits & np.uint32(RECORD)) == 0, (bits & np.uint32(OPTED_OUT)) != 0, young, ~granted],
+        [
+            *(foreign, (bits & np.uint32(RECORD)) == 0, (bits & np.uint32(OPTED_OUT)) != 0, young, ~granted),
+            (bits & np.uint32(MACHINE)) != 0,
+        ],
         [np.uint8(n + 1) for n in range(len(DROPS))],
         np.uint8(0),
     )

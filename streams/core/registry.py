@@ -8,6 +8,7 @@ record, no use. Beats (by their key) say nothing of anybody.
     bits 8-9   gender, as in schemas.cohorts
     bit  10    opted out
     bits 11-   two for each purpose of schemas.registry: 1 granted, 2 refused (denied, revoked, expired, objected)
+    bit  30    a machine
     bit  31    there is a record
 """
 
@@ -27,6 +28,7 @@ GENDER_SHIFT = 8
 OPTED_OUT = 1 << 10
 CONSENT_SHIFT = 11
 GRANTED, REFUSED = 1, 2
+MACHINE = 1 << 30
 RECORD = 1 << 31
 STATES = {"granted": GRANTED, "denied": REFUSED, "revoked": REFUSED, "expired": REFUSED, "objected": REFUSED}
 
@@ -39,6 +41,7 @@ def pack(subscriber: Subscriber) -> int:
     bits = born - FIRST_YEAR + 1 if born is not None and FIRST_YEAR <= born < FIRST_YEAR + 255 else 0
     bits |= GENDERS.index(subscriber.gender or "unknown") << GENDER_SHIFT
     bits |= OPTED_OUT if subscriber.opted_out else 0
+    bits |= MACHINE if subscriber.machine else 0
     for number, purpose in enumerate(PURPOSES):
         bits |= STATES.get(subscriber.consent.get(purpose, ""), 0) << (CONSENT_SHIFT + 2 * number)
     return bits | RECORD

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from schemas.attach import LONG_IMSI
 from streams.core.policy import ALLOWED, OPT_OUT_BASIS, ROAMERS, PolicyTable
-from streams.core.registry import CONSENT_SHIFT, FIRST_YEAR, GRANTED, OPTED_OUT, RECORD, REFUSED
+from streams.core.registry import CONSENT_SHIFT, FIRST_YEAR, GRANTED, MACHINE, OPTED_OUT, RECORD, REFUSED
 
-DROPS: Final = ("roamer", "no_record", "opted_out", "under_age", "no_consent")
+DROPS: Final = ("roamer", "no_record", "opted_out", "under_age", "no_consent", "registered_machine")
 OLDEST: Final = 255
 # By the set of checks that fail, a bit for each, the first of them: people differ, and a branch would guess wrong.
 _FIRST = np.array([(failed & -failed).bit_length() for failed in range(1 << len(DROPS))], np.uint8)
@@ -44,7 +44,8 @@ def refusal(imsi, bits, age, rules):  # type: ignore[no-untyped-def]
     opted_out = (bits & np.uint32(OPTED_OUT)) != 0
     under_age = age < rules.minimum_age[mcc]
     no_consent = consent == REFUSED if allowed & OPT_OUT_BASIS else consent != GRANTED
-    return _FIRST[roamer | no_record << 1 | opted_out << 2 | under_age << 3 | no_consent << 4]
+    machine = (bits & np.uint32(MACHINE)) != 0
+    return _FIRST[roamer | no_record << 1 | opted_out << 2 | under_age << 3 | no_consent << 4 | machine << 5]
 
 
 @njit(cache=True, nogil=True, forceinline=True)

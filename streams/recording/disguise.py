@@ -20,7 +20,7 @@ from streams.recording.columns import SCHEMA, spans
 from streams.recording.file import times_of
 
 EVENT_FIELDS = ("kind", "ts", "cell", "rat", "tac")
-PERSON_FIELDS = ("birth_year", "gender", "consent", "opted_out")
+PERSON_FIELDS = ("birth_year", "gender", "consent", "opted_out", "machine")
 BEAT_FIELDS = ("kind", "source", "ts")
 UNREADABLE = b'"unreadable"'
 TEST_NETWORK = "00101"

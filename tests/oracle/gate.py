@@ -91,6 +91,8 @@ def judge(imsi, ts, cell, time, complete, registry, policy, cells, epochs):
         return "under_age"
     if person["consent"].get(policy["purpose"]) != "granted":
         return "no_consent"
+    if person.get("machine"):
+        return "registered_machine"
     return sum(age >= start for start in BANDS) * 4 + GENDERS.index(person["gender"] or "unknown")
 
 

@@ -39,6 +39,7 @@ def registry_of(rng: random.Random) -> dict:
             "gender": rng.choice(["female", "male", "other", None]),
             "consent": {"marketing": state, "traffic": "granted"},
             "opted_out": rng.random() < 0.1,
+            "machine": rng.random() < 0.1,
         }
     return people
 
@@ -131,6 +132,17 @@ def test_an_unknown_epoch_is_asked_for_before_anything_is_decided() -> None:
     value = value.replace("bad", IMSIS[0])
     records = records_of([value.encode()], [epochs[0].end_ms])
     assert screen(records, decode(records, 1000), NEVER, context).needs_epoch == epochs[0].end_ms + 5
+
+
+def test_a_machine_of_the_registry_is_dropped_and_counted_by_a_reason_of_its_own() -> None:
+    person = {"imsi": IMSIS[0], "birth_year": 1980, "consent": {"marketing": "granted"}}
+    event = {"event_id": "e", "imsi": IMSIS[0], "ts": START, "cell": "001-01-0000001"}
+    records = records_of([json.dumps(event).encode()], [START])
+    for machine in (False, True):
+        context = context_of(epochs_at(START), {IMSIS[0]: person | {"machine": machine}})
+        screened = screen(records, decode(records, 1000), NEVER, context)
+        assert screened.dropped == ({"registered_machine": 1} if machine else {})
+        assert len(screened.ts) == (not machine)
 
 
 def test_a_destroyed_salt_rejects_its_epochs_events() -> None:

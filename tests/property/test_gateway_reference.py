@@ -69,6 +69,7 @@ PERSON = st.fixed_dictionaries(
         "gender": st.sampled_from([None, "female", "male", "other"]),
         "consent": st.dictionaries(st.sampled_from(PURPOSES), st.sampled_from(["granted", "denied", "pending"])),
         "opted_out": st.sampled_from([False, False, False, True]),
+        "machine": st.sampled_from([False, False, False, True]),
     }
 )
 # More of those who may be counted, so that all the rest is reached.

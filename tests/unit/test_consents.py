@@ -62,6 +62,8 @@ def test_rows_stand_by_target_in_the_order_of_the_log() -> None:
         (b"{", OPT_OUT),
         (GOOD | {"imsi": "001010000000002"}, OPT_OUT),
         (GOOD | {"opted_out": True}, OPT_OUT),
+        (GOOD | {"machine": True}, OPT_OUT),
+        (GOOD | {"machine": False}, OPT_IN),
         (GOOD | {"consent": {"marketing": "revoked"}}, OPT_OUT),
         (GOOD | {"consent": {"traffic": "granted"}}, OPT_OUT),
         (GOOD | {"birth_year": TODAY.epoch // 10_000 - 17}, OPT_OUT),
