@@ -37,6 +37,7 @@ COMMANDS = {
     "replay": ("recording", "Play a recording into Kafka, or through the core alone."),
     "outlook": ("outlook", "Compare released numbers with what is usual, and look two hours ahead."),
     "distances": ("distances", "Tell how far people went, of released flows."),
+    "machines": ("machines", "Propose SIMs whose behaviour is a machine's, for the registry."),
     "people": ("people", "From counted phones to people, by market shares."),
     "diff": ("comparing", "Compare what two runs counted."),
 }

@@ -95,7 +95,8 @@ def simulate(
         check_writable(option, path)
     try:
         shares = parse_rates(rates)
-        town = make_town(seed, subscribers, zones, cells, consent=shares.consent, roamers=shares.roamers, radio=radio)
+        kinds = {name: getattr(shares, name) for name in ("consent", "roamers", "machines", "homebound")}
+        town = make_town(seed, subscribers, zones, cells, **kinds, radio=radio)
         slices = _slices(town, start_ms, end_ms, shares, batch, pace)
         slices(partitions or FILE_PARTITIONS)  # refuses what can't be before anything is written
     except ValueError as error:

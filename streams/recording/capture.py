@@ -7,8 +7,9 @@ missing, a broker that is away (aiokafka waits for it).
 
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -19,13 +20,19 @@ from streams.errors import ThrongError
 from streams.recording.columns import to_table
 from streams.recording.disguise import Disguise
 from streams.recording.file import Settings as TopicSettings
-from streams.recording.file import Writer
 from streams.settings import Settings
 from streams.stores.connection import client_options
 from streams.stores.topics import open_admin, partition_counts
 
 RUN_BYTES = 8 << 20
 POLL_MS = 500
+
+
+class Sink(Protocol):
+    """What takes the records: a recording (`file.Writer`), or what keeps less of them (`recording.machines`)."""
+
+    def write(self, topic: str, partition: int, table: pa.Table) -> None:
+        """Take the next records of a partition."""
 
 
 class Bounds(NamedTuple):
@@ -63,7 +70,7 @@ async def capture(
     settings: Settings,
     topics: Mapping[str, TopicSettings],
     bounds: Bounds,
-    writer: Writer,
+    writer: Sink,
     disguise: Disguise | None,
     told: Callable[[int], None],
 ) -> int:
@@ -113,7 +120,7 @@ def _last(end: int, bounds: Bounds, forever: bool) -> int:
 
 
 def _write(
-    writer: Writer,
+    writer: Sink,
     disguise: Disguise | None,
     name: str,
     tp: TopicPartition,

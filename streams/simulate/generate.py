@@ -72,7 +72,7 @@ def generate(
     Args:
         partitions: raw partitions; a cell's events always go to the same one, as from a collector of its area.
         batch: events a record; more than one makes JSON arrays.
-        rates: what goes wrong; `consent` and `roamers` belong to the town and aren't looked at here.
+        rates: what goes wrong; `consent` and the rates after it belong to the town and aren't looked at here.
 
     Raises:
         ValueError: a span, partitions, batch or slice that can't be.

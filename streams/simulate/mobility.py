@@ -43,6 +43,7 @@ EXPLORE_GAMMA: Final = 0.21
 TICKET_PERCENT: Final = 6
 MATCH_MINUTES: Final = 115
 SATURDAY: Final = 5
+DAYS_FIXED: Final = 60  # until those who never leave home are asked again
 
 
 class Ways(NamedTuple):
@@ -96,6 +97,8 @@ def decide(
     """Where subscriber i goes at t, until when, and whether it is for the night."""
     day = (t + w.shift_ms) // DAY_MS
     dawn = day * DAY_MS - w.shift_ms
+    if p.fixed:
+        return p.home, dawn + DAYS_FIXED * DAY_MS, 0
     m = (t - dawn) // MINUTE
     weekday = (day + 3) % 7
     mood = named(w.seed, DAY, (int64(i) << 20) + day)

@@ -2,10 +2,10 @@
 
 `advance` takes each subscriber through a slice of time, from one thing to the next: a service request (a Poisson
 process whose rate depends on the hour, the person, and whether they are on the way), a look at the radio within a
-session, the periodic update 54 minutes after the last event (T3412, 3GPP TS 24.301), a step of their way, the end of a
-stay. A phone in a session is handed over when its cell changes; an idle one moves from cell to cell unseen and reports
-only when it leaves the two tracking areas that it was last registered in. Some
-switch off for the night: detach, attach.
+session, for some a request by the clock, the periodic update 54 minutes after the last event (T3412, 3GPP TS 24.301), a
+step of their way, the end of a stay. A phone in a session is handed over when its cell changes; an idle one moves from
+cell to cell unseen and reports only when it leaves the two tracking areas that it was last registered in. Some switch
+off for the night: detach, attach.
 
 Kept is PERSON and the places of each; each subscriber's events depend on their own draws alone, so that slices of any
 length give the same events. An event may lie some seconds beyond the slice (a ping-pong's way back), none before it.
@@ -32,6 +32,7 @@ HOUR_MS: Final = 3_600_000
 MOVING_FACTOR: Final = 3  # people on the way use their phones that much more often
 LONG_SESSION_PERCENT: Final = 35
 LONG_SESSION_MS: Final = 200_000  # mean of the long ones
+BEAT_JITTER_MS: Final = 3000
 SPARE: Final = 8  # events and truths that one turn of the loop makes at most
 
 # Service requests an hour, times 16, by the hour from 04:00 on.
@@ -118,6 +119,7 @@ def begin(w: Ways, n: Network, c: Crowd, start: int) -> None:
         p.area_2 = p.area
         p.last_event = start - below(drawn(p), T3412_MS)
         p.check = NEVER
+        p.beats_at = start + 1 + below(drawn(p), int64(p.beat_s)) * 1000 if p.beat_s else NEVER
         ask_again(w, n, p, start)
         c.next_ms[i] = upcoming(p)
 
@@ -175,12 +177,16 @@ def step_time(p: Row) -> int:
 def ask_again(w: Ways, n: Network, p: Row, t: int) -> None:
     """Draw the next service request; beyond the hour the rate is another, so ask again there (no memory, so exact)."""
     hour_end = ((t + w.shift_ms) // HOUR_MS + 1) * HOUR_MS - w.shift_ms
-    rate = n.rates[((t + w.shift_ms) % DAY_MS) // HOUR_MS] * p.busy
-    if p.mode == MOVING:
-        rate *= MOVING_FACTOR
-    gap = quantile(drawn(p), n.exponential) * (16 * 256 * HOUR_MS // SCALE) // rate + 1
-    p.look = t + gap >= hour_end
-    p.activity = min(t + gap, hour_end)
+    if p.busy:
+        rate = n.rates[((t + w.shift_ms) % DAY_MS) // HOUR_MS] * p.busy
+        if p.mode == MOVING:
+            rate *= MOVING_FACTOR
+        gap = quantile(drawn(p), n.exponential) * (16 * 256 * HOUR_MS // SCALE) // rate + 1
+        p.look = t + gap >= hour_end
+        p.activity = min(t + gap, hour_end)
+    if p.beat_s and (p.busy == 0 or p.beats_at <= p.activity):
+        p.look = False
+        p.activity = max(p.beats_at, t + 1)
 
 
 @kernel
@@ -256,7 +262,9 @@ def look(n: Network, i: int, p: Row, out: Out, t: int) -> None:
 def serve(w: Ways, n: Network, i: int, p: Row, out: Out, t: int) -> None:
     """A service request begins a session, unless one is on: seconds mostly, minutes sometimes."""
     length = 5_000 + below(drawn(p), 15_000)
-    if below(drawn(p), 100) < LONG_SESSION_PERCENT:
+    if p.beat_s:
+        p.beats_at = t + int64(p.beat_s) * 1000 + below(drawn(p), BEAT_JITTER_MS)
+    if p.busy and below(drawn(p), 100) < LONG_SESSION_PERCENT:
         length += quantile(drawn(p), n.exponential) * LONG_SESSION_MS // SCALE
         p.check = t + (LOOK_EVERY_MS if len(n.heard.cells) else length // 2)
     if t >= p.active_until:

@@ -19,6 +19,7 @@ from streams.simulate.draws import (
     HOME,
     MSISDN,
     RHYTHM,
+    THING,
     TOWN,
     U64,
     WORK,
@@ -49,6 +50,7 @@ PERSON: Final = np.dtype(
         ("active_until", np.int64),  # end of the session
         ("until", np.int64),  # end of the stay
         ("since", np.int64),  # start of what the truth will tell next
+        ("beats_at", np.int64),  # the next service request by the clock, or NEVER
         ("departed", np.int64),
         ("duration", np.int64),  # of the whole way, ms
         ("x", np.int32),
@@ -60,6 +62,7 @@ PERSON: Final = np.dtype(
         ("step", np.int32),
         ("steps", np.int32),
         ("seq", np.uint32),  # events so far
+        ("beat_s", np.uint32),  # how long after a service request the next one comes by the clock; 0 never
         ("home", np.uint16),
         ("work", np.uint16),  # NOWHERE if none
         ("zone", np.uint16),  # where they truly are
@@ -69,7 +72,7 @@ PERSON: Final = np.dtype(
         ("bed", np.uint16),
         ("starts", np.uint16),  # work or school
         ("ends", np.uint16),
-        ("busy", np.uint16),  # how much they use the phone; 256 is usual
+        ("busy", np.uint16),  # how much they use the phone; 256 is usual, 0 a machine
         ("known", np.uint8),  # places in their memory
         ("mode", np.uint8),
         ("area", np.uint8),  # tracking areas that they are registered in
@@ -77,6 +80,7 @@ PERSON: Final = np.dtype(
         ("look", np.uint8),
         ("sleeps", np.uint8),  # the stay ahead is the night's
         ("switches_off", np.uint8),  # at night
+        ("fixed", np.uint8),  # never leaves home
     ],
     align=True,
 )
@@ -85,6 +89,11 @@ AGE_BANDS: Final = ((12, 17, 7), (18, 24, 11), (25, 34, 18), (35, 44, 17), (45, 
 GENDERS: Final = ("female", "male", "other", None)
 # Sixteenths of the population by use of the phone: about log-normal, deviation 0.6 in the logarithm.
 _BUSY: Final = np.array([77, 100, 121, 141, 159, 178, 197, 217, 238, 262, 290, 323, 366, 424, 515, 720], np.uint16)
+
+
+# How often machines report, and phones that are left alone keep their connection alive.
+MACHINE_BEATS_S: Final = np.array([300, 900, 3600, 21_600], np.uint32)
+KEPT_ALIVE_S: Final = 1680
 
 
 def birth_years(town: Town) -> NDArray[np.int64]:
@@ -123,6 +132,24 @@ def tacs(town: Town) -> NDArray[np.int64]:
     return 100_000 + 97 * model
 
 
+def of_its_own(town: Town) -> NDArray[np.uint8]:
+    """What each subscriber is: 0 one of the people who go about, 1 one who stays at home, 2 the same with a phone that
+    keeps its connection alive, 3 and more a machine, which reports every MACHINE_BEATS_S[kind - 3]."""
+    draws = hashed(town.seed, THING, town.subscribers)
+    share = bounded(draws, 1 << 30) / (1 << 30)
+    machine = share < town.machines
+    home = ~machine & (share < town.machines + (1 - town.machines) * town.homebound)
+    lower = draws << np.uint64(32)
+    kind = np.where(machine, 3 + bounded(lower, len(MACHINE_BEATS_S)), np.where(home, 1 + bounded(lower, 2), 0))
+    return kind.astype(np.uint8)
+
+
+def machines(town: Town) -> NDArray[np.bool_]:
+    """Which subscribers are machines."""
+    result: NDArray[np.bool_] = of_its_own(town) >= 3
+    return result
+
+
 def permuted(seed: int, numbers: U64) -> U64:
     """A seeded permutation of [0, 10**10): four Feistel rounds on 34 bits, walked until within (cycle walking)."""
     half, mask = np.uint64(17), np.uint64((1 << 17) - 1)
@@ -155,6 +182,7 @@ def populate(town: Town) -> tuple[Rows, NDArray[np.uint16], NDArray[np.uint32]]:
     work = np.where(learns, picks(again, school_of, home), work)
     people["home"], people["work"] = home, work
     _habits(seed, people, learns)
+    _stay(town, people)
     places = np.zeros((count, PLACES), np.uint16)
     visits = np.zeros((count, PLACES), np.uint32)
     _remember(seed, people, town.explore[2], places, visits)
@@ -175,6 +203,15 @@ def _habits(seed: int, people: Rows, learns: NDArray[np.bool_]) -> None:
     people["bed"] = np.maximum(1050 + bounded(draws[:, 1] << np.uint64(32), 210), people["ends"] + 40 * employed)
     people["busy"] = _BUSY[bounded(draws[:, 3], 16)]
     people["switches_off"] = bounded(draws[:, 3] << np.uint64(32), 100) < 14
+
+
+def _stay(town: Town, people: Rows) -> None:
+    """Those who never leave, and what reports by the clock."""
+    kind = of_its_own(town)
+    people["fixed"] = kind > 0
+    people["beat_s"] = np.array([0, 0, KEPT_ALIVE_S, *MACHINE_BEATS_S], np.uint32)[kind]
+    people["busy"][kind >= 3] = 0
+    people["switches_off"][kind > 0] = 0
 
 
 @njit(cache=True, nogil=True)

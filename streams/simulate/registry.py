@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.simulate.draws import CONSENT, bounded, hashed
-from streams.simulate.people import GENDERS, YEAR, birth_years, genders, imsis
+from streams.simulate.people import GENDERS, YEAR, birth_years, genders, imsis, machines
 from streams.simulate.town import Town
 
 GRANTED, DENIED, REVOKED, OPTED_OUT, NO_RECORD = range(5)
@@ -26,9 +26,10 @@ def standings(town: Town) -> NDArray[np.uint8]:
 
 
 def counted(town: Town) -> NDArray[np.bool_]:
-    """Who may be counted: granted, of age, and of the home network."""
+    """Who may be counted: granted, of age, of the home network, and people."""
     home = imsis(town) < np.uint64(102 * 10**10)
     result: NDArray[np.bool_] = (standings(town) == GRANTED) & (YEAR - birth_years(town) >= ADULT) & home
+    result &= ~machines(town)
     return result
 
 

@@ -32,6 +32,7 @@ class Town(NamedTuple):
         seed: all further draws are named by it.
         subscribers: how many live here or visit.
         consent: the share of them that may be counted; roamers: the share from another network (001 02).
+        machines, homebound: the shares that are fixed devices, and of the others that stay at home (`of_its_own`).
         cell_text: each cell's identity as in 3GPP TS 29.571, its `cell_rat` (0 gsm, 1 lte, 2 nr), its zone in the plan,
             position (cells, 2) and range in metres, and tracking area.
         explore: (DAYPARTS, zones, zones) cumulative thresholds of the next new zone, by the radiation law.
@@ -44,6 +45,8 @@ class Town(NamedTuple):
     subscribers: int
     consent: float
     roamers: float
+    machines: float
+    homebound: float
     layout: Layout
     cell_text: tuple[str, ...]
     cell_rat: NDArray[np.uint8]
@@ -71,6 +74,8 @@ def make_town(
     *,
     consent: float = 0.95,
     roamers: float = 0.0,
+    machines: float = 0.0,
+    homebound: float = 0.0,
     radio: str = "simple",
 ) -> Town:
     """A town drawn from its seed: the same for the same arguments, whatever machine it is drawn on.
@@ -100,6 +105,8 @@ def make_town(
         subscribers=subscribers,
         consent=consent,
         roamers=roamers,
+        machines=machines,
+        homebound=homebound,
         layout=layout,
         cell_text=tuple(cell_name(int(rat[c]), c) for c in range(count)),
         cell_rat=rat,

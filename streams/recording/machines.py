@@ -1,0 +1,78 @@
+"""The evidence of machines' behaviour, from a recording or from Kafka while it comes in.
+
+In: raw events. Out: `core.behaviour.Evidence` of whole days; no event is kept. Devices whose TAC is in the operator's
+list are left out: they are dropped already. What can fail: a recording that doesn't hold so many days.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from schemas.rejects import Reason
+from schemas.topics import ATTACH
+from streams.core.behaviour import DAY_MS, Evidence
+from streams.core.decode import decode
+from streams.core.machines import MachineTable
+from streams.core.records import Records
+from streams.errors import ThrongError
+from streams.recording.columns import spans
+from streams.recording.file import Reader, times_of
+
+STEP_MS = 600_000
+
+
+class _Events(NamedTuple):
+    imsi: NDArray[np.uint64]
+    ts: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+
+
+class Watching:
+    """Takes records of `attach` as they are read (`capture.Sink`)."""
+
+    def __init__(self, evidence: Evidence, machines: MachineTable, max_record_bytes: int) -> None:
+        self.evidence = evidence
+        self._machines = machines
+        self._max_record_bytes = max_record_bytes
+
+    def write(self, topic: str, partition: int, table: pa.Table) -> None:
+        """Take the next records of a partition."""
+        self.add([table])
+
+    def add(self, tables: list[pa.Table]) -> None:
+        """Take records of several partitions, of the same stretch of time."""
+        parts = [self._events(table) for table in tables]
+        imsi = np.concatenate([part.imsi for part in parts])
+        ts = np.concatenate([part.ts for part in parts])
+        self.evidence.add(imsi, ts, np.concatenate([part.kind for part in parts]))
+
+    def _events(self, table: pa.Table) -> "_Events":
+        payload, start, end = spans(table["value"])
+        records = Records(np.asarray(table["offset"].to_numpy(), np.int64), times_of(table), start, end, payload)
+        events = decode(records, self._max_record_bytes)
+        kept = (events.status == Reason.OK) & ~self._machines.has(events.tac)
+        return _Events(events.imsi[kept], events.ts[kept], events.kind[kept])
+
+
+def first_ms(reader: Reader, days: int) -> int:
+    """When a recording begins.
+
+    Raises:
+        ThrongError: `recording` if it has no raw events, or not of so many days.
+    """
+    if ATTACH not in reader.about.topics:
+        raise ThrongError("recording", f"{reader.path} holds no raw events: record the topic attach")
+    first, last = reader.span({ATTACH})
+    if last - first < days * DAY_MS - STEP_MS:
+        held = (last - first) / DAY_MS
+        raise ThrongError("recording", f"{reader.path} holds {held:.1f} days of events: {days} whole ones are needed")
+    return first
+
+
+def watch(reader: Reader, watching: Watching) -> None:
+    """Take a recording's events, in the order of time."""
+    evidence = watching.evidence
+    for _, runs in reader.slices(STEP_MS, {ATTACH}, evidence.start_ms, evidence.end_ms + STEP_MS):
+        watching.add([run.table for run in runs])
