@@ -29,7 +29,7 @@ DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
 # The hours of the day when people use their phones, and those of the night when hardly anybody does.
 DAY_HOURS: Final = (8, 20)
-NIGHT_HOURS: Final = (0, 5)
+NIGHT_HOURS: Final = (23, 5)
 # Gaps are alike within a twentieth and some seconds: a report may wait for the network.
 ALIKE: Final = 20
 ALIKE_MS: Final = 10_000
@@ -102,7 +102,7 @@ class Evidence:
     def found(self) -> list[Found]:
         """Who behaves as machines do, by IMSI (packed)."""
         rows = self._rows[: self.subscribers]
-        expected = rows["requests"] * (NIGHT_HOURS[1] - NIGHT_HOURS[0]) / 24
+        expected = rows["requests"] * ((NIGHT_HOURS[1] - NIGHT_HOURS[0]) % 24) / 24
         repeats = rows["repeats"] / np.maximum(rows["gaps"], 1)
         clockwork = (rows["gaps"] >= LEAST_GAPS) & (repeats >= REPEATS) & (rows["by_night"] >= NIGHT_SHARE * expected)
         busy = rows["events"] > BUSY_A_DAY * self.days
@@ -123,7 +123,7 @@ def _take(rows, places, ts, kind, offset_ms):  # type: ignore[no-untyped-def]
             continue
         hour = (ts[k] + offset_ms) % DAY_MS // HOUR_MS
         row.requests += 1
-        row.by_night += NIGHT_HOURS[0] <= hour < NIGHT_HOURS[1]
+        row.by_night += hour >= NIGHT_HOURS[0] or hour < NIGHT_HOURS[1]
         if row.last_ms == 0:
             row.last_ms = ts[k]
         gap = ts[k] - row.last_ms

@@ -7,6 +7,7 @@ computes from the same raw log, and nothing that leaves may hold an identifier.
 """
 
 import asyncio
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -15,8 +16,10 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+from msgspec.structs import asdict, replace
 from redis.asyncio import Redis
 
+from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import FLOWS, REJECTS, RELEASED, SALTS, SIGHTINGS
 from streams.core.pseudonyms import pseudonym
 from streams.core.snapshot import Header
@@ -30,6 +33,7 @@ from tests.oracle.counting import window
 from tests.support.deployment import (
     HOURS,
     ONE,
+    START,
     THREE,
     Run,
     Workers,
@@ -44,19 +48,52 @@ from tests.support.scanner import Scanner, Secrets
 pytestmark = pytest.mark.integration
 
 
+HOUR_MS = 3_600_000
+# The default ones, and visitors by where they live and work.
+MEASURES = (
+    *(replace(measure, share=measure.share * 0.9) for measure in DEFAULT_MEASURES),
+    *(Measure(area, area, "zone", HOUR_MS, 16, 0.05) for area in ("home", "work")),
+)
+
+
 @pytest.fixture(scope="module")
 def world() -> World:
-    return make_world(3000, HOURS)
+    """From 08:00 on: who comes from 09:00 on comes from a home that is known, or not."""
+    return make_world(3000, HOURS, start=START + 2 * HOUR_MS)
+
+
+@pytest.fixture(scope="module")
+def afternoon() -> World:
+    """From 15:30 on: places of work are known from 17:00 on, and no homes."""
+    return make_world(3000, HOURS, start=START + 19 * HOUR_MS // 2)
+
+
+@pytest.fixture
+def measures(tmp_path: Path) -> dict[str, object]:
+    """The setting that names a file of MEASURES."""
+    tables = [
+        "[[measure]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in asdict(each).items())
+        for each in MEASURES
+    ]
+    (tmp_path / "measures.toml").write_text("".join(tables))
+    return {"release.measures": str(tmp_path / "measures.toml")}
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("workers", "partitions"), [ONE, THREE], ids=["one worker", "three workers"])
 async def test_all_that_is_counted_equals_the_oracle_and_no_identifier_leaves(
-    stack: object, namespace: str, world: World, tmp_path: Path, workers: dict[str, int], partitions: int
+    stack: object,
+    namespace: str,
+    world: World,
+    measures: dict[str, object],
+    tmp_path: Path,
+    workers: dict[str, int],
+    partitions: int,
 ) -> None:
-    async with deployment(stack, namespace, world, tmp_path, workers, partitions) as run:
+    async with deployment(stack, namespace, world, tmp_path, workers, partitions, overrides=measures) as run:
         assert sum(sum(counts.values()) for counts in run.panes.values()) > 10_000
         assert run.panes == {name: +counts for name, counts in run.result.panes.items()}
+        assert_areas(run, "home", known=True)
         await rejects_are_told(run)
         metrics_say_what_was_fed(run)
         await states_have_taken_each_row_once(run)
@@ -74,7 +111,7 @@ async def test_all_that_is_counted_equals_the_oracle_and_no_identifier_leaves(
 
 @pytest.mark.timeout(900)
 async def test_workers_killed_at_work_go_on_from_their_snapshots(
-    stack: object, namespace: str, world: World, tmp_path: Path
+    stack: object, namespace: str, afternoon: World, measures: dict[str, object], tmp_path: Path
 ) -> None:
     snapshots_used = 0
 
@@ -86,8 +123,12 @@ async def test_workers_killed_at_work_go_on_from_their_snapshots(
 
     roles = {"gateway": 1, "crowd": 1, "release": 1}
     # Three hours in half a minute: every kill falls among events that are still to come.
-    async with deployment(stack, namespace, world, tmp_path, roles, 4, 360.0, kill_each_twice) as run:
+    async with deployment(
+        stack, namespace, afternoon, tmp_path, roles, 4, 360.0, kill_each_twice, overrides=measures
+    ) as run:
         assert run.panes == {name: +counts for name, counts in run.result.panes.items()}
+        assert_areas(run, "home", known=False)
+        assert_areas(run, "work", known=True)
         await rejects_are_told(run)
         await windows_in_redis_are_right(run)
         await released_records_keep_the_rules(run)
@@ -130,6 +171,17 @@ async def test_partitions_that_stay_while_workers_come_and_go_go_on_from_memory_
     stayed = [sources for sources in taken_up.values() if len(sources) == assignments]
     assert stayed
     assert all(source == "memory" for sources in stayed for source in sources[1:]), taken_up
+
+
+def assert_areas(run: Run, name: str, known: bool) -> None:
+    """Visitors were counted by home or work: of some the area is known, or of none."""
+    areas = run.epochs[0].parents + 1  # the last: not known
+    told = Counter[int]()
+    for (_, measure, _), counts in run.panes.items():
+        for key, number in counts.items() if measure == name else ():
+            told[key % areas] += number
+    assert told[areas - 1] > 0
+    assert (told.total() - told[areas - 1] > 100) == known
 
 
 async def rejects_are_told(run: Run) -> None:
@@ -187,7 +239,8 @@ async def released_records_keep_the_rules(run: Run) -> list[tuple[str, bytes]]:
         for record in await read_topic(run.settings, topic):
             said = orjson.loads(record.value)
             blobs.append((topic, record.key + b"\n" + record.value))
-            fields = ("measure", "zone", "origin", "destination", "age_band", "gender", "bucket", "visit", "end")
+            fields = ("measure", "zone", "origin", "destination", "age_band", "gender", "bucket", "visit")
+            fields += ("area", "unknown", "end")
             name = tuple(said.get(field) for field in fields)
             assert seen.setdefault(name, record.value) == record.value
             if "estimate" in said:

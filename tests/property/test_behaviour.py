@@ -29,8 +29,8 @@ def plainly(events: list[tuple[int, int, int]]) -> dict[int, set[str]]:
         by_day = [n for n, (_, hour) in enumerate(gaps) if n and 8 <= hour < 20]
         alike = [any(abs(gaps[n][0] - gap) <= gap // 20 + 10_000 for gap, _ in gaps[max(n - 3, 0) : n]) for n in by_day]
         rules = set()
-        night = sum(hour < 5 for hour in hours)
-        if len(by_day) >= 5 and sum(alike) >= 0.8 * len(by_day) and night >= 0.75 * len(asked) * 5 / 24:
+        night = sum(hour in (23, 0, 1, 2, 3, 4) for hour in hours)
+        if len(by_day) >= 5 and sum(alike) >= 0.8 * len(by_day) and night >= 0.75 * len(asked) * 6 / 24:
             rules.add("clockwork")
         if len(heard) > 1440 * DAYS:
             rules.add("busy")

@@ -49,22 +49,24 @@ class World(NamedTuple):
     plan: dict
     hours: float
     rates: Rates
+    start: int = START
+
+    @property
+    def end(self) -> int:
+        return self.start + round(self.hours * 3600) * 1000
 
 
-def make_world(subscribers: int, hours: float, rates: Rates = RATES) -> World:
+def make_world(subscribers: int, hours: float, rates: Rates = RATES, start: int = START) -> World:
     town = make_town(7, subscribers, 40, consent=0.8, roamers=0.02)
-    log, offsets = [], Counter()
-    for piece in generate(town, START, end_of(hours), RAW, 3, rates):
+    world = World(town, [], {}, plan(town), hours, rates, start)
+    offsets = Counter[int]()
+    for piece in generate(town, start, world.end, RAW, 3, rates):
         for partition in range(RAW):
             for time, value in piece.values(partition):
-                log.append((partition, offsets[partition], time, value))
+                world.log.append((partition, offsets[partition], time, value))
                 offsets[partition] += 1
-    people = {key.decode(): orjson.loads(value) for key, value in registry(town)}
-    return World(town, log, people, plan(town), hours, rates)
-
-
-def end_of(hours: float) -> int:
-    return START + round(hours * 3600) * 1000
+    world.registry.update((key.decode(), orjson.loads(value)) for key, value in registry(town))
+    return world
 
 
 class Run(NamedTuple):
@@ -165,7 +167,7 @@ async def deployment(
     sender = producer(settings.kafka.bootstrap)
     await sender.start()
     await publish_registry(sender, settings.topic(REGISTRY), registry(world.town))
-    slices = generate(world.town, START, end_of(world.hours), RAW, 3, world.rates)
+    slices = generate(world.town, world.start, world.end, RAW, 3, world.rates)
     publishing = asyncio.create_task(publish(sender, settings.topic("attach"), slices, speed, lambda _: None))
     if speed is None:
         await publishing
