@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from schemas.cohorts import COHORTS
 from schemas.epochs import Epoch
 from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, TRAVEL_LIMITS_MIN, TRAVEL_TIMES, UNKNOWN, VISITS
-from schemas.measures import Measure
+from schemas.measures import AREAS, Measure
 from streams.simulate.people import OFF, STAYING
 
 FOOTFALL_MS: Final = 900_000
@@ -120,7 +120,8 @@ def trips(stayed: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np
 def travel_times(
     there: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np.uint16], stops: bool = True
 ) -> Counts:
-    """Trips by their destination and the minutes between the two zones, i64[panes, places * 6]."""
+    """Trips by their destination, or by both ends, and the minutes between the two zones, i64[panes, places * 6] or
+    i64[panes, places squared * 6]."""
     long = np.flatnonzero(_stayed(there, epoch, stops))
     one, other = long[:-1], long[1:]
     moved = (there.who[one] == there.who[other]) & (there.zone[one] != there.zone[other])
@@ -129,11 +130,13 @@ def travel_times(
     minutes = (there.begin[other] - epoch.start_ms) // MINUTE_MS - (there.end[one] - epoch.start_ms) // MINUTE_MS
     part = np.searchsorted(np.array(TRAVEL_LIMITS_MIN), minutes, side="right")
     part = np.where(np.append(0, broken)[one] == np.append(0, broken)[other], part, UNKNOWN)
-    goal = there.zone[other] if measure.level == "zone" else parents[there.zone[other]].astype(np.int64)
+    zones = np.stack([there.zone[one], there.zone[other]])
+    origin, goal = zones if measure.level == "zone" else parents[zones].astype(np.int64)
     places = epoch.zones if measure.level == "zone" else epoch.parents
+    place = goal if measure.statistic == "travel_times" else origin * places + goal
     pane = (there.begin[other] + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
-    keys, panes = goal * len(TRAVEL_TIMES) + part, epoch.panes(measure.pane_ms)
-    return _once(there.who[other], pane, keys, panes, places * len(TRAVEL_TIMES))
+    keys, panes = place * len(TRAVEL_TIMES) + part, epoch.panes(measure.pane_ms)
+    return _once(there.who[other], pane, keys, panes, measure.keys(epoch.zones, epoch.parents))
 
 
 def passes(there: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np.uint16], stops: bool = True) -> Counts:
@@ -160,6 +163,53 @@ def visits(stayed: Presences, epoch: Epoch, measure: Measure, remembered: int | 
     Args:
         remembered: number in the first so many visited zones only, as the crowd does; elsewhere each is a first one.
     """
+    came, number = _numbered(stayed, epoch, remembered)
+    pane = (came.begin + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
+    keys = came.zone * len(VISITS) + number
+    return _once(came.who, pane, keys, epoch.panes(measure.pane_ms), epoch.zones * len(VISITS))
+
+
+def areas(
+    stayed: Presences,
+    epoch: Epoch,
+    measure: Measure,
+    parents: NDArray[np.uint16],
+    lived: NDArray[np.int64] | None = None,
+) -> Counts:
+    """First visits once the hours are over that tell of a home, or a place of work, by its district; last, if there is
+    none. i64[panes, zones * (parents + 1)].
+
+    Args:
+        lived: each subscriber's true district, by number, -1 if they have none. None, or who has none: by the longest
+            stay in the hours, as the crowd has it.
+    """
+    until = epoch.start_ms + np.array([0, epoch.home_until_ms, epoch.work_until_ms])
+    since_ms, until_ms = until[:2] if measure.statistic == "home" else until[1:]
+    longest = _longest(stayed, epoch, parents, int(since_ms), int(until_ms))
+    came, number = _numbered(stayed, epoch, None)
+    came = came.rows((number == 0) & (came.begin + epoch.stay_ms > until_ms))
+    area = np.array([longest.get(who, epoch.parents) for who in came.who.tolist()], np.int64)
+    if lived is not None:
+        area = np.where(lived[came.who] >= 0, lived[came.who], area)
+    pane = (came.begin + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
+    keys = came.zone * (epoch.parents + 1) + area
+    return _once(came.who, pane, keys, epoch.panes(measure.pane_ms), epoch.zones * (epoch.parents + 1))
+
+
+def _longest(
+    stayed: Presences, epoch: Epoch, parents: NDArray[np.uint16], since_ms: int, until_ms: int
+) -> dict[int, int]:
+    """The district of each one's longest stay in some hours, in whole seconds, of equals the first."""
+    within = np.minimum(stayed.end, until_ms) - np.maximum(stayed.begin, since_ms)
+    there = stayed.rows(within >= epoch.stay_ms)
+    seconds = within[within >= epoch.stay_ms] // 1000
+    order = np.lexsort([there.begin, -seconds, there.who])
+    who, first = np.unique(there.who[order], return_index=True)
+    return dict(zip(who.tolist(), parents[there.zone[order][first]].tolist(), strict=True))
+
+
+def _numbered(stayed: Presences, epoch: Epoch, remembered: int | None) -> tuple[Presences, NDArray[np.int64]]:
+    """The stays that are visits, and each one's number there from 0, the last of VISITS at most."""
     again = (stayed.who[1:] == stayed.who[:-1]) & (stayed.zone[1:] == stayed.zone[:-1])
     came = stayed.rows(~np.append(False, again)[: len(stayed.who)])
     order = np.argsort(came.who * epoch.zones + came.zone, kind="stable")
@@ -171,9 +221,7 @@ def visits(stayed: Presences, epoch: Epoch, measure: Measure, remembered: int | 
         known = firsts[_ordinals(came.who[firsts])[0] < remembered]
         pairs = came.who * epoch.zones + came.zone
         number[~np.isin(pairs, pairs[known])] = 0
-    pane = (came.begin + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
-    keys = came.zone * len(VISITS) + number
-    return _once(came.who, pane, keys, epoch.panes(measure.pane_ms), epoch.zones * len(VISITS))
+    return came, number
 
 
 def _ordinals(rising: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -242,12 +290,14 @@ def everything(
     parents: NDArray[np.uint16],
     stops: bool = True,
     cohorts: NDArray[np.uint8] | None = None,
+    lives: NDArray[np.int64] | None = None,
 ) -> dict[str, Counts]:
     """Measures by name, as far as the truth knows them, and footfall of 15 minutes and of the hour.
 
     Args:
         stops: stays are stops; else only what depends on that is worked out, such as trips, visits and dwell.
         cohorts: u8 of each subscriber, by number. None: people by cohort are left out.
+        lives: districts of each subscriber's home and work, i64[n, 2], as in `areas`.
     """
     stayed = stays(there, epoch, stops)
     found: dict[str, Counts] = {}
@@ -260,12 +310,15 @@ def everything(
             found[measure.name] = present_by_cohort(there, epoch, measure, cohorts)
         elif measure.statistic == "trips":
             found[measure.name] = trips(stayed, epoch, measure, parents)
-        elif measure.statistic == "travel_times":
+        elif measure.statistic in ("travel_times", "travel_times_by_pair"):
             found[measure.name] = travel_times(there, epoch, measure, parents, stops)
         elif measure.statistic == "passes":
             found[measure.name] = passes(there, epoch, measure, parents, stops)
         elif measure.statistic == "visits":
             found[measure.name] = visits(stayed, epoch, measure)
+        elif measure.statistic in AREAS:
+            lived = None if lives is None else lives[:, AREAS.index(measure.statistic)]
+            found[measure.name] = areas(stayed, epoch, measure, parents, lived)
         elif measure.statistic == "dwell":
             found[measure.name] = dwell(there, epoch, measure, stops)
     return found

@@ -41,6 +41,8 @@ KINDS: Final = {
     "dwell, stays": ("dwell",),
     "dwell, passes": ("dwell",),
     "visits": ("visits",),
+    "first visitors by home": ("home",),
+    "first visitors by work": ("work",),
 }
 _BUCKETS: Final = {
     "dwell": [n for n in range(len(BUCKETS)) if n != CUT],
@@ -63,7 +65,7 @@ class Judged(NamedTuple):
 def judge(day: Day, noise: Noise) -> Judged:
     """Hold a day against its truth."""
     there = happened.presences(day.stretches, day.excluded, day.epoch)
-    truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts)
+    truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts, lives=day.lives)
     words = truth | happened.everything(there, day.epoch, day.parents, stops=False)
     estimates = {
         m.name: released.release(day.counts[m.name], m, day.epoch, noise) for m in day.epoch.measures if m.name in truth

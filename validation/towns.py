@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.cohorts import cohort
 from schemas.epochs import Epoch
+from schemas.measures import AREAS, Measure
 from schemas.panes import Pane, pairs
 from schemas.plan import Plan
 from streams.core.distances import positions_of
@@ -29,7 +30,7 @@ from streams.core.rules import limits
 from streams.core.zones import CellTable
 from streams.settings import Settings
 from streams.simulate import generate, make_town, plan, registry
-from streams.simulate.people import GENDERS, YEAR, birth_years, genders
+from streams.simulate.people import GENDERS, YEAR, birth_years, genders, populate
 from streams.simulate.registry import counted
 from streams.simulate.town import Town
 from streams.stores.policies import configured_rules
@@ -39,6 +40,9 @@ DAY_MS: Final = 86_400_000
 AFTER_MS: Final = 600_000  # what has to follow the day for its panes to close
 SLICE_MS: Final = 600_000
 SOURCES: Final = 2
+
+# Beside the default measures, which others counted so would take a tenth of the budget from.
+MORE: Final = tuple(Measure(name, name, "zone", 3_600_000, 16, 0.05) for name in AREAS)
 
 Told = Callable[[str], None]
 
@@ -91,7 +95,8 @@ class Day(NamedTuple):
     Attributes:
         counts: exact counts by measure, i64[panes, keys].
         stretches: `network.TRUTH` rows of those who may be counted. excluded: zones that the policy leaves out.
-        rows: sightings, if they were asked for. cohorts: of each subscriber, by number.
+        rows: sightings, if they were asked for. cohorts: of each subscriber, by number. lives: districts of each one's
+            home, and place of work or study, i64[n, 2], -1 if there is none.
     """
 
     shape: Shape
@@ -104,6 +109,7 @@ class Day(NamedTuple):
     events: int
     rows: Rows | None
     cohorts: NDArray[np.uint8]
+    lives: NDArray[np.int64]
 
 
 def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
@@ -126,7 +132,9 @@ def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
     counts = {m.name: deployment.dense(m.name, m.keys(epoch.zones, epoch.parents)) for m in epoch.measures}
     parents = np.array(made.zone_parents(), np.uint16)
     rows = deployment.rows() if keep_rows else None
-    return Day(shape, epoch, made, parents, counts, stretches, excluded, deployment.inline.events, rows, cohorts(town))
+    events = deployment.inline.events
+    who = cohorts(town), lives(town, parents)
+    return Day(shape, epoch, made, parents, counts, stretches, excluded, events, rows, *who)
 
 
 def cohorts(town: Town) -> NDArray[np.uint8]:
@@ -135,13 +143,21 @@ def cohorts(town: Town) -> NDArray[np.uint8]:
     return np.array([cohort(age, GENDERS[word]) for age, word in zip(ages, words, strict=True)], np.uint8)
 
 
+def lives(town: Town, parents: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """The districts where each subscriber lives, and works or studies; -1 if nowhere."""
+    people, _, _ = populate(town)
+    district = np.append(parents.astype(np.int64), -1)
+    return np.stack([district[np.minimum(people[name], len(parents))] for name in ("home", "work")], axis=1)
+
+
 class _Deployment:
     """The gateway's and the crowd's core over the raw records."""
 
     def __init__(self, made: Plan, start_ms: int, keep_rows: bool) -> None:
         rules = configured_rules(Settings())
         self.excluded = limits(rules).excluded
-        self._terms = terms_of(Settings(), made, rules, 1, SOURCES)
+        terms = terms_of(Settings(), made, rules, 1, SOURCES)
+        self._terms = terms._replace(measures=(*terms.measures, *MORE))
         self.epochs = EpochTable()
         self.people = RegistryTable()
         self._states: dict[int, NDArray[np.uint64]] = {}
