@@ -29,7 +29,10 @@ from schemas.topics import (
     VISITS,
 )
 
-COUNTS: Final[tuple[Statistic, ...]] = ("present", "arrivals", "trips", "dwell", "travel_times", "passes")
+COUNTS: Final[tuple[Statistic, ...]] = (
+    *("present", "arrivals", "trips", "dwell"),
+    *("travel_times", "travel_times_by_pair", "passes"),
+)
 OF_PERSONS: Final[tuple[Statistic, ...]] = ("present_cohort", "visits", "home", "work")
 STATISTICS: Final[Mapping[Purpose, tuple[Statistic, ...]]] = {
     "market_research": (*COUNTS, *OF_PERSONS),
@@ -47,6 +50,7 @@ RELEASED_BY: Final[Mapping[Statistic, str]] = {
     "dwell": DWELL,
     "visits": VISITS,
     "travel_times": FLOWS,
+    "travel_times_by_pair": FLOWS,
     "passes": FLOWS,
     "home": AREAS,
     "work": AREAS,
@@ -59,6 +63,7 @@ SCOPE_OF: Final[Mapping[Statistic, str]] = {
     "dwell": "dwell:read",
     "visits": "visits:read",
     "travel_times": "flows:read",
+    "travel_times_by_pair": "flows:read",
     "passes": "flows:read",
     "home": "areas:read",
     "work": "areas:read",

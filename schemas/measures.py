@@ -3,7 +3,7 @@
 Keys of a count vector are u32: the zone (present, arrivals), `zone * n + part` where a zone's count is in n parts
 (present_cohort by cohort, dwell by length, visits by number, travel_times of trips that ended there by length; home and
 work by parent, and last where it isn't known), or `origin * N + destination` (trips; passes, from the place passed to
-the next) with N zones or parents.
+the next) with N zones or parents. travel_times_by_pair has both: `(origin * N + destination) * n + part`.
 """
 
 from collections.abc import Mapping
@@ -26,20 +26,22 @@ Statistic = Literal[
     "dwell",
     "visits",
     "travel_times",
+    "travel_times_by_pair",
     "passes",
     "home",
     "work",
 ]
 Level = Literal["zone", "parent"]
-# Into how many parts the count of a place is split. Those of `AREAS` depend on the plan.
+# Into how many parts the count of a place, or of a pair, is split. Those of `AREAS` depend on the plan.
 PARTS: Final[Mapping[Statistic, int]] = {
     "present_cohort": COHORTS,
     "dwell": len(BUCKETS),
     "visits": len(VISITS),
     "travel_times": len(TRAVEL_TIMES),
+    "travel_times_by_pair": len(TRAVEL_TIMES),
 }
 # Counted by pairs of places.
-PAIRED: Final[tuple[Statistic, ...]] = ("trips", "passes")
+PAIRED: Final[tuple[Statistic, ...]] = ("trips", "passes", "travel_times_by_pair")
 # Counted by where visitors live or work, in parents.
 AREAS: Final[tuple[Statistic, ...]] = ("home", "work")
 
@@ -70,12 +72,10 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def keys(self, zones: int, parents: int) -> int:
         """How many public keys the count vector has."""
         places = zones if self.level == "zone" else parents
-        if self.statistic in PAIRED:
-            return places * places
-        return places * self.parts(parents)
+        return (places**2 if self.statistic in PAIRED else places) * self.parts(parents)
 
     def parts(self, parents: int) -> int:
-        """Into how many parts the count of a place is split; an unknown area is one, the last."""
+        """Into how many parts the count of a place, or pair, is split; an unknown area is one, the last."""
         return parents + 1 if self.statistic in AREAS else PARTS.get(self.statistic, 1)
 
     def keys_from_data(self, zones: int, parents: int) -> bool:

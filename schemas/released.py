@@ -80,6 +80,7 @@ class Flow(Released, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         measure: of trips: from stay to stay; what of them became known within the pane. Of passes: from a place where
             somebody was for less than a stay (origin) to the one where they were next.
+        band, from_min, to_min: of trips by pair and time: how long they took, as in `TravelTimes`. None: any time.
     """
 
     schema: Literal["flows/1"]
@@ -93,10 +94,13 @@ class Flow(Released, frozen=True, kw_only=True, omit_defaults=True):
     low: float
     high: float
     view_se: float | None = None
+    band: str | None = None
+    from_min: int | None = None
+    to_min: int | None = None
 
 
 class FlowSummary(Released, frozen=True, kw_only=True, omit_defaults=True):
-    """How many pairs of a pane were told and how many were too small."""
+    """How many pairs (of a measure by pair and time: pairs and bands) of a pane were told, how many were too small."""
 
     schema: Literal["flows/1"]
     measure: str

@@ -15,6 +15,7 @@ WHAT = {
     "dwell": "how long people were there who have left, by length",
     "visits": "first, second and later visits of the day",
     "travel_times": "trips that ended there, by the minutes that they took",
+    "travel_times_by_pair": "trips from one place to another, by the minutes that they took",
     "passes": "people who passed a place, by where they were next",
     "home": "people who came for the first time of the day, after the morning, by the district where they live",
     "work": "people who came for the first time of the day, in the evening, by the district where they work",

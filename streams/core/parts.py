@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from schemas.access import RELEASED_BY
 from schemas.ledger import Publication
-from schemas.lengths import BUCKETS, CUT, LIMITS_MS, TRAVEL_TIMES, UNKNOWN, VISITS, Bucket
+from schemas.lengths import BUCKETS, CUT, LIMITS_MS, TRAVEL_TIMES, UNKNOWN, VISITS
 from schemas.measures import AREAS, Level, Measure, Statistic
 from schemas.released import (
     AREAS_SCHEMA,
@@ -32,7 +32,7 @@ from schemas.released import (
     Visits,
 )
 from streams.core.median import median
-from streams.core.render import Common, Estimates, Page, Pane, common, incomplete, numbers, publication
+from streams.core.render import Common, Estimates, Page, Pane, common, incomplete, length, numbers, publication
 
 STATISTICS: Final[tuple[Statistic, ...]] = ("dwell", "visits", "travel_times", *AREAS)
 
@@ -165,13 +165,8 @@ def _named(page: Page, measure: Measure, part: int) -> dict[str, object]:
     if measure.statistic in AREAS:
         return {"area": page.parents[part]} if part < len(page.parents) else {"unknown": True}
     if measure.statistic == "travel_times":
-        return _length("band", TRAVEL_TIMES[part], part == UNKNOWN)
-    return _length("bucket", BUCKETS[part], part == CUT)
-
-
-def _length(field: str, length: Bucket, endless: bool) -> dict[str, object]:
-    name, from_min, to_min = length
-    return {field: name} if endless else {field: name, "from_min": from_min, "to_min": to_min}
+        return length("band", TRAVEL_TIMES[part], part == UNKNOWN)
+    return length("bucket", BUCKETS[part], part == CUT)
 
 
 def _of_lengths(page: Page, table: _Table, pane: Pane) -> list[dict[str, object]]:

@@ -27,6 +27,7 @@ from streams.core.presence import (
     LIVING,
     PASSED,
     TRAVELLED,
+    TRAVELLED_BETWEEN,
     TRIPS,
     VISITED,
     Capped,
@@ -41,6 +42,7 @@ from streams.core.reorder import Rows
 BLOCK: Final = 4096
 SETTLE_BLOCK: Final = 8192
 NO_CAP_ABOVE: Final = 0xFFFF
+MOST_KEYS: Final = 1 << 32
 # Of an area, as many seconds as `Slots.areas` holds.
 LONGEST_MS: Final = 0xFFFF * 1000
 # As in `Tally.filtered`.
@@ -50,6 +52,7 @@ LISTED: Final[Mapping[Statistic, int]] = {
     "dwell": DWELL,
     "visits": VISITED,
     "travel_times": TRAVELLED,
+    "travel_times_by_pair": TRAVELLED_BETWEEN,
     "passes": PASSED,
     "home": LIVING,
     "work": LIVING,
@@ -94,7 +97,7 @@ class Population:
         self.slots = slots.new_slots(
             *(slots.SMALLEST, [cap for _, cap in capped]),
             visited=len(parents) if counted_too & {"visits", *AREAS} else 0,
-            travelled="travel_times" in counted_too,
+            travelled=bool(counted_too & {"travel_times", "travel_times_by_pair"}),
             areas=len(self.rules.areas),
         )
         self.departures = departures.new_departures()
@@ -252,6 +255,7 @@ def check(epoch: Epoch, zones: int) -> None:
             0 < epoch.home_until_ms < epoch.work_until_ms <= epoch.home_until_ms + LONGEST_MS
             and epoch.home_until_ms <= LONGEST_MS
         ),
+        f"a measure has over {MOST_KEYS} keys": any(m.keys(zones, epoch.parents) > MOST_KEYS for m in epoch.measures),
         f"a cap is above {NO_CAP_ABOVE}": any(m.cap > NO_CAP_ABOVE for m in epoch.measures),
     }
     for what, is_wrong in wrong.items():
@@ -261,7 +265,7 @@ def check(epoch: Epoch, zones: int) -> None:
 
 def _counts_against(measure: Measure) -> tuple[str, int]:
     """What a subscriber's count is of, and its cap. Trips by zone, by district and by time are the same trips."""
-    same = {"trips": "trips", "travel_times": "trips", "passes": "passes"}
+    same = dict.fromkeys(("trips", "travel_times", "travel_times_by_pair"), "trips") | {"passes": "passes"}
     return same.get(measure.statistic, f"{measure.statistic} {measure.name}"), measure.cap
 
 

@@ -48,6 +48,7 @@ VISITED: Final = 2
 TRAVELLED: Final = 3
 PASSED: Final = 4
 LIVING: Final = 5
+TRAVELLED_BETWEEN: Final = 6
 # Parts of a place's count: constants of the compiled loops.
 _LENGTHS: Final = len(BUCKETS)
 _VISITS: Final = len(VISITS)
@@ -70,7 +71,8 @@ class Capped(NamedTuple):
     """Measures that are counted alike, in columns of i64: length `m` each.
 
     Attributes:
-        what: of listed measures, what they count: `TRIPS`, `DWELL`, `VISITED`, `TRAVELLED`, `PASSED` or `LIVING`.
+        what: of listed measures, what they count: `TRIPS`, `DWELL`, `VISITED`, `TRAVELLED`, `PASSED`, `LIVING` or
+            `TRAVELLED_BETWEEN`.
         by_parent: 1 if counted by parent zone.
         cap: most counts of a subscriber in the epoch; 0: no limit.
         column: where `Slots.used` keeps the count against the cap. adds: 1 if the measure adds to it; 0: the next one
@@ -240,6 +242,9 @@ def _become_stay(row, used, known, departed, areas, rules, tally):  # type: igno
             _list(m, _at(rules, m, zone) * _VISITS + number, row, used, listed, tally)
         elif listed.what[m] == TRAVELLED and origin != NOWHERE:
             _list(m, _at(rules, m, zone) * _TIMES + _travelled(row, departed), row, used, listed, tally)
+        elif listed.what[m] == TRAVELLED_BETWEEN and origin != NOWHERE:
+            key = _between(rules, m, origin, zone) * _TIMES + _travelled(row, departed)
+            _list(m, key, row, used, listed, tally)
         elif listed.what[m] == LIVING:
             a = listed.area[m]
             if number == 0 and row["start"] + rules.stay > rules.areas[a, 1]:

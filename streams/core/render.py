@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from schemas.cohorts import COHORTS, cohort_name
 from schemas.epochs import Epoch
 from schemas.ledger import Publication
+from schemas.lengths import TRAVEL_TIMES, UNKNOWN, Bucket
 from schemas.measures import PAIRED, Level, Measure
 from schemas.plan import Places, Plan
 from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, Footfall, Released
@@ -124,10 +125,10 @@ class Page:
     ) -> Iterator[Publication]:
         """A record for every pair that can be told, and a summary. `pairs`: which the keys are, unless all in order."""
         places = self.zones if measure.level == "zone" else self.parents
-        told = np.flatnonzero(self.told(keys, pane.epoch.k)).tolist()
+        told, parts = np.flatnonzero(self.told(keys, pane.epoch.k)).tolist(), measure.parts(len(self.parents))
         said = common(pane)
         for key in told:
-            pair = key if pairs is None else int(pairs[key])
+            pair, part = divmod(key if pairs is None else int(pairs[key]), parts)
             flow = Flow(
                 schema=FLOWS_SCHEMA,
                 measure=measure.name,
@@ -137,13 +138,15 @@ class Page:
                 **numbers(keys, key, self.views.get(measure.name)),
                 **said,
             )
+            if parts > 1:
+                flow = msgspec.structs.replace(flow, **length("band", TRAVEL_TIMES[part], part == UNKNOWN))
             yield publication(FLOWS, flow.origin, flow)
         summary = FlowSummary(
             schema=FLOWS_SCHEMA,
             measure=measure.name,
             level=measure.level,
             published_pairs=len(told),
-            suppressed_pairs=len(places) ** 2 - len(told),
+            suppressed_pairs=measure.keys(len(self.zones), len(self.parents)) - len(told),
             **said,
         )
         yield publication(FLOWS, measure.name, summary)
@@ -254,6 +257,12 @@ def numbers(estimates: Estimates, key: int, view: View | None = None) -> Numbers
     if view is not None:
         found["view_se"] = round(float(view.se(estimates.mean[key])), 1)
     return found
+
+
+def length(field: str, length: Bucket, endless: bool) -> dict[str, object]:
+    """A length of time as records say it. `endless`: it has a name alone."""
+    name, from_min, to_min = length
+    return {field: name} if endless else {field: name, "from_min": from_min, "to_min": to_min}
 
 
 def common(pane: Pane) -> Common:

@@ -95,7 +95,9 @@ def places_of(measure: Measure, key: int, plan: Plan) -> tuple[str, str | None, 
     a time, a visit or an area."""
     ids = [zone.id for zone in plan.zones] if measure.level == "zone" else [parent.id for parent in plan.parents]
     if measure.statistic in PAIRED:
-        return ids[key // len(ids)], ids[key % len(ids)], None, None, None
+        pair, part = divmod(key, measure.parts(len(plan.parents)))
+        band = TRAVEL_TIMES[part].name if measure.statistic == "travel_times_by_pair" else None
+        return ids[pair // len(ids)], ids[pair % len(ids)], None, None, band
     if measure.statistic == "present_cohort":
         return ids[key // COHORTS], None, *cohort_name(key % COHORTS), None
     if measure.statistic in AREAS:

@@ -311,6 +311,8 @@ class Story:
                 self.count_once(m, known, self.pair(m, origin, zone))
             if m["statistic"] == "travel_times" and origin is not None:
                 self.count_once(m, known, self.place(m, zone) * TRAVEL_KEYS + self.travelled(start))
+            if m["statistic"] == "travel_times_by_pair" and origin is not None:
+                self.count_once(m, known, self.pair(m, origin, zone) * TRAVEL_KEYS + self.travelled(start))
 
     def travelled(self, arrival):
         """The band of a trip's minutes, as two clocks without seconds would tell them."""

@@ -37,6 +37,8 @@ MEASURES = (
     Measure("dwell_parent", "dwell", "parent", 30 * MINUTE, 16, 0.05),
     Measure("travel_times", "travel_times", "zone", 15 * MINUTE, 2, 0.02),
     Measure("travel_times_parent", "travel_times", "parent", 20 * MINUTE, 16, 0.02),
+    Measure("travel_times_by_pair", "travel_times_by_pair", "zone", 10 * MINUTE, 16, 0.01),
+    Measure("travel_times_by_parents", "travel_times_by_pair", "parent", 15 * MINUTE, 2, 0.01),
     Measure("passes", "passes", "zone", 10 * MINUTE, 6, 0.02),
     Measure("passes_parent", "passes", "parent", 15 * MINUTE, 16, 0.02),
     Measure("work", "work", "zone", 15 * MINUTE, 3, 0.02),

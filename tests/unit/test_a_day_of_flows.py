@@ -8,7 +8,7 @@ import pytest
 
 from schemas.measures import Measure
 from schemas.plan import Parent, Plan, Zone
-from schemas.released import Flow, TravelTimes
+from schemas.released import Flow, FlowSummary, TravelTimes
 from streams.api.shelf import item_of
 from streams.core.bands import distances
 from streams.core.budget import rho_of, sensitivity, sigma
@@ -25,6 +25,7 @@ PEOPLE = 3000
 MEASURES = (
     Measure("trips_zone", "trips", "zone", 60 * MINUTE, 32, 0.2),
     Measure("travel_times", "travel_times", "parent", 60 * MINUTE, 32, 0.2),
+    Measure("by_pair", "travel_times_by_pair", "zone", 60 * MINUTE, 32, 0.2),
     Measure("passes", "passes", "zone", 60 * MINUTE, 48, 0.2),
 )
 # 2.2 km from home to work, by way of the shop and the park.
@@ -76,6 +77,12 @@ def test_a_morning_is_told_by_time_by_the_next_place_and_by_distance() -> None:
     there = bands["north", "20_40"]
     assert there.noisy is not None and abs(there.noisy - PEOPLE) < 8 * sigma(MEASURES[1], EPOCH)
     assert (there.end, there.from_min, there.to_min) == ("2026-03-02T08:00:00Z", 20, 40)
+
+    (there,) = [flow for flow in flows(told["by_pair"]) if many(flow)]
+    assert (there.origin, there.destination, there.band, there.from_min, there.to_min) == ("z0", "z1", "20_40", 20, 40)
+    assert there.noisy is not None and abs(there.noisy - PEOPLE) < 8 * sigma(MEASURES[2], EPOCH)
+    (last,) = [msgspec.json.decode(told["by_pair"][-1], type=FlowSummary)]
+    assert last.published_pairs + last.suppressed_pairs == 5 * 5 * 6
 
     passes = [flow for flow in flows(told["passes"]) if many(flow)]
     assert {(flow.origin, flow.destination) for flow in passes} == {("z2", "z4"), ("z4", "z1")}

@@ -129,6 +129,8 @@ def test_the_counts_of_single_subscribers_add_up_to_the_panes(whole: Path) -> No
 def test_a_count_is_named_by_its_places_and_its_part() -> None:
     passes = Measure("passes", "passes", "zone", 3_600_000, 48, 0.1)
     times = Measure("travel_times", "travel_times", "parent", 3_600_000, 32, 0.1)
+    pairs = msgspec.structs.replace(times, statistic="travel_times_by_pair")
+    assert places_of(pairs, (1 * 2 + 0) * 6 + 5, PLAN) == ("south", "north", None, None, "unknown")
     assert places_of(passes, 1 * 6 + 4, PLAN) == ("z1", "z4", None, None, None)
     assert places_of(times, 1 * 6 + 2, PLAN) == ("south", None, None, None, "20_40")
 

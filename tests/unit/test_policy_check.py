@@ -91,6 +91,21 @@ def test_the_file_of_measures_in_the_docs_gives_travel_times_and_passes(tmp_path
         assert set(measures_for(purpose, measures)) == set(measures)
 
 
+def test_travel_times_by_pair_have_the_noise_of_trips_and_pairs_as_many_times_as_bands() -> None:
+    by_pair = Measure("by_pair", "travel_times_by_pair", "parent", 3_600_000, 32, 0.10)
+    assert by_pair.keys(100, 20) == 20 * 20 * 6 and replace(by_pair, level="zone").keys(100, 20) == 100 * 100 * 6
+    assert replace(by_pair, level="zone").keys_from_data(200, 20) and not by_pair.keys_from_data(200, 20)
+    for purpose in ("traffic", "market_research"):
+        assert measures_for(purpose, [by_pair]) == (by_pair,)
+    book = replace(BOOK, measures=(by_pair, replace(TRIPS, share=0.10)))
+    assert list(problems(book)) == []
+    pair, trips = explain(book, 100, 20, 0.95).measures
+    assert (pair.at_most, pair.noise, pair.keys) == (trips.at_most, pytest.approx(trips.noise), 2400)
+    said = list(words(explain(book, 100, 20, 0.95)))
+    (line,) = [line for line in said if line.startswith("by_pair: ")]
+    assert "by the minutes that they took, by pair of districts" in line and "2,400 numbers each time" in line
+
+
 def test_the_measure_of_homes_in_the_docs_is_sound_beside_the_others_and_explained(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "policies.md").read_text(encoding="utf-8")
     added = page.partition("## Home and work")[2].partition("```toml\n")[2].partition("```")[0]

@@ -27,6 +27,7 @@ PARENTS = np.array(PLAN.zone_parents(), np.uint16)
 MINUTE = 60_000
 HOSPITAL = np.array([2])
 COHORT_OF = np.array([cohort(30, "female"), cohort(70, None), cohort(18, "male")], np.uint8)
+LIVE_IN = np.array([[0, 0], [1, -1], [1, 0]])  # districts of home and work
 MEASURES = {measure.name: measure for measure in EPOCH.measures}
 
 # Subscriber, zone, what they do, and until when, in minutes from 04:00; each from where the line before ends.
@@ -198,7 +199,7 @@ def seen(lives=LIVES):
 
 def a_day():
     counts = reference.counted(seen(), EPOCH, PARENTS)
-    return Day(TOWNS[-1], EPOCH, PLAN, PARENTS, counts, stretches(), HOSPITAL, 1, None, COHORT_OF)
+    return Day(TOWNS[-1], EPOCH, PLAN, PARENTS, counts, stretches(), HOSPITAL, 1, None, COHORT_OF, LIVE_IN)
 
 
 def test_the_crowd_counts_by_the_words_what_happened_if_the_network_sees_it_all():
@@ -210,7 +211,7 @@ def test_the_crowd_counts_by_the_words_what_happened_if_the_network_sees_it_all(
 def test_travel_times_and_passes_are_counted_by_the_words_as_they_happened():
     measures = tuple(
         Measure(f"{statistic}_{level}", statistic, level, 60 * MINUTE, 32, 0.1)
-        for statistic in ("travel_times", "passes")
+        for statistic in ("travel_times", "travel_times_by_pair", "passes")
         for level in ("zone", "parent")
     )
     epoch = msgspec.structs.replace(EPOCH, measures=measures)
@@ -219,12 +220,34 @@ def test_travel_times_and_passes_are_counted_by_the_words_as_they_happened():
     # Ann's way to zone 3 took from 242 to 246, by way of zone 1; others' zones adjoin. Cy came from the hospital.
     quick = {(4, 3 * 6): 1, (6, 0): 1, (5, 4 * 6): 1, (3, 4 * 6): 1, (3, 5 * 6): 1}
     assert cells(words["travel_times_zone"]) == quick
+    assert sum(cells(words["travel_times_by_pair_zone"]).values()) == len(quick)
+    assert cells(words["travel_times_by_pair_zone"])[4, (0 * 6 + 3) * 6] == 1
     assert cells(words["passes_zone"]) == {(4, 1 * 6 + 3): 1} and cells(words["passes_parent"]) == {(4, 1): 1}
     truly = happened.everything(there, epoch, PARENTS)
     assert cells(truly["passes_zone"]) == {(4, 1 * 6 + 3): 1, (3, 5 * 6 + 4): 1}, "a slow crossing passes"
     counts = reference.counted(seen(), epoch, PARENTS)
     for measure in measures:
         assert cells(counts[measure.name]) == cells(words[measure.name]), measure.name
+
+
+def test_visitors_by_home_and_work_are_counted_by_the_words_as_they_happened_and_truly_by_where_they_live():
+    measures = tuple(Measure(area, area, "zone", 60 * MINUTE, 16, 0.05) for area in ("home", "work"))
+    epoch = msgspec.structs.replace(EPOCH, measures=measures)
+    lives = [(ANN, 0, STAYING, 240), (ANN, 3, STAYING, 400), (ANN, 4, STAYING, 800), (ANN, 3, STAYING, 900)]
+    lives += [(ANN, 1, STAYING, 960), (BOB, 5, OFF, 310), (BOB, 5, STAYING, 330), (BOB, 2, OFF, 700)]
+    lives += [(BOB, 0, STAYING, 850), (CY, 1, STAYING, 295), (CY, 3, STAYING, 1440)]
+    there = happened.presences(stretches(lives), HOSPITAL, epoch)
+    words = happened.everything(there, epoch, PARENTS, stops=False)
+    # Zones 0 to 2 are the north, 0, the others the south, 1; 2 is not known. Homes are known from minute 300 on: Ann's
+    # and Cy's is the north, Bob's phone was off. Places of work are from 780 on: Ann's is the south.
+    home = {(ANN, 6, 4): 0, (ANN, 15, 1): 0, (BOB, 5, 5): 2, (BOB, 11, 0): 2, (CY, 5, 3): 0}
+    assert cells(words["home"]) == {(pane, zone * 3 + area): 1 for (_, pane, zone), area in home.items()}
+    assert cells(words["work"]) == {(15, 1 * 3 + 1): 1}
+    counts = reference.counted(seen(lives), epoch, PARENTS)
+    assert {name: cells(counts[name]) for name in words} == {name: cells(each) for name, each in words.items()}
+    truly = happened.everything(there, epoch, PARENTS, lives=LIVE_IN)
+    assert cells(truly["home"]) == {(pane, zone * 3 + LIVE_IN[who, 0]): 1 for who, pane, zone in home}
+    assert cells(truly["work"]) == {(15, 1 * 3 + 0): 1}
 
 
 def test_on_the_way_a_phone_was_off_and_nobody_knows_how_long_it_took():
