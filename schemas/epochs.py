@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.measures import Measure
 
-LOGIC: Final = 5
+LOGIC: Final = 6
 FRAME_VERSION: Final = 1
 
 

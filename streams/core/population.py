@@ -243,6 +243,7 @@ def check(epoch: Epoch, zones: int) -> None:
         f"it is counted by logic {epoch.logic}, this release has {LOGIC}": epoch.logic != LOGIC,
         f"it has {epoch.zones} zones, the plan {zones}": epoch.zones != zones,
         "its panes are no multiple of its ticks": epoch.pane_ms % epoch.tick_ms != 0,
+        f"it is longer than {slots.LONGEST_EPOCH_MS} ms": length > slots.LONGEST_EPOCH_MS,
         "its length is no multiple of its panes": length % epoch.pane_ms != 0,
         "a measure's panes are no multiple of its own": any(m.pane_ms % epoch.pane_ms for m in epoch.measures),
         "it opens between two panes": (epoch.opens_ms - epoch.start_ms) % epoch.pane_ms != 0,

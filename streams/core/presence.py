@@ -35,6 +35,8 @@ from streams.core.slots import (
     KNOWN,
     NOWHERE,
     OF_BEFORE,
+    OF_LENGTH,
+    OF_START,
     STAY,
     Slots,
 )
@@ -255,18 +257,33 @@ def _become_stay(row, used, known, departed, areas, rules, tally):  # type: igno
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _complete(row, used, rules, tally, zone, length, stay, cut, onward):  # type: ignore[no-untyped-def]
-    """A presence is complete. `stay`: it was one; else it was a pass, however long the phone was not heard of. `cut`:
-    the epoch's start or end may have cut it, so that it is of unknown length, unless what was seen of it is in the
-    longest bucket already. `onward`: of a pass, the zone that it was left for, or `NOWHERE`."""
-    if not stay and length >= rules.stay:
-        tally.filtered[GLIMPSE] += 1
-        length = rules.stay - 1
+def _bucket(rules, length, stay, cut):  # type: ignore[no-untyped-def]
+    """What length it counts as. `stay`: it was one; else it was a pass, however long the phone was not heard of.
+    `cut`: the epoch's start or end may have cut it, so that it is of unknown length, unless what was seen of it is in
+    the longest bucket already."""
+    if not stay:
+        length = min(length, rules.stay - 1)
     bucket = 0
     for limit in LIMITS_MS:
         bucket += length >= limit
-    if cut and bucket < LONGEST:
-        bucket = CUT
+    return CUT if cut and bucket < LONGEST else bucket
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _left_bucket(row, rules, now):  # type: ignore[no-untyped-def]
+    """The same of the present presence, left for another zone at `now`. On the way a phone is heard seldom, and mostly
+    not in every zone: so a pass is taken to have ended a quarter of the way from its last sighting to the next."""
+    stay = (row["flags"] & STAY) != 0
+    end = now if stay else row["last"] + (now - row["last"]) // 4
+    return _bucket(rules, end - row["start"], stay, (row["flags"] & BEGUN_BEFORE) != 0)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _complete(row, used, rules, tally, zone, bucket, glimpsed, onward):  # type: ignore[no-untyped-def]
+    """A presence is complete. `glimpsed`: it was as long as a stay, and none. `onward`: of a pass, the zone that it was
+    left for, or `NOWHERE`."""
+    if glimpsed:
+        tally.filtered[GLIMPSE] += 1
     listed = rules.listed
     for m in range(len(listed.cap)):
         if listed.what[m] == DWELL:
@@ -280,7 +297,17 @@ def _complete_before(row, used, rules, tally):  # type: ignore[no-untyped-def]
     """So is the one before: no ping-pong can restore it any more."""
     stay, cut = (row["flags"] & BEFORE_STAY) != 0, (row["flags"] & BEFORE_BEGUN_BEFORE) != 0
     onward = NOWHERE if stay or cut else np.int64(row["zone"])
-    _complete(row, used, rules, tally, row["before"], row["start"] - row["before_start"], stay, cut, onward)
+    glimpsed = not stay and row["start"] - (row["before_start"] >> OF_START) >= rules.stay
+    bucket = np.int64(row["before_start"] & OF_LENGTH)
+    _complete(row, used, rules, tally, row["before"], bucket, glimpsed, onward)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _complete_present(row, used, rules, tally, end, cut):  # type: ignore[no-untyped-def]
+    """So is the present one, which nobody knows to have gone elsewhere."""
+    stay, length = (row["flags"] & STAY) != 0, end - row["start"]
+    bucket = _bucket(rules, length, stay, cut or (row["flags"] & BEGUN_BEFORE) != 0)
+    _complete(row, used, rules, tally, row["zone"], bucket, not stay and length >= rules.stay, NOWHERE)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -404,7 +431,7 @@ def _annul(row, used, ring, tail, rules, tally, running):  # type: ignore[no-unt
                 break
             number = gone["older"]
     row["zone"] = row["before"]
-    row["start"] = row["before_start"]
+    row["start"] = row["before_start"] >> OF_START
     row["before"] = NOWHERE
     row["flags"] = (row["flags"] >> OF_BEFORE) & (STAY | BEGUN_BEFORE)
 
@@ -434,8 +461,7 @@ def _complete_known(row, used, rules, tally, now, zone, kind):  # type: ignore[n
     by_silence = now >= silent and silent >= opened
     if by_silence or (now < silent and kind == DETACH):
         end = row["last"] + rules.silence // 2 if by_silence else now
-        stay, cut = (row["flags"] & STAY) != 0, (row["flags"] & BEGUN_BEFORE) != 0
-        _complete(row, used, rules, tally, row["zone"], end - row["start"], stay, cut, NOWHERE)
+        _complete_present(row, used, rules, tally, end, False)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -490,7 +516,8 @@ def _sight(  # type: ignore[no-untyped-def]
         if row["before"] == zone and now - row["start"] <= rules.ping_pong:
             _annul(row, used, ring, span[TAIL], rules, tally, running)
         else:
-            before, before_start, of_before = row["zone"], row["start"], row["flags"] & (STAY | BEGUN_BEFORE)
+            before, of_before = row["zone"], row["flags"] & (STAY | BEGUN_BEFORE)
+            before_start = (row["start"] << OF_START) | _left_bucket(row, rules, now)
             if len(departed) > 0 and of_before & STAY:
                 departed[0] = now // _MINUTE_MS + 1
             _note_areas(row, areas, rules, now)
@@ -614,7 +641,5 @@ def settle(slots: Slots, rules: Rules, tally: Tally, first, last, boundary):  # 
         if not row["flags"] & STAY and _lasted(row, rules, min(boundary - 1, silent)):
             _become_stay(row, slots.used[at], slots.known[at], slots.departed[at], slots.areas[at], rules, tally)
         if silent >= opened and (over or silent < boundary):
-            cut = (row["flags"] & BEGUN_BEFORE) != 0 or silent >= boundary
             end = boundary if silent >= boundary else row["last"] + rules.silence // 2
-            stay = (row["flags"] & STAY) != 0
-            _complete(row, slots.used[at], rules, tally, row["zone"], end - row["start"], stay, cut, NOWHERE)
+            _complete_present(row, slots.used[at], rules, tally, end, silent >= boundary)

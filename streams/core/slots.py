@@ -25,7 +25,8 @@ NOWHERE: Final = 0xFFFF
 BARRED: Final = 0xFFFE
 
 # `before` is the zone that the present one was entered from directly, at `start`, and `before_start` the presence's
-# start there: the ping-pong memory. `stayed` is the zone of the last stay; `left` the newest departure's number.
+# start there, with the bucket of its length in its last bits: the ping-pong memory. `stayed` is the zone of the last
+# stay; `left` the newest departure's number.
 ROW: Final = np.dtype(
     [
         ("pseudonym", "<u8"),
@@ -40,6 +41,12 @@ ROW: Final = np.dtype(
         ("flags", "u1"),
     ]
 )
+
+# Bits of `before_start`: of the bucket, and above them the start.
+OF_START: Final = 3
+OF_LENGTH: Final = (1 << OF_START) - 1
+# What fits in there, ms: three days.
+LONGEST_EPOCH_MS: Final = (1 << (31 - OF_START)) - 1
 
 # Bits of `flags`: the presence is a stay, or may have begun before the epoch; the one before was or may have, a bit
 # higher; an older departure from the present zone is hidden; and from ARRIVED on one bit for each arrivals measure that

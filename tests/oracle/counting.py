@@ -223,7 +223,9 @@ class Story:
         if self.owed and (surely or now > self.owed[1] + self.epoch["ping_pong_ms"]):
             presence, left, onward = self.owed
             known = min(now, left + self.epoch["ping_pong_ms"])
-            self.dwelt(presence, left - presence[1], known)
+            _, start, last, is_stay, _, _ = presence
+            ended = left if is_stay else last + (left - last) // 4
+            self.dwelt(presence, ended - start, known)
             self.passed(presence, onward, known)
             self.owed = None
 

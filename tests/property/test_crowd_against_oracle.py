@@ -80,6 +80,7 @@ STEPS = st.sampled_from(
         *(0, 1, 7_777, 9_999, 10_000, 30_000, 59_999, 60_000, 60_001, 100_000),
         *(3 * MINUTE - 1, 3 * MINUTE, 3 * MINUTE + 1, 5 * MINUTE - 1, 5 * MINUTE + 1),
         *(5 * MINUTE, 10 * MINUTE - 1, 10 * MINUTE, 10 * MINUTE + 1, 15 * MINUTE),
+        *(20 * MINUTE - 1, 20 * MINUTE),
         *(65 * MINUTE - 1, 65 * MINUTE, 65 * MINUTE + 1),
     ]
 )

@@ -1,12 +1,15 @@
 """What makes a presence a stay, and what the filters count."""
 
 import random
+from collections import Counter
 
 import msgspec
 import pytest
 
+from schemas.lengths import BUCKETS
 from schemas.panes import pairs
 from schemas.sightings import encode_control
+from streams.core import slots
 from streams.core.crowd import Crowd
 from streams.core.population import check
 from tests.property.test_crowd_against_oracle import (
@@ -22,17 +25,23 @@ from tests.property.test_crowd_against_oracle import (
 SEEN = 3 * MINUTE
 
 
-def told(moves: list[tuple[int, int]], minutes: int = 70) -> tuple[Crowd, int]:
-    """A subscriber's crowd after (step in ms, zone) each, and how many trips between zones were counted."""
+def counted(moves: list[tuple[int, int]], minutes: int, measure: str) -> tuple[Crowd, Counter[int]]:
+    """A subscriber's crowd after (step in ms, zone) each, and what a measure has counted by key."""
     sightings = sightings_of([(step, 1, zone, 0, 0) for step, zone in moves])
     crowd = fresh(EPOCHS)
     crowd.feed(encode_control(1, [0, 1]), 0)
-    trips = 0
+    found: Counter[int] = Counter()
     for offset, frame in enumerate(frames_of(sightings, START + minutes * MINUTE, random.Random(1), 9), 1):
         for pane in crowd.feed(frame, offset):
-            if "trips_zone" in pane.counts:
-                trips += int(pairs(pane.counts["trips_zone"])[1].sum())
-    return crowd, trips
+            if measure in pane.counts:
+                found.update(dict(zip(*(column.tolist() for column in pairs(pane.counts[measure])), strict=True)))
+    return crowd, found
+
+
+def told(moves: list[tuple[int, int]], minutes: int = 70) -> tuple[Crowd, int]:
+    """The same, and how many trips between zones were counted."""
+    crowd, trips = counted(moves, minutes, "trips_zone")
+    return crowd, trips.total()
 
 
 def test_a_phone_that_was_heard_once_in_a_zone_and_long_after_in_another_did_not_stay() -> None:
@@ -66,6 +75,38 @@ def test_what_the_filters_counted_in_an_epoch_that_is_over_is_told_too() -> None
     crowd, _ = told([(0, 0), (MINUTE, 1), (MINUTE, 0)], 200)
     assert crowd.population is not None and crowd.population.epoch == EPOCHS[1]
     assert crowd.take_filtered()["ping_pong"] == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "unheard", "name"),
+    [
+        (2 * MINUTE, 12 * MINUTE - 1, "under_5"),
+        (2 * MINUTE, 12 * MINUTE, "5_10"),
+        (0, 20 * MINUTE - 1, "under_5"),
+        (0, 20 * MINUTE, "5_10"),
+        (0, 64 * MINUTE, "5_10"),
+        (SEEN, 6 * MINUTE, "under_5"),
+        (SEEN, 7 * MINUTE, "11_20"),
+    ],
+)
+def test_a_pass_ends_a_quarter_of_the_way_to_the_next_sighting_and_a_stay_at_it(
+    seen: int, unheard: int, name: str
+) -> None:
+    moves = [(0, 0), (20 * MINUTE, 0), (MINUTE, 1), (seen, 1), (unheard, 2)]
+    lengths = counted(moves, 170, "dwell")[1]
+    assert [BUCKETS[key % len(BUCKETS)].name for key in lengths if key // len(BUCKETS) == 1] == [name]
+
+
+def test_one_that_a_ping_pong_restored_ends_by_its_own_sightings() -> None:
+    moves = [(0, 0), (20 * MINUTE, 0), (MINUTE, 1), (MINUTE, 2), (4 * MINUTE, 1), (4 * MINUTE, 3)]
+    lengths = counted(moves, 70, "dwell")[1]
+    assert [BUCKETS[key % len(BUCKETS)].name for key in lengths if key // len(BUCKETS) == 1] == ["5_10"], "6 minutes"
+
+
+def test_an_epoch_whose_times_a_row_cannot_hold_is_refused() -> None:
+    long = EPOCHS[0].start_ms + (slots.LONGEST_EPOCH_MS // (5 * MINUTE) + 1) * 5 * MINUTE
+    with pytest.raises(ValueError, match="longer than"):
+        check(msgspec.structs.replace(EPOCHS[0], end_ms=long), ZONES)
 
 
 def test_a_stay_that_must_be_seen_longer_than_it_lasts_is_refused() -> None:
