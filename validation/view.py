@@ -26,6 +26,7 @@ KINDS: Final = {
     "footfall": "footfall",
     "trips_zone": "flows by zone",
     "trips_parent": "flows by district",
+    "dwell": "dwell",
     "visits": "visits",
 }
 EDGES: Final = np.geomspace(25, 8000, 11)

@@ -42,5 +42,6 @@ SIMULATED: Final[Views] = {
     "footfall": View(apart=10.3),
     "trips_zone": View(0.19, 2.7),
     "trips_parent": View(0.13, 2.2),
+    "dwell": View(0.42, 2.7),
     "visits": View(share=0.49),
 }

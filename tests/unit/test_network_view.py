@@ -45,7 +45,9 @@ def test_a_record_says_the_views_error_beside_that_of_the_noise(name: str):
 
 
 def test_a_measure_without_a_view_says_nothing_of_it():
-    assert all("view_se" not in said for said in told("dwell", SIMULATED))
+    others = {name: view for name, view in SIMULATED.items() if name != "dwell"}
+    assert all("view_se" not in said for said in told("dwell", others))
+    assert all("view_se" in said for said in told("dwell", SIMULATED))
 
 
 def test_a_deployment_says_its_own_or_nothing(tmp_path: Path):
