@@ -12,10 +12,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SIGHTINGS
+from streams.core.behaviour import Evidence
+from streams.core.machines import NO_MACHINES
 from streams.errors import ThrongError
-from streams.recording.capture import Bounds
+from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise
 from streams.recording.file import Reader
+from streams.recording.machines import Watching, watch
 from streams.settings import Settings, to_environ
 from streams.stores.topics import create
 from tests.support.deployment import read_topic
@@ -52,6 +55,15 @@ async def test_a_recording_holds_the_topic_byte_for_byte(stack: object, namespac
     bounded = tmp_path / "b.parquet"
     assert await record(settings, bounded, Bounds(from_offset=10, to_offset=20)) == 7 * 10
     assert await record(settings, bounded, Bounds(most=123)) == 123
+    await what_is_watched_of_the_topic_is_what_the_recording_has(settings, path)
+
+
+async def what_is_watched_of_the_topic_is_what_the_recording_has(settings: Settings, path: Path) -> None:
+    live, recorded = (Watching(Evidence(START, 1, 0), NO_MACHINES, 262_144) for _ in range(2))
+    await capture(settings, await topic_settings(settings, [ATTACH]), Bounds(), live, None, lambda _: None)
+    watch(Reader(path), recorded)
+    assert live.evidence.events == recorded.evidence.events > 5000
+    assert live.evidence.subscribers == recorded.evidence.subscribers > 1000
 
 
 async def test_a_recording_is_bounded_by_time_count_or_offsets_and_tells_how_far_it_is(

@@ -49,10 +49,12 @@ pytestmark = pytest.mark.integration
 
 
 HOUR_MS = 3_600_000
-# The default ones, and visitors by where they live and work.
+# The default ones, and all others that there are.
 MEASURES = (
-    *(replace(measure, share=measure.share * 0.9) for measure in DEFAULT_MEASURES),
+    *(replace(measure, share=measure.share * 0.75) for measure in DEFAULT_MEASURES),
     *(Measure(area, area, "zone", HOUR_MS, 16, 0.05) for area in ("home", "work")),
+    *(Measure(times, times, "parent", HOUR_MS, 32, 0.05) for times in ("travel_times", "travel_times_by_pair")),
+    Measure("passes", "passes", "parent", HOUR_MS, 48, 0.05),
 )
 
 
@@ -240,7 +242,7 @@ async def released_records_keep_the_rules(run: Run) -> list[tuple[str, bytes]]:
             said = orjson.loads(record.value)
             blobs.append((topic, record.key + b"\n" + record.value))
             fields = ("measure", "zone", "origin", "destination", "age_band", "gender", "bucket", "visit")
-            fields += ("area", "unknown", "end")
+            fields += ("area", "unknown", "band", "end")
             name = tuple(said.get(field) for field in fields)
             assert seen.setdefault(name, record.value) == record.value
             if "estimate" in said:
