@@ -22,21 +22,9 @@ from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, distances, slots, windows
 from streams.core.listed import Listed, counted
-from streams.core.presence import (
-    DWELL,
-    LIVING,
-    PASSED,
-    TRAVELLED,
-    TRAVELLED_BETWEEN,
-    TRIPS,
-    VISITED,
-    Capped,
-    Rules,
-    Tally,
-    handle,
-    settle,
-)
+from streams.core.presence import handle, settle
 from streams.core.reorder import Rows
+from streams.core.tally import DWELL, LIVING, PASSED, TRAVELLED, TRAVELLED_BETWEEN, TRIPS, VISITED, Capped, Rules, Tally
 
 # Rows handled at a time: their subscribers' rows fit the cache between finding and handling.
 BLOCK: Final = 4096

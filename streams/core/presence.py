@@ -1,7 +1,7 @@
 """Who is where: the compiled loops that carry out docs/reference/semantics.md, row by row.
 
 In: the rows of sightings up to a boundary, in the total order. Changed: the subscribers' rows (`slots`), the ring of
-departures, the counts of the open panes (`Tally`), and those of the windows (`Running`). Nothing can fail: the caller
+departures, the counts of the open panes (`tally`), and those of the windows (`Running`). Nothing can fail: the caller
 has made room for what `n` rows can add at most (`n` subscribers, `n` departures, `2 n` keys of each listed measure).
 
 Silence needs no sweep. A presence that has ended by it stays in its row until the subscriber is heard again or for
@@ -14,11 +14,10 @@ All of a chain of calls stands in this one file: numba's cache looks only at the
 The rules are inlined into `handle`: as calls each would hand on every array by its parts, which took half of the time.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from schemas.attach import DETACH
 from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, TRAVEL_LIMITS_MIN, TRAVEL_TIMES, UNKNOWN, VISITS
@@ -40,17 +39,23 @@ from streams.core.slots import (
     STAY,
     Slots,
 )
+from streams.core.tally import (
+    DWELL,
+    GLIMPSE,
+    JUMP,
+    LIVING,
+    PASSED,
+    PING_PONG,
+    TRAVELLED,
+    TRAVELLED_BETWEEN,
+    TRIPS,
+    VISITED,
+    Rules,
+    Tally,
+)
 from streams.core.windows import BLOCK_BITS, PRESENT, SHORTEST, Running
 from streams.core.words import fetch
 
-# What a listed measure counts.
-TRIPS: Final = 0
-DWELL: Final = 1
-VISITED: Final = 2
-TRAVELLED: Final = 3
-PASSED: Final = 4
-LIVING: Final = 5
-TRAVELLED_BETWEEN: Final = 6
 # Parts of a place's count: constants of the compiled loops.
 _LENGTHS: Final = len(BUCKETS)
 _VISITS: Final = len(VISITS)
@@ -63,82 +68,6 @@ _AREA: Final = (1 << _OF_AREA) - 1
 # How many sightings ahead a row is fetched from memory, and what it names.
 FAR: Final = 16
 NEAR: Final = 8
-# Places in `Tally.filtered`.
-PING_PONG: Final = 0
-GLIMPSE: Final = 1
-JUMP: Final = 2
-
-
-class Capped(NamedTuple):
-    """Measures that are counted alike, in columns of i64: length `m` each.
-
-    Attributes:
-        what: of listed measures, what they count: `TRIPS`, `DWELL`, `VISITED`, `TRAVELLED`, `PASSED`, `LIVING` or
-            `TRAVELLED_BETWEEN`.
-        by_parent: 1 if counted by parent zone.
-        cap: most counts of a subscriber in the epoch; 0: no limit.
-        column: where `Slots.used` keeps the count against the cap. adds: 1 if the measure adds to it; 0: the next one
-            does, which counts the same, against the same cap.
-        gap: arrivals only, ms. area: of `LIVING` only, which of the areas it is counted by.
-    """
-
-    what: NDArray[np.int64]
-    by_parent: NDArray[np.int64]
-    cap: NDArray[np.int64]
-    column: NDArray[np.int64]
-    adds: NDArray[np.int64]
-    gap: NDArray[np.int64]
-    area: NDArray[np.int64]
-
-
-class Rules(NamedTuple):
-    """What holds in an epoch; times in ms, since its start.
-
-    Attributes:
-        horizon: how far back a departure can matter. opens, length: of the epoch. parents: i64[zones].
-        areas: i64[areas, 2], from when to when presences tell of each.
-        jump_m_s: the speed of an impossible jump, 0: none is. jump_m: its least length. positions: as in `distances`.
-    """
-
-    silence: int
-    stay: int
-    seen: int
-    ping_pong: int
-    horizon: int
-    opens: int
-    length: int
-    parents: NDArray[np.int64]
-    parent_count: int
-    arrivals: Capped
-    listed: Capped
-    areas: NDArray[np.int64]
-    jump_m_s: int
-    jump_m: int
-    positions: NDArray[np.int64]
-
-
-class Tally(NamedTuple):
-    """Counts of the open panes. Arrivals are a vector, all else a list of keys: few of the many keys ever occur, and of
-    one subscriber each key counts once. The list is of one base pane (see `listed`).
-
-    Attributes:
-        arrivals: u32[arrivals measures, places].
-        since: i64[arrivals measures], the open pane's start, ms since the epoch's.
-        keys: u32[listed measures, room]. who: u64 beside it, the pseudonym of each.
-        filled: i64[listed measures], how many of `keys` are.
-        opened: i64[1], the open base pane's start, ms since the epoch's.
-        capped: i64[arrivals measures + listed measures], what the caps have dropped.
-        filtered: i64[3], how many presences were annulled as ping-pongs, and were glimpses; sightings that were jumps.
-    """
-
-    arrivals: NDArray[np.uint32]
-    since: NDArray[np.int64]
-    keys: NDArray[np.uint32]
-    who: NDArray[np.uint64]
-    filled: NDArray[np.int64]
-    opened: NDArray[np.int64]
-    capped: NDArray[np.int64]
-    filtered: NDArray[np.int64]
 
 
 @njit(cache=True, nogil=True, inline="always")
