@@ -160,7 +160,7 @@ def test_a_night_bus_passes_and_makes_one_trip() -> None:
     ride = (("1:00", WORK), ("1:30", WORK), ("1:40", SHOP), ("1:44", PARK), ("1:52", BAR), ("2:00", HOME))
     found = day(*ride, *staying(HOME, "2:10", "3:50"))[0]
     assert dwelt(found["dwell"]) == {
-        **{(WORK, "21_60"): 1, (SHOP, "under_5"): 1, (PARK, "5_10"): 1, (BAR, "5_10"): 1},
+        **{(WORK, "21_60"): 1, (SHOP, "under_5"): 1, (PARK, "under_5"): 1, (BAR, "under_5"): 1},
         (HOME, "cut"): 1,
     }
     assert found["trips"] == {WORK * 5 + HOME: 1}
@@ -178,7 +178,7 @@ def test_a_night_bus_at_half_past_four_is_not_cut_where_it_only_passes() -> None
 def test_a_tourist_of_two_hours() -> None:
     walk = (("10:00", PARK), ("10:35", PARK), ("10:40", SHOP), ("10:46", BAR), ("10:50", BAR), ("11:30", BAR))
     found = day(*walk, ("11:32", PARK), ("11:55", PARK), ("12:00", PARK, DETACH))[0]
-    assert dwelt(found["dwell"]) == {(PARK, "21_60"): 2, (SHOP, "5_10"): 1, (BAR, "21_60"): 1}
+    assert dwelt(found["dwell"]) == {(PARK, "21_60"): 2, (SHOP, "under_5"): 1, (BAR, "21_60"): 1}
     assert visited(found["visits"]) == {(PARK, "first"): 1, (BAR, "first"): 1, (PARK, "second"): 1}
     assert found["trips"] == {PARK * 5 + BAR: 1, BAR * 5 + PARK: 1}
     assert found["trips_parent"] == {1 * 2 + 1: 2}, "the park and the bar are in one district"
@@ -240,7 +240,7 @@ def test_a_way_back_without_a_stay_elsewhere_is_no_trip_and_no_visit() -> None:
     )[0]
     assert not found["trips"]
     assert visited(found["visits"]) == {(WORK, "first"): 1}
-    assert dwelt(found["dwell"]) == {(WORK, "61_120"): 1, (SHOP, "5_10"): 1, (WORK, "21_60"): 1}
+    assert dwelt(found["dwell"]) == {(WORK, "61_120"): 1, (SHOP, "under_5"): 1, (WORK, "21_60"): 1}
 
 
 def test_a_trip_runs_over_a_detach_and_a_silence() -> None:
