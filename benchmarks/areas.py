@@ -7,8 +7,8 @@ share that is known, the share of those that is right, and of a guess (all in th
 the share whose told area is their home's district.
 
 Then the median relative errors of noisy numbers and of estimates, %, and the coverage of 95 % intervals, at a share of
-0.05 and a cap of 16, of pairs of zone and district with about so many first visits an hour; as in `accuracy.py`. Towns
-are too small for many of these, so their counts are multiplied (`times`).
+0.05 and a cap of 16, of pairs of zone and district with about so many first visits an hour; as in `accuracy.py`, of its
+large towns.
 
     python -m benchmarks.areas [--towns 3] [--subscribers 4000] [--zones 60] [--radio real]
 """
@@ -67,17 +67,17 @@ def known(seed: int, subscribers: int, zones: int, radio: str) -> tuple[NDArray[
     return told, np.stack(truly, axis=1), count
 
 
-def exactness(seeds: tuple[int, ...] = (7, 8), subscribers: int = 40_000, zones: int = 20) -> None:
+def exactness(seeds: tuple[int, ...] = (7, 8)) -> None:
     """Print how exactly numbers are told."""
     measures = tuple(replace(measure, cap=16, share=0.05) for measure in MEASURES)
-    days = [count_days(make_town(seed, subscribers, zones), measures, 24) for seed in seeds]
-    print("| area | people | times | pairs | noisy % | estimate % | covered % |")
+    days = [count_days(make_town(seed, *accuracy.LARGE), measures, 24) for seed in seeds]
+    print("| area | people | pairs | noisy % | estimate % | covered % | told % |")
     print("|---|---|---|---|---|---|---|")
     for measure in measures:
-        for people, times in ((50, 1), (50, 10), (500, 10), (5000, 100)):
-            line = accuracy.found(measure, [day[measure.name] * times for day in days], people, 5)
-            figures = f"{line['raw']:.0f} | {line['estimate']:.1f} | {line['covered']:.1f}"
-            print(f"| {measure.name} | {people} | {times} | {line['panes']} | {figures} |")
+        for people in (50, 500, 5000):
+            line = accuracy.found(measure, [day[measure.name] for day in days], people, 10)
+            figures = f"{line['raw']:.1f} | {line['estimate']:.1f} | {line['covered']:.1f} | {line['told']:.1f}"
+            print(f"| {measure.name} | {people} | {line['panes']} | {figures} |")
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ TIMES = len(TRAVEL_LIMITS_MIN) + 1
 TRIPS_CAP, PASSES_CAP, NO_CAP = 32, 48, 255
 CAPS = (16, 32, 48, 96)
 SCALES = (1, 10)
-FILTERS = {"as trips": estimate.EVENTS, "as dwell": estimate.HOURLY}
+FILTERS = {"as trips": estimate.TRIPS, "by the hour": estimate.HOURLY}
 
 
 def measures(share: float, caps: bool) -> tuple[Measure, ...]:

@@ -41,10 +41,16 @@ class Walk(NamedTuple):
 
 
 # The walks whose settled errors are the medians that benchmarks/accuracy.py measures, within a fifth.
-PRESENT = Walk(tide=0.0, flow=0.65)
-EVENTS = Walk(tide=0.29, flow=2.0)
-HOURLY = Walk(tide=0.2, flow=36.0)
-WALKS = {estimate.PRESENT: PRESENT, estimate.EVENTS: EVENTS, estimate.HOURLY: HOURLY}
+PRESENT = Walk(tide=0.0, flow=0.46)
+WALKS = {
+    estimate.PRESENT: PRESENT,
+    estimate.COHORTS: Walk(tide=0.165, flow=4.6),
+    estimate.ARRIVALS: Walk(tide=0.21, flow=0.54),
+    estimate.TRIPS: Walk(tide=0.27, flow=0.0),
+    estimate.DWELL: Walk(tide=0.71, flow=0.0),
+    estimate.VISITS: Walk(tide=0.71, flow=0.0),
+    estimate.HOURLY: Walk(tide=0.44, flow=13.0),
+}
 
 
 class Gives(msgspec.Struct, frozen=True):

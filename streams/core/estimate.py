@@ -27,11 +27,13 @@ class Model(NamedTuple):
     """How a level moves in a pane.
 
     Attributes:
+        share: of keys that do not go on as they did, that go on by this.
         tide, flow, floor: the step's variance is (tide x level)^2 + flow x level + floor.
         keeps: share of its trend that a key keeps; 0: it has none.
         turn, turn_floor: the trend's own change has the variance (turn x level)^2 + turn_floor.
     """
 
+    share: float
     tide: float
     flow: float
     floor: float
@@ -41,36 +43,112 @@ class Model(NamedTuple):
 
 
 class Models(NamedTuple):
-    """Models of one measure, and the chance that a key goes on as it did from one pane to the next."""
+    """Models of one measure.
+
+    Attributes:
+        stays: the chance that a key goes on as it did from one pane to the next; else its model is drawn by the
+            models' shares, its own among them.
+    """
 
     models: tuple[Model, ...]
     stays: float
 
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """f64[models], together 1."""
+        shares: NDArray[np.float64] = np.array([model.share for model in self.models])
+        together: float = shares.sum()
+        return shares / together
 
-# Tuned on simulated towns (of whole towns' interval scores; Gneiting and Raftery 2007, section 6.2), for places of any
-# size from a zone to a district: what a large one does is a steady trend for most of the time, so one model has that
-# alone, and one each knows what hardly moves, what fills up, and a break. benchmarks/accuracy.py and rollup.py say what
-# they give, on other towns than those.
+
+# Before its first pane a level is normal about 0, by any of these standard deviations: small where nothing speaks
+# against it, since of thousands of keys with nobody the noise of some is large, and else whatever was seen.
+SCALES: Final = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)
+HOUR_MS: Final = 3_600_000
+
+# Tuned on simulated towns (of whole towns' interval scores and of coverage by size; Gneiting and Raftery 2007, section
+# 6.2), for places of any size from a zone to a district. What a large one does is a steady trend for most of the time,
+# so of people present one model has that alone, and one each knows what hardly moves, what fills up, and a break.
+#
+# Of events a key that stays at 50 looks like one that jumps up by hundreds until it does. Were each pane's step wide
+# enough for that, intervals would be too wide at 50. So steps are narrow, by the level, and to break is rare; but what
+# breaks may then be anywhere: a model with wide steps that most of those who change come over to.
+# benchmarks/accuracy.py, areas.py and rollup.py say what all of these give, on other towns than those.
 PRESENT: Final = Models(
     (
-        Model(0.009, 0.11, 0.07),
-        Model(0.0, 0.0, 0.03, 0.97, 0.0004, 0.035),
-        Model(0.0003, 0.014, 0.0, 0.96, 0.004, 77.0),
-        Model(0.2, 0.14, 0.35, 0.5, 0.3, 0.05),
+        Model(0.2, 0.0062, 0.052, 0.117),
+        Model(0.625, 0.0, 0.0, 0.012, 0.949, 0.0043, 0.062),
+        Model(0.16, 0.00055, 0.022, 0.0, 0.982, 0.0005, 90.0),
+        Model(0.0153, 0.34, 0.26, 0.32, 0.515, 0.09, 0.036),
     ),
-    0.995,
+    0.9944,
 )
-EVENTS: Final = Models((Model(0.03, 0.5, 1.0), Model(0.17, 4.0, 6.0), Model(2.5, 7.5, 1000.0)), 0.9)
-# An hour's stays by length, visits by number, travel times and passes say less of the next hour's: these trust what was
-# drawn the sooner.
-HOURLY: Final = Models((Model(0.3, 0.5, 1.0), Model(0.7, 4.0, 5000.0), Model(2.5, 8.0, 100_000.0)), 0.6)
+ARRIVALS: Final = Models(
+    (
+        Model(0.984, 0.16, 0.661, 1.05),
+        Model(0.0095, 0.0232, 122, 114),
+        Model(0.0036, 0.202, 13.8, 4_190),
+        Model(0.0032, 0.42, 1.22, 80_600),
+    ),
+    0.975,
+)
+TRIPS: Final = Models(
+    (
+        Model(0.896, 0.122, 0.817, 17.5),
+        Model(0.0652, 0.0248, 6.65, 780),
+        Model(0.0364, 0.07, 117, 994),
+        Model(0.0022, 0.971, 6.34, 15_700),
+    ),
+    0.979,
+)
+HOURLY: Final = Models(
+    (
+        Model(0.0069, 0.0231, 1.36, 0.0249),
+        Model(0.309, 0.338, 1.5, 201),
+        Model(0.306, 0.267, 69.8, 667),
+        Model(0.378, 1.13, 0.662, 765_000),
+    ),
+    0.875,
+)
+DWELL: Final = Models(
+    (
+        Model(0.0093, 16.1, 4.55, 0.0659),
+        Model(0.0202, 0.042, 19.7, 6.4),
+        Model(0.0002, 0.197, 3.1, 22_400),
+        Model(0.97, 0.892, 9.78, 1_200_000),
+    ),
+    0.937,
+)
+VISITS: Final = Models(
+    (
+        Model(0.0354, 3.63, 4.44, 0.246),
+        Model(0.248, 0.166, 15.2, 226),
+        Model(0.0015, 0.655, 1.61, 5_100),
+        Model(0.715, 1.5, 2.7, 1_200_000),
+    ),
+    0.947,
+)
+COHORTS: Final = Models(
+    (
+        Model(0.962, 0.0065, 1.84, 0.254),
+        Model(0.026, 0.185, 1.82, 1_220),
+        Model(0.0125, 1.33, 8.41, 129_000),
+    ),
+    0.909,
+)
 
 
 def models_of(measure: Measure) -> Models:
     """What follows a measure's keys."""
     if measure.statistic == "present":
         return PRESENT
-    return EVENTS if measure.statistic in ("present_cohort", "arrivals", "trips") else HOURLY
+    if measure.statistic == "present_cohort":
+        return COHORTS
+    if measure.statistic in ("dwell", "visits"):
+        return DWELL if measure.statistic == "dwell" else VISITS
+    if measure.pane_ms >= HOUR_MS:
+        return HOURLY
+    return ARRIVALS if measure.statistic == "arrivals" else TRIPS
 
 
 class Level(NamedTuple):
@@ -105,12 +183,21 @@ Sigma = float | NDArray[np.float64]
 
 
 def begin(noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models) -> Belief:
-    """What the first noisy pane says."""
+    """What the first noisy pane says: to all models the same, and each is trusted as much."""
     number, keys = len(models.models), len(noisy)
-    belief = Belief(np.zeros((number, 2, keys)), np.zeros((number, 3, keys)), np.full((number, keys), 1 / number))
-    belief.mean[:, 0] = noisy
-    belief.covariance[:, 0] = noise_sigma**2
-    return belief
+    squares = np.array(SCALES)[:, None] ** 2
+    noise = np.broadcast_to(np.asarray(noise_sigma, np.float64), noisy.shape) ** 2
+    seen = squares + noise
+    likely = -(noisy.astype(np.float64) ** 2 / seen + np.log(seen)) / 2
+    trust = np.exp(likely - likely.max(axis=0))
+    trust /= trust.sum(axis=0)
+    gain = squares / seen
+    level = (trust * gain).sum(axis=0) * noisy
+    apart = (gain * noisy - level) ** 2
+    mean, covariance = np.zeros((number, 2, keys)), np.zeros((number, 3, keys))
+    mean[:, 0] = level
+    covariance[:, 0] = (trust * (gain * noise + apart)).sum(axis=0)
+    return Belief(mean, covariance, np.full((number, keys), 1 / number))
 
 
 def update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models) -> Belief:
@@ -124,8 +211,12 @@ def update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: Sigma, models:
 
 
 def _update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: NDArray[np.float64], models: Models) -> Belief:
-    mixed = _mixed(belief, models.stays)
-    mean, covariance = _foretold(mixed, models.models)
+    return _seen(_foretold(_mixed(belief, models), models.models), noisy, noise_sigma)
+
+
+def _seen(foretold: Belief, noisy: NDArray[np.int64], noise_sigma: NDArray[np.float64]) -> Belief:
+    """What is believed once the pane is seen."""
+    mean, covariance, trust = foretold
     seen = covariance[:, 0] + noise_sigma**2
     surprise = noisy - mean[:, 0]
     gain = covariance[:, :2] / seen[:, None]
@@ -137,16 +228,15 @@ def _update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: NDArray[np.fl
         ],
         axis=1,
     )
-    likely = np.log(mixed.trust) - (surprise**2 / seen + np.log(seen)) / 2
+    likely = np.log(trust) - (surprise**2 / seen + np.log(seen)) / 2
     trust = np.exp(likely - likely.max(axis=0))
     return Belief(mean + gain * surprise[:, None], after, trust / trust.sum(axis=0))
 
 
-def _mixed(belief: Belief, stays: float) -> Belief:
+def _mixed(belief: Belief, models: Models) -> Belief:
     """What each model begins a pane with: the others' beliefs too, as far as a key may have come over from them."""
-    number = len(belief.trust)
-    goes = (1 - stays) / max(number - 1, 1)
-    chances = np.full((number, number), goes) + np.eye(number) * ((stays if number > 1 else 1.0) - goes)
+    shares = models.shares
+    chances = models.stays * np.eye(len(shares)) + (1 - models.stays) * shares
     trust = np.einsum("ij,ik->jk", chances, belief.trust)
     share = chances[:, :, None] * belief.trust[:, None] / trust
     mean = np.einsum("ijk,ick->jck", share, belief.mean)
@@ -155,14 +245,14 @@ def _mixed(belief: Belief, stays: float) -> Belief:
     return Belief(mean, np.einsum("ijk,ijck->jck", share, belief.covariance[:, None] + spread), trust)
 
 
-def _foretold(belief: Belief, models: tuple[Model, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and covariance a pane later, by each model."""
-    tide, flow, floor, keeps, turn, turn_floor = (np.array(column)[:, None] for column in zip(*models, strict=True))
+def _foretold(belief: Belief, models: tuple[Model, ...]) -> Belief:
+    """What is believed of a pane later, by each model."""
+    _, tide, flow, floor, keeps, turn, turn_floor = (np.array(column)[:, None] for column in zip(*models, strict=True))
     level, trend = belief.mean[:, 0], keeps * belief.mean[:, 1]
     people = np.maximum(level, 0.0)
     own, both, turning = belief.covariance[:, 0], belief.covariance[:, 1], belief.covariance[:, 2]
     step = (tide * people) ** 2 + flow * people + floor
-    return np.stack([level + trend, trend], axis=1), np.stack(
+    covariance = np.stack(
         [
             own + 2 * keeps * both + keeps**2 * turning + step,
             keeps * both + keeps**2 * turning,
@@ -170,6 +260,7 @@ def _foretold(belief: Belief, models: tuple[Model, ...]) -> tuple[NDArray[np.flo
         ],
         axis=1,
     )
+    return Belief(np.stack([level + trend, trend], axis=1), covariance, belief.trust)
 
 
 def go_on(packed: bytes, noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models) -> Belief:

@@ -161,7 +161,7 @@ def test_an_unknown_key_of_a_measure_and_shares_over_1_end_the_command(tmp_path:
 def test_the_settled_error_is_the_filters_own() -> None:
     # The filter itself, run on a level that stays: its variance settles where the formula says.
     for people in (50.0, 500.0, 5000.0):
-        walk = Models((Model(PRESENT.tide, PRESENT.flow, 0.0),), 1.0)
+        walk = Models((Model(1.0, PRESENT.tide, PRESENT.flow, 0.0),), 1.0)
         belief = estimate.begin(np.array([round(people)]), 78.6, walk)
         for _ in range(400):
             belief = estimate.update(belief, np.array([round(people)]), 78.6, walk)
