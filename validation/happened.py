@@ -94,7 +94,7 @@ def footfall(there: Presences, epoch: Epoch, window_ms: int = FOOTFALL_MS) -> Co
     times = last - first + 1
     row = np.repeat(np.arange(len(first)), times)
     window = np.arange(len(row)) - np.repeat(times.cumsum() - times, times) + first[row]
-    return _once(there.who[row], window, there.zone[row], epoch.panes(window_ms), epoch.zones)
+    return once(there.who[row], window, there.zone[row], epoch.panes(window_ms), epoch.zones)
 
 
 def stays(there: Presences, epoch: Epoch, stops: bool = True) -> Presences:
@@ -114,7 +114,7 @@ def trips(stayed: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np
     if measure.level == "parent":
         origin, goal = parents[origin].astype(np.int64), parents[goal].astype(np.int64)
     pane = (stayed.begin[1:][moved] + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
-    return _once(stayed.who[1:][moved], pane, origin * places + goal, epoch.panes(measure.pane_ms), places**2)
+    return once(stayed.who[1:][moved], pane, origin * places + goal, epoch.panes(measure.pane_ms), places**2)
 
 
 def travel_times(
@@ -136,7 +136,7 @@ def travel_times(
     place = goal if measure.statistic == "travel_times" else origin * places + goal
     pane = (there.begin[other] + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
     keys, panes = place * len(TRAVEL_TIMES) + part, epoch.panes(measure.pane_ms)
-    return _once(there.who[other], pane, keys, panes, measure.keys(epoch.zones, epoch.parents))
+    return once(there.who[other], pane, keys, panes, measure.keys(epoch.zones, epoch.parents))
 
 
 def passes(there: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np.uint16], stops: bool = True) -> Counts:
@@ -149,7 +149,7 @@ def passes(there: Presences, epoch: Epoch, measure: Measure, parents: NDArray[np
     places = epoch.zones if measure.level == "zone" else epoch.parents
     panes = epoch.panes(measure.pane_ms)
     pane = np.minimum((_certain(there, epoch)[passed] - epoch.start_ms) // measure.pane_ms, panes - 1)
-    return _once(there.who[passed], pane, here * places + onward, panes, places**2)
+    return once(there.who[passed], pane, here * places + onward, panes, places**2)
 
 
 def _goes_on(there: Presences) -> NDArray[np.bool_]:
@@ -166,7 +166,7 @@ def visits(stayed: Presences, epoch: Epoch, measure: Measure, remembered: int | 
     came, number = _numbered(stayed, epoch, remembered)
     pane = (came.begin + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
     keys = came.zone * len(VISITS) + number
-    return _once(came.who, pane, keys, epoch.panes(measure.pane_ms), epoch.zones * len(VISITS))
+    return once(came.who, pane, keys, epoch.panes(measure.pane_ms), epoch.zones * len(VISITS))
 
 
 def areas(
@@ -193,7 +193,7 @@ def areas(
         area = np.where(lived[came.who] >= 0, lived[came.who], area)
     pane = (came.begin + epoch.stay_ms - epoch.start_ms) // measure.pane_ms
     keys = came.zone * (epoch.parents + 1) + area
-    return _once(came.who, pane, keys, epoch.panes(measure.pane_ms), epoch.zones * (epoch.parents + 1))
+    return once(came.who, pane, keys, epoch.panes(measure.pane_ms), epoch.zones * (epoch.parents + 1))
 
 
 def _longest(
@@ -239,7 +239,7 @@ def dwell(there: Presences, epoch: Epoch, measure: Measure, stops: bool = True) 
     """
     bucket, pane = _ended(there, epoch, measure, stops)
     panes = epoch.panes(measure.pane_ms)
-    return _once(there.who, pane, there.zone * len(BUCKETS) + bucket, panes, epoch.zones * len(BUCKETS))
+    return once(there.who, pane, there.zone * len(BUCKETS) + bucket, panes, epoch.zones * len(BUCKETS))
 
 
 def median_stay(there: Presences, epoch: Epoch, measure: Measure) -> Medians:
@@ -278,7 +278,7 @@ def _certain(there: Presences, epoch: Epoch) -> NDArray[np.int64]:
     return certain
 
 
-def _once(who: NDArray[np.int64], pane: NDArray[np.int64], key: NDArray[np.int64], panes: int, keys: int) -> Counts:
+def once(who: NDArray[np.int64], pane: NDArray[np.int64], key: NDArray[np.int64], panes: int, keys: int) -> Counts:
     """Counts i64[panes, keys], each subscriber once in each."""
     cell = np.unique((who * panes + pane) * keys + key) % (panes * keys)
     return np.bincount(cell, minlength=panes * keys).reshape(panes, keys).astype(np.int64)
