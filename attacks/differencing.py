@@ -3,8 +3,8 @@
 Wherever a sum and all of its parts but one are published, the missing part is their difference. The sums here:
 districts and their zones (at each pane), a zone and its age bands and genders, flows between districts and between
 their zones (an hour), a window's footfall, which is who was present at its start and who arrived in it, or who is there
-at its end and who left, and dwell and visits of a zone in all and in parts, and of a district and its zones. A withheld
-small count is recovered if the difference, rounded, is exactly it.
+at its end and who left, and counts in parts (dwell, visits, travel times, home and work) of a place in all and in
+parts, and of a district and its zones. A withheld small count is recovered if the difference, rounded, is exactly it.
 
 Some small counts are guessed right without anything: `guess` is the share that one gets by always saying the same
 best number, in hindsight. It is the bar, not zero.
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.chance import Estimate, share
-from attacks.leaving import DISTRICTS, PARTED, Published, districts_of, in_all, in_all_of_districts
+from attacks.leaving import DISTRICTS, Published, districts_of, in_all, in_all_of_districts, parted
 from schemas.cohorts import COHORTS
 from schemas.epochs import Epoch
+from schemas.measures import Measure
 
 SMALL: Final = 30
 
@@ -72,19 +73,21 @@ def sums(epoch: Epoch, parents: NDArray[np.uint16], published: Published, sharp:
     left = tables["departures"][1:].ravel()
     parts = np.stack([end.ravel() if sharp else np.rint(end.ravel()), left], axis=1)
     yield Sum("departures", footfall[1:].ravel(), parts)
-    for name in PARTED:
-        if name in tables:
-            yield from _parted(epoch, parents, name, tables)
+    for measure in parted(epoch):
+        yield from _parted(epoch, parents, measure, tables)
 
 
 def _parted(
-    epoch: Epoch, parents: NDArray[np.uint16], name: str, tables: dict[str, NDArray[np.float64]]
+    epoch: Epoch, parents: NDArray[np.uint16], measure: Measure, tables: dict[str, NDArray[np.float64]]
 ) -> Iterator[Sum]:
-    panes = len(tables[name])
-    zones = tables[name].reshape(panes, epoch.zones, -1)
-    districts = tables[districts_of(name)].reshape(panes, epoch.parents, -1)
-    for zone in range(epoch.zones):
-        yield Sum(name, tables[in_all(name)][:, zone], zones[:, zone])
+    name, panes = measure.name, len(tables[measure.name])
+    parts = measure.parts(epoch.parents)
+    zones = tables[name].reshape(panes, -1, parts)
+    for place in range(zones.shape[1]):
+        yield Sum(name, tables[in_all(name)][:, place], zones[:, place])
+    if measure.level == "parent":
+        return
+    districts = tables[districts_of(name)].reshape(panes, epoch.parents, parts)
     for parent in range(epoch.parents):
         yield Sum(name, tables[in_all_of_districts(name)][:, parent], districts[:, parent])
         yield Sum(name, tables[in_all_of_districts(name)][:, parent], tables[in_all(name)][:, parents == parent])

@@ -17,11 +17,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from schemas.cohorts import BANDS, COHORTS, GENDERS
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord, Publication
-from schemas.lengths import BUCKETS, VISITS
+from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
+from schemas.measures import Measure, Statistic
 from schemas.plan import Plan
 from schemas.released import Areas, AreasSummary, Dwell, Flow, FlowSummary, Footfall, TravelTimes, Visits
 from streams.core.budget import check_shares, rho_of, sensitivity, sigma
 from streams.core.ledger import Account
+from streams.core.parts import STATISTICS
 from streams.core.release import Draw, next_record, publications
 from streams.core.render import Page
 from streams.core.times import rfc3339
@@ -33,8 +35,14 @@ Counts = Mapping[tuple[int, str], NDArray[np.int64]]
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
 
 DISTRICTS: Final = "present of districts"  # what is published of `present` at the level of parents
-PARTED: Final = ("dwell", "visits")  # counts in parts, which are published all together and of districts as well
-_PART: Final = {bucket.name: n for n, bucket in enumerate(BUCKETS)} | {name: n for n, name in enumerate(VISITS)}
+# Counts in parts, which are published all together and of districts as well.
+PARTED: Final[tuple[Statistic, ...]] = STATISTICS
+_PART: Final = (
+    {bucket.name: n for n, bucket in enumerate(BUCKETS)}
+    | {name: n for n, name in enumerate(VISITS)}
+    | {band.name: n for n, band in enumerate(TRAVEL_TIMES)}
+)
+_PART_FIELDS: Final = frozenset({"bucket", "visit", "band", "area", "unknown"})
 _BAND: Final = {name: code for code, name in enumerate(BANDS)}
 _GENDER: Final = {name: code for code, name in enumerate(GENDERS)}
 
@@ -87,15 +95,16 @@ def read(epoch: Epoch, plan: Plan, published: Sequence[Publication]) -> Publishe
     tables = {name: _untold(*shape) for name, shape in shapes(epoch).items()}
     ends = {rfc3339(epoch.start_ms + n * epoch.pane_ms): n for n in range(1, epoch.last_pane + 1)}
     lengths = {name: epoch.last_pane // len(table.noisy) for name, table in tables.items()}
+    measures = {measure.name: measure for measure in epoch.measures}
     for item in published:
         record = orjson.loads(item.value)
-        name = _table(record)
+        name = _table(record, measures)
         if name not in tables:
             raise LookupError(f"no attack knows the measure {name}: teach them before it is released")
         if "noisy" not in record:
             continue
         row = ends[record["end"]] // lengths[name] - 1
-        key = _key(record, places, epoch)
+        key = _key(record, places, epoch, measures)
         for column, field in zip(tables[name], ("noisy", "estimate", "se"), strict=True):
             column[row, key] = record[field]
     return Published(tables, epoch.k)
@@ -116,26 +125,40 @@ def in_all_of_districts(measure: str) -> str:
     return in_all(districts_of(measure))
 
 
-def _table(record: Mapping[str, str]) -> str:
+def parted(epoch: Epoch) -> list[Measure]:
+    """The epoch's measures of counts in parts."""
+    return [measure for measure in epoch.measures if measure.statistic in PARTED]
+
+
+def _table(record: Mapping[str, str], measures: Mapping[str, Measure]) -> str:
     name = record["measure"]
-    if name not in ("present", *PARTED):
+    measure = measures.get(name)
+    if measure is None or measure.statistic not in ("present", *PARTED):
         return name
-    if record["level"] == "parent":
+    if record["level"] != measure.level:
         name = districts_of(name)
-    return in_all(name) if record["measure"] in PARTED and not {"bucket", "visit"} & record.keys() else name
+    return in_all(name) if measure.statistic in PARTED and not _PART_FIELDS & record.keys() else name
 
 
-def _key(record: Mapping[str, str], places: Mapping[str, int], epoch: Epoch) -> int:
+def _key(record: Mapping[str, str], places: Mapping[str, int], epoch: Epoch, measures: Mapping[str, Measure]) -> int:
     if "origin" in record:
         size = epoch.zones if record["level"] == "zone" else epoch.parents
-        return places[record["origin"]] * size + places[record["destination"]]
-    place = places[record["zone"]]
-    part = record.get("bucket", record.get("visit"))
-    if part is not None:
-        return place * (len(BUCKETS) if "bucket" in record else len(VISITS)) + _PART[part]
+        place = places[record["origin"]] * size + places[record["destination"]]
+    else:
+        place = places[record["zone"]]
+    if _PART_FIELDS & record.keys():
+        return place * measures[record["measure"]].parts(epoch.parents) + _part(record, places, epoch)
     if "age_band" not in record:
         return place
     return place * COHORTS + _BAND[record["age_band"]] * len(GENDERS) + _GENDER[record["gender"]]
+
+
+def _part(record: Mapping[str, str], places: Mapping[str, int], epoch: Epoch) -> int:
+    if "area" in record:
+        return places[record["area"]]
+    if "unknown" in record:
+        return epoch.parents
+    return _PART[record.get("bucket") or record.get("visit") or record["band"]]
 
 
 def strange_fields(published: Iterable[Publication]) -> set[str]:
@@ -161,13 +184,12 @@ def metrics(published: Mapping[str, Sequence[Publication]], epoch: Epoch) -> byt
 def shapes(epoch: Epoch) -> dict[str, tuple[int, int]]:
     """(panes, keys) of everything that is published of a day."""
     found = {m.name: (epoch.panes(m.pane_ms), m.keys(epoch.zones, epoch.parents)) for m in epoch.measures}
-    for name in [name for name in PARTED if name in found]:
-        panes, keys = found[name]
-        found |= {
-            in_all(name): (panes, epoch.zones),
-            districts_of(name): (panes, keys // epoch.zones * epoch.parents),
-            in_all_of_districts(name): (panes, epoch.parents),
-        }
+    for measure in parted(epoch):
+        name, panes = measure.name, found[measure.name][0]
+        found[in_all(name)] = (panes, epoch.zones if measure.level == "zone" else epoch.parents)
+        if measure.level == "zone":
+            found[districts_of(name)] = (panes, epoch.parents * measure.parts(epoch.parents))
+            found[in_all_of_districts(name)] = (panes, epoch.parents)
     windows = found["arrivals"]
     return found | {DISTRICTS: (found["present"][0], epoch.parents), "footfall": windows, "departures": windows}
 
@@ -195,11 +217,14 @@ def bare(epoch: Epoch, parents: NDArray[np.uint16], counts: Counts) -> Published
     before = np.vstack([np.zeros((1, epoch.zones), np.int64), present[every - 1 : -1 : every]])
     exact |= {DISTRICTS: present @ sums, "footfall": before + arrivals}
     exact["departures"] = exact["footfall"] - present[every - 1 :: every]
-    for name in [name for name in PARTED if name in exact]:
-        parts = exact[name].reshape(len(exact[name]), epoch.zones, -1)
-        of_districts = np.einsum("hzp,zd->hdp", parts, sums)
-        exact |= {in_all(name): parts.sum(axis=2), in_all_of_districts(name): of_districts.sum(axis=2)}
-        exact[districts_of(name)] = of_districts.reshape(len(parts), -1)
+    for measure in parted(epoch):
+        name = measure.name
+        parts = exact[name].reshape(len(exact[name]), -1, measure.parts(epoch.parents))
+        exact[in_all(name)] = parts.sum(axis=2)
+        if measure.level == "zone":
+            of_districts = np.einsum("hzp,zd->hdp", parts, sums)
+            exact[districts_of(name)] = of_districts.reshape(len(parts), -1)
+            exact[in_all_of_districts(name)] = of_districts.sum(axis=2)
     return Published({name: _exactly(values) for name, values in exact.items()}, 0)
 
 

@@ -48,6 +48,23 @@ class Seen(NamedTuple):
     districts: NDArray[np.float64] | None
 
 
+class Release(NamedTuple):
+    """One release of the game.
+
+    Attributes:
+        inside: bool[targets], who is in. views: by attacker. truth: what was counted of all who are in, by measure.
+    """
+
+    day: Day
+    targets: list[Target]
+    inside: NDArray[np.bool_]
+    views: dict[str, Seen]
+    truth: dict[str, NDArray[np.int64]]
+
+
+Watch = Callable[[Release], None]
+
+
 class Result(NamedTuple):
     """Areas under the curve by attacker, and how much of the day's rho the targets' own days used, on average."""
 
@@ -71,9 +88,15 @@ def _target(day: Day, adds: dict[tuple[int, str], NDArray[np.int64]]) -> Target:
 
 
 def play(
-    world: World, day: Day, targets: list[Target], releases: int, noise: Noise, told: Callable[[str], None]
+    world: World,
+    day: Day,
+    targets: list[Target],
+    releases: int,
+    noise: Noise,
+    told: Callable[[str], None],
+    watch: Watch = lambda _: None,
 ) -> Result:
-    """Release the day again and again, an even number of times, and attack each release."""
+    """Release the day again and again, an even number of times, and attack each release. `watch` sees them too."""
     rng = np.random.default_rng(world.size.seed + 1)
     first = rng.integers(2, size=(releases // 2, len(targets))) == 1
     inside = np.stack([first, ~first], axis=1).reshape(-1, len(targets))  # of each two releases in one, by lot
@@ -83,7 +106,9 @@ def play(
         told(f"membership: release {number + 1} of {releases}")
         counts = _with_some(day, targets, inside[number])
         truth = stacked(day.epoch, counts)
-        for name, seen in _views(world, day, counts, noise).items():
+        views = _views(world, day, counts, noise)
+        watch(Release(day, targets, inside[number], views, truth))
+        for name, seen in views.items():
             row = [
                 _look(world, seen, truth, target, bool(i)) for target, i in zip(targets, inside[number], strict=True)
             ]
@@ -96,12 +121,14 @@ def play(
     return Result(areas, float(np.mean(used)))
 
 
-def over_days(world: World, targets: int, releases: int, noise: Noise, told: Callable[[str], None]) -> Result:
+def over_days(
+    world: World, targets: int, releases: int, noise: Noise, told: Callable[[str], None], watch: Watch
+) -> Result:
     """Play with all days of the world, each released as often; the areas are means over the days."""
     found = []
     for number, day in enumerate(world.days):
         told(f"membership: day {number + 1} of {len(world.days)}")
-        found.append(play(world, day, targets_of(world, day, targets), releases, noise, told))
+        found.append(play(world, day, targets_of(world, day, targets), releases, noise, told, watch))
     areas = {}
     for name in found[0].areas:
         days = [one.areas[name] for one in found]

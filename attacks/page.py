@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final
 
+from attacks.areas import KINDS
 from attacks.verdict import Json
 
 BEGIN, END = "<!-- results: python -m attacks --write -->\n", "<!-- end of results -->\n"
@@ -87,15 +88,30 @@ def _linkability(results: dict[str, Json]) -> list[list[str]]:
 
 def _inference(results: dict[str, Json]) -> list[list[str]]:
     rows = []
+    columns = ("raw", "k=15", "k=30", "released")
     for place in ("village", "town"):
         found, work = results[f"trajectories, {place}"], results[f"work from home, {place}"]
-        columns = ("raw", "k=15", "k=30", "released")
         lot = f"equal; by lot {found['by lot']['counted'][0]:.2f}"
         rows.append(["", f"ways recovered, {place}: counted; others", *(_pair(found[c]) for c in columns), lot])
-        same = f"equal; always the same {work['released']['always the same'][0]:.2f}"
-        rows.append(["", f"work by home, {place}: counted; others", *(_pair(work[c]) for c in columns), same])
+        rows.append(["", f"work by home, {place}: counted; others", *(_pair(work[c]) for c in columns), _same(work)])
+        for kind in KINDS:
+            company = results[f"{kind} by company, {place}"]
+            said = f"district of {kind} by company, {place}: counted; others"
+            rows.append(["", said, *(_pair(company[c]) for c in columns), _same(company)])
+    for kind in KINDS:
+        of_two = results[f"{kind} by all else"]
+        seen = [_pm(of_two[c]) for c in columns]
+        rows.append(["", f"district of {kind}, of two, all else known", *seen, f"at most {of_two['bound']:.3f}"])
+        ledger = _pm(of_two["mechanism"])
+        rows.append(
+            ["", "the same on the ledger, before withholding", "", "", "", ledger, f"at most {of_two['bound']:.3f}"]
+        )
     rows[0][0] = "inference"
     return rows
+
+
+def _same(found: Json) -> str:
+    return f"equal; always the same {found['released']['always the same'][0]:.2f}"
 
 
 def _sizes(results: dict[str, Json]) -> str:

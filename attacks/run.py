@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks import differencing, enumeration, linkage, membership, trajectories, uniqueness
+from attacks import areas, differencing, enumeration, linkage, membership, trajectories, uniqueness
 from attacks.chance import Estimate, auc_bound, difference, tight_epsilon
 from attacks.leaving import Noise, Published, bare, metrics, read, release, strange_fields, suppressed
 from attacks.town import Size, World, live, whereabouts
@@ -106,6 +106,8 @@ def _parts(village: Place, town: Place, scale: Scale, noise: Noise, tell: Tell) 
         yield recover(place, scale.people)
         tell(f"guessing places of work in the {place.name}")
         yield guess(place)
+        tell(f"guessing districts of homes and works in the {place.name}")
+        yield guess_areas(place)
     tell("differencing the town")
     yield subtract(town)
     tell("singling out in the internal state")
@@ -210,6 +212,36 @@ def guess(place: Place) -> Part:
     return Part({f"work from home, {place.name}": results}, verdicts)
 
 
+def guess_areas(place: Place) -> Part:
+    """The district of home and of work by the company that people keep, as `areas.by_company`, over all days."""
+    world = place.world
+    results: dict[str, Json] = {}
+    verdicts = []
+    for kind, true in zip(areas.KINDS, (world.home, world.work), strict=True):
+        who = np.flatnonzero((world.counted | world.control) & (true >= 0) & (true < world.size.zones))
+        days = [day.truth[:, who] for day in world.days]
+        guessed = {
+            name: areas.by_company(
+                [place.views(d)[name] for d in range(len(days))],
+                kind,
+                days,
+                world.parents[true[who]].astype(np.int64),
+                world.counted[who],
+            )
+            for name in place.views(0)
+        }
+        results[f"{kind} by company, {place.name}"] = {
+            name: told({"counted": g.counted, "others": g.control, "always the same": g.prior})
+            for name, g in guessed.items()
+        }
+        what = f"districts of {kind} in the {place.name}"
+        verdicts.append(clear(f"{what} as released: counted beyond others", guessed["released"].gain, 0.0))
+        if (place.name, kind) == ("village", "home"):  # works are known in the evening alone: too few visits bite
+            raw = guessed["raw"].gain
+            verdicts.append(bites(f"{what}, bare: counted beyond others", raw.value, 2 * raw.se))
+    return Part(results, verdicts)
+
+
 def link(town: Place, most: int) -> Part:
     """Two days under two salts."""
     world = town.world
@@ -275,7 +307,8 @@ def enumerate_numbers(town: Place, most: int, tell: Tell) -> Part:
 def infer_membership(town: Place, scale: Scale, noise: Noise, tell: Tell) -> Part:
     """In or out, over many releases of each day."""
     epoch = town.world.days[0].epoch
-    found = membership.over_days(town.world, scale.targets, scale.releases, noise, tell)
+    all_else = areas.AllElse(town.world)
+    found = membership.over_days(town.world, scale.targets, scale.releases, noise, tell, all_else)
     bound = auc_bound(epoch.rho)
     over = {"a day": 1, "a week": WEEK, "30 days": MONTH}
     results: Json = {
@@ -292,11 +325,16 @@ def infer_membership(town: Place, scale: Scale, noise: Noise, tell: Tell) -> Par
         },
     }
     released = ("mechanism", "released", "logistic, released")
-    return Part(
-        {"membership": results},
-        [clear(f"membership, {name}", found.areas[name], bound) for name in released]
-        + [bites(f"membership, {name}", found.areas[name].value, 0.95) for name in found.areas if name not in released],
-    )
+    verdicts = [clear(f"membership, {name}", found.areas[name], bound) for name in released]
+    verdicts += [bites(f"membership, {name}", f.value, 0.95) for name, f in found.areas.items() if name not in released]
+    tellings: dict[str, Json] = {"membership": results}
+    for kind in areas.KINDS:
+        of_two = all_else.found(kind)
+        tellings[f"{kind} by all else"] = {**told(of_two.right), "bound": round(of_two.bound, 4)}
+        what = f"district of {kind} by all else"
+        verdicts += [clear(f"{what}, {name}", of_two.right[name], of_two.bound) for name in ("mechanism", "released")]
+        verdicts.append(bites(f"{what}, raw", of_two.right["raw"].value, 0.95))
+    return Part(tellings, verdicts)
 
 
 def last_line(results: dict[str, Json]) -> Json:

@@ -12,11 +12,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, generate_latest
 
 from schemas.attach import DETACH, LONG_IMSI
 from schemas.epochs import Epoch
+from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.panes import Pane, pairs
 from schemas.plan import Plan
 from schemas.sightings import Section, encode_control, encode_frame
@@ -45,6 +47,18 @@ AFTER_MS: Final = 600_000  # what has to follow the last day for its panes to cl
 SLICE_MS: Final = 600_000
 SOURCES: Final = 2
 ABSENT: Final = -1
+
+HOUR_MS: Final = 3_600_000
+# All that can be counted: what is off by default takes a twenty-fifth of the budget each, and the others make room.
+EXTRA: Final = (
+    Measure("travel_times", "travel_times", "parent", HOUR_MS, 32, 0.04),
+    Measure("travel_times_by_pair", "travel_times_by_pair", "parent", HOUR_MS, 32, 0.04),
+    Measure("passes", "passes", "parent", HOUR_MS, 48, 0.04),
+    Measure("home", "home", "zone", HOUR_MS, 16, 0.04),
+    Measure("work", "work", "zone", HOUR_MS, 16, 0.04),
+)
+ROOM: Final = 1 - sum(measure.share for measure in EXTRA)
+MEASURES: Final = (*(replace(measure, share=ROOM * measure.share) for measure in DEFAULT_MEASURES), *EXTRA)
 
 Told = Callable[[str], None]
 
@@ -155,7 +169,7 @@ class _Count:
     """The gateway's and the crowd's core over the raw records."""
 
     def __init__(self, made: Plan, days: int) -> None:
-        rules = configured_rules(Settings())
+        rules = replace(configured_rules(Settings()), measures=MEASURES)
         self._terms = terms_of(Settings(), made, rules, 1, SOURCES)
         self.table = EpochTable()
         self.salts: dict[int, bytes] = {}

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from attacks import __main__ as command
-from attacks import differencing, enumeration, linkage, membership, page, run
+from attacks import areas, differencing, enumeration, linkage, membership, page, run
 from attacks.assignment import assign, transport
 from attacks.chance import Estimate, auc, auc_bound
 from attacks.leaving import (
@@ -17,6 +17,7 @@ from attacks.leaving import (
     bare,
     districts_of,
     in_all,
+    parted,
     read,
     release,
     stacked,
@@ -132,10 +133,14 @@ def test_what_is_read_is_what_the_ledger_drew(village: World) -> None:
     told = ~np.isnan(tables[DISTRICTS].noisy)
     sums = np.stack([drawn["present"][:, village.parents == d].sum(axis=1) for d in range(day.epoch.parents)], axis=1)
     assert (tables[DISTRICTS].noisy[told] == sums[told]).all()
-    for name in PARTED:
-        parts = drawn[name].reshape(len(drawn[name]), day.epoch.zones, -1)
+    assert {measure.statistic for measure in parted(day.epoch)} == set(PARTED)
+    for measure in parted(day.epoch):
+        name = measure.name
+        parts = drawn[name].reshape(len(drawn[name]), -1, measure.parts(day.epoch.parents))
         of_all = tables[in_all(name)].noisy
         assert (of_all == parts.sum(axis=2))[~np.isnan(of_all)].all() and np.isnan(of_all).mean() < 0.1
+        if measure.level == "parent":
+            continue
         of_districts = tables[districts_of(name)].noisy.reshape(len(parts), day.epoch.parents, -1)
         sums = np.stack([parts[:, village.parents == d].sum(axis=1) for d in range(day.epoch.parents)], axis=1)
         assert (of_districts == sums)[~np.isnan(of_districts)].all() and np.isnan(of_districts).mean() < 0.1
@@ -180,18 +185,44 @@ def failed(part: Part) -> set[str]:
 def test_forgotten_noise_is_found_by_membership_and_by_differencing(leaky_town: run.Place) -> None:
     scale = run.QUICK._replace(releases=4, targets=5)
     member = run.infer_membership(leaky_town, scale, forgotten, quiet)
-    assert failed(member) == {f"membership, {name}" for name in ("mechanism", "released", "logistic, released")}
+    of_two = {f"district of {kind} by all else, mechanism" for kind in areas.KINDS}
+    assert of_two < failed(member)
+    told_of_two = {what.replace("mechanism", "released") for what in of_two}
+    assert failed(member) - of_two - told_of_two == {
+        f"membership, {name}" for name in ("mechanism", "released", "logistic, released")
+    }
     assert all(verdict.holds for verdict in member.verdicts if not verdict.released)
     subtracted = run.subtract(leaky_town)
     assert len(failed(subtracted)) == 1 and all(v.holds for v in subtracted.verdicts if not v.released)
 
 
+@pytest.mark.parametrize("rho", [0.003, 0.3])
+def test_who_knows_all_but_a_district_is_right_as_often_as_the_bound_says_and_never_more(rho: float) -> None:
+    """Somebody who fills a cap of 16; at a hundred times the budget, a tenth of the noise, it shows."""
+    rng = np.random.default_rng(4)
+    scale, places, parents = (16 / (2 * rho)) ** 0.5, 16, 4
+    keys = (np.zeros(16, np.intp), np.arange(16), np.ones(16, np.int64))
+    truth = rng.integers(0, 50, (1, places * (parents + 1)))
+    number = 4000
+    people = areas.Known(parents + 1, rng.integers(0, parents, number), [keys] * number)
+    others = (people.area + rng.integers(1, parents, number)) % parents
+    right = []
+    for own, other in zip(people.area.tolist(), others.tolist(), strict=True):
+        table = truth + rng.normal(0, scale, truth.shape)
+        one = areas.Known(parents + 1, np.array([own]), [keys])
+        right.append(areas.likelier(table, truth, scale, one, np.array([other]))[0] > 0)
+    assert np.mean(right) == pytest.approx(auc_bound(rho), abs=4 * (0.25 / number) ** 0.5)
+    assert (np.mean(right) > 0.65) == (rho > 0.1)
+
+
 def test_an_attack_that_does_not_bite_is_a_failure(leaky_town: run.Place, monkeypatch) -> None:
     monkeypatch.setattr(membership, "_look", lambda *_: np.zeros(5 * membership.BLOCKS))
+    monkeypatch.setattr(areas, "likelier", lambda *asked: np.zeros(len(asked[3].cells)))
     blunt = run.infer_membership(leaky_town, run.QUICK._replace(releases=4, targets=3), forgotten, quiet)
     assert not failed(blunt)
     assert {v.what for v in blunt.verdicts if not v.holds} == {
-        f"membership, {name}" for name in ("raw", "k=15", "k=30", "logistic, raw")
+        *(f"membership, {name}" for name in ("raw", "k=15", "k=30", "logistic, raw")),
+        *(f"district of {kind} by all else, raw" for kind in areas.KINDS),
     }
 
 
@@ -210,7 +241,7 @@ def test_a_tenth_of_the_noise_is_found_by_membership(leaky_town: run.Place) -> N
     def tenth(counts, sensitivity, scale, rho):
         return counts + np.rint(rng.normal(0, scale / 10, len(counts))).astype(np.int64)
 
-    found = membership.play(world, day, targets, 8, tenth, quiet).areas["mechanism"]
+    found = membership.play(world, day, targets, 16, tenth, quiet).areas["mechanism"]
     assert found.value > 0.9 and not clear("x", found, auc_bound(day.epoch.rho)).holds
 
 
