@@ -299,10 +299,9 @@ class CrowdAgent:
         # Whoever looks at a window that isn't whole would take it for one: the last whole one stays, with its tick.
         whole = filter(crowd.window_is_whole, crowd.epoch.windows_ms)
         # Copies: while one is written, the next chunk may be counted.
-        ticks = [(ms, TickCounts(tick_ms, crowd.epoch.epoch, crowd.counts(ms).copy())) for ms in whole]
+        ticks = {ms: TickCounts(tick_ms, crowd.epoch.epoch, crowd.counts(ms).copy()) for ms in whole}
         try:
-            for window_ms, tick in ticks:
-                await self._stores.counts.write(partition, window_ms, tick)
+            await self._stores.counts.write(partition, ticks)
         except TROUBLE as error:
             self._redis.failed("counts", error)
         else:

@@ -3,7 +3,9 @@
 Epochs, salts, the registry and the ledger are logs that a worker must have read to their end before it decides
 anything. A `TailReader` assigns itself all partitions (no group), and `read_to_end` returns every record that was
 committed before the call and not yet returned; while Kafka is away it waits. Only the start gives up, where a wrong
-address is likelier than an outage.
+address is likelier than an outage. Between two readings nothing is fetched: a worker has up to five readers, whose
+empty fetches would be most of what it does while it has nothing to do, and each of which a question for the end waits
+behind.
 """
 
 import asyncio
@@ -64,6 +66,7 @@ class TailReader:
         self._partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
         self._consumer.assign(self._partitions)
         await self._consumer.seek_to_beginning(*self._partitions)
+        self._consumer.pause(*self._partitions)
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -72,13 +75,12 @@ class TailReader:
     async def read_to_end(self) -> AsyncIterator[list[ConsumerRecord]]:
         """The records between the last position and the end of each partition as of now, in chunks."""
         ends = await self._ends()
-        while True:
-            behind = [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]
-            if not behind:
-                return
+        while behind := [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]:
+            self._consumer.resume(*behind)
             for records in (await self._consumer.getmany(*behind, timeout_ms=500)).values():
                 if records:
                     yield list(records)
+        self._consumer.pause(*self._partitions)
 
     async def _ends(self) -> dict[TopicPartition, int]:
         while True:
@@ -87,8 +89,3 @@ class TailReader:
             except KafkaTimeoutError:
                 continue  # it has asked again and again for `REQUEST_MS`
             return ends
-
-    async def poll(self, timeout_ms: int) -> list[ConsumerRecord]:
-        """Whatever arrives next within the time."""
-        fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
-        return [record for records in fetched.values() for record in records]

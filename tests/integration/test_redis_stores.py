@@ -28,27 +28,36 @@ def tick(at: int, value: int) -> TickCounts:
 async def test_counts_come_back_as_they_were_written(redis: Redis, namespace: str) -> None:
     store = CountStore(redis, f"{namespace}:")
     counts = np.arange(3 * 28, dtype=np.uint32).reshape(3, 28)
-    assert await store.write(0, 900_000, TickCounts(10_000, 20260302, counts))
+    assert await store.write(0, {900_000: TickCounts(10_000, 20260302, counts)}) == 1
     read = await store.read(0, 900_000)
     assert read is not None
     assert (read.tick_ms, read.epoch) == (10_000, 20260302)
     np.testing.assert_array_equal(read.counts, counts)
 
 
+async def test_of_several_windows_those_are_stored_that_are_newer(redis: Redis, namespace: str) -> None:
+    store = CountStore(redis, f"{namespace}:")
+    assert await store.write(2, {900_000: tick(20_000, 7)}) == 1
+    assert await store.write(2, {900_000: tick(20_000, 8), 3_600_000: tick(20_000, 9)}) == 1
+    assert await store.write(2, {}) == 0
+    shown = [await store.read(2, window_ms) for window_ms in (900_000, 3_600_000)]
+    assert [each and int(each.counts[0, 0]) for each in shown] == [7, 9]
+
+
 async def test_an_older_or_repeated_tick_changes_nothing(redis: Redis, namespace: str) -> None:
     store = CountStore(redis, f"{namespace}:")
-    assert await store.write(1, 900_000, tick(20_000, 7))
-    assert not await store.write(1, 900_000, tick(20_000, 8))
-    assert not await store.write(1, 900_000, tick(10_000, 9))
+    assert await store.write(1, {900_000: tick(20_000, 7)}) == 1
+    assert await store.write(1, {900_000: tick(20_000, 8)}) == 0
+    assert await store.write(1, {900_000: tick(10_000, 9)}) == 0
     read = await store.read(1, 900_000)
     assert read is not None and read.counts[0, 0] == 7
 
 
 async def test_times_beyond_32_bits_are_ordered_right(redis: Redis, namespace: str) -> None:
     store = CountStore(redis, f"{namespace}:")
-    assert await store.write(0, 1, tick(1_772_420_400_000, 1))
-    assert not await store.write(0, 1, tick(1_772_420_390_000, 2))
-    assert await store.write(0, 1, tick(1_772_420_410_000, 3))
+    assert await store.write(0, {1: tick(1_772_420_400_000, 1)}) == 1
+    assert await store.write(0, {1: tick(1_772_420_390_000, 2)}) == 0
+    assert await store.write(0, {1: tick(1_772_420_410_000, 3)}) == 1
 
 
 def test_a_cut_value_is_refused() -> None:

@@ -57,7 +57,7 @@ def test_aiokafka_still_asks_where_we_answer() -> None:
     assert "_txn_manager is None and batch.expired()" in inspect.getsource(SendProduceReqHandler._can_retry)
 
 
-def test_batches_are_compressed_by_zstd_at_level_1() -> None:
+def test_batches_are_compressed_by_zstd_at_a_fast_level() -> None:
     value = orjson.dumps([{"zone": n % 7, "count": n * n} for n in range(2_000)])
 
     def section(codec: int) -> bytes:
@@ -66,7 +66,7 @@ def test_batches_are_compressed_by_zstd_at_level_1() -> None:
         return bytes(builder.build())[HEADER.size :]
 
     plain = section(0)
-    assert section(ZSTD) == zstd_encode(plain, level=1) != zstd_encode(plain)
+    assert section(ZSTD) == zstd_encode(plain, level=-5) != zstd_encode(plain)
 
 
 class Clock:
