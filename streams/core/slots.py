@@ -2,8 +2,8 @@
 
 A pseudonym's place is its 32-bit hash scaled to the table's size; a row that finds its place taken goes to the next
 free one (linear probing). The scaling keeps the order of hashes, so that enlarging the table is one pass from front
-to back over both, and the table can grow by an eighth at a time: it stands between 0.76 and 0.85 full. With a byte for
-each count against a cap (four by default; two if a cap is above 255) that is 42 to 47 bytes a subscriber; where visits
+to back over both, and the table can grow by a sixth at a time: it stands between 0.75 and 0.875 full. With a byte for
+each count against a cap (four by default; two if a cap is above 255) that is 41 to 48 bytes a subscriber; where visits
 are numbered, the zones of stays take 10 more, the minute of a departure 2, where travel times are counted, and home and
 work area 5 each.
 
@@ -111,12 +111,12 @@ def _free(size: int, *beside: NDArray[np.unsignedinteger]) -> Slots:
 
 
 def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
-    """The same table, or a larger one, in which `more` new subscribers bring it to 0.85 at most."""
+    """The same table, or a larger one, in which `more` new subscribers bring it to 0.875 at most."""
     size = len(slots.rows)
-    if (subscribers + more) * 20 <= size * 17:
+    if (subscribers + more) * 8 <= size * 7:
         return slots
-    while (subscribers + more) * 20 > size * 17:
-        size += size // 8
+    while (subscribers + more) * 8 > size * 7:
+        size += size // 6
     larger = _free(size, *slots[1:])
     _move(slots, larger)
     return larger
