@@ -77,6 +77,8 @@ def main(arguments: list[str]) -> None:
                 places, sites = read_places(polygons, findings), read_sites(sites_file, findings)
             with timed("build", seconds):
                 built = build(places, [], sites, (1, "bench", "Europe/Berlin"), findings)
+            with timed("build weighted", seconds):
+                build(places, [], sites, (1, "bench", "Europe/Berlin"), Findings(), weighted=True)
             with timed("write", seconds):
                 (Path(folder) / "plan.json").write_bytes(msgspec.json.encode(built.plan))
             with timed("picture", seconds):

@@ -1,8 +1,8 @@
 """The zone plan: places, the districts they belong to, and the zone of each network cell.
 
 `Places` is what of it may be told: all but the cells. Released records name the plan by its hash, and so does it.
-What a plan knows of its cells' coverage (`Zone.inside`, `radius_m`, `spill`, `Cell.share`) is optional: a plan without
-it is as good as ever, and has the same hash as before there was any.
+What a plan knows of its cells' coverage (`Zone.inside`, `radius_m`, `spill`, `counted`, `Cell.share`) is optional: a
+plan without it is as good as ever, and has the same hash as before there was any.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ class Parent(msgspec.Struct, frozen=True):
 
 
 class Spill(msgspec.Struct, frozen=True):
-    """A share of a zone's crowd that is likely in another zone, where the cells reach over the border."""
+    """A share of a zone's crowd, and the zone that it is likely in, or counted in, as cells reach over the border."""
 
     zone: str
     share: float
@@ -40,6 +40,8 @@ class Zone(msgspec.Struct, frozen=True):
         inside: share of those counted here that is inside the zone. radius_m: location uncertainty: the root mean
             square distance of a phone from the middle of its cell's coverage. spill: where else those counted here
             are; what is missing to 1 is in no zone.
+        counted: the other way round, by the signal of cells: where those in the zone are counted, itself included; what
+            is missing to 1 is counted nowhere. With it the estimates of people are weighted. Nothing: not known.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Zone(msgspec.Struct, frozen=True):
     inside: float | None = None
     radius_m: float | None = None
     spill: tuple[Spill, ...] = ()
+    counted: tuple[Spill, ...] = ()
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -64,7 +67,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 # Left out of the hash where they say nothing: plans of before there were such fields keep theirs.
-_ZONE_ADDED: Final = ("inside", "radius_m", "spill")
+_ZONE_ADDED: Final = ("inside", "radius_m", "spill", "counted")
 _CELL_ADDED: Final = ("share",)
 
 
@@ -88,6 +91,11 @@ class Plan(msgspec.Struct, frozen=True):
     parents: tuple[Parent, ...]
     zones: tuple[Zone, ...]
     cells: tuple[Cell, ...]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it knows of any zone where those in it are counted."""
+        return any(zone.counted for zone in self.zones)
 
     def zone_numbers(self) -> dict[str, int]:
         """Zone id to number."""

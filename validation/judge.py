@@ -1,6 +1,6 @@
 """A town's day against the truth: every measure as counted and as released, in pairs of what was told and what is so.
 
-    before       counted by the crowd, without noise, against what truly happened
+    before       counted by the crowd and weighted by the plan, without noise, against what truly happened
     by the words the same against the definitions' words on true positions: whoever walks about a park for ten minutes
                  has stayed there; the radio's part of the error alone
     released     estimates after noise, against what truly happened; their errors are those of the noise and of the
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.lengths import BUCKETS, CUT
-from streams.core.view import SIMULATED
+from streams.core.view import SIMULATED_WEIGHTED
+from streams.core.weights import STATISTICS, Weights, weights_of
 from validation import errors, happened, medians, released
 from validation.errors import Pairs
 from validation.medians import Lengths
@@ -26,6 +27,7 @@ from validation.released import Noise
 from validation.towns import Day
 
 HOURS: Final = 24
+VIEWS: Final = SIMULATED_WEIGHTED
 STAY_MIN: Final = 10
 
 # What is told, by the measures that it is read from.
@@ -65,19 +67,22 @@ class Judged(NamedTuple):
 def judge(day: Day, noise: Noise) -> Judged:
     """Hold a day against its truth."""
     there = happened.presences(day.stretches, day.excluded, day.epoch)
+    weights = _weights(day)
     truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts, lives=day.lives)
     words = truth | happened.everything(there, day.epoch, day.parents, stops=False)
     estimates = {
-        m.name: released.release(day.counts[m.name], m, day.epoch, noise) for m in day.epoch.measures if m.name in truth
+        m.name: released.release(day.counts[m.name], m, day.epoch, noise, weights)
+        for m in day.epoch.measures
+        if m.name in truth
     }
     arrivals = next(m for m in day.epoch.measures if m.statistic == "arrivals")
-    estimates["arrivals"] = released.release(day.counts["arrivals"], arrivals, day.epoch, noise)
+    estimates["arrivals"] = released.release(day.counts["arrivals"], arrivals, day.epoch, noise, weights)
     told = with_footfall({name: each.mean for name, each in estimates.items()})
     # Standard errors of one place's successive panes add up, those of people present and arrivals are independent.
     se = {name: each.se for name, each in estimates.items()}
     se["footfall"] = np.sqrt(released.footfall(se["present"] ** 2, se["arrivals"] ** 2).astype(np.float64))
     se["footfall_hour"] = hourly(se["footfall"], se["arrivals"]).astype(np.float64)
-    counted = with_footfall(day.counts)
+    counted = with_footfall(weighted(day))
     dwell = next(m for m in day.epoch.measures if m.statistic == "dwell")
     stays = happened.median_stay(there, day.epoch, dwell)
     return Judged(
@@ -90,12 +95,28 @@ def judge(day: Day, noise: Noise) -> Judged:
     )
 
 
+def weighted(day: Day) -> dict[str, NDArray[np.int64]]:
+    """A day's counts, those of people weighted as in the release."""
+    weights = _weights(day)
+    if weights is None:
+        return day.counts
+    people = {measure.name for measure in day.epoch.measures if measure.statistic in STATISTICS}
+    return {
+        name: np.stack([weights.applied(pane) for pane in counts]) if name in people else counts
+        for name, counts in day.counts.items()
+    }
+
+
+def _weights(day: Day) -> Weights | None:
+    return weights_of(day.plan, {day.plan.zones[number].kind for number in day.excluded.tolist()})
+
+
 def with_view(
     se: Mapping[str, NDArray[np.float64]], told: Mapping[str, NDArray[np.generic]]
 ) -> dict[str, NDArray[np.float64]]:
     """Standard errors with those of the network's view, of the measures that have one."""
     return {
-        name: np.hypot(each, SIMULATED[name].se(told[name].astype(np.float64))) if name in SIMULATED else each
+        name: np.hypot(each, VIEWS[name].se(told[name].astype(np.float64))) if name in VIEWS else each
         for name, each in se.items()
     }
 

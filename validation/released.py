@@ -14,6 +14,7 @@ from schemas.epochs import Epoch
 from schemas.measures import Measure
 from streams.core import estimate
 from streams.core.budget import rho_of, sensitivity, sigma
+from streams.core.weights import STATISTICS, Weights
 
 # As `streams.stores.noise.draw`: counts, sensitivity, scale, rho.
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
@@ -26,17 +27,22 @@ class Estimates(NamedTuple):
     se: NDArray[np.float64]
 
 
-def release(counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise) -> Estimates:
+def release(
+    counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise, weights: Weights | None = None
+) -> Estimates:
     """A measure's estimates through the epoch."""
+    if measure.statistic not in STATISTICS:
+        weights = None
     models = estimate.models_of(measure)
     scale = sigma(measure, epoch)
+    seen = scale if weights is None else scale * weights.grown(measure, counts.shape[1])
     mean, se = np.empty(counts.shape), np.empty(counts.shape)
     belief = None
     for pane, exact in enumerate(counts):
         noisy = noise(exact, sensitivity(measure, epoch), scale, rho_of(measure, epoch))
-        belief = (
-            estimate.begin(noisy, scale, models) if belief is None else estimate.update(belief, noisy, scale, models)
-        )
+        if weights is not None:
+            noisy = weights.applied(noisy)
+        belief = estimate.begin(noisy, seen, models) if belief is None else estimate.update(belief, noisy, seen, models)
         level = belief.level
         mean[pane], se[pane] = np.maximum(level.mean, 0), np.sqrt(level.variance)
     return Estimates(mean, se)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from schemas.cohorts import cohort
@@ -28,11 +29,16 @@ from streams.core.records import Records
 from streams.core.registry import RegistryTable
 from streams.core.rules import limits
 from streams.core.zones import CellTable
+from streams.places.coverage import as_objects, coverage
+from streams.places.findings import Findings
+from streams.places.served import where_counted
+from streams.places.shares import disjoint
+from streams.places.sites import Sites
 from streams.settings import Settings
 from streams.simulate import generate, make_town, plan, registry
 from streams.simulate.people import GENDERS, YEAR, birth_years, genders, populate
 from streams.simulate.registry import counted
-from streams.simulate.town import Town
+from streams.simulate.town import RAT_NAMES, Town
 from streams.stores.policies import configured_rules
 from streams.stores.terms import terms_of
 
@@ -115,7 +121,7 @@ class Day(NamedTuple):
 def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
     """Simulate the town's day, and count it."""
     town = make_town(shape.seed, shape.people, shape.zones, shape.cells, consent=shape.consent, radio=shape.radio)
-    made = msgspec.convert(plan(town), Plan)
+    made = with_outlines(town)
     deployment = _Deployment(made, shape.start_ms, keep_rows)
     deployment.people.take(registry(town))
     truths = []
@@ -135,6 +141,22 @@ def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
     events = deployment.inline.events
     who = cohorts(town), lives(town, parents)
     return Day(shape, epoch, made, parents, counts, stretches, excluded, events, rows, *who)
+
+
+def with_outlines(town: Town) -> Plan:
+    """The town's plan, with where those in each zone are counted: from the cells' positions and ranges, and from the
+    zones' outlines, the discs that they are (of where two meet the smaller one has it), as a map has them."""
+    made = msgspec.convert(plan(town), Plan)
+    x, y = town.cell_xy.astype(np.float64).T
+    names, rats = [cell.cell for cell in made.cells], [RAT_NAMES[rat] for rat in town.cell_rat.tolist()]
+    nothing, unknown = np.zeros(len(x)), np.full(len(x), np.nan)
+    reach = town.cell_range_m.astype(np.float64)
+    sites = Sites(names, [""] * len(x), rats, nothing, nothing, unknown, unknown, reach)
+    ids = [zone.id for zone in made.zones]
+    discs = disjoint(as_objects([shapely.Point(a, b).buffer(r) for a, b, r in town.discs.tolist()]), ids, Findings())
+    shares = where_counted(sites, x, y, coverage(sites, x, y), discs, town.cell_zone.astype(np.int64), ids)
+    zones = [msgspec.structs.replace(zone, counted=share) for zone, share in zip(made.zones, shares, strict=True)]
+    return msgspec.structs.replace(made, zones=tuple(zones))
 
 
 def cohorts(town: Town) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
-"""How far the network's view is from who is there, by measure: what `streams.core.view.SIMULATED` holds.
+"""How far the network's view is from who is there, by measure: what `streams.core.view.SIMULATED_WEIGHTED` holds, and
+`SIMULATED`, of plans without weights.
 
-    python -m validation.view
+    python -m validation.view [--as-counted]
 
 Towns of other seeds than validation judges are counted and held against their truth, without noise. Of all `share` and
 `apart` those are taken whose 95 % intervals have the best interval score (Gneiting and Raftery 2007, section 6.2): as
@@ -8,6 +9,7 @@ narrow as can be, at 20 half-widths for what lies outside. Each size of crowd ha
 TOML, as `release.view` reads it.
 """
 
+import argparse
 from itertools import pairwise, product
 from typing import Final
 
@@ -16,7 +18,7 @@ import numpy as np
 from streams.core.view import View
 from validation import errors, happened
 from validation.errors import FEWEST, Z_95, Pairs
-from validation.judge import paired, with_footfall
+from validation.judge import paired, weighted, with_footfall
 from validation.towns import TOWNS, live
 
 SEEDS: Final = 10  # after those of the towns that are judged
@@ -51,12 +53,15 @@ def _score(view: View, crowds: list[tuple[np.ndarray, np.ndarray]]) -> float:
 
 def main() -> None:
     """Simulate, measure, print."""
+    options = argparse.ArgumentParser(prog="python -m validation.view", description=__doc__)
+    options.add_argument("--as-counted", action="store_true", help="without the plans' weights")
+    as_counted = options.parse_args().as_counted
     found: dict[str, list[Pairs]] = {name: [] for name in KINDS}
     for shape in TOWNS:
         day = live(shape._replace(seed=shape.seed + SEEDS), lambda _: None)
         there = happened.presences(day.stretches, day.excluded, day.epoch)
         truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts)
-        pairs = paired(with_footfall(day.counts), truth)
+        pairs = paired(with_footfall(day.counts if as_counted else weighted(day)), truth)
         for name, kind in KINDS.items():
             found[name].append(pairs[kind])
         print(f"{shape.name}: {day.events:,} events")

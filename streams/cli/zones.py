@@ -49,6 +49,7 @@ def zones() -> None:
 @click.option("--mnc-digits", type=click.IntRange(2, 3), help="Digits of network codes.  [default: by country]")
 @click.option("--name", help="Of the plan.  [default: the file's]")
 @click.option("--timezone", default="Europe/Berlin", show_default=True, help="IANA name; days change by it.")
+@click.option("--weighted", is_flag=True, help="Give estimates of people back to zones that neighbours' cells serve.")
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw it, SVG.")
 def build(
     out: Path,
@@ -61,6 +62,7 @@ def build(
     mnc_digits: int | None,
     name: str | None,
     timezone: str,
+    weighted: bool,
     picture: Path | None,
 ) -> None:
     """Build the zone plan OUT (JSON) from zones and a plan of cells.
@@ -90,7 +92,7 @@ def build(
     districts = read_places(parents, findings, id_property, name_property) if parents else []
     before = load_plan(out) if out.exists() else None
     about = (before.version if before else 1, name or out.stem, timezone)
-    built = built_from(places, districts, sites, about, findings)
+    built = built_from(places, districts, sites, about, findings, weighted)
     plan = built.plan
     if before is not None and before.hash() != plan.hash():
         plan = msgspec.structs.replace(plan, version=plan.version + 1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord, Publication
 from schemas.measures import PAIRED, Measure
-from streams.core import estimate, parts
+from streams.core import estimate, parts, weights
 from streams.core.budget import keys_delta, rho_of, sigma
 from streams.core.estimate import Level
 from streams.core.render import Estimates, Page, Pane
@@ -53,6 +53,13 @@ class Draw(NamedTuple):
     keys: NDArray[np.uint32] | None = None
 
 
+class Seen(NamedTuple):
+    """What the filter is given: i64[keys], and the noise's standard deviation."""
+
+    noisy: NDArray[np.int64]
+    scale: estimate.Sigma
+
+
 def next_record(
     draw: Draw, last: LedgerRecord | None, present: LedgerRecord | None, page: Page, panes_offset: int, writer: str
 ) -> LedgerRecord:
@@ -65,7 +72,7 @@ def next_record(
     if last is not None and last.epoch != draw.epoch.epoch:
         last = None
     before = _state(last)
-    level, belief = _estimated(draw, before)
+    level, belief = _estimated(draw, before, page)
     state = State(draw.epoch.epoch, belief=belief, gap=_gap(last, before))
     districts = None
     if draw.measure.statistic == "present":
@@ -94,14 +101,26 @@ def next_record(
     )
 
 
-def _estimated(draw: Draw, before: State | None) -> tuple[Level, bytes]:
+def _estimated(draw: Draw, before: State | None, page: Page) -> tuple[Level, bytes]:
     """The estimates, and what the next ones build on. Keys from data come and go: their estimate is what was drawn."""
     scale = sigma(draw.measure, draw.epoch)
     if draw.keys is not None:
         return Level(draw.noisy.astype(np.float64), np.full(len(draw.noisy), scale**2)), b""
     kept = before.belief if before is not None else b""
-    belief = estimate.go_on(kept, draw.noisy, scale, estimate.models_of(draw.measure))
+    belief = estimate.go_on(kept, *_seen(draw, page), estimate.models_of(draw.measure))
     return belief.level, estimate.pack(belief)
+
+
+def _weighted(measure: Measure, page: Page) -> bool:
+    return page.weights is not None and measure.statistic in weights.STATISTICS
+
+
+def _seen(draw: Draw, page: Page) -> Seen:
+    """What was drawn, weighted if the plan has weights: before the filter, which then knows what noise it sees."""
+    scale = sigma(draw.measure, draw.epoch)
+    if page.weights is None or draw.measure.statistic not in weights.STATISTICS:
+        return Seen(draw.noisy, scale)
+    return Seen(page.weights.applied(draw.noisy), scale * page.weights.grown(draw.measure, len(draw.noisy)))
 
 
 def _rolled_up(draw: Draw, zones: Level, before: State | None, page: Page) -> tuple[Tree, bytes]:
@@ -111,8 +130,11 @@ def _rolled_up(draw: Draw, zones: Level, before: State | None, page: Page) -> tu
     zones. After it there is, for a district followed in its own right sees a tide that lifts all its zones sooner than
     each of them does.
     """
-    noisy = page.added(draw.noisy.astype(np.float64)).astype(np.int64)
-    scale = sigma(draw.measure, draw.epoch) * np.sqrt(page.added(np.ones(len(draw.noisy))))
+    noisy = page.added(_seen(draw, page).noisy.astype(np.float64)).astype(np.int64)
+    grown = np.sqrt(page.added(np.ones(len(draw.noisy))))
+    if page.weights is not None:
+        grown = page.weights.norms_of(page.parent_of, len(page.parents))
+    scale = sigma(draw.measure, draw.epoch) * grown
     belief = estimate.go_on(before.districts if before is not None else b"", noisy, scale, estimate.PRESENT)
     return blended(Tree(zones, belief.level), page.parent_of), estimate.pack(belief)
 
@@ -179,7 +201,7 @@ def _publications(
 ) -> Iterable[Publication]:
     measure = draw.measure
     pane = Pane(draw.epoch, draw.end_ms, measure.pane_ms, cost)
-    estimates = Estimates(draw.noisy, level.mean, np.sqrt(level.variance))
+    estimates = Estimates(draw.noisy, level.mean, np.sqrt(level.variance), _weighted(measure, page))
     if measure.statistic in PAIRED:
         yield from page.flows(measure, pane, estimates, draw.keys)
     elif measure.statistic == "present_cohort":
@@ -198,7 +220,7 @@ def _districts(draw: Draw, level: Level | None, page: Page) -> Estimates | None:
     if level is None:
         return None
     noisy = page.added(draw.noisy.astype(np.float64)).astype(np.int64)
-    return Estimates(noisy, level.mean, np.sqrt(level.variance))
+    return Estimates(noisy, level.mean, np.sqrt(level.variance), _weighted(draw.measure, page))
 
 
 def _windows(draw: Draw, level: Level, present: LedgerRecord | None, page: Page, pane: Pane) -> Iterable[Publication]:
@@ -210,7 +232,8 @@ def _windows(draw: Draw, level: Level, present: LedgerRecord | None, page: Page,
     if start is None:
         yield from page.untold("footfall", pane, lost=not _withheld(present))
     else:
-        footfall = _with_present(Estimates(draw.noisy, level.mean, np.sqrt(level.variance)), start, 1)
+        arrived = Estimates(draw.noisy, level.mean, np.sqrt(level.variance), _weighted(draw.measure, page))
+        footfall = _with_present(arrived, start, 1)
         yield from page.places("footfall", pane, footfall)
     if start is None or end is None:
         yield from page.untold("departures", pane, lost=not _withheld(present))
@@ -226,6 +249,7 @@ def _with_present(counted: Estimates, level: Level, sign: int) -> Estimates:
         counted.noisy + sign * np.rint(people).astype(np.int64),
         counted.mean + sign * people,
         np.sqrt(counted.se**2 + level.variance),
+        counted.weighted,
     )
 
 

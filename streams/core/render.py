@@ -5,7 +5,7 @@ less the confidence's quantile of standard errors is at least k; else its zone s
 told.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from statistics import NormalDist
 from typing import NamedTuple, NotRequired, TypedDict
 
@@ -23,17 +23,19 @@ from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, F
 from schemas.topics import FLOWS, FOOTFALL
 from streams.core.rollup import added
 from streams.core.times import rfc3339
-from streams.core.view import View, Views
+from streams.core.view import View, Views, of_plan
+from streams.core.weights import weights_of
 
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 
 
 class Estimates(NamedTuple):
-    """One value a key: what was drawn (i64), the estimate and its standard error (f64)."""
+    """One value a key: what was drawn (i64), the estimate and its standard error (f64). `weighted`: see `weights`."""
 
     noisy: NDArray[np.int64]
     mean: NDArray[np.float64]
     se: NDArray[np.float64]
+    weighted: bool = False
 
 
 class Pane(NamedTuple):
@@ -73,11 +75,14 @@ class Common(TypedDict):
 
 
 class Page:
-    """Renders the records of one deployment: its places, the confidence of being at least k, and the network's view by
-    measure, where it is known."""
+    """Renders the records of one deployment: its places, the confidence of being at least k, the network's view by
+    measure, where it is known, and the plan's weights. `excluded`: kinds of zones where nobody is counted."""
 
-    def __init__(self, plan: Plan, confidence: float, views: Views | None = None) -> None:
-        self.views = views or {}
+    def __init__(
+        self, plan: Plan, confidence: float, views: Views | None = None, excluded: Collection[str] = ()
+    ) -> None:
+        self.weights = weights_of(plan, excluded)
+        self.views = of_plan(views or {}, self.weights is not None)
         self.zones = [zone.id for zone in plan.zones]
         self.parents = [parent.id for parent in plan.parents]
         self.parent_of = np.array(plan.zone_parents(), np.int64)
@@ -115,6 +120,7 @@ class Page:
                 suppressed=False,
                 age_band=band,
                 gender=gender,
+                weighted=keys.weighted,
                 **numbers(keys, key, self.views.get(measure)),
                 **said,
             )
@@ -220,17 +226,25 @@ class Page:
             **common(pane),
         )
         if told:
-            record = msgspec.structs.replace(record, **numbers(estimates, number, self.views.get(measure)))
+            said = numbers(estimates, number, self.views.get(measure))
+            record = msgspec.structs.replace(record, weighted=estimates.weighted, **said)
         return publication(FOOTFALL, zone, record)
 
 
 class Pages:
     """The page of each epoch: its plan's. `plan_of` may raise where it isn't at hand."""
 
-    def __init__(self, plan_of: Callable[[Epoch], Plan], confidence: float, views: Views | None = None) -> None:
+    def __init__(
+        self,
+        plan_of: Callable[[Epoch], Plan],
+        confidence: float,
+        views: Views | None = None,
+        excluded: Collection[str] = (),
+    ) -> None:
         self._plan_of = plan_of
         self._confidence = confidence
         self._views = views
+        self._excluded = excluded
         self._pages: dict[str, Page] = {}
 
     def places(self, epoch: Epoch) -> Places:
@@ -240,7 +254,7 @@ class Pages:
     def of(self, epoch: Epoch) -> Page:
         """The page of an epoch's plan."""
         if epoch.plan not in self._pages:
-            self._pages[epoch.plan] = Page(self._plan_of(epoch), self._confidence, self._views)
+            self._pages[epoch.plan] = Page(self._plan_of(epoch), self._confidence, self._views, self._excluded)
         return self._pages[epoch.plan]
 
 

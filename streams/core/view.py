@@ -34,6 +34,12 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 Views = Mapping[str, View]
 
+
+def of_plan(views: Views, weighted: bool) -> Views:
+    """The same, or those shipped for plans with weights."""
+    return SIMULATED_WEIGHTED if weighted and views is SIMULATED else views
+
+
 # By measure, of simulated towns under the radio of docs/explanation/simulator.md: `python -m validation.view` measures
 # them, in other towns than those that validation judges.
 SIMULATED: Final[Views] = {
@@ -44,4 +50,11 @@ SIMULATED: Final[Views] = {
     "trips_parent": View(0.13, 2.2),
     "dwell": View(0.42, 2.7),
     "visits": View(share=0.49),
+}
+# The same where the plan has weights (`throng zones build --weighted`).
+SIMULATED_WEIGHTED: Final[Views] = {
+    **SIMULATED,
+    "present": View(apart=4.25),
+    "present_cohort": View(0.01, 0.47),
+    "footfall": View(apart=5.3),
 }

@@ -7,6 +7,7 @@ each zone's uncertainty, the shapes to draw it by, and findings. The same input 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from schemas.plan import NO_ZONE, NOWHERE, Cell, Parent, Plan, Spill, Zone
 from streams.errors import ThrongError
 from streams.places.coverage import Shapes, as_objects, coverage, plane, projected, radii
 from streams.places.findings import Findings
+from streams.places.meridian import seamless, usual
 from streams.places.polygons import ALL, Place
+from streams.places.served import where_counted
 from streams.places.shares import NONE, Shares, assigned, disjoint, holes, shares_of
 from streams.places.sites import Sites
 
@@ -40,17 +43,22 @@ def build(
     sites: Sites,
     about: tuple[int, str, str],
     findings: Findings,
+    weighted: bool = False,
 ) -> Built:
     """Build a plan; `about`: its version, name and time zone. `districts`: parents by outline, () by property.
+    `weighted`: with where those in each zone are counted.
 
     Raises:
-        ThrongError: `places` if there are too many zones, or no cell has a position.
+        ThrongError: `places` if there are too many zones, or no cell has a position,
+            or they span half the globe.
     """
     if len(places) >= NO_ZONE:
         raise ThrongError("places", f"{len(places)} zones; a plan has {NO_ZONE - 1} at most")
     if not sites.located.any():
         raise ThrongError("places", "no cell has a position")
-    given = as_objects([place.outline for place in places])
+    given, lon = seamless(as_objects([place.outline for place in places]), sites.lon)
+    places = [place._replace(outline=outline) for place, outline in zip(places, given, strict=True)]
+    sites = sites._replace(lon=lon)
     flat = plane(*_middles(given, sites))
     raw = projected(given, flat)
     outlines = disjoint(raw, [place.id for place in places], findings)
@@ -61,6 +69,8 @@ def build(
     _tell(places, outlines, sites, shapes, zone_of, flat, findings)
     parents, parent_of = _parents(places, raw, _flat(districts, flat), districts, findings)
     zones = _zones(places, parent_of, shares, zone_of, radii(shapes))
+    if weighted:
+        zones = _weighted(zones, where_counted(sites, x, y, shapes, outlines, zone_of, [zone.id for zone in zones]))
     cells = _cells(sites, places, shapes, zone_of, share)
     version, name, timezone = about
     return Built(Plan(version, name, timezone, parents, zones, cells), outlines, shapes, zone_of)
@@ -151,7 +161,8 @@ def _zones(
             name=place.name,
             parent=parent,
             kind=place.kind,
-            **_position(place),
+            lat=lat,
+            lon=lon,
             inside=round(float(inside[n]), 4) if heard[n] else None,
             radius_m=round(float(np.sqrt(squares[n] / cells[n])), 1) if heard[n] else None,
             spill=tuple(
@@ -159,8 +170,12 @@ def _zones(
                 for share, zone in sorted(elsewhere[n], key=lambda pair: (-pair[0], pair[1]))
             ),
         )
-        for n, (place, parent) in enumerate(zip(places, parent_of, strict=True))
+        for n, (place, parent, (lat, lon)) in enumerate(zip(places, parent_of, map(_position, places), strict=True))
     )
+
+
+def _weighted(zones: tuple[Zone, ...], shares: list[tuple[Spill, ...]]) -> tuple[Zone, ...]:
+    return tuple(msgspec.structs.replace(zone, counted=each) for zone, each in zip(zones, shares, strict=True))
 
 
 def _sums(
@@ -173,9 +188,9 @@ def _sums(
     return [(int(pair) // zones, int(pair) % zones, float(total)) for pair, total in zip(pairs, sums, strict=True)]
 
 
-def _position(place: Place) -> dict[str, float]:
+def _position(place: Place) -> tuple[float, float]:
     middle = place.outline.representative_point()
-    return {"lat": round(middle.y, DEGREES), "lon": round(middle.x, DEGREES)}
+    return round(middle.y, DEGREES), round(usual(middle.x), DEGREES)
 
 
 def _cells(
@@ -187,7 +202,7 @@ def _cells(
             name,
             places[zone].id if zone != NONE else NOWHERE,
             round(lat, DEGREES),
-            round(lon, DEGREES),
+            round(usual(lon), DEGREES),
             round(part, 4) if zone != NONE else None,
         )
         for name, zone, lat, lon, part, known in zip(

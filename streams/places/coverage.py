@@ -28,6 +28,8 @@ Shapes = NDArray[np.object_]
 
 def plane(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> Proj:
     """An equal-area plane (Lambert azimuthal, WGS 84) around the middle of points in degrees."""
+    if np.nanmax(lon) - np.nanmin(lon) > 180:  # on both sides of the 180th meridian
+        lon = np.where(lon < 0, lon + 360, lon)
     middle = [(float(np.nanmin(values)) + float(np.nanmax(values))) / 2 for values in (lon, lat)]
     return Proj(proj="laea", lon_0=middle[0], lat_0=middle[1], ellps="WGS84", units="m")
 

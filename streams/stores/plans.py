@@ -17,6 +17,9 @@ from streams.core.zones import unknown_plan
 from streams.errors import ThrongError
 from streams.settings import Settings
 
+# Shares are rounded, each to four digits.
+MOST_COUNTED = 1.05
+
 
 class Plans:
     """The plans at hand: `current`, by which epochs are opened, and all of them."""
@@ -79,6 +82,11 @@ def _problems(plan: Plan) -> list[str]:
     parents, zones = {p.id for p in plan.parents}, {NOWHERE, *(z.id for z in plan.zones)}
     found += [f"zone {z.id!r} names the unknown parent {z.parent!r}" for z in plan.zones if z.parent not in parents]
     found += [f"cell {c.cell!r} names the unknown zone {c.zone!r}" for c in plan.cells if c.zone not in zones]
+    for zone in plan.zones:
+        unknown = [part.zone for part in zone.counted if part.zone == NOWHERE or part.zone not in zones]
+        found += [f"zone {zone.id!r} is counted in the unknown zone {other!r}" for other in unknown]
+        if sum(part.share for part in zone.counted) > MOST_COUNTED or any(part.share < 0 for part in zone.counted):
+            found.append(f"zone {zone.id!r} has shares in 'counted' that are no shares: 0 to 1, and 1 at most together")
     for cell in plan.cells:
         try:
             pack_cell(cell.cell)

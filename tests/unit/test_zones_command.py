@@ -7,7 +7,7 @@ import msgspec
 import orjson
 import pytest
 
-from schemas.plan import NOWHERE, Places
+from schemas.plan import NOWHERE, Places, Spill
 from streams.cli import zones as command
 from streams.cli.main import run
 from streams.errors import ThrongError
@@ -98,3 +98,23 @@ def test_missing_packages_are_named_in_a_line(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(extra, "find_spec", lambda name: None if name == "h3" else object())
     with pytest.raises(ThrongError, match=r"needs h3: pip install 'throng\[places\]'"):
         command.check_installed("throng zones build")
+
+
+def test_weights_are_built_if_asked_for_and_a_plan_with_wrong_ones_is_refused(files: list[str]) -> None:
+    assert built(files) == 0
+    before = load_plan(Path(files[0]))
+    assert built(files, "--weighted") == 0
+    plan = load_plan(Path(files[0]))
+    assert (before.weighted, plan.weighted, plan.version) == (False, True, 2)
+    assert [zone.id for zone in plan.zones if not zone.counted] == ["b"], "no cell stands for it"
+    assert all(0.5 < sum(part.share for part in zone.counted) <= 1.001 for zone in plan.zones if zone.counted)
+    for other, share, why in (
+        ("x", 0.1, "the unknown zone 'x'"),
+        ("", 0.1, "the unknown zone ''"),
+        ("a", 1.5, "no shares"),
+    ):
+        wrong = msgspec.structs.replace(plan.zones[0], counted=(Spill(other, share),))
+        kept = msgspec.structs.replace(plan, zones=(wrong, *plan.zones[1:]))
+        Path(files[0]).write_bytes(msgspec.json.encode(kept))
+        with pytest.raises(ThrongError, match=why):
+            load_plan(Path(files[0]))

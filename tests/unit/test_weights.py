@@ -1,0 +1,213 @@
+"""Weights: from where those in a zone are counted to what is told of it."""
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.measures import DEFAULT_MEASURES
+from schemas.plan import Parent, Plan, Spill, Zone
+from streams.core.budget import sigma
+from streams.core.release import Draw, next_record, publications
+from streams.core.render import Page
+from streams.core.view import SIMULATED, SIMULATED_WEIGHTED, View
+from streams.core.weights import STEP, weights_of
+from streams.places.coverage import as_objects, coverage
+from streams.places.served import POINTS, points, served, where_counted
+from streams.places.sites import Sites
+from tests.support.world import PLAN, epochs_at
+
+EPOCH = epochs_at(1_772_420_400_000)[0]
+NAMED = {measure.name: measure for measure in DEFAULT_MEASURES}
+# From each zone of the world's plan to the next, around.
+AROUND = tuple(
+    msgspec.structs.replace(
+        zone, counted=(Spill(zone.id, 0.8), Spill(PLAN.zones[(number + 1) % len(PLAN.zones)].id, 0.2))
+    )
+    for number, zone in enumerate(PLAN.zones)
+)
+WEIGHTED = msgspec.structs.replace(PLAN, zones=AROUND)
+
+
+def plan_of(matrix: list[list[float]], kinds: list[str] | None = None) -> Plan:
+    """`matrix[a][b]`: of those in zone b the share that zone a counts."""
+    ids = [f"z{n}" for n in range(len(matrix))]
+    zones = tuple(
+        Zone(
+            ids[b],
+            ids[b],
+            "p",
+            kinds[b] if kinds else "",
+            counted=tuple(Spill(ids[a], row[b]) for a, row in enumerate(matrix) if row[b]),
+        )
+        for b in range(len(ids))
+    )
+    return Plan(1, "x", "UTC", (Parent("p", "p"),), zones, ())
+
+
+def dense(weights) -> np.ndarray:
+    found = np.zeros((len(weights.begins),) * 2)
+    row = np.repeat(np.arange(len(found)), np.diff(np.append(weights.begins, len(weights.zone))))
+    np.add.at(found, (row, weights.zone), weights.weight)
+    return found
+
+
+matrices = st.integers(1, 6).flatmap(
+    lambda n: st.lists(st.lists(st.integers(0, 9), min_size=n, max_size=n), min_size=n, max_size=n)
+)
+
+
+@settings(max_examples=60)
+@given(matrices)
+def test_weights_are_half_a_step_back_from_what_the_zones_count(drawn: list[list[int]]) -> None:
+    counted = np.array(drawn, np.float64) + np.eye(len(drawn))
+    counted /= counted.sum(axis=0)
+    weights = weights_of(plan_of(counted.tolist()))
+    expected = np.eye(len(counted)) + STEP * (np.eye(len(counted)) - counted)
+    assert dense(weights) == pytest.approx(expected)
+    assert weights.norm == pytest.approx(np.sqrt((expected**2).sum(axis=1)))
+    people = np.arange(1, 2 * len(counted) + 1) * 1000
+    told = weights.applied(people)
+    assert told == pytest.approx((expected @ people.reshape(-1, 2)).reshape(-1), abs=0.5)
+    assert told.sum() == pytest.approx(people.sum(), abs=len(people)), "nobody is made up, nobody lost"
+
+
+def test_districts_noise_is_that_of_their_zones_together():
+    weights = weights_of(WEIGHTED)
+    district_of = np.array([0, 0, 1, 1, 0, 1][: len(PLAN.zones)])
+    sums = np.zeros((2, len(PLAN.zones)))
+    np.add.at(sums, district_of, dense(weights))
+    assert weights.norms_of(district_of, 2) == pytest.approx(np.sqrt((sums**2).sum(axis=1)))
+
+
+def test_nothing_is_given_back_to_where_nobody_is_counted_nor_taken_from_there():
+    matrix = [[0.8, 0.1, 0.2], [0.2, 0.9, 0.1], [0.0, 0.0, 0.7]]
+    shut = dense(weights_of(plan_of(matrix, ["", "hospital", ""]), {"hospital"}))
+    assert shut == pytest.approx(np.array([[1.1, 0.0, -0.1], [0.0, 1.0, 0.0], [0.0, 0.0, 1.15]]))
+    unheard = plan_of([[0.8, 0.0], [0.2, 0.0]])
+    assert dense(weights_of(unheard)) == pytest.approx(np.array([[1.1, 0.0], [0.0, 1.0]]))
+
+
+def record_of(plan: Plan, name: str, noisy: np.ndarray, views=None):
+    draw = Draw(EPOCH, NAMED[name], 24, EPOCH.start_ms + 24 * EPOCH.pane_ms, noisy)
+    return next_record(draw, None, None, Page(plan, 0.95, views), 0, "me")
+
+
+def told(plan: Plan, name: str, noisy: np.ndarray, views=None) -> list[dict]:
+    return [
+        said
+        for item in publications(record_of(plan, name, noisy, views))
+        if "estimate" in (said := orjson.loads(item.value))
+    ]
+
+
+@pytest.mark.parametrize("name", ["present", "present_cohort", "arrivals"])
+def test_estimates_are_weighted_and_say_so_and_what_was_drawn_is_as_drawn(name: str):
+    keys = NAMED[name].keys(len(PLAN.zones), len(PLAN.parents))
+    parts = keys // len(PLAN.zones)
+    noisy = np.repeat(np.arange(1, len(PLAN.zones) + 1) * 10_000, parts)
+    weights = weights_of(WEIGHTED)
+    expected = weights.applied(noisy).reshape(-1, parts)[:, 0]
+    zones = [said for said in told(WEIGHTED, name, noisy) if said["level"] == "zone" and said["measure"] == name]
+    assert len(zones) == keys
+    number = {zone.id: n for n, zone in enumerate(PLAN.zones)}
+    scale = sigma(NAMED[name], EPOCH)
+    for said in zones:
+        n = number[said["zone"]]
+        assert said["weighted"] is True
+        assert said["noisy"] == (n + 1) * 10_000
+        assert said["se"] == pytest.approx(scale * weights.norm[n], abs=0.06), "the noise has grown by the norm"
+        # Districts and zones are made to agree, so a hair's breadth.
+        assert said["estimate"] == pytest.approx(expected[n], abs=1)
+    assert all("weighted" not in said for said in told(PLAN, name, noisy))
+
+
+@pytest.mark.parametrize("name", ["trips_zone", "dwell", "visits"])
+def test_stays_and_trips_stay_as_they_are_counted(name: str):
+    noisy = np.full(NAMED[name].keys(len(PLAN.zones), len(PLAN.parents)), 5_000)
+    assert publications(record_of(WEIGHTED, name, noisy)) == publications(record_of(PLAN, name, noisy))
+
+
+def test_districts_are_the_sums_of_their_zones():
+    noisy = np.arange(1, len(PLAN.zones) + 1) * 10_000
+    said = told(WEIGHTED, "present", noisy)
+    parents = {zone.id: zone.parent for zone in PLAN.zones}
+    for district in PLAN.parents:
+        own = next(one for one in said if one["level"] == "parent" and one["zone"] == district.id)
+        zones = [one for one in said if one["level"] == "zone" and parents[one["zone"]] == district.id]
+        assert own["estimate"] == pytest.approx(sum(one["estimate"] for one in zones), abs=1)
+        assert own["noisy"] == sum(one["noisy"] for one in zones)
+
+
+def test_the_shipped_view_is_that_of_plans_with_weights_or_without():
+    assert Page(PLAN, 0.95, SIMULATED).views is SIMULATED
+    assert Page(WEIGHTED, 0.95, SIMULATED).views is SIMULATED_WEIGHTED
+    own = {"present": View(0.02)}
+    assert Page(WEIGHTED, 0.95, own).views is own
+
+
+def sites_at(*rows: tuple[float, float, float]) -> tuple[Sites, np.ndarray, np.ndarray]:
+    """x, range and azimuth, on a line."""
+    x, reach, azimuth = np.array(rows).T
+    names = [f"001-01-{n + 1:07X}" for n in range(len(x))]
+    sites = Sites(names, names, ["lte"] * len(x), x * 0, x * 0, azimuth, np.full(len(x), 120.0), reach)
+    return sites, x, np.zeros(len(x))
+
+
+NO = float("nan")
+
+
+def counted_at(zones: list[shapely.Geometry], zone_of: list[int], *rows: tuple[float, float, float]) -> list[dict]:
+    sites, x, y = sites_at(*rows)
+    ids = [f"z{n}" for n in range(len(zones))]
+    found = where_counted(sites, x, y, coverage(sites, x, y), as_objects(zones), np.array(zone_of), ids)
+    return [{part.zone: part.share for part in each} for each in found]
+
+
+def test_points_are_spread_evenly_and_lie_within():
+    ring = shapely.Point(500, 0).buffer(300).difference(shapely.Point(500, 0).buffer(200))
+    drawn = points(ring)
+    assert POINTS * 0.9 < len(drawn) < POINTS * 1.1
+    assert shapely.contains_xy(ring, drawn).all()
+    assert drawn.mean(axis=0) == pytest.approx([500, 0], abs=15)
+    assert len(points(shapely.LineString([(0, 0), (1000, 1000)]).buffer(0.001))) >= 1
+
+
+def test_a_stronger_cell_serves_more_and_half_way_between_equals_it_is_even():
+    cells = np.array([[0.0, 0.0, 500, NO, 120], [1000.0, 0.0, 500, NO, 120]])
+    chance = served(np.array([[500.0, 0.0], [100.0, 0.0], [500.0, 4000.0]]), cells)
+    assert chance.sum(axis=1) == pytest.approx(1)
+    assert chance[0] == pytest.approx([0.5, 0.5])
+    assert chance[1, 0] > 0.99
+    # 39.08 dB a decade: a range twice as long is 11.8 dB, of a scale of 3.31 dB.
+    cells[1, 2] = 1000
+    assert served(np.array([[500.0, 0.0]]), cells)[0, 1] == pytest.approx(1 / (1 + np.exp(-11.764 / 3.308)), abs=1e-3)
+
+
+def test_a_sector_serves_where_it_points():
+    cells = np.array([[0.0, 0.0, 500, 90.0, 120], [0.0, 0.0, 500, 270.0, 120]])
+    chance = served(np.array([[300.0, 0.0], [-300.0, 0.0], [0.0, 300.0]]), cells)
+    assert chance[0, 0] > 0.999
+    assert chance[1, 1] > 0.999
+    assert chance[2] == pytest.approx([0.5, 0.5])
+
+
+def test_a_zone_is_counted_by_its_neighbour_where_that_ones_cell_is_the_stronger():
+    one, other = shapely.box(-500, -200, 400, 200), shapely.box(400, -200, 1500, 200)
+    found = counted_at([one, other], [0, 1], (0, 500, NO), (1000, 500, NO))
+    assert found[0]["z0"] > 0.95
+    assert found[1]["z0"] > 0.03, "the border lies 100 m towards the first"
+    for each in found:
+        assert sum(each.values()) == pytest.approx(1, abs=0.002)
+    stronger = counted_at([one, other], [0, 1], (0, 900, NO), (1000, 500, NO))
+    assert stronger[1]["z0"] > 2 * found[1]["z0"]
+
+
+def test_who_is_served_by_cells_of_no_zone_is_missing_and_zones_without_a_cell_are_not_known():
+    zones = [shapely.box(-500, -200, 1500, 200), shapely.box(5000, 0, 5100, 100)]
+    found = counted_at(zones, [0, -1], (0, 500, NO), (1000, 500, NO))
+    assert found[0] == {"z0": pytest.approx(0.5, abs=0.02)}
+    assert found[1] == {}
