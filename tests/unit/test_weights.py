@@ -120,8 +120,8 @@ def test_estimates_are_weighted_and_say_so_and_what_was_drawn_is_as_drawn(name: 
         assert said["weighted"] is True
         assert said["noisy"] == (n + 1) * 10_000
         assert said["se"] == pytest.approx(scale * weights.norm[n], abs=0.06), "the noise has grown by the norm"
-        # Districts and zones are made to agree, so a hair's breadth.
-        assert said["estimate"] == pytest.approx(expected[n], abs=1)
+        # Districts and zones are made to agree, which moves them by a few people; the weights move them by a thousand.
+        assert said["estimate"] == pytest.approx(expected[n], abs=10)
     assert all("weighted" not in said for said in told(PLAN, name, noisy))
 
 
