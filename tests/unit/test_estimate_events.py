@@ -90,7 +90,7 @@ def test_intervals_of_events_hold_what_they_say(days: dict[str, Followed], name:
     assert 100 * np.median(off) <= ERRORS[name, people]
 
 
-@pytest.mark.parametrize("name", {name for name, _ in ERRORS})
+@pytest.mark.parametrize("name", sorted({name for name, _ in ERRORS}))
 def test_what_is_told_is_at_least_k_from_the_first_pane_on(days: dict[str, Followed], name: str) -> None:
     """Of very many keys with nobody the noise of some is large: before a first pane's level was taken to be small where
     nothing speaks against it, all that was told of trips by zone then was wrong."""
