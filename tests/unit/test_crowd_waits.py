@@ -32,11 +32,11 @@ class Shown:
         self.calls = 0
         self.away = False
 
-    async def write(self, partition: int, window_ms: int, tick: "crowd_module.TickCounts") -> None:
+    async def write(self, partition: int, ticks: dict[int, "crowd_module.TickCounts"]) -> None:
         self.calls += 1
         if self.away:
             raise ConnectionError
-        self.ticks[window_ms] = tick.tick_ms
+        self.ticks |= {window_ms: tick.tick_ms for window_ms, tick in ticks.items()}
 
 
 async def test_no_state_is_stored_that_is_past_a_pane_which_kafka_does_not_have() -> None:
@@ -90,8 +90,8 @@ class Kept(Shown):
         super().__init__()
         self.given: list[tuple[crowd_module.TickCounts, bytes]] = []
 
-    async def write(self, partition: int, window_ms: int, tick: "crowd_module.TickCounts") -> None:
-        self.given.append((tick, tick.counts.tobytes()))
+    async def write(self, partition: int, ticks: dict[int, "crowd_module.TickCounts"]) -> None:
+        self.given += [(tick, tick.counts.tobytes()) for tick in ticks.values()]
 
 
 async def test_the_counts_of_a_tick_stay_as_they_were_while_the_next_chunk_is_counted() -> None:

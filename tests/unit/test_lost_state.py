@@ -46,8 +46,8 @@ class Counts:
     def __init__(self) -> None:
         self.written: list[tuple[int, int]] = []
 
-    async def write(self, _: int, window_ms: int, tick: TickCounts) -> None:
-        self.written.append((window_ms // MINUTE, (tick.tick_ms - START) // MINUTE))
+    async def write(self, _: int, ticks: dict[int, TickCounts]) -> None:
+        self.written += [(window // MINUTE, (tick.tick_ms - START) // MINUTE) for window, tick in ticks.items()]
 
 
 class Panes:
