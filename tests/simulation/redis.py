@@ -74,7 +74,10 @@ class Client:
         script = {MOVE_FORWARD: move_forward, SWEEP: sweep, NEWER_ONLY: newer_only, NEWER_OR_SAME: newer_or_same}[text]
 
         async def run(keys: Sequence[str], args: Sequence[Any] = (), client: object = None) -> Any:
-            return script(await self._ask() if client is None else self._redis.data, keys[0], *args)
+            data = await self._ask() if client is None else self._redis.data
+            if script is newer_only:
+                return newer_only(data, keys, args)
+            return script(data, keys[0], *args)
 
         return run
 
@@ -117,10 +120,10 @@ def _drop(data: dict[str, Any], key: str, name: str, chunks: int) -> None:
         data.pop(f"{key}:{name}:{number}", None)
 
 
-def newer_only(data: dict[str, Any], key: str, value: bytes) -> int:
+def newer_only(data: dict[str, Any], keys: Sequence[str], values: Sequence[bytes]) -> int:
     """Counts are only shown: nothing here depends on them."""
-    data[key] = value
-    return 1
+    data.update(zip(keys, values, strict=True))
+    return len(keys)
 
 
 def newer_or_same(data: dict[str, Any], key: str, end: int, value: bytes) -> int:
