@@ -71,6 +71,11 @@ def pack_imsi(text: str) -> int:
     return int(text) | (LONG_IMSI if len(text) == 15 else 0)
 
 
+def unpack_imsi(packed: int) -> str:
+    """The reverse of `pack_imsi`."""
+    return f"{packed & (LONG_IMSI - 1):0{15 if packed & LONG_IMSI else 14}d}"
+
+
 def pack_cell(text: str) -> int:
     """A cell as u64, never 0: 1 << 62 | type << 58 | MCC << 48 | 3-digit MNC << 47 | MNC << 37 | identity.
 

@@ -9,11 +9,10 @@ from zoneinfo import ZoneInfo
 
 import click
 import orjson
-from msgspec.structs import replace
 
-from schemas.attach import LONG_IMSI
+from schemas.attach import unpack_imsi
 from schemas.topics import ATTACH
-from streams.cli.options import settings_options, with_servers
+from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import check_writable
 from streams.core.behaviour import RULES, Evidence, Found
 from streams.recording.capture import Bounds, capture, topic_settings
@@ -50,7 +49,7 @@ def machines(settings: Settings, file: Path | None, out: Path, days: int, broker
     if reader:
         watch(reader, watching)
     else:
-        asyncio.run(_live(_at(settings, brokers), watching, days))
+        asyncio.run(_live(with_brokers(settings, brokers), watching, days))
     found = watching.evidence.found()
     with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
         lines.writelines(_line(one) for one in found)
@@ -60,21 +59,14 @@ def machines(settings: Settings, file: Path | None, out: Path, days: int, broker
     click.echo(orjson.dumps(told))
 
 
-def _at(settings: Settings, brokers: str | None) -> Settings:
-    if brokers is not None:
-        settings = replace(settings, kafka=replace(settings.kafka, bootstrap=brokers))
-    return with_servers(settings, redis=False)
-
-
 async def _live(settings: Settings, watching: Watching, days: int) -> None:
     described = await topic_settings(settings, [ATTACH])
     await capture(settings, described, Bounds(for_s=days * DAY_S), watching, None, lambda _: None)
 
 
 def _line(one: Found) -> bytes:
-    imsi = f"{one.imsi & (LONG_IMSI - 1):0{15 if one.imsi & LONG_IMSI else 14}d}"
     told = {
-        "imsi": imsi,
+        "imsi": unpack_imsi(one.imsi),
         "rules": one.rules,
         "events": one.events,
         "requests": one.requests,

@@ -64,6 +64,17 @@ def settings_options(*, kafka: bool = True, redis: bool = True) -> Callable[[Com
     return decorate
 
 
+def with_brokers(settings: Settings, brokers: str | None) -> Settings:
+    """`settings` with the brokers of `--kafka`, for a command that needs no Redis and some ways no Kafka.
+
+    Raises:
+        ThrongError: as `with_servers`.
+    """
+    if brokers is not None:
+        settings = msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, bootstrap=brokers))
+    return with_servers(settings, redis=False)
+
+
 def with_servers(settings: Settings, *, kafka: bool = True, redis: bool = True) -> Settings:
     """`settings` with the default local stack's servers where they name none.
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import click
 import orjson
-from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
-from streams.cli.options import settings_options, with_servers
+from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import check_writable, moment_ms, speed_of
 from streams.core.sums import occurring
 from streams.errors import ThrongError
@@ -171,9 +170,7 @@ def replay(
             save_seen(out, seen, list(panes.epochs.values()), inline.crowds[0].watermark_ms or 0, plan)
         _tell(panes, inline.events, settings, out, as_json)
         return
-    if brokers is not None:
-        settings = replace(settings, kafka=replace(settings.kafka, bootstrap=brokers))
-    settings = with_servers(settings, redis=False)
+    settings = with_brokers(settings, brokers)
     way = Way(topics, *span, speed_of(speed), None if loop else turns or 1)
 
     async def run() -> None:

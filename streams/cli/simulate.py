@@ -13,12 +13,11 @@ from zoneinfo import ZoneInfo
 import click
 import orjson
 from aiokafka.errors import KafkaError
-from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.topics import ATTACH, REGISTRY
-from streams.cli.options import settings_options, with_servers
+from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import check_writable, moment_ms, speed_of
 from streams.errors import ThrongError
 from streams.settings import Settings
@@ -119,9 +118,7 @@ def simulate(
             for piece in slices(count):
                 _all(seen, piece)
         else:
-            if brokers is not None:
-                settings = replace(settings, kafka=replace(settings.kafka, bootstrap=brokers))
-            settings = with_servers(settings, redis=False)
+            settings = with_brokers(settings, brokers)
             asyncio.run(_to_kafka(settings, town, slices, partitions, pace, seen, with_registry))
     click.echo(orjson.dumps({name: totals[name] for name in totals}))
 

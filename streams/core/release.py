@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord, Publication
 from schemas.measures import PAIRED, Measure
-from streams.core import estimate, parts, weights
+from streams.core import estimate, parts
 from streams.core.budget import keys_delta, rho_of, sigma
 from streams.core.estimate import Level
 from streams.core.render import Estimates, Page, Pane
@@ -111,16 +111,12 @@ def _estimated(draw: Draw, before: State | None, page: Page) -> tuple[Level, byt
     return belief.level, estimate.pack(belief)
 
 
-def _weighted(measure: Measure, page: Page) -> bool:
-    return page.weights is not None and measure.statistic in weights.STATISTICS
-
-
 def _seen(draw: Draw, page: Page) -> Seen:
     """What was drawn, weighted if the plan has weights: before the filter, which then knows what noise it sees."""
-    scale = sigma(draw.measure, draw.epoch)
-    if page.weights is None or draw.measure.statistic not in weights.STATISTICS:
+    scale, weights = sigma(draw.measure, draw.epoch), page.weights_for(draw.measure)
+    if weights is None:
         return Seen(draw.noisy, scale)
-    return Seen(page.weights.applied(draw.noisy), scale * page.weights.grown(draw.measure, len(draw.noisy)))
+    return Seen(weights.applied(draw.noisy), scale * weights.grown(draw.measure, len(draw.noisy)))
 
 
 def _rolled_up(draw: Draw, zones: Level, before: State | None, page: Page) -> tuple[Tree, bytes]:
@@ -131,10 +127,7 @@ def _rolled_up(draw: Draw, zones: Level, before: State | None, page: Page) -> tu
     each of them does.
     """
     noisy = page.added(_seen(draw, page).noisy.astype(np.float64)).astype(np.int64)
-    grown = np.sqrt(page.added(np.ones(len(draw.noisy))))
-    if page.weights is not None:
-        grown = page.weights.norms_of(page.parent_of, len(page.parents))
-    scale = sigma(draw.measure, draw.epoch) * grown
+    scale = sigma(draw.measure, draw.epoch) * page.district_norms
     belief = estimate.go_on(before.districts if before is not None else b"", noisy, scale, estimate.PRESENT)
     return blended(Tree(zones, belief.level), page.parent_of), estimate.pack(belief)
 
@@ -201,7 +194,7 @@ def _publications(
 ) -> Iterable[Publication]:
     measure = draw.measure
     pane = Pane(draw.epoch, draw.end_ms, measure.pane_ms, cost)
-    estimates = Estimates(draw.noisy, level.mean, np.sqrt(level.variance), _weighted(measure, page))
+    estimates = _estimates(draw, draw.noisy, level, page)
     if measure.statistic in PAIRED:
         yield from page.flows(measure, pane, estimates, draw.keys)
     elif measure.statistic == "present_cohort":
@@ -213,17 +206,23 @@ def _publications(
     else:
         yield from page.places(measure.name, pane, estimates, _districts(draw, districts, page))
     if measure.statistic == "arrivals":
-        yield from _windows(draw, level, present, page, pane)
+        yield from _windows(draw, estimates, present, page, pane)
+
+
+def _estimates(draw: Draw, noisy: NDArray[np.int64], level: Level, page: Page) -> Estimates:
+    return Estimates(noisy, level.mean, np.sqrt(level.variance), page.weights_for(draw.measure) is not None)
 
 
 def _districts(draw: Draw, level: Level | None, page: Page) -> Estimates | None:
     if level is None:
         return None
     noisy = page.added(draw.noisy.astype(np.float64)).astype(np.int64)
-    return Estimates(noisy, level.mean, np.sqrt(level.variance), _weighted(draw.measure, page))
+    return _estimates(draw, noisy, level, page)
 
 
-def _windows(draw: Draw, level: Level, present: LedgerRecord | None, page: Page, pane: Pane) -> Iterable[Publication]:
+def _windows(
+    draw: Draw, arrived: Estimates, present: LedgerRecord | None, page: Page, pane: Pane
+) -> Iterable[Publication]:
     """What follows of a pane's arrivals and who was present at its start and its end: footfall and departures."""
     start = _present_at(present, draw.epoch.epoch, draw.end_ms - draw.measure.pane_ms)
     end = _present_at(present, draw.epoch.epoch, draw.end_ms)
@@ -232,7 +231,6 @@ def _windows(draw: Draw, level: Level, present: LedgerRecord | None, page: Page,
     if start is None:
         yield from page.untold("footfall", pane, lost=not _withheld(present))
     else:
-        arrived = Estimates(draw.noisy, level.mean, np.sqrt(level.variance), _weighted(draw.measure, page))
         footfall = _with_present(arrived, start, 1)
         yield from page.places("footfall", pane, footfall)
     if start is None or end is None:

@@ -24,7 +24,7 @@ from schemas.topics import FLOWS, FOOTFALL
 from streams.core.rollup import added
 from streams.core.times import rfc3339
 from streams.core.view import View, Views, of_plan
-from streams.core.weights import weights_of
+from streams.core.weights import STATISTICS, Weights, weights_of
 
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 
@@ -86,7 +86,17 @@ class Page:
         self.zones = [zone.id for zone in plan.zones]
         self.parents = [parent.id for parent in plan.parents]
         self.parent_of = np.array(plan.zone_parents(), np.int64)
+        # How much the noise of a district's sum is beyond that of one zone.
+        self.district_norms = (
+            np.sqrt(self.added(np.ones(len(self.zones))))
+            if self.weights is None
+            else self.weights.norms_of(self.parent_of, len(self.parents))
+        )
         self._quantile = NormalDist().inv_cdf(confidence)
+
+    def weights_for(self, measure: Measure) -> Weights | None:
+        """The plan's weights, if the measure's counts are weighted."""
+        return self.weights if measure.statistic in STATISTICS else None
 
     def added(self, zones: NDArray[np.float64]) -> NDArray[np.float64]:
         """The districts' sums of what the zones have along the first axis."""
