@@ -23,11 +23,13 @@ def asked_of(request: web.Request, names: Sequence[str]) -> dict[str, str]:
     """The parameters of a request, empty where not given.
 
     Raises:
-        Refused: one has another name than these.
+        Refused: one has another name than these, or is there twice.
     """
     for name in request.query:
         if name not in names:
             raise Refused(400, "parameter", f"the parameters here are {', '.join(names)}")
+        if len(request.query.getall(name)) > 1:
+            raise Refused(400, "parameter", f"{name} is there more than once: ask for each by itself")
     return {name: request.query.get(name, "") for name in names}
 
 
@@ -45,9 +47,9 @@ def time_of(asked: dict[str, str], name: str, default: int) -> int:
         raise Refused(400, "parameter", f"{name} is no time such as 2026-03-02T06:00:00Z") from error
 
 
-def event(name: str, data: bytes) -> bytes:
-    """A Server-Sent Event."""
-    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+def event(name: str, data: bytes, number: bytes = b"") -> bytes:
+    """A Server-Sent Event, with its id if it has one."""
+    return b"event: " + name.encode() + b"\ndata: " + data + (b"\nid: " + number if number else b"") + b"\n\n"
 
 
 def words(refused: Refused) -> dict[str, str]:

@@ -1,29 +1,98 @@
-"""One listener of the live feed, and the bounded queue of what it has not been sent yet."""
+"""The live feed: one listener with the bounded queue of what it has not been sent yet, and what was sent lately.
+
+Each event has an id, by which a listener that comes back goes on (`Last-Event-ID`): the process that told it, its
+number there, and its pane's end. Told by the same process, everything after that number is told again, once. Told by
+another one, whose numbers mean nothing here, all records are whose panes end after an hour before that end: records of
+one time come within it, so none is missed, and some come twice.
+"""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import takewhile
+from typing import Final, NamedTuple
 
 from streams.api.shelf import Item
 
+OVERLAP_MS: Final = 3_600_000
+# Where what is told again comes from the shelf: no process's name, so that ids of it are gone on from by time.
+NOBODY: Final = "0"
+
+
+class Sent(NamedTuple):
+    """A record and the id of its event."""
+
+    item: Item
+    process: str
+    number: int
+
+    @property
+    def id(self) -> bytes:
+        """The id, as text."""
+        return f"{self.process}-{self.number}-{self.item.end_ms}".encode()
+
+
+class Lately:
+    """What the feed has told in the last `history_ms` of event time, in this order. `process`: its random name."""
+
+    def __init__(self, process: str, history_ms: int) -> None:
+        self._process, self._history_ms = process, history_ms
+        self._sent: deque[Sent] = deque()
+        self._number = 0
+        self._newest_ms = 0
+
+    def add(self, item: Item) -> Sent:
+        """Number a record that is told now."""
+        self._number += 1
+        self._newest_ms = max(self._newest_ms, item.end_ms)
+        self._sent.append(sent := Sent(item, self._process, self._number))
+        while self._sent and self._sent[0].item.end_ms <= self._newest_ms - self._history_ms:
+            self._sent.popleft()
+        return sent
+
+    def after(self, last: str, kept: Callable[[int], Iterable[Item]]) -> list[Sent]:
+        """What was told after the event of an id. `kept`: all records at hand whose panes end after a time.
+
+        Raises:
+            ValueError: it is no id of a feed.
+        """
+        process, number, end_ms = last.split("-")
+        if process == self._process:
+            return list(takewhile(lambda sent: sent.number > int(number), reversed(self._sent)))[::-1]
+        again = sorted(kept(int(end_ms) - OVERLAP_MS), key=lambda item: item.end_ms)
+        return [Sent(item, NOBODY, 0) for item in again]
+
 
 class Feed:
-    """One listener: what it asked for, and what waits for it."""
+    """One listener: what it asked for, what it missed while it was away, and what waits for it."""
 
-    def __init__(self, wanted: Callable[[Item], bool], most: int) -> None:
+    def __init__(self, wanted: Callable[[Item], bool], most: int, missed: Iterable[Sent] = ()) -> None:
         self.wanted = wanted
-        self.waiting: deque[Item] = deque()
         self.overrun = False
         self.news = asyncio.Event()
+        self._missed = deque(sent for sent in missed if wanted(sent.item))
+        self._waiting: deque[Sent] = deque()
         self._most = most
+        if self._missed:
+            self.news.set()
 
-    def offer(self, item: Item) -> None:
+    def offer(self, sent: Sent) -> None:
         """Let it wait, unless too many do."""
-        if self.overrun or not self.wanted(item):
+        if self.overrun or not self.wanted(sent.item):
             return
-        if len(self.waiting) >= self._most:
+        if len(self._waiting) >= self._most:
             self.overrun = True
-            self.waiting.clear()
+            self._waiting.clear()
+            self._missed.clear()
         else:
-            self.waiting.append(item)
+            self._waiting.append(sent)
         self.news.set()
+
+    def take(self, most: int) -> list[Sent]:
+        """The next ones to send, so many at most; there is news as long as more wait."""
+        found: list[Sent] = []
+        while len(found) < most and (queue := self._missed or self._waiting):
+            found.append(queue.popleft())
+        if self._missed or self._waiting:
+            self.news.set()
+        return found

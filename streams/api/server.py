@@ -3,12 +3,14 @@
 aiohttp serves it, which Faust and the workers' own health need already. Every answer is JSON and not to be kept by
 caches: what is withdrawn must be silent. No token, a wrong or an expired one: 401; outside its scopes: 403; too often:
 429; rules that are not known for sure: 503. A feed holds a bounded number of records; whoever is slower is told so, and
-dropped.
+dropped. Whoever comes back with the id of the last event is told what came since. `/v1/openapi.json` describes it all,
+to anybody.
 """
 
 import asyncio
 import logging
 import math
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -22,8 +24,9 @@ from schemas.plan import Places
 from schemas.released import Flow
 from schemas.topics import FLOWS
 from streams.api.answers import HEADERS, Refused, asked_of, event, json_answer, refusal, time_of, words
-from streams.api.feed import Feed
+from streams.api.feed import Feed, Lately
 from streams.api.rate import Rate
+from streams.api.routes import DISTANCES, FEED, OPENAPI, PLACES, ROUTES, description
 from streams.api.shelf import SCOPES, Item, Shelf
 from streams.api.tokens import Token, Tokens
 from streams.core.bands import distances
@@ -36,6 +39,8 @@ MOST_RECORDS: Final = 10_000
 BEAT_S: Final = 10.0
 # A client that takes nothing for so long is gone.
 SEND_S: Final = 10.0
+# Records in one write to a feed.
+AT_ONCE: Final = 500
 # RFC 6750, section 3: what is asked for, and that what came is no good.
 ASKS: Final = {"WWW-Authenticate": "Bearer"}
 INVALID: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -87,6 +92,8 @@ class Api:
         self._metrics = metrics
         self._now_ms = now_ms
         self._feeds: set[Feed] = set()
+        self._lately = Lately(secrets.token_hex(4), shelf.history_ms)
+        self._description = orjson.dumps(description())
 
     def app(self) -> web.Application:
         """The application to serve."""
@@ -97,14 +104,15 @@ class Api:
 
         app = web.Application(middlewares=[answered])
         app.add_routes([web.get(f"/v1/{topic}", self._records) for topic in SCOPES])
-        app.add_routes([web.get("/v1/distances", self._distances)])
-        app.add_routes([web.get("/v1/places", self._places), web.get("/v1/feed", self._feed)])
+        app.add_routes([web.get(DISTANCES, self._distances), web.get(PLACES, self._places)])
+        app.add_routes([web.get(FEED, self._feed, allow_head=False), web.get(OPENAPI, self._described)])
         return app
 
     def told(self, item: Item) -> None:
         """A new record: to whoever listens."""
+        sent = self._lately.add(item)
         for feed in self._feeds:
-            feed.offer(item)
+            feed.offer(sent)
 
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         route = request.match_info.route.resource.canonical if request.match_info.route.resource else "other"
@@ -121,10 +129,12 @@ class Api:
             return refusal(Refused(status, "server", "the server can't answer: its log says why"))
         except web.HTTPException as error:
             status = error.status
-            return refusal(Refused(status, "not_found" if status == 404 else "request", f"{error.reason}"))
+            code = {404: "not_found", 405: "method"}.get(status, "request")
+            allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            return refusal(Refused(status, code, f"{error.reason}", allowed))
         finally:
             self._metrics.requests.labels(route, str(status)).inc()
-            if route != "/v1/feed":
+            if route != FEED:
                 self._metrics.seconds.labels(route).observe(time.perf_counter() - began)
 
     def _asking(self, request: web.Request) -> Token:
@@ -163,7 +173,7 @@ class Api:
         token, topic = self._asking(request), request.path.rpartition("/")[2]
         self._within(token, f"{self._purpose}:{SCOPES[topic]}")
         ends = ("origin", "destination") if topic == FLOWS else ()
-        asked = asked_of(request, ("zone", "measure", *ends, "from", "to"))
+        asked = asked_of(request, ROUTES[request.path].parameters)
         place = asked["zone"] or asked.get("origin", "")
         if not place or (asked["zone"] and any(asked[end] for end in ends)):
             either = "origin=…, or zone=… for travel times" if ends else "zone=…"
@@ -184,7 +194,7 @@ class Api:
     async def _distances(self, request: web.Request) -> web.Response:
         token = self._asking(request)
         self._within(token, f"{self._purpose}:{SCOPES[FLOWS]}")
-        asked = asked_of(request, ("origin", "destination", "measure", "from", "to"))
+        asked = asked_of(request, ROUTES[DISTANCES].parameters)
         times = self._times(asked)
         if asked["origin"]:
             found = self._shelf.of(FLOWS, asked["origin"], *times)
@@ -219,14 +229,14 @@ class Api:
 
     async def _places(self, request: web.Request) -> web.Response:
         self._asking(request)
-        found = await self._source.places(asked_of(request, ("plan",))["plan"] or self._shelf.plan)
+        found = await self._source.places(asked_of(request, ROUTES[PLACES].parameters)["plan"] or self._shelf.plan)
         if found is None:
             raise Refused(404, "plan", "no places are told of that plan")
         return json_answer(found)
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
         token = self._asking(request)
-        asked = asked_of(request, ("topic", "place", "measure"))
+        asked = asked_of(request, ROUTES[FEED].parameters)
         if asked["topic"] and asked["topic"] not in SCOPES:
             raise Refused(400, "parameter", f"topic is none of {', '.join(SCOPES)}")
         if asked["topic"]:
@@ -238,7 +248,15 @@ class Api:
             named = (asked["topic"], item.topic), (asked["place"], item.place), (asked["measure"], item.measure)
             return item.scope in token.scopes and all(ask in ("", has) for ask, has in named)
 
-        feed = Feed(wanted, self._limits.feed_records)
+        def kept(from_ms: int) -> Iterable[Item]:
+            return (item for topic in SCOPES for item in self._shelf.every(topic, from_ms, self._shelf.newest_ms))
+
+        last = request.headers.get("Last-Event-ID", "")
+        try:
+            missed = self._lately.after(last, kept) if last else []
+        except ValueError as error:
+            raise Refused(400, "parameter", "Last-Event-ID is no id of an event of this feed") from error
+        feed = Feed(wanted, self._limits.feed_records, missed)
         self._feeds.add(feed)
         self._metrics.feeds.set(len(self._feeds))
         try:
@@ -274,15 +292,12 @@ class Api:
                 return response
 
     def _events(self, feed: Feed) -> bytes:
-        """All that waits and may still be told, some hundreds of records at a time."""
-        said: list[bytes] = []
-        while feed.waiting and len(said) < 500:
-            item = feed.waiting.popleft()
-            if not self._source.why_not(item):
-                said.append(event(item.topic, item.value))
-        if feed.waiting:
-            feed.news.set()
-        return b"".join(said)
+        """Of what waits as much as may be sent at once, and told."""
+        sent = (sent for sent in feed.take(AT_ONCE) if not self._source.why_not(sent.item))
+        return b"".join(event(one.item.topic, one.item.value, one.id) for one in sent)
+
+    async def _described(self, _: web.Request) -> web.Response:
+        return json_answer(self._description)
 
 
 def _latest(items: Sequence[Item]) -> list[Item]:

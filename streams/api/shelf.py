@@ -62,7 +62,7 @@ class Shelf:
     """Keeps `history_ms` of event time, counted from the newest pane. A repeat of a record is kept once."""
 
     def __init__(self, history_ms: int) -> None:
-        self._history_ms = history_ms
+        self.history_ms = history_ms
         self._of: dict[tuple[str, str], dict[bytes, Item]] = {}
         self.newest_ms = 0
         self.plan = ""
@@ -71,10 +71,10 @@ class Shelf:
         """Keep it; whether it is new and within the history."""
         if item.end_ms > self.newest_ms:
             self.newest_ms, self.plan = item.end_ms, item.plan
-        if item.end_ms <= self.newest_ms - self._history_ms:
+        if item.end_ms <= self.newest_ms - self.history_ms:
             return False
         there = self._of.setdefault((item.topic, item.place), {})
-        while there and (first := next(iter(there.values()))).end_ms <= self.newest_ms - self._history_ms:
+        while there and (first := next(iter(there.values()))).end_ms <= self.newest_ms - self.history_ms:
             del there[first.value]
         new = item.value not in there
         there[item.value] = item
@@ -82,7 +82,7 @@ class Shelf:
 
     def of(self, topic: str, place: str, from_ms: int, to_ms: int) -> Iterator[Item]:
         """Records of a place whose panes end in (from_ms, to_ms]."""
-        since = max(from_ms, self.newest_ms - self._history_ms)
+        since = max(from_ms, self.newest_ms - self.history_ms)
         return (item for item in self._of.get((topic, place), {}).values() if since < item.end_ms <= to_ms)
 
     def every(self, topic: str, from_ms: int, to_ms: int) -> Iterator[Item]:

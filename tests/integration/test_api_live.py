@@ -242,8 +242,8 @@ async def test_a_feed_tells_what_comes_and_a_suspension_silences_all(
             assert feed.status == 200 and feed.content_type == "text/event-stream"
             assert (await api.get("feed", token))[1]["error"] == "too_many_feeds"
             await api.tell(FOOTFALL, place(0, "z2"), place(0), place(0))
-            event, data = await lines_of(feed, 2)
-            assert event == b"event: footfall"
+            event, data, number = await lines_of(feed, 3)
+            assert event == b"event: footfall" and number.startswith(b"id: ")
             assert orjson.loads(data.removeprefix(b"data: ")) == orjson.loads(msgspec.json.encode(place(0)))
             await api.suspend()
             said = await api.until("footfall?zone=z1", token, 403)

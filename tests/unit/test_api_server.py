@@ -1,9 +1,11 @@
 """The API's routes over real HTTP, with a source of the test's own."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import orjson
 import pytest
@@ -248,3 +250,98 @@ async def test_a_feed_behind_which_too_much_waits_is_told_so_and_dropped(world: 
         assert (await events(feed, 1))[0][1]["error"] == "slow"
         assert (await feed.content.read()).strip() == b""
     assert world.registry.get_sample_value("throng_api_dropped_feeds_total") == 1
+
+
+async def ids(answer: ClientResponse, number: int) -> list[tuple[object, str]]:
+    """The next events: what they are of, and their ids."""
+    found = []
+    async with asyncio.timeout(20):
+        while len(found) < number:
+            line = await answer.content.readline()
+            if line.startswith(b"data: "):
+                name, _, value = (await answer.content.readline()).decode().strip().partition(": ")
+                assert name == "id"
+                found.append((orjson.loads(line[6:])["n"], value))
+    return found
+
+
+async def fed(world: World, last: str, number: int) -> list[tuple[object, str]]:
+    headers = {**world.bearer(), "Last-Event-ID": last}
+    async with world.client.get("/v1/feed?place=z1", headers=headers) as feed:
+        assert feed.status == 200
+        return await ids(feed, number)
+
+
+async def closed(world: World) -> None:
+    async with asyncio.timeout(20):
+        while world.registry.get_sample_value("throng_api_open_feeds"):
+            world.put(told(59, "z9"))
+            await asyncio.sleep(0.05)
+
+
+async def test_who_comes_back_with_the_last_id_is_told_what_came_since_and_nothing_twice(world: World) -> None:
+    async with world.client.get("/v1/feed?place=z1", headers=world.bearer()) as feed:
+        world.put(told(5), told(10), told(10, "z2"))
+        said = await ids(feed, 2)
+    assert [number for number, _ in said] == [5, 10]
+    await closed(world)
+    # More than may wait for one who is listening; one of another time before, as an hour's pane is.
+    world.put(told(15), told(1), told(15, "z2"), told(20), told(25), told(30))
+    assert [number for number, _ in await fed(world, said[0][1], 6)] == [10, 15, 1, 20, 25, 30]
+    await closed(world)
+    again = await fed(world, said[1][1], 2)
+    assert [number for number, _ in again] == [15, 1]
+    await closed(world)
+    # It was told half of it: its newest id goes on from there.
+    assert [number for number, _ in await fed(world, again[-1][1], 3)] == [20, 25, 30]
+
+
+async def test_who_comes_back_to_another_process_misses_nothing(world: World) -> None:
+    world.put(told(5), told(10), told(15), told(5, "z2"))
+    end_ms = told(10).end_ms
+    found = await fed(world, f"0badcafe-77-{end_ms + HOUR_MS - 1}", 2)
+    assert [number for number, _ in found] == [10, 15]
+    await closed(world)
+    # What was told again from the shelf has ids by which that goes on as well.
+    assert [number for number, _ in await fed(world, found[0][1], 3)] == [5, 10, 15]
+
+
+async def test_an_id_that_is_none_a_method_that_is_none_and_a_parameter_twice_are_refused(world: World) -> None:
+    async with world.client.get("/v1/feed", headers={**world.bearer(), "Last-Event-ID": "nine"}) as answer:
+        assert (answer.status, orjson.loads(await answer.read())["error"]) == (400, "parameter")
+    for method, path in (("POST", "footfall"), ("HEAD", "feed")):
+        async with world.client.request(method, f"/v1/{path}?zone=z1", headers=world.bearer()) as answer:
+            assert answer.status == 405 and "GET" in answer.headers["Allow"]
+    status, said = await world.ask("footfall?zone=z1&zone=z2")
+    assert (status, said["message"]) == (400, "zone is there more than once: ask for each by itself")
+
+
+async def test_the_description_has_every_route_and_its_schemas_are_those_of_the_answers(world: World) -> None:
+    async with world.client.get("/v1/openapi.json") as answer:
+        assert answer.status == 200
+        described = orjson.loads(await answer.read())
+    routes = {route.resource.canonical for route in world.api.app().router.routes() if route.resource}
+    assert set(described["paths"]) == routes - {"/v1/openapi.json"}
+    text = orjson.dumps(described).decode()
+    for name in set(re.findall(r'"\$ref":"#/([^"]+)"', text)):
+        place = described
+        for part in name.split("/"):
+            place = place[part]
+
+    def check(path: str, status: int, said: object) -> None:
+        found = described["paths"][path]["get"]["responses"][str(status)]
+        if "$ref" in found:
+            found = described["components"]["responses"][str(status)]
+        schema = found["content"]["application/json"]["schema"]
+        jsonschema.Draft202012Validator({**schema, "components": described["components"]}).validate(said)
+
+    trips = msgspec.structs.replace(flow("z1", "z2", 60, 4), plan="abc", purpose="traffic")
+    item = item_of("flows", msgspec.json.encode(trips), "traffic")
+    assert item is not None
+    world.put(item)
+    for path, query in (("places", ""), ("flows", "?origin=z1"), ("distances", "?origin=z1"), ("footfall", "")):
+        status, said = await world.ask(path + query)
+        assert status == (400 if path == "footfall" else 200), said
+        check(f"/v1/{path}", status, said)
+        with pytest.raises(jsonschema.ValidationError):
+            check(f"/v1/{path}", status, {"records": [{}]})
