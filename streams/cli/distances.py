@@ -20,7 +20,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--destination", default="", metavar="PLACE", help="Only what went there.")
 @click.argument("records", type=click.File("rb"), default="-")
 def distances(places: Path, origin: str, destination: str, records: BinaryIO) -> None:
-    """Tell how far people went: RECORDS, released records of flows as JSON lines (- or nothing: standard input).
+    """Tell how far people went: RECORDS, released records of flows (JSON lines, or a recording; - or nothing: standard
+    input).
 
     Writes one line for each measure, of all its panes together, with the standard error of each band. Pairs of places
     that are too small to be told are in none of it, and far ones are the smaller ones.

@@ -31,7 +31,8 @@ KEPT_EVERY = 20_000
 )
 @click.argument("records", type=click.File("rb"), default="-")
 def outlook(places: Path, profile: Path, records: BinaryIO) -> None:
-    """Compare RECORDS, released records of footfall as JSON lines (- or nothing: standard input), with what is usual.
+    """Compare RECORDS, released records of footfall (JSON lines, or a recording; - or nothing: standard
+    input), with what is usual.
 
     Writes one line for each place and quarter of an hour that is told and was in an earlier week: how it compares, how
     congested that is, a forecast of the next two hours, and how good earlier forecasts were. Records that the profile

@@ -21,7 +21,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--places", type=_FILE, help="The plan's places, JSON: zones take their district's share.")
 @click.argument("records", type=click.File("rb"), default="-")
 def people(shares_file: Path, places: Path | None, records: BinaryIO) -> None:
-    """Make people of RECORDS, released records of footfall as JSON lines (- or nothing: standard input).
+    """Make people of RECORDS, released records of footfall (JSON lines, or a recording; - or nothing: standard
+    input).
 
     Writes one line for each number that is told and has a share, with the errors of the count and of the shares. What
     was left out is told on standard error.

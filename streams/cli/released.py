@@ -1,16 +1,22 @@
-"""Released records and places as files: what commands for consumers read."""
+"""Released records and places as files: what commands for consumers read, JSON lines or recordings."""
 
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
 from schemas.plan import Places
 from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, Footfall
+from schemas.topics import FLOWS, FOOTFALL
 from streams.errors import ThrongError
 
 T = TypeVar("T")
+
+PARQUET: Final = b"PAR1"
+# The topic's partitions are read side by side, by panes' ends.
+STEP_MS: Final = 60_000
 
 
 class _Any(msgspec.Struct):
@@ -20,22 +26,44 @@ class _Any(msgspec.Struct):
     destination: str = ""
 
 
-def footfall(lines: Iterable[bytes]) -> Iterator[Footfall | None]:
-    """The record of each line that is not blank; None for one of another topic.
+def footfall(file: BinaryIO) -> Iterator[Footfall | None]:
+    """The record of each line that is not blank, or of a recording of the topic; None for one of another topic.
 
     Raises:
-        ThrongError: `usage`, naming the line and what is wrong.
+        ThrongError: `usage`, naming the line and what is wrong; `recording` if it is one, without the topic.
     """
-    return _records(lines, Footfall, lambda said: said.schema == FOOTFALL_SCHEMA)
+    return _records(_lines(file, FOOTFALL), Footfall, lambda said: said.schema == FOOTFALL_SCHEMA)
 
 
-def flows(lines: Iterable[bytes]) -> Iterator[Flow | None]:
-    """The flow of each line that is not blank; None for another record.
+def flows(file: BinaryIO) -> Iterator[Flow | None]:
+    """The flow of each line that is not blank, or of a recording of the topic; None for another record.
 
     Raises:
-        ThrongError: `usage`, naming the line and what is wrong.
+        ThrongError: as `footfall`.
     """
-    return _records(lines, Flow, lambda said: said.schema == FLOWS_SCHEMA and bool(said.destination))
+    return _records(_lines(file, FLOWS), Flow, lambda said: said.schema == FLOWS_SCHEMA and bool(said.destination))
+
+
+def _lines(file: BinaryIO, topic: str) -> Iterable[bytes]:
+    if not file.seekable():
+        return file
+    start = file.read(len(PARQUET))
+    file.seek(0)
+    return _recorded(Path(file.name), topic) if start == PARQUET else file
+
+
+def _recorded(path: Path, topic: str) -> Iterator[bytes]:
+    """The topic's records in the order of panes' ends."""
+    if find_spec("pyarrow") is None:
+        raise ThrongError("usage", f"{path} needs pyarrow: pip install 'throng[record]'")
+    from streams.recording.file import Reader
+
+    reader = Reader(path)
+    if topic not in reader.about.topics:
+        raise ThrongError("recording", f"{path} holds no records of {topic}: record that topic")
+    for _, runs in reader.slices(STEP_MS, {topic}, 0, 1 << 62):
+        for run in runs:
+            yield from (value or b"" for value in run.table["value"].to_pylist())
 
 
 def _records(lines: Iterable[bytes], kind: type[T], is_ours: Callable[[_Any], bool]) -> Iterator[T | None]:

@@ -8,8 +8,10 @@ import pytest
 
 from schemas.plan import Parent, Places, Zone
 from schemas.released import Flow
+from schemas.topics import FLOWS
 from streams.cli.main import run
 from streams.core.bands import ENDS_KM, Band, by_distance, distances, great_circle_km
+from tests.support.recorded import recorded
 from tests.unit.test_derived import flow, told
 from tests.unit.test_schemas import validator
 
@@ -101,6 +103,12 @@ def test_the_command_tells_how_far_people_went(tmp_path: Path, capsys: pytest.Ca
     assert (line["origin"], line["flows"]) == ("a", 1)
     assert line["bands"][1] == {"from_km": 1, "to_km": 2, "estimate": 500, "se": 40, "share": 1, "pairs": 1}
     assert said == "2 records not of pairs of places, or of another plan than p\n"
+    recorded(tmp_path / "records", FLOWS, [[records[0], records[3]], [records[1], None, records[2]]])
+    assert run([*asked, "--origin", "a"]) == 0
+    assert capsys.readouterr() == (out, said)
+    recorded(tmp_path / "records", "dwell", [records])
+    assert run(asked) == 1
+    assert "holds no records of flows: record that topic" in capsys.readouterr().err
     (tmp_path / "records").write_text('{"schema": "flows/1", "destination": "a"}\n')
     assert run(asked) == 2
     assert "line 1 is no released record" in capsys.readouterr().err

@@ -11,10 +11,12 @@ import pytest
 from schemas.outlook import Outlook
 from schemas.plan import Parent, Places, Zone
 from schemas.released import Footfall
+from schemas.topics import FOOTFALL
 from streams.cli.main import run
 from streams.core.outlook import Outlooks
 from streams.core.times import rfc3339
 from streams.core.usual import A_WEEK, QUARTER_MS
+from tests.support.recorded import recorded
 from tests.unit.test_derived import SAID, flow
 from tests.unit.test_schemas import validator
 from tests.unit.test_usual import MONDAY, made
@@ -120,6 +122,12 @@ def test_the_command_goes_on_from_its_profile(
     expected = taken(Outlooks(PLACES, profile), pane(A_WEEK))
     assert lines[0]["forecasts"][3]["estimate"] == pytest.approx(expected[0].forecasts[3].estimate, rel=1e-3)
     assert run(command) == 0 and capsys.readouterr().out == ""
+    # The same of a recording, whose partitions hold places that are told at the same times.
+    kept.unlink()
+    every = [each for number in range(A_WEEK + 1) for each in pane(number)]
+    recorded(records, FOOTFALL, [[each for each in every if (each.zone == "a") == first] for first in (True, False)])
+    assert run(command) == 0
+    assert [orjson.loads(line)["zone"] for line in capsys.readouterr().out.splitlines()] == ["a", "b", "north"]
 
 
 def test_a_profile_that_is_none_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
