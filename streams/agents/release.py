@@ -233,7 +233,7 @@ class Releaser:
         if pane.epoch not in known:
             raise ThrongError("epochs", f"epoch {pane.epoch} of a pane is not in the epochs topic: was it deleted?")
         epoch = known[pane.epoch]
-        self._pages.of(epoch)  # its places must be known before anything of them is released
+        self._pages.check(epoch)  # its places must be known before anything of them is released
         check_shares(epoch)
         return epoch
 
@@ -248,10 +248,10 @@ class Releaser:
             await self._append(withheld_record(whole.epoch, measure, whole.number, needed, self._writer))
             return
         if measure.name not in whole.shut:
-            await self._release(whole, told.epoch, now)
+            await self._release(whole, told, now)
             return
         log.warning("%s of the pane to %s is shut: state was lost", measure.name, rfc3339(whole.end_ms))
-        page = self._pages.of(whole.epoch)
+        page = self._pages.of(whole.epoch, told.excluded)
         await self._append(shut_record(whole.epoch, measure, whole.number, page, needed, self._writer))
 
     def _tell_rules(self) -> None:
@@ -280,8 +280,9 @@ class Releaser:
                 self._metrics.voids.labels(valid.measure, valid.reason).inc()
             await self._publish(valid)
 
-    async def _release(self, whole: Whole, epoch: Epoch, measure: Measure) -> None:
+    async def _release(self, whole: Whole, told: Told, measure: Measure) -> None:
         """Draw by the epoch and the measure as the rules have them now; the account is the epoch's own."""
+        epoch = told.epoch
         account = self._ledger.account
         began = time.perf_counter()
         account.check(whole.epoch, measure.name, rho_of(measure, epoch), keys_delta(measure, epoch))
@@ -291,7 +292,7 @@ class Releaser:
             Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys),
             account.last.get(measure.name),
             account.last.get("present"),
-            self._pages.of(epoch),
+            self._pages.of(epoch, told.excluded),
             self._sums.needed_offset,
             self._writer,
         )

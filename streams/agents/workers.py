@@ -237,7 +237,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
-    plans, excluded = configured_plans(settings), limits(configured_rules(settings)).excluded
+    plans = configured_plans(settings)
     counts = await _partitions(settings)
     readiness = Readiness()
     async with (
@@ -252,7 +252,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         timezone = settings.epoch.timezone or plans.current.timezone
         following = Following(timezone) if settings.release.outlook else None
         releaser = Releaser(
-            Pages(plans.of, settings.release.confidence, configured_views(settings), excluded),
+            Pages(plans.of, settings.release.confidence, configured_views(settings)),
             epochs,
             Ledger(ledger_log, producer, settings.topic(LEDGER), following.take if following else None),
             Publisher(producer, redis, names, counts, redis_prefix(settings)),

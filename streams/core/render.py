@@ -242,30 +242,28 @@ class Page:
 
 
 class Pages:
-    """The page of each epoch: its plan's. `plan_of` may raise where it isn't at hand."""
+    """The page of each epoch: its plan's, with the rules' zones. `plan_of` may raise where it isn't at hand."""
 
-    def __init__(
-        self,
-        plan_of: Callable[[Epoch], Plan],
-        confidence: float,
-        views: Views | None = None,
-        excluded: Collection[str] = (),
-    ) -> None:
+    def __init__(self, plan_of: Callable[[Epoch], Plan], confidence: float, views: Views | None = None) -> None:
         self._plan_of = plan_of
         self._confidence = confidence
         self._views = views
-        self._excluded = excluded
-        self._pages: dict[str, Page] = {}
+        self._pages: dict[tuple[str, frozenset[str]], Page] = {}
+
+    def check(self, epoch: Epoch) -> None:
+        """Raise what `plan_of` does where the epoch's plan isn't at hand."""
+        self._plan_of(epoch)
 
     def places(self, epoch: Epoch) -> Places:
         """What consumers may know of the places that an epoch's records tell of."""
         return self._plan_of(epoch).places()
 
-    def of(self, epoch: Epoch) -> Page:
-        """The page of an epoch's plan."""
-        if epoch.plan not in self._pages:
-            self._pages[epoch.plan] = Page(self._plan_of(epoch), self._confidence, self._views, self._excluded)
-        return self._pages[epoch.plan]
+    def of(self, epoch: Epoch, excluded: frozenset[str] = frozenset()) -> Page:
+        """The page of an epoch's plan, where nobody is counted in zones of these kinds."""
+        if (epoch.plan, excluded) not in self._pages:
+            made = Page(self._plan_of(epoch), self._confidence, self._views, excluded)
+            self._pages[epoch.plan, excluded] = made
+        return self._pages[epoch.plan, excluded]
 
 
 def numbers(estimates: Estimates, key: int, view: View | None = None) -> Numbers:

@@ -152,11 +152,13 @@ class Told(NamedTuple):
         epoch: with the budget, k and measures that hold now: a measure that isn't in it any more is withdrawn.
         withheld: why nothing may be told at all; empty if something may.
         quiet_ms: panes that end up to then (ms) are withheld: people may be in them whom the rules no longer allow.
+        excluded: kinds of zones where nobody is counted now.
     """
 
     epoch: Epoch
     withheld: str
     quiet_ms: int
+    excluded: frozenset[str] = frozenset()
 
 
 def told(epoch: Epoch, base: Rulebook, since: Sequence[Taken], home: frozenset[str]) -> Told:
@@ -176,7 +178,7 @@ def told(epoch: Epoch, base: Rulebook, since: Sequence[Taken], home: frozenset[s
     if max(fresh_ms, default=0) >= epoch.end_ms:
         withheld = withheld or "the epoch's salt was destroyed"
     tightened = _tightened(epoch, merged) if since else epoch
-    return Told(tightened, withheld, max([_quiet_ms(epoch, books, since), *fresh_ms]))
+    return Told(tightened, withheld, max([_quiet_ms(epoch, books, since), *fresh_ms]), limits(merged).excluded)
 
 
 def _tightened(epoch: Epoch, merged: Rulebook) -> Epoch:

@@ -1,4 +1,5 @@
-"""A plan built from polygons and cells, on the real path; and another one that takes its place with the next epoch."""
+"""A plan built from polygons and cells, on the real path; and another one, weighted, that takes its place with the next
+epoch."""
 
 from collections import Counter
 from itertools import takewhile
@@ -33,12 +34,12 @@ END = BEGIN + 150 * MINUTE
 RATES = Rates(reorder=0.1, late=0.01, clock_error=0.005, malformed=0.01, ping_pong=0.2)
 
 
-def built(folder: Path, town: Town, name: str, prefix: str) -> Path:
+def built(folder: Path, town: Town, name: str, prefix: str, *more: str) -> Path:
     path = folder / f"{name}.json"
     write_polygons(folder / "zones.geojson", town, prefix)
     write_cells(folder / "cells.csv", town)
     files = ("--zones", str(folder / "zones.geojson"), "--cells", str(folder / "cells.csv"))
-    assert run(["zones", "build", str(path), *files, "--name", name]) == 0
+    assert run(["zones", "build", str(path), *files, "--name", name, *more]) == 0
     return path
 
 
@@ -47,8 +48,9 @@ async def test_an_epoch_is_counted_and_told_by_the_plan_that_it_was_opened_with(
     stack: object, namespace: str, tmp_path: Path
 ) -> None:
     town = make_town(7, 1500, 40, consent=0.9)
-    old, new = built(tmp_path, town, "old", ""), built(tmp_path, town, "new", "n")
+    old, new = built(tmp_path, town, "old", ""), built(tmp_path, town, "new", "n", "--weighted")
     plans = [load_plan(old), load_plan(new)]
+    assert [plan.weighted for plan in plans] == [False, True]
     assert {cell.zone for cell in plans[0].cells} > {NOWHERE}  # discs leave gaps between them
     overrides = {
         "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
@@ -107,7 +109,11 @@ async def test_an_epoch_is_counted_and_told_by_the_plan_that_it_was_opened_with(
         if record.get("level") == "zone" and "zone" in record:
             assert record["zone"] in zones[record["plan"]]
     assert {record["plan"] for record in told} == zones.keys()
-    assert any(not record.get("suppressed", True) for record in told)
+    numbers = [record for record in told if not record.get("suppressed", True)]
+    for record in numbers:
+        weighted = record["plan"] == plans[1].hash() and record["schema"].startswith("footfall/")
+        assert record.get("weighted", False) == weighted, record
+    assert {record.get("weighted", False) for record in numbers} == {False, True}
 
 
 def expected(town: Town, plans: list[Plan], epochs: list[dict]) -> Counter:

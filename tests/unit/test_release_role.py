@@ -7,12 +7,14 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import orjson
+import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane, from_dense, sealed
-from schemas.plan import Places
+from schemas.plan import Places, Plan
+from schemas.released import Footfall
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
@@ -26,6 +28,7 @@ from streams.stores.released import Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
 from tests.support.world import PLAN, epochs_at
+from tests.unit.test_weights import WEIGHTED
 
 START = 1_772_420_400_000
 EPOCH = msgspec.structs.replace(epochs_at(START)[0], partitions=2)
@@ -85,9 +88,11 @@ class Epochs:
         return []
 
 
-def releaser(logs: Logs, registry: CollectorRegistry | None = None, rules: SettledRules | None = None) -> Releaser:
+def releaser(
+    logs: Logs, registry: CollectorRegistry | None = None, rules: SettledRules | None = None, plan: Plan = PLAN
+) -> Releaser:
     return Releaser(
-        Pages(lambda _: PLAN, 0.95),
+        Pages(lambda _: plan, 0.95),
         Epochs(),  # type: ignore[arg-type]
         Ledger(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
         Publisher(logs, logs, {name: name for name in RELEASED}, dict.fromkeys(RELEASED, 1), ""),  # type: ignore[arg-type]
@@ -304,3 +309,36 @@ async def test_consumers_find_the_places_under_the_hash_that_records_name_writte
     named = {msgspec.json.decode(value)["plan"] for value in logs.values[FOOTFALL]}
     assert [key for key, _ in logs.shown] == [f"released:places:{plan}" for plan in named]
     assert msgspec.json.decode(logs.shown[0][1], type=Places) == PLAN.places()
+
+
+class Excluding(SettledRules):
+    """Rules that leave out kinds of zones from a moment on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.excluded = frozenset[str]()
+
+    def of(self, epoch: Epoch) -> Told:
+        return Told(epoch, "", 0, self.excluded)
+
+
+async def test_a_kind_of_zones_that_the_rules_leave_out_gives_and_gets_no_weight_from_the_next_pane_on() -> None:
+    zones = list(WEIGHTED.zones)
+    zones[1] = msgspec.structs.replace(zones[1], kind="market")
+    rules, logs = Excluding(), Logs()
+    role = releaser(logs, rules=rules, plan=msgspec.structs.replace(WEIGHTED, zones=tuple(zones)))
+
+    async def estimates(number: int, begun: int) -> list[float]:
+        await role.handle(chunk(both(number), begun))
+        told = [msgspec.json.decode(value, type=Footfall) for value in logs.values[FOOTFALL]]
+        end = rfc3339(EPOCH.start_ms + number * EPOCH.pane_ms)
+        present = [each for each in told if each.measure == "present" and each.level == "zone" and each.end == end]
+        return [each.estimate for each in present]
+
+    # Each zone counts a fifth of the people of the one before, and has a fifth of its own counted by the next.
+    assert await estimates(1, 0) == pytest.approx([2000] * len(zones), rel=0.01)
+    rules.excluded = frozenset({"market"})
+    after = await estimates(2, 2)
+    # The third gives nothing of what it counts to the second any more, where nobody is counted.
+    assert after.pop(2) > 2050
+    assert after == pytest.approx([2000] * len(after), rel=0.01)
