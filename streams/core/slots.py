@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from streams.core.borrowed import borrowed
-from streams.core.words import fetch
+from streams.core.words import fetch, put_word, word
 
 NOWHERE: Final = 0xFFFF
 # In `before` of a subscriber who is nowhere: opted out, until an opt-in or the epoch's end. No zone has this number.
@@ -66,6 +66,7 @@ KNOWN: Final = 4
 # Of the hash: 2 to the 64th by the golden ratio, odd (Knuth, volume 3, section 6.4).
 FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 
+ROW_BYTES: Final = ROW.itemsize
 SMALLEST: Final = 8192
 # Rows looked up while memory brings one.
 AHEAD: Final = 16
@@ -104,9 +105,9 @@ def new_slots(size: int, caps: Sequence[int], visited: int = 0, travelled: bool 
 
 def _free(size: int, *beside: NDArray[np.unsignedinteger]) -> Slots:
     """With columns like these beside the rows."""
-    memory = np.zeros(size * ROW.itemsize + _LINE, np.uint8)
+    memory = np.zeros(size * ROW_BYTES + _LINE, np.uint8)
     first = -memory.ctypes.data % _LINE
-    rows = memory[first : first + size * ROW.itemsize].view(ROW)
+    rows = memory[first : first + size * ROW_BYTES].view(ROW)
     return Slots(rows, *(np.zeros((size, like.shape[1]), like.dtype) for like in beside))
 
 
@@ -118,7 +119,7 @@ def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
     while (subscribers + more) * 8 > size * 7:
         size += size // 6
     larger = _free(size, *slots[1:])
-    _move(slots, larger)
+    _move(_words(slots), _words(larger))
     return larger
 
 
@@ -157,10 +158,45 @@ def _put(slots, rows, used, known, departed, areas, i):  # type: ignore[no-untyp
 
 @njit(cache=True, nogil=True)
 def _move(slots, larger):  # type: ignore[no-untyped-def]
+    """Move all subscribers. Of both the columns beside the rows are in `_words`."""
     slots, larger = borrowed(slots), borrowed(larger)
+    memory, new_memory = np.int64(slots.rows.ctypes.data), np.int64(larger.rows.ctypes.data)
     for at in range(len(slots.rows)):
-        if slots.rows[at]["pseudonym"] != 0:
-            _put(larger, slots.rows, slots.used, slots.known, slots.departed, slots.areas, at)
+        row = memory + at * ROW_BYTES
+        if word(row) == 0:
+            continue
+        target = _home(larger.rows, word(row))
+        while word(new_memory + target * ROW_BYTES) != 0:
+            target += 1
+            if target == len(larger.rows):
+                target = np.int64(0)
+        new_row = new_memory + target * ROW_BYTES
+        for first in range(0, ROW_BYTES, 8):
+            put_word(new_row + first, np.int64(word(row + first)))
+        _copy(larger.used, target, slots.used, at)
+        _copy(larger.known, target, slots.known, at)
+        _copy(larger.departed, target, slots.departed, at)
+        _copy(larger.areas, target, slots.areas, at)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _copy(to, target, words, at):  # type: ignore[no-untyped-def]
+    """One row of a column. Mostly it is one word, and a loop over it would take longer than the copy."""
+    if words.shape[1] == 1:
+        to[target, 0] = words[at, 0]
+    else:
+        for m in range(words.shape[1]):
+            to[target, m] = words[at, m]
+
+
+def _words(slots: Slots) -> Slots:
+    """The same memory, each column beside the rows in words as long as fit."""
+    return Slots(slots.rows, *(_in_words(column) for column in slots[1:]))
+
+
+def _in_words(column: NDArray) -> NDArray[np.unsignedinteger]:
+    size = column.itemsize * column.shape[1]
+    return column.view(f"<u{next(word for word in (8, 4, 2, 1) if size % word == 0)}") if size else column
 
 
 @njit(cache=True, nogil=True)

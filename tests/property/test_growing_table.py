@@ -1,0 +1,31 @@
+"""The table of subscribers while it grows: whatever columns it has, everybody keeps what is known of them."""
+
+import numpy as np
+import pytest
+
+from streams.core import slots
+
+
+@pytest.mark.parametrize("caps", [[], [9], [9, 300, 9], [9] * 4, [9] * 8], ids=str)
+@pytest.mark.parametrize(("visited", "travelled", "areas"), [(0, False, 0), (5, True, 1), (30_000, True, 2)])
+def test_a_larger_table_has_the_same_rows(caps: list[int], visited: int, travelled: bool, areas: int) -> None:
+    random = np.random.default_rng(1)
+    table = slots.new_slots(60, caps, visited, travelled, areas)
+    # Their hashes are the last ones, so that some come to lie at the table's beginning.
+    everybody = random.integers(1, 1 << 63, 20_000).astype(np.uint64)
+    last = everybody[(everybody * slots.FACTOR) >> np.uint64(63) == 1][:50]
+    found = np.empty(50, np.int64)
+    assert slots.find_or_add(table.rows, last, np.ones(50, np.bool_), found) == 50
+    assert table.rows["pseudonym"][0], "no row has gone round"
+    for column in table:
+        column[found] = (
+            random.integers(1, 256, (50, column[0].nbytes), np.uint8).view(column.dtype).reshape(50, *column.shape[1:])
+        )
+    table.rows["pseudonym"][found] = last
+    larger = slots.with_room(table, 50, 5)
+    assert len(larger.rows) > len(table.rows)
+    there = np.empty(50, np.int64)
+    assert slots.find_or_add(larger.rows, last, np.zeros(50, np.bool_), there) == 0
+    assert np.count_nonzero(larger.rows["pseudonym"]) == 50
+    for before, after in zip(table, larger, strict=True):
+        assert before[found].tobytes() == after[there].tobytes()
