@@ -22,13 +22,14 @@ from types import FunctionType, MethodType
 from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.codec import gzip_decode, snappy_decode, zstd_decode
 from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 from crc32c import crc32c
 
+from streams.agents import lz4
 from streams.core.records import RecordBatch
 
 # https://kafka.apache.org/documentation/#recordbatch
@@ -36,7 +37,7 @@ HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 BEFORE_LENGTH: Final = 12  # base offset and length itself
 CRC_FROM: Final = 21  # the checksum covers all from the attributes on
 CODEC_MASK, APPEND_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
-DECOMPRESS: Final = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+DECOMPRESS: Final = {1: gzip_decode, 2: snappy_decode, 3: lz4.decoded, 4: zstd_decode}
 
 
 class Fetched(NamedTuple):
@@ -198,7 +199,7 @@ def _opened(header: Header, view: memoryview) -> RecordBatch:
         first_timestamp=header.first_timestamp,
         max_timestamp=header.max_timestamp,
         count=header.records,
-        payload=DECOMPRESS[codec](section) if codec else bytes(section),
+        payload=DECOMPRESS[codec](section) if codec else section,
     )
 
 

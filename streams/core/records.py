@@ -28,7 +28,7 @@ class RecordBatch(NamedTuple):
     first_timestamp: int
     max_timestamp: int
     count: int  # type: ignore[assignment]  # hides tuple.count: Kafka's word
-    payload: bytes
+    payload: bytes | memoryview
 
 
 class Records(NamedTuple):
@@ -178,7 +178,7 @@ def walk_reference(batches: Sequence[RecordBatch]) -> Records:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._data = data
         self.at = 0
 

@@ -61,7 +61,7 @@ def rows(chunk: Chunk) -> list[tuple[int, bytes | None]]:
         attributes = APPEND_TIME if batch.timestamp_type else 0
         header = HEADER.pack(batch.base_offset, 0, 0, 2, 0, attributes, batch.next_offset - batch.base_offset - 1,
                              batch.first_timestamp, batch.max_timestamp, -1, -1, -1, batch.count)  # fmt: skip
-        records = DefaultRecordBatch(header + batch.payload)
+        records = DefaultRecordBatch(header + bytes(batch.payload))
         found += [(record.offset, record.value) for record in records if record.offset >= chunk.first_offset]
     return found
 

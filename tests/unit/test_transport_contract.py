@@ -243,7 +243,7 @@ def rows(fetched: list[Fetched]) -> list[tuple[int, int, bytes | None]]:
                                  batch.max_timestamp, -1, -1, -1, batch.count)  # fmt: skip
             found += [
                 (record.offset, record.timestamp, record.value)
-                for record in DefaultRecordBatch(header + batch.payload)
+                for record in DefaultRecordBatch(header + bytes(batch.payload))
                 if record.offset >= run.first_offset
             ]
     return found

@@ -1,0 +1,71 @@
+"""What a batch's lz4 frame holds, block by block into one buffer.
+
+In: a frame as Kafka's clients write it: blocks that don't refer to each other, and nothing else in it. Out: its bytes.
+A frame in any other form goes to aiokafka's codec, and so through liblz4's own reader of frames. That one takes every
+block through a buffer of its own, and grows what it returns as it goes: a third more time. Checksums of blocks are not
+looked at: that of the batch covers the same bytes.
+
+Format: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
+What can fail: bytes that are no frame (`cramjam.DecompressionError`).
+"""
+
+import struct
+from typing import Final
+
+import cramjam
+import numpy as np
+from aiokafka.codec import lz4_decode
+
+MAGIC: Final = 0x184D2204
+HEADER: Final = struct.Struct("<IBBx")  # the checksum of these is passed over
+SIZE: Final = struct.Struct("<I")
+VERSION, INDEPENDENT, BLOCK_CHECKSUM = 0x40, 0x20, 0x10
+NOT_COMPRESSED: Final = 1 << 31
+LONGEST_BLOCK: Final = {0x40: 1 << 16, 0x50: 1 << 18, 0x60: 1 << 20, 0x70: 1 << 22}
+# A byte of a block stands for that many at most.
+MOST_TIMES: Final = 255
+
+
+def decoded(frame: memoryview) -> bytes | memoryview:
+    """The bytes that a frame holds.
+
+    Raises:
+        cramjam.DecompressionError: it is none.
+    """
+    blocks = _blocks(frame)
+    if blocks is None:
+        whole: bytes = lz4_decode(frame)
+        return whole
+    buffer = memoryview(np.empty(sum(longest for _, longest, _ in blocks), np.uint8)).cast("B")
+    at = 0
+    for block, longest, compressed in blocks:
+        room = buffer[at : at + longest]
+        if compressed:
+            at += cramjam.lz4.decompress_block_into(block, room, output_len=longest)
+        else:
+            room[:] = block
+            at += longest
+    return buffer[:at]
+
+
+def _blocks(frame: memoryview) -> list[tuple[memoryview, int, bool]] | None:
+    """Each block, how long it can be when decompressed, and whether it has to be; None of a frame of another form."""
+    if len(frame) < HEADER.size:
+        return None
+    magic, flags, length = HEADER.unpack_from(frame)
+    if magic != MAGIC or flags & ~BLOCK_CHECKSUM != VERSION | INDEPENDENT or length not in LONGEST_BLOCK:
+        return None
+    after = SIZE.size if flags & BLOCK_CHECKSUM else 0
+    blocks: list[tuple[memoryview, int, bool]] = []
+    at = HEADER.size
+    while at + SIZE.size <= len(frame):
+        (size,) = SIZE.unpack_from(frame, at)
+        at += SIZE.size
+        if size == 0:
+            return blocks if at == len(frame) else None
+        compressed = size < NOT_COMPRESSED
+        size %= NOT_COMPRESSED
+        block = frame[at : at + size]
+        at += size + after
+        blocks.append((block, min(LONGEST_BLOCK[length], size * MOST_TIMES) if compressed else size, compressed))
+    return None
