@@ -36,7 +36,7 @@ def decoded(frame: memoryview) -> bytes | memoryview:
     if blocks is None:
         whole: bytes = lz4_decode(frame)
         return whole
-    buffer = memoryview(np.empty(sum(longest for _, longest, _ in blocks), np.uint8)).cast("B")
+    buffer = np.empty(sum(longest for _, longest, _ in blocks), np.uint8).data
     at = 0
     for block, longest, compressed in blocks:
         room = buffer[at : at + longest]

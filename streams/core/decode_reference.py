@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from schemas.attach import (
     EARLIEST_MS,
@@ -30,6 +30,7 @@ from streams.core.machines import pack_tac
 
 REQUIRED = ("event_id", "imsi", "ts", "cell")
 FIELDS = ("event_id", "imsi", "ts", "cell", "kind", "msisdn", "tac", "rat")
+KNOWN = frozenset(FIELDS)
 SPACE = b" \t\n\r"
 
 _MSISDN = re.compile(MSISDN_PATTERN, re.ASCII)
@@ -147,11 +148,11 @@ def _event(value: bytes, start: int, end: int) -> Event:
 
 def _check(element: bytes) -> Event:
     pairs = _object(element)
-    names = [name for name, _ in pairs if name in FIELDS]
-    for name in FIELDS:
-        if names.count(name) > 1:
-            raise Refusal(Reason.duplicate_key, name, "it twice")
-    fields = {name: value for name, value in pairs if name in FIELDS and value is not None}
+    names = [name for name, _ in pairs if name in KNOWN]
+    if len(set(names)) < len(names):
+        twice = next(name for name in FIELDS if names.count(name) > 1)
+        raise Refusal(Reason.duplicate_key, twice, "it twice")
+    fields = {name: value for name, value in pairs if name in KNOWN and value is not None}
     if fields.get("kind") == "beat":
         return Event(0, 0, Reason.BEAT)
     for name in REQUIRED:
@@ -172,7 +173,7 @@ def _object(element: bytes) -> _Pairs:
     except UnicodeDecodeError:
         raise Refusal(Reason.encoding) from None
     try:
-        found = json.loads(text, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+        found = _JSON.decode(text)
     except (ValueError, RecursionError):
         raise Refusal(Reason.not_json) from None
     if not isinstance(found, _Pairs):
@@ -182,6 +183,10 @@ def _object(element: bytes) -> _Pairs:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+# Made once: it takes as long as reading an event.
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_Pairs, parse_constant=_no_constant)
 
 
 def _event_id(value: object) -> int:

@@ -194,7 +194,7 @@ def _words(slots: Slots) -> Slots:
     return Slots(slots.rows, *(_in_words(column) for column in slots[1:]))
 
 
-def _in_words(column: NDArray) -> NDArray[np.unsignedinteger]:
+def _in_words(column: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     size = column.itemsize * column.shape[1]
     return column.view(f"<u{next(word for word in (8, 4, 2, 1) if size % word == 0)}") if size else column
 
