@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from schemas.lengths import BUCKETS, CUT
 from streams.core.view import SIMULATED_WEIGHTED
-from streams.core.weights import STATISTICS, Weights, weights_of
+from streams.core.weights import PlanWeights, weights_of
 from validation import errors, happened, medians, released
 from validation.errors import Pairs
 from validation.medians import Lengths
@@ -96,18 +96,18 @@ def judge(day: Day, noise: Noise) -> Judged:
 
 
 def weighted(day: Day) -> dict[str, NDArray[np.int64]]:
-    """A day's counts, those of people weighted as in the release."""
+    """A day's counts, weighted as in the release and cut at 0 as there."""
     weights = _weights(day)
     if weights is None:
         return day.counts
-    people = {measure.name for measure in day.epoch.measures if measure.statistic in STATISTICS}
-    return {
-        name: np.stack([weights.applied(pane) for pane in counts]) if name in people else counts
-        for name, counts in day.counts.items()
-    }
+    found = dict(day.counts)
+    for measure in day.epoch.measures:
+        if (of := weights.of(measure)) is not None:
+            found[measure.name] = np.maximum(np.stack([of.applied(pane) for pane in found[measure.name]]), 0)
+    return found
 
 
-def _weights(day: Day) -> Weights | None:
+def _weights(day: Day) -> PlanWeights | None:
     return weights_of(day.plan, {day.plan.zones[number].kind for number in day.excluded.tolist()})
 
 

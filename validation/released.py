@@ -14,7 +14,7 @@ from schemas.epochs import Epoch
 from schemas.measures import Measure
 from streams.core import estimate
 from streams.core.budget import rho_of, sensitivity, sigma
-from streams.core.weights import STATISTICS, Weights
+from streams.core.weights import PlanWeights
 
 # As `streams.stores.noise.draw`: counts, sensitivity, scale, rho.
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
@@ -28,11 +28,10 @@ class Estimates(NamedTuple):
 
 
 def release(
-    counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise, weights: Weights | None = None
+    counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise, plan: PlanWeights | None = None
 ) -> Estimates:
     """A measure's estimates through the epoch."""
-    if measure.statistic not in STATISTICS:
-        weights = None
+    weights = None if plan is None else plan.of(measure)
     models = estimate.models_of(measure)
     scale = sigma(measure, epoch)
     seen = scale if weights is None else scale * weights.grown(measure, counts.shape[1])

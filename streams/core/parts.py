@@ -58,13 +58,14 @@ class _Table(NamedTuple):
             self.parts.noisy[:, parts].sum(axis=1),
             self.parts.mean[:, parts].sum(axis=1),
             np.sqrt((self.parts.se[:, parts] ** 2).sum(axis=1)),
+            self.parts.weighted,
         )
 
 
 def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterator[Publication]:
     """The pane's records."""
     shape = (-1, measure.parts(len(page.parents)))
-    counted = Estimates(keys.noisy.reshape(shape), keys.mean.reshape(shape), keys.se.reshape(shape))
+    counted = Estimates(keys.noisy.reshape(shape), keys.mean.reshape(shape), keys.se.reshape(shape), keys.weighted)
     tables = _tables(page, measure.level, counted)
     k, said = pane.epoch.k, common(pane)
     district_told = page.told(tables[-1].together(), k)
@@ -76,16 +77,15 @@ def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterato
             whole = _Place(measure=measure.name, level=table.level, zone=place, suppressed=not told[number])
             record = _record(measure, whole, said)
             if told[number]:
-                record = _with(
-                    record, {**numbers(together, number, page.views.get(measure.name)), **of_lengths[number]}
-                )
+                record = _with(record, {**_told(page, measure, together, number), **of_lengths[number]})
             elif table.level == "zone" and district_told[page.parent_of[number]]:
                 record = _with(record, {"speaks_through": page.parents[page.parent_of[number]]})
             yield publication(RELEASED_BY[measure.statistic], place, record)
-            of_place = Estimates(table.parts.noisy[number], table.parts.mean[number], table.parts.se[number])
+            columns = (table.parts.noisy[number], table.parts.mean[number], table.parts.se[number])
+            of_place = Estimates(*columns, table.parts.weighted)
             for part in np.flatnonzero(parts_told[number]).tolist():
                 named = _with(_record(measure, {**whole, "suppressed": False}, said), _named(page, measure, part))
-                filled = _with(named, {**numbers(of_place, part, page.views.get(measure.name))})
+                filled = _with(named, _told(page, measure, of_place, part))
                 yield publication(RELEASED_BY[measure.statistic], place, filled)
 
 
@@ -99,7 +99,7 @@ def keyed(
         number, part = divmod(int(occurring[key]), parts)
         place = _Place(measure=measure.name, level=measure.level, zone=places[number], suppressed=False)
         named = _with(_record(measure, place, said), _named(page, measure, part))
-        filled = _with(named, {**numbers(keys, key, page.views.get(measure.name))})
+        filled = _with(named, _told(page, measure, keys, key))
         yield publication(RELEASED_BY[measure.statistic], places[number], filled)
     yield _summary(page, measure, len(told), said)
 
@@ -141,6 +141,7 @@ def _tables(page: Page, level: Level, counted: Estimates) -> tuple[_Table, ...]:
         page.added(counted.noisy.astype(np.float64)).astype(np.int64),
         page.added(counted.mean),
         np.sqrt(page.added(counted.se**2)),
+        counted.weighted,
     )
     return _Table("zone", page.zones, counted), _Table("parent", page.parents, districts)
 
@@ -153,6 +154,11 @@ def _record(measure: Measure, place: _Place, said: Common) -> Parted:
     if measure.statistic == "home" or measure.statistic == "work":
         return Areas(schema=AREAS_SCHEMA, kind=measure.statistic, **place, **said)
     return Dwell(schema=DWELL_SCHEMA, **place, **said)
+
+
+def _told(page: Page, measure: Measure, keys: Estimates, key: int) -> dict[str, object]:
+    """The numbers of one that is told."""
+    return {"weighted": keys.weighted, **numbers(keys, key, page.views.get(measure.name))}
 
 
 def _with(record: Parted, fields: dict[str, object]) -> Parted:

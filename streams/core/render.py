@@ -24,7 +24,7 @@ from schemas.topics import FLOWS, FOOTFALL
 from streams.core.rollup import added
 from streams.core.times import rfc3339
 from streams.core.view import View, Views, of_plan
-from streams.core.weights import STATISTICS, Weights, weights_of
+from streams.core.weights import TripWeights, Weights, weights_of
 
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 
@@ -90,13 +90,13 @@ class Page:
         self.district_norms = (
             np.sqrt(self.added(np.ones(len(self.zones))))
             if self.weights is None
-            else self.weights.norms_of(self.parent_of, len(self.parents))
+            else self.weights.people.norms_of(self.parent_of, len(self.parents))
         )
         self._quantile = NormalDist().inv_cdf(confidence)
 
-    def weights_for(self, measure: Measure) -> Weights | None:
+    def weights_for(self, measure: Measure) -> Weights | TripWeights | None:
         """The plan's weights, if the measure's counts are weighted."""
-        return self.weights if measure.statistic in STATISTICS else None
+        return None if self.weights is None else self.weights.of(measure)
 
     def added(self, zones: NDArray[np.float64]) -> NDArray[np.float64]:
         """The districts' sums of what the zones have along the first axis."""
@@ -151,6 +151,7 @@ class Page:
                 level=measure.level,
                 origin=places[pair // len(places)],
                 destination=places[pair % len(places)],
+                weighted=keys.weighted,
                 **numbers(keys, key, self.views.get(measure.name)),
                 **said,
             )

@@ -57,4 +57,6 @@ SIMULATED_WEIGHTED: Final[Views] = {
     "present": View(apart=4.25),
     "present_cohort": View(0.01, 0.47),
     "footfall": View(apart=5.3),
+    "trips_parent": View(0.11, 2.2),
+    "visits": View(0.3, 0.47),
 }

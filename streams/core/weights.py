@@ -11,8 +11,12 @@ population density from mobile network operator data"). Here it is one step of v
 for the shares are no more than likely: people aren't evenly spread, and there are fewer of them at a border. Sums stay
 as they are where all are counted somewhere, no weight is far from 1, and only neighbours mix.
 
+Trips F between districts, which are counted at both ends, become T F T', with the matrix of districts: of each the mean
+of its zones. (Between zones that gains nothing: who flaps at a border makes trips of his own.)
+
 T is applied to noisy counts, so it costs no budget; their noise grows by the `norm` of its rows, which is said. In: a
-plan, and kinds of zones where nobody is counted: nothing is given back to these, or taken. Out: weights in rows.
+plan, and kinds of zones where nobody is counted: nothing is given back to these, or taken. Out: weights in rows, and
+of districts as a matrix.
 """
 
 from collections.abc import Collection
@@ -25,8 +29,8 @@ from schemas.measures import Measure
 from schemas.plan import Plan
 
 STEP: Final = 0.5
-# Counts of people in a zone. Stays and trips stay as they are counted: validation has found no more than it would cost.
-STATISTICS: Final = ("present", "present_cohort", "arrivals")
+# Counts of people in a zone, whole or in parts. Of lengths of stays validation has found no more than it would cost.
+STATISTICS: Final = ("present", "present_cohort", "arrivals", "visits")
 
 
 class Weights(NamedTuple):
@@ -61,10 +65,53 @@ class Weights(NamedTuple):
         return np.sqrt(np.bincount(pairs // zones, together**2, districts))
 
 
-def weights_of(plan: Plan, excluded: Collection[str] = ()) -> Weights | None:
+class TripWeights(NamedTuple):
+    """For trips between districts.
+
+    Attributes:
+        matrix: f64[districts, districts]. norm: f64[districts], the Euclidean norm of its rows.
+    """
+
+    matrix: NDArray[np.float64]
+    norm: NDArray[np.float64]
+
+    def applied(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Counts i64[districts * districts], by origin and destination, in whole trips."""
+        between = self.matrix @ counts.reshape(self.matrix.shape) @ self.matrix.T
+        return np.rint(between).astype(np.int64).reshape(-1)
+
+    def grown(self, measure: Measure, keys: int) -> NDArray[np.float64]:
+        """How much the noise of each key has grown, f64[keys]."""
+        assert measure.level == "parent" and keys == self.matrix.size
+        return np.outer(self.norm, self.norm).reshape(-1)
+
+
+class PlanWeights(NamedTuple):
+    """All weights of a plan."""
+
+    people: Weights
+    trips: TripWeights
+
+    def of(self, measure: Measure) -> Weights | TripWeights | None:
+        """Those of a measure's counts, None if they stay as they are counted: so do keys that the data choose."""
+        zones, districts = len(self.people.begins), len(self.trips.norm)
+        if measure.keys_from_data(zones, districts):
+            return None
+        if measure.statistic == "trips" and measure.level == "parent":
+            return self.trips
+        return self.people if measure.statistic in STATISTICS and measure.level == "zone" else None
+
+
+def weights_of(plan: Plan, excluded: Collection[str] = ()) -> PlanWeights | None:
     """The weights of a plan, None if it knows none."""
     if not plan.weighted:
         return None
+    people, within = _of_people(plan, excluded)
+    return PlanWeights(people, _of_trips(plan, people, within))
+
+
+def _of_people(plan: Plan, excluded: Collection[str]) -> tuple[Weights, NDArray[np.bool_]]:
+    """Weights of zones, and which of these are given anything."""
     numbers = plan.zone_numbers()
     within = [bool(zone.counted) and zone.kind not in excluded for zone in plan.zones]
     row, column, weight = [], [], []
@@ -81,4 +128,18 @@ def weights_of(plan: Plan, excluded: Collection[str] = ()) -> Weights | None:
     pairs, which = np.unique(rows * len(numbers) + zones, return_inverse=True)
     values = np.bincount(which, np.array(weight), len(pairs)).astype(np.float64)
     begins = np.searchsorted(pairs // len(numbers), np.arange(len(numbers)))
-    return Weights(begins, pairs % len(numbers), values, np.sqrt(np.add.reduceat(values**2, begins)))
+    weights = Weights(begins, pairs % len(numbers), values, np.sqrt(np.add.reduceat(values**2, begins)))
+    return weights, np.array(within, np.bool_)
+
+
+def _of_trips(plan: Plan, people: Weights, within: NDArray[np.bool_]) -> TripWeights:
+    """Of each district the mean over its zones that are given anything, whoever is in them: that would be private."""
+    district_of = np.array(plan.zone_parents(), np.int64)
+    size, zones = len(plan.parents), len(district_of)
+    row = np.repeat(np.arange(zones), np.diff(np.append(people.begins, len(people.zone))))
+    each = np.bincount(district_of[within], minlength=size)
+    told = within[people.zone]
+    pairs = district_of[row[told]] * size + district_of[people.zone[told]]
+    matrix = np.bincount(pairs, people.weight[told], size * size).reshape(size, size) / np.maximum(each, 1)
+    matrix[:, each == 0] = np.eye(size)[:, each == 0]
+    return TripWeights(matrix, np.sqrt((matrix**2).sum(axis=1)))

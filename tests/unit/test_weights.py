@@ -48,6 +48,10 @@ def plan_of(matrix: list[list[float]], kinds: list[str] | None = None) -> Plan:
     return Plan(1, "x", "UTC", (Parent("p", "p"),), zones, ())
 
 
+def people(plan: Plan, excluded=()):
+    return weights_of(plan, excluded).people
+
+
 def dense(weights) -> np.ndarray:
     found = np.zeros((len(weights.begins),) * 2)
     row = np.repeat(np.arange(len(found)), np.diff(np.append(weights.begins, len(weights.zone))))
@@ -65,18 +69,18 @@ matrices = st.integers(1, 6).flatmap(
 def test_weights_are_half_a_step_back_from_what_the_zones_count(drawn: list[list[int]]) -> None:
     counted = np.array(drawn, np.float64) + np.eye(len(drawn))
     counted /= counted.sum(axis=0)
-    weights = weights_of(plan_of(counted.tolist()))
+    weights = people(plan_of(counted.tolist()))
     expected = np.eye(len(counted)) + STEP * (np.eye(len(counted)) - counted)
     assert dense(weights) == pytest.approx(expected)
     assert weights.norm == pytest.approx(np.sqrt((expected**2).sum(axis=1)))
-    people = np.arange(1, 2 * len(counted) + 1) * 1000
-    told = weights.applied(people)
-    assert told == pytest.approx((expected @ people.reshape(-1, 2)).reshape(-1), abs=0.5001)
-    assert told.sum() == pytest.approx(people.sum(), abs=len(people)), "nobody is made up, nobody lost"
+    there = np.arange(1, 2 * len(counted) + 1) * 1000
+    told = weights.applied(there)
+    assert told == pytest.approx((expected @ there.reshape(-1, 2)).reshape(-1), abs=0.5001)
+    assert told.sum() == pytest.approx(there.sum(), abs=len(there)), "nobody is made up, nobody lost"
 
 
 def test_districts_noise_is_that_of_their_zones_together():
-    weights = weights_of(WEIGHTED)
+    weights = people(WEIGHTED)
     district_of = np.array([0, 0, 1, 1, 0, 1][: len(PLAN.zones)])
     sums = np.zeros((2, len(PLAN.zones)))
     np.add.at(sums, district_of, dense(weights))
@@ -85,10 +89,10 @@ def test_districts_noise_is_that_of_their_zones_together():
 
 def test_nothing_is_given_back_to_where_nobody_is_counted_nor_taken_from_there():
     matrix = [[0.8, 0.1, 0.2], [0.2, 0.9, 0.1], [0.0, 0.0, 0.7]]
-    shut = dense(weights_of(plan_of(matrix, ["", "hospital", ""]), {"hospital"}))
+    shut = dense(people(plan_of(matrix, ["", "hospital", ""]), {"hospital"}))
     assert shut == pytest.approx(np.array([[1.1, 0.0, -0.1], [0.0, 1.0, 0.0], [0.0, 0.0, 1.15]]))
     unheard = plan_of([[0.8, 0.0], [0.2, 0.0]])
-    assert dense(weights_of(unheard)) == pytest.approx(np.array([[1.1, 0.0], [0.0, 1.0]]))
+    assert dense(people(unheard)) == pytest.approx(np.array([[1.1, 0.0], [0.0, 1.0]]))
 
 
 def record_of(plan: Plan, name: str, noisy: np.ndarray, views=None):
@@ -104,20 +108,21 @@ def told(plan: Plan, name: str, noisy: np.ndarray, views=None) -> list[dict]:
     ]
 
 
-@pytest.mark.parametrize("name", ["present", "present_cohort", "arrivals"])
+@pytest.mark.parametrize("name", ["present", "present_cohort", "arrivals", "visits"])
 def test_estimates_are_weighted_and_say_so_and_what_was_drawn_is_as_drawn(name: str):
     keys = NAMED[name].keys(len(PLAN.zones), len(PLAN.parents))
     parts = keys // len(PLAN.zones)
     noisy = np.repeat(np.arange(1, len(PLAN.zones) + 1) * 10_000, parts)
-    weights = weights_of(WEIGHTED)
+    weights = people(WEIGHTED)
     expected = weights.applied(noisy).reshape(-1, parts)[:, 0]
-    zones = [said for said in told(WEIGHTED, name, noisy) if said["level"] == "zone" and said["measure"] == name]
+    every = [said for said in told(WEIGHTED, name, noisy) if said["measure"] == name]
+    assert all(said["weighted"] is True for said in every)
+    zones = [said for said in every if said["level"] == "zone" and (name != "visits" or "visit" in said)]
     assert len(zones) == keys
     number = {zone.id: n for n, zone in enumerate(PLAN.zones)}
     scale = sigma(NAMED[name], EPOCH)
     for said in zones:
         n = number[said["zone"]]
-        assert said["weighted"] is True
         assert said["noisy"] == (n + 1) * 10_000
         assert said["se"] == pytest.approx(scale * weights.norm[n], abs=0.06), "the noise has grown by the norm"
         # Districts and zones are made to agree, which moves them by a few people; the weights move them by a thousand.
@@ -125,8 +130,70 @@ def test_estimates_are_weighted_and_say_so_and_what_was_drawn_is_as_drawn(name: 
     assert all("weighted" not in said for said in told(PLAN, name, noisy))
 
 
-@pytest.mark.parametrize("name", ["trips_zone", "dwell", "visits"])
-def test_stays_and_trips_stay_as_they_are_counted(name: str):
+def two_districts(first: float, second: float, kinds: tuple[str, str] = ("", "")) -> Plan:
+    """Two zones of district p, of whose people q's only zone counts these shares, and nobody of q is counted in p."""
+    zones = (
+        Zone("a", "a", "p", kinds[0], counted=(Spill("a", 1 - first), Spill("c", first))),
+        Zone("b", "b", "p", kinds[1], counted=(Spill("b", 1 - second), Spill("c", second))),
+        Zone("c", "c", "q", counted=(Spill("c", 1.0),)),
+    )
+    return Plan(1, "x", "UTC", (Parent("p", "p"), Parent("q", "q")), zones, ())
+
+
+def test_a_district_gives_and_gets_as_the_mean_of_its_zones():
+    half_back = 1 + STEP * np.array([[0.2, 0.0], [-0.2, 0.0]]) - np.array([[0, 1], [1, 0]])
+    assert weights_of(two_districts(0.1, 0.3)).trips.matrix == pytest.approx(half_back)
+    of_one = 1 + STEP * np.array([[0.1, 0.0], [-0.1, 0.0]]) - np.array([[0, 1], [1, 0]])
+    shut = weights_of(two_districts(0.1, 0.3, ("", "hospital")), {"hospital"})
+    assert shut.trips.matrix == pytest.approx(of_one), "nobody is counted in the other zone"
+    nobody = weights_of(two_districts(0.1, 0.3, ("hospital", "hospital")), {"hospital"})
+    assert nobody.trips.matrix == pytest.approx(np.eye(2))
+
+
+def test_trips_are_given_back_at_both_ends():
+    """All trips are from p to p; of those there, seen from q, a fifth of either end is taken for q's."""
+    weights = weights_of(two_districts(0.2, 0.2)).trips
+    shares = np.array([0.8, 0.2])
+    counted = np.rint(10_000 * np.outer(shares, shares)).astype(np.int64).reshape(-1)
+    told = weights.applied(counted).reshape(2, 2)
+    assert told.sum() == counted.sum()
+    assert told[0, 0] == pytest.approx(10_000 * (0.8 * 1.1) ** 2, abs=1)
+    assert told[1, 1] == pytest.approx(10_000 * (0.2 - 0.8 * 0.1) ** 2, abs=1)
+    drawn = np.random.default_rng(3).normal(0, 1000, (4000, 4)).astype(np.int64)
+    spread = np.std([weights.applied(row) for row in drawn], axis=0)
+    assert spread == pytest.approx(1000 * weights.grown(NAMED["trips_parent"], 4), rel=0.05)
+
+
+def test_trips_between_districts_are_weighted_and_say_so():
+    districts = len(PLAN.parents)
+    noisy = (np.arange(districts**2) + 1) * 10_000
+    weights = weights_of(WEIGHTED).trips
+    expected, se = (
+        weights.applied(noisy),
+        sigma(NAMED["trips_parent"], EPOCH) * weights.grown(NAMED["trips_parent"], districts**2),
+    )
+    number = {parent.id: n for n, parent in enumerate(PLAN.parents)}
+    flows = [said for said in told(WEIGHTED, "trips_parent", noisy) if "origin" in said]
+    assert len(flows) == districts**2
+    for said in flows:
+        key = number[said["origin"]] * districts + number[said["destination"]]
+        assert said["weighted"] is True
+        assert said["noisy"] == noisy[key]
+        assert said["estimate"] == pytest.approx(expected[key], abs=10)
+        assert said["se"] == pytest.approx(se[key], abs=0.06)
+    assert all("weighted" not in said for said in told(PLAN, "trips_parent", noisy))
+
+
+def test_what_the_data_choose_the_keys_of_is_not_weighted():
+    many = tuple(Parent(f"p{n}", f"p{n}") for n in range(317))
+    zones = tuple(Zone(f"z{n}", f"z{n}", f"p{n}", counted=(Spill(f"z{n}", 1.0),)) for n in range(317))
+    weights = weights_of(Plan(1, "x", "UTC", many, zones, ()))
+    assert weights.of(NAMED["trips_parent"]) is None
+    assert weights.of(NAMED["visits"]) is weights.people
+
+
+@pytest.mark.parametrize("name", ["trips_zone", "dwell"])
+def test_stays_and_trips_between_zones_stay_as_they_are_counted(name: str):
     noisy = np.full(NAMED[name].keys(len(PLAN.zones), len(PLAN.parents)), 5_000)
     assert publications(record_of(WEIGHTED, name, noisy)) == publications(record_of(PLAN, name, noisy))
 
