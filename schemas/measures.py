@@ -17,6 +17,9 @@ from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
 MINUTE_MS: Final = 60_000
 # More pairs than this, of places or of place and area, are not noised one by one: see `Measure.keys_from_data`.
 MOST_PAIRS: Final = 100_000
+# What the crowd has room for: a flag of a presence for each measure of arrivals, two bytes for a count against a cap.
+MOST_ARRIVALS: Final = 3
+HIGHEST_CAP: Final = 0xFFFF
 
 Statistic = Literal[
     "present",

@@ -45,6 +45,7 @@ from streams.core.following import Following
 from streams.core.framing import Framer
 from streams.core.gateway import Context
 from streams.core.policy import PolicyTable
+from streams.core.population import countable
 from streams.core.pseudonyms import key_state
 from streams.core.rehearsal import rehearse
 from streams.core.render import Pages
@@ -71,7 +72,7 @@ from streams.stores.snapshots import SnapshotStore
 from streams.stores.terms import terms_of
 from streams.stores.topics import live_registry, open_admin, partition_counts, stamped_by_broker
 from streams.stores.views import configured_views
-from streams.stores.wiping import wipe
+from streams.stores.wiping import leave_no_core, wipe
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
@@ -80,6 +81,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
+    leave_no_core()
     plans = configured_plans(settings)
     files = configured_rules(settings)
     keys = key_provider(settings)
@@ -120,7 +122,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         def propose(ts_ms: int) -> Epoch:
             now, _ = rules_of(audit.chain, None)
             ours = counts[SIGHTINGS], counts[ATTACH], registry_sources
-            return make_epoch(ts_ms, terms_of(settings, plans.current, now, *ours, audit.chain.head), epochs.table)
+            terms = terms_of(settings, plans.current, now, *ours, audit.chain.head)
+            return countable(make_epoch(ts_ms, terms, epochs.table))
 
         keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose)
 

@@ -46,7 +46,8 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def hashed(token: str) -> str:
     """What is kept of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    # What a header holds need not be text: bytes that are none come as lone surrogates (PEP 383).
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 def holder(tokens: Sequence[Token], presented: str) -> Token | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from schemas.cohorts import COHORTS
 from schemas.epochs import LOGIC, Epoch
-from schemas.measures import AREAS, Measure, Statistic
+from schemas.measures import AREAS, HIGHEST_CAP, MOST_ARRIVALS, Measure, Statistic
 from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, distances, slots, windows
@@ -25,11 +25,11 @@ from streams.core.listed import Listed, counted
 from streams.core.presence import handle, settle
 from streams.core.reorder import Rows
 from streams.core.tally import DWELL, LIVING, PASSED, TRAVELLED, TRAVELLED_BETWEEN, TRIPS, VISITED, Capped, Rules, Tally
+from streams.errors import ThrongError
 
 # Rows handled at a time: their subscribers' rows fit the cache between finding and handling.
 BLOCK: Final = 4096
 SETTLE_BLOCK: Final = 8192
-NO_CAP_ABOVE: Final = 0xFFFF
 MOST_KEYS: Final = 1 << 32
 # Of an area, as many seconds as `Slots.areas` holds.
 LONGEST_MS: Final = 0xFFFF * 1000
@@ -239,17 +239,30 @@ def check(epoch: Epoch, zones: int) -> None:
         "a stay would have to be seen longer than it lasts": epoch.seen_ms > epoch.stay_ms,
         "a jump's speed or length is below 0": epoch.jump_m_s < 0 or epoch.jump_m < 0,
         "a ping-pong may last as long as a silence": epoch.ping_pong_ms >= epoch.silence_ms,
-        f"it has more than {slots.MOST_ARRIVALS} measures of arrivals": len(arrivals) > slots.MOST_ARRIVALS,
+        f"it has more than {MOST_ARRIVALS} measures of arrivals": len(arrivals) > MOST_ARRIVALS,
         "the hours of home or work are none, or more than 18": not (
             0 < epoch.home_until_ms < epoch.work_until_ms <= epoch.home_until_ms + LONGEST_MS
             and epoch.home_until_ms <= LONGEST_MS
         ),
         f"a measure has over {MOST_KEYS} keys": any(m.keys(zones, epoch.parents) > MOST_KEYS for m in epoch.measures),
-        f"a cap is above {NO_CAP_ABOVE}": any(m.cap > NO_CAP_ABOVE for m in epoch.measures),
+        f"a cap is above {HIGHEST_CAP}": any(m.cap > HIGHEST_CAP for m in epoch.measures),
     }
     for what, is_wrong in wrong.items():
         if is_wrong:
             raise ValueError(f"epoch {epoch.epoch}: {what}")
+
+
+def countable(epoch: Epoch) -> Epoch:
+    """The epoch, about to be written: what is written of it no command can mend, so no crowd may choke on it.
+
+    Raises:
+        ThrongError: `epochs` if it can't be counted, naming what is wrong with it.
+    """
+    try:
+        check(epoch, epoch.zones)
+    except ValueError as error:
+        raise ThrongError("epochs", f"{error}: it is not opened; change the settings, the plan or the rules") from error
+    return epoch
 
 
 def _counts_against(measure: Measure) -> tuple[str, int]:

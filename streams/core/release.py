@@ -224,6 +224,9 @@ def _windows(
     draw: Draw, arrived: Estimates, present: LedgerRecord | None, page: Page, pane: Pane
 ) -> Iterable[Publication]:
     """What follows of a pane's arrivals and who was present at its start and its end: footfall and departures."""
+    counted = any(measure.name == "present" for measure in draw.epoch.measures)
+    if not counted and (present is None or present.epoch != draw.epoch.epoch):
+        return  # nobody was asked to count who is present: nothing was lost
     start = _present_at(present, draw.epoch.epoch, draw.end_ms - draw.measure.pane_ms)
     end = _present_at(present, draw.epoch.epoch, draw.end_ms)
     if start is None and draw.end_ms - draw.measure.pane_ms <= draw.epoch.opens_ms:

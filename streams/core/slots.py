@@ -49,8 +49,8 @@ OF_LENGTH: Final = (1 << OF_START) - 1
 LONGEST_EPOCH_MS: Final = (1 << (31 - OF_START)) - 1
 
 # Bits of `flags`: the presence is a stay, or may have begun before the epoch; the one before was or may have, a bit
-# higher; an older departure from the present zone is hidden; and from ARRIVED on one bit for each arrivals measure that
-# has counted the presence.
+# higher; an older departure from the present zone is hidden; and from ARRIVED on one bit for each arrivals measure (at
+# most `MOST_ARRIVALS`) that has counted the presence.
 STAY: Final = 1
 BEGUN_BEFORE: Final = 4
 OF_BEFORE: Final = 1
@@ -58,7 +58,6 @@ BEFORE_STAY: Final = STAY << OF_BEFORE
 BEFORE_BEGUN_BEFORE: Final = BEGUN_BEFORE << OF_BEFORE
 HIDDEN: Final = 16
 ARRIVED: Final = 32
-MOST_ARRIVALS: Final = 3
 
 # Zones of stays that are remembered of a subscriber, to number visits.
 KNOWN: Final = 4

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from schemas.access import measures_for
-from schemas.measures import AREAS, MINUTE_MS, PAIRED, Measure
+from schemas.measures import AREAS, HIGHEST_CAP, MINUTE_MS, MOST_ARRIVALS, PAIRED, Measure
 from schemas.policy import Rulebook
 
 BASE_PANE_MS = 5 * MINUTE_MS
 HOUR_MS = 60 * MINUTE_MS
 SLACK = 1e-9
+# Worked out from people present and arrivals (`core.release`), under these names.
+FOLLOWS = ("footfall", "departures")
 
 
 def problems(book: Rulebook) -> Iterator[str]:
@@ -25,6 +27,9 @@ def problems(book: Rulebook) -> Iterator[str]:
             yield f"there are {times} measures with the name {name}"
     for measure in book.measures:
         yield from _measure(measure)
+    arrivals = sum(measure.statistic == "arrivals" for measure in book.measures)
+    if arrivals > MOST_ARRIVALS:
+        yield f"there are {arrivals} measures of arrivals; {MOST_ARRIVALS} can be counted"
     shares = sum(measure.share for measure in book.measures)
     if shares > 1 + SLACK:
         yield f"the measures' shares of the budget add up to {shares:.3f}; 1 is all there is"
@@ -36,6 +41,8 @@ def _measure(measure: Measure) -> Iterator[str]:
     name = f"measure {measure.name}"
     if not measure.name.isidentifier() or len(measure.name) > 32:
         yield f"measure {measure.name!r}: a name is up to 32 letters, digits and underscores"
+    if measure.name in FOLLOWS or (measure.name == "present" and measure.statistic != "present"):
+        yield f"{name}: that is the name of another number, which is told beside it"
     if not 0 < measure.share <= 1:
         yield f"{name}: share is {measure.share:g}, which is not above 0 and at most 1"
     if measure.pane_ms <= 0 or measure.pane_ms % BASE_PANE_MS or HOUR_MS % measure.pane_ms:
@@ -44,6 +51,8 @@ def _measure(measure: Measure) -> Iterator[str]:
         yield f"{name}: cap is {measure.cap}, but whoever is present counts once in each pane: leave it out, or 0"
     if not measure.of_presence and measure.cap < 1:
         yield f"{name}: cap is {measure.cap}, but {measure.statistic} of a subscriber must be bounded: at least 1"
+    if measure.cap > HIGHEST_CAP:
+        yield f"{name}: cap is {measure.cap}; counts up to {HIGHEST_CAP} can be kept"
     if measure.statistic == "arrivals" and measure.gap_ms < measure.pane_ms:
         yield (
             f"{name}: gap_ms is {measure.gap_ms}, shorter than its pane of {measure.pane_ms}: "

@@ -17,6 +17,7 @@ from schemas.rejects import Reason
 from streams.core.decode import Events, decode
 from streams.core.records import Records
 from streams.recording.columns import SCHEMA, spans
+from streams.recording.elements import read, written
 from streams.recording.file import times_of
 
 EVENT_FIELDS = ("kind", "ts", "cell", "rat", "tac")
@@ -71,15 +72,15 @@ class Disguise:
     def _elements(self, events: Events, payload: bytes) -> Iterator[bytes]:
         for status, start, end in zip(events.status.tolist(), events.start.tolist(), events.end.tolist(), strict=True):
             if status == Reason.BEAT:
-                beat = orjson.loads(payload[start:end])
-                yield orjson.dumps({name: beat[name] for name in BEAT_FIELDS if name in beat})
+                beat = read(payload[start:end])
+                yield written({name: beat[name] for name in BEAT_FIELDS if name in beat})
             elif status != Reason.OK:
                 yield UNREADABLE
             else:
                 self._events += 1
-                event = orjson.loads(payload[start:end])
+                event = read(payload[start:end])
                 kept = {name: event[name] for name in EVENT_FIELDS if event.get(name) is not None}
-                yield orjson.dumps({"event_id": str(self._events), "imsi": self.imsi(event["imsi"]), **kept})
+                yield orjson.dumps({"event_id": str(self._events), "imsi": self.imsi(str(event["imsi"])), **kept})
 
 
 def _person(value: bytes, imsi: str) -> bytes:

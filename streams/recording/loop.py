@@ -11,7 +11,6 @@ from itertools import count
 from typing import Final
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
 from schemas.rejects import Reason
@@ -19,6 +18,7 @@ from schemas.topics import ATTACH
 from streams.core.decode import decode
 from streams.core.records import Records
 from streams.recording.columns import SCHEMA, spans
+from streams.recording.elements import read, written
 from streams.recording.file import Reader, Run
 
 PANE_MS: Final = 300_000
@@ -81,6 +81,6 @@ def _moved(run: Run, by_ms: int) -> list[bytes | None]:
 
 def _later(element: bytes, ts_ms: int | None, by_ms: int) -> bytes:
     """An event, whose `ts` may be a text, or a beat, whose `ts` may be missing."""
-    event = orjson.loads(element)
+    event = read(element)
     was = event.get("ts") if ts_ms is None else ts_ms
-    return orjson.dumps(event | {"ts": was + by_ms}) if isinstance(was, int) else element
+    return written(event | {"ts": was + by_ms}) if isinstance(was, int) else element

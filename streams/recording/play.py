@@ -24,6 +24,7 @@ from schemas.policy import Rulebook
 from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, SIGHTINGS
 from streams.core.decode import decode, events_in
 from streams.core.epochs import make_epoch
+from streams.core.population import countable
 from streams.errors import ThrongError
 from streams.recording.embedded import LAST_MS, first_event_ms, records_of
 from streams.recording.file import Reader, Run
@@ -148,7 +149,7 @@ async def _open_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProduc
             rules, audit = await _rules(settings, sender)
             counts = await counts_of(settings, [ATTACH, SIGHTINGS])
             terms = terms_of(settings, plan, rules, counts[SIGHTINGS], counts[ATTACH], audit=audit)
-            epoch = make_epoch(first_ms, terms, epochs.table)
+            epoch = countable(make_epoch(first_ms, terms, epochs.table))
             await sender.send_and_wait(
                 settings.topic(EPOCHS), msgspec.json.encode(epoch), key=str(epoch.epoch).encode(), partition=0
             )

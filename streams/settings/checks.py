@@ -1,5 +1,6 @@
 """What a type can't say of settings."""
 
+from typing import Final
 from urllib.parse import urlsplit
 
 from schemas.registry import PURPOSES
@@ -7,6 +8,9 @@ from streams.errors import ThrongError
 from streams.settings.counting import Epoch
 from streams.settings.sections import Settings
 from streams.settings.servers import Kafka
+
+# The base pane of every epoch (`schemas.epochs.Epoch.pane_ms`).
+PANE_MS: Final = 300_000
 
 
 def check(settings: Settings) -> None:
@@ -34,6 +38,8 @@ def _epoch_trouble(epoch: Epoch) -> str | None:
         return f"setting epoch.ping_pong_ms = {epoch.ping_pong_ms} must be less than epoch.stay_ms = {epoch.stay_ms}"
     if epoch.seen_ms > epoch.stay_ms:
         return f"setting epoch.seen_ms = {epoch.seen_ms} must be at most epoch.stay_ms = {epoch.stay_ms}"
+    if PANE_MS % epoch.tick_ms:
+        return f"setting epoch.tick_ms = {epoch.tick_ms} must go into a pane of {PANE_MS} ms without a rest"
     return None
 
 

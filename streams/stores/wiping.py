@@ -1,6 +1,8 @@
-"""Overwriting secrets that were used: freed memory keeps its bytes until somebody else needs the place."""
+"""Overwriting secrets that were used: freed memory keeps its bytes until somebody else needs the place. And none of a
+process that holds some goes to disk if it crashes."""
 
 import ctypes
+import resource
 
 
 def wipe(secret: bytes) -> None:
@@ -10,3 +12,10 @@ def wipe(secret: bytes) -> None:
     """
     if len(secret) > 1:
         ctypes.memset(ctypes.cast(ctypes.c_char_p(secret), ctypes.c_void_p), 0, len(secret))
+
+
+def leave_no_core() -> None:
+    """From now on a crash of this process, or of one that it starts, leaves no core dump: it would hold all that wiping
+    takes away, in a file that outlives the keys. (systemd and apport, which get a core by a pipe, go by the limit too.)
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -35,7 +35,7 @@ from streams.stores.redis_client import connect, redis_prefix
 from streams.stores.snapshots import SnapshotStore
 from streams.stores.topics import create
 from tests.support.deployment import fetch, opened, read_topic, total
-from tests.support.memory import files_below, forms_of, found_in, memory_of
+from tests.support.memory import files_below, forms_of, found_in, leaves_core, memory_of
 from tests.support.processes import begin_worker, on_port
 
 pytestmark = pytest.mark.integration
@@ -87,6 +87,7 @@ async def test_a_salt_is_destroyed_once_the_last_source_has_committed_past_it(
             await send(2, EVENING + 1000)
             await until(settings, lambda rows: rows >= 6)
             assert found_in(memory_of(process), secrets) == {"state"}
+            assert not leaves_core(process)
             await send(2, END + 25_000)
             async with asyncio.timeout(90):
                 while key.exists():  # noqa: ASYNC110 - another process

@@ -48,3 +48,9 @@ def files_below(folder: Path, beginning: str = "") -> list[bytes]:
     folders = [each for each in folder.iterdir() if each.is_dir() and each.name.startswith(beginning)]
     tops = [folder] if not beginning else folders
     return [file.read_bytes() for top in tops for file in sorted(top.rglob("*")) if file.is_file()]
+
+
+def leaves_core(pid: int) -> bool:
+    """May a process leave a core dump if it crashes?"""
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    return not re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)

@@ -106,6 +106,14 @@ async def test_who_has_no_token_a_wrong_one_or_not_the_scope_is_refused(world: W
     assert count("throng_api_request_seconds_count", {"route": "/v1/footfall"}) == 5
 
 
+async def test_a_token_that_is_no_text_is_a_wrong_one(world: World) -> None:
+    reader, writer = await asyncio.open_connection(world.client.host, world.client.port)
+    writer.write(b"GET /v1/places HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer \xff\xfe\r\nConnection: close\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+    assert world.registry.get_sample_value("throng_api_refused_total", {"reason": "wrong"}) == 1
+
+
 async def test_who_asks_too_often_is_told_when_to_ask_again_and_nobody_else_is_kept_waiting(world: World) -> None:
     world.put(told(5))
     for _ in range(20):

@@ -51,6 +51,7 @@ VALUES = [
     b"[" + orjson.dumps(EVENT | {"ts": 1_772_427_600_002}) + b', {"broken',
     orjson.dumps({"kind": "beat", "source": "s", "ts": 1_772_427_600_003}),
     orjson.dumps({"kind": "beat", "source": "s"}),
+    orjson.dumps(EVENT | {"ts": 1_772_427_600_004})[:-1] + b',"note":"\\ud800","far":1e999}',
     b"no event",
     b"",
     None,
@@ -65,14 +66,14 @@ def test_times_of_events_move_and_nothing_else_does() -> None:
     assert np.array_equal(old.status, new.status)
     assert np.array_equal(old.record, new.record)
     assert np.array_equal(old.ts[good] + HOUR, new.ts[good])
-    assert good.sum() == 4
+    assert good.sum() == 5
     values = after.table["value"].to_pylist()
-    assert values[6:] == VALUES[6:]
+    assert values[7:] == VALUES[7:]
     assert b"kept" in values[1]
     assert values[2].startswith(b' [ {"a":1}, {') and values[2].endswith(b",\n 7 ]  ")
     assert values[3].endswith(b', {"broken')
     assert [orjson.loads(values[n]).get("ts") for n in (4, 5)] == [1_772_427_600_003 + HOUR, None]
-    assert after.time.tolist() == [n + HOUR for n in range(9)] == times_of(after.table).tolist()
+    assert after.time.tolist() == [n + HOUR for n in range(10)] == times_of(after.table).tolist()
 
 
 def test_values_of_other_topics_stay() -> None:

@@ -67,6 +67,10 @@ def test_the_shipped_measures_add_up_and_read_the_same_from_a_file(tmp_path: Pat
         ((replace(TRIPS, gap_ms=60_000),), "trips has none"),
         ((replace(ARRIVALS, level="parent"),), "measure arrivals: arrivals is counted by zone"),
         ((replace(TRIPS, name="a b"),), "measure 'a b': a name is up to 32 letters"),
+        ((replace(TRIPS, cap=65_536),), "measure trips_zone: cap is 65536; counts up to 65535 can be kept"),
+        (tuple(replace(ARRIVALS, name=f"a{n}") for n in range(4)), "there are 4 measures of arrivals; 3 can be"),
+        ((replace(ARRIVALS, name="footfall"),), "measure footfall: that is the name of another number"),
+        ((replace(ARRIVALS, name="present"),), "measure present: that is the name of another number"),
     ],
 )
 def test_measures_that_do_not_add_up_are_refused(measures: tuple[Measure, ...], sentence: str) -> None:

@@ -74,6 +74,20 @@ def test_a_windows_footfall_is_present_at_its_start_and_arrivals_in_it() -> None
     assert footfall[0]["se"] > next(r for r in records if r["measure"] == "arrivals")["se"]
 
 
+def test_where_nobody_counts_people_present_no_window_is_said_to_be_lost() -> None:
+    """Of rules of which people present were never a part, or are not any more."""
+    alone = msgspec.structs.replace(EPOCH, epoch=EPOCH.epoch + 1, measures=(ARRIVALS,))
+    draw = Draw(alone, ARRIVALS, 12, EPOCH.start_ms + 12 * EPOCH.pane_ms, np.array([2000] * 6, np.int64))
+    for present in (None, drawn(PRESENT, [3000] * 6)):
+        records = told(next_record(draw, None, present, PAGE, 0, "me"))
+        assert {record["measure"] for record in records} == {"arrivals"}
+    withdrawn = shut_record(EPOCH, PRESENT, 12, PAGE, 0, "me")
+    now = draw._replace(epoch=msgspec.structs.replace(EPOCH, measures=(ARRIVALS,)))
+    records = told(next_record(now, None, msgspec.structs.replace(withdrawn, reason="policy"), PAGE, 0, "me"))
+    assert not any(record.get("state_lost") for record in records)
+    assert {record["measure"] for record in records} == {"arrivals", "footfall", "departures"}
+
+
 def test_departures_are_what_was_there_and_came_and_is_not_there_any_more() -> None:
     present = drawn(PRESENT, [3000] * 6, number=9)
     present = drawn(PRESENT, [4000] * 6, number=12, last=present)

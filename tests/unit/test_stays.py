@@ -7,11 +7,13 @@ import msgspec
 import pytest
 
 from schemas.lengths import BUCKETS
+from schemas.measures import Measure
 from schemas.panes import pairs
 from schemas.sightings import encode_control
 from streams.core import slots
 from streams.core.crowd import Crowd
-from streams.core.population import check
+from streams.core.population import check, countable
+from streams.errors import ThrongError
 from tests.property.test_crowd_against_oracle import (
     EPOCHS,
     MINUTE,
@@ -23,6 +25,7 @@ from tests.property.test_crowd_against_oracle import (
 )
 
 SEEN = 3 * MINUTE
+PAIRS = Measure("pairs", "travel_times_by_pair", "zone", 60 * MINUTE, 8, 0.5)
 
 
 def counted(moves: list[tuple[int, int]], minutes: int, measure: str) -> tuple[Crowd, Counter[int]]:
@@ -113,3 +116,16 @@ def test_a_stay_that_must_be_seen_longer_than_it_lasts_is_refused() -> None:
     wrong = msgspec.structs.replace(EPOCHS[0], seen_ms=EPOCHS[0].stay_ms + 1)
     with pytest.raises(ValueError, match="seen longer"):
         check(wrong, ZONES)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"tick_ms": 7_000}, "its panes are no multiple of its ticks"),
+        ({"zones": 60_000, "measures": (PAIRS,)}, "a measure has over 4294967296 keys"),
+    ],
+)
+def test_an_epoch_that_no_crowd_could_count_is_not_opened(changed: dict[str, object], sentence: str) -> None:
+    assert countable(EPOCHS[0]) is EPOCHS[0]
+    with pytest.raises(ThrongError, match=f"{sentence}.*it is not opened"):
+        countable(msgspec.structs.replace(EPOCHS[0], **changed))

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,9 @@ async def test_a_new_salt_is_wiped_once_it_is_sealed(monkeypatch: pytest.MonkeyP
     with pytest.raises(Exception, match="the key of epoch 20260302 is destroyed"):
         await vault._append(20260302)
     assert made == [bytes(32)]
+
+
+def test_a_crash_leaves_no_core_dump() -> None:
+    code = "from streams.stores.wiping import leave_no_core; leave_no_core(); print(open('/proc/self/limits').read())"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert next(line for line in said.splitlines() if "core file" in line).split()[4:6] == ["0", "0"]
