@@ -5,20 +5,21 @@ from pathlib import Path
 
 import click
 
+from streams.cli.values import ABOVE_ZERO, PEOPLE, SEED, moment_ms
 from streams.demo.run import Options, main
 from streams.errors import ThrongError
 
 
 @click.command()
-@click.option("--subscribers", default=200_000, show_default=True, help="How many people live in the town.")
-@click.option("--speed", default=180.0, show_default=True, help="Simulated seconds a second.")
+@click.option("--subscribers", type=PEOPLE, default=200_000, show_default=True, help="People in the town.")
+@click.option("--speed", type=ABOVE_ZERO, default=180.0, show_default=True, help="Simulated seconds a second.")
 @click.option("--start", default="2026-03-02T06:00+01:00", show_default=True, help="RFC 3339 time at which it begins.")
-@click.option("--hours", default=6.0, show_default=True, help="How long the morning is.")
-@click.option("--seed", default=1, show_default=True, help="Which town.")
+@click.option("--hours", type=ABOVE_ZERO, default=6.0, show_default=True, help="How long the morning is.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Which town.")
 @click.option(
     "--picture", type=click.Path(dir_okay=False, path_type=Path), help="Keep the last screen as a picture (SVG)."
 )
-@click.option("--for", "last_s", type=float, help="End after so many seconds.  [default: DEMO_FOR, else the end]")
+@click.option("--for", "last_s", type=ABOVE_ZERO, help="End after so many seconds.  [default: DEMO_FOR, else the end]")
 def demo(
     subscribers: int, speed: float, start: str, hours: float, seed: int, picture: Path | None, last_s: float | None
 ) -> None:
@@ -26,6 +27,7 @@ def demo(
 
     The last line of standard output counts what really arrived in Kafka and Redis, as JSON.
     """
+    moment_ms("--start", start)  # of a wrong one the simulation would tell, once all is up
     last_s = last_s if last_s is not None else _from_environment()
     main(Options(subscribers, speed, start, hours, seed, last_s, picture))
 

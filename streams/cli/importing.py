@@ -19,7 +19,7 @@ from rich.console import Console
 from schemas.registry import PURPOSES
 from schemas.topics import ATTACH, REGISTRY
 from streams.cli.options import settings_options, with_servers
-from streams.cli.values import check_writable, speed_of
+from streams.cli.values import ABOVE_ZERO, check_writable, speed_of
 from streams.errors import ThrongError
 from streams.importing.disguise import Disguise, key_of
 from streams.importing.mapping import MULTIMNO, Columns, read_mapping
@@ -62,10 +62,8 @@ ENDINGS = (".ndjson", ".parquet")
     help="Else a mapping of their columns, TOML.",
 )
 @click.option("--timezone", help="IANA name, of times without an offset.  [default: the mapping's, or UTC]")
-@click.option(
-    "--within", type=click.FloatRange(0, min_open=True), default=35_000, show_default=True, help="Farthest cell, m."
-)
-@click.option("--max-error", type=click.FloatRange(0, min_open=True), help="Leave positions less exact out, m.")
+@click.option("--within", type=ABOVE_ZERO, default=35_000, show_default=True, help="Farthest cell, m.")
+@click.option("--max-error", type=ABOVE_ZERO, help="Leave positions less exact out, m.")
 @click.option(
     "--mnc-digits", type=click.IntRange(2, 3), help="Digits of the cells' network codes.  [default: by country]"
 )

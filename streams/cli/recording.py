@@ -14,7 +14,7 @@ from rich.table import Table
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
 from streams.cli.options import settings_options, with_brokers
-from streams.cli.values import check_writable, moment_ms, speed_of
+from streams.cli.values import ABOVE_ZERO, check_writable, moment_ms, speed_of
 from streams.core.sums import occurring
 from streams.errors import ThrongError
 from streams.recording.capture import Bounds, capture, topic_settings
@@ -39,7 +39,7 @@ PLAIN_EVERY_S = 3.0
 @click.option(
     "--for",
     "for_s",
-    type=click.FloatRange(0, min_open=True),
+    type=ABOVE_ZERO,
     help="Go on for so many seconds.  [default: what is there now]",
 )
 @click.option("--count", type=click.IntRange(1), help="End after so many records, waiting for them.")

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.topics import ATTACH, REGISTRY
 from streams.cli.options import settings_options, with_brokers
-from streams.cli.values import check_writable, moment_ms, speed_of
+from streams.cli.values import ABOVE_ZERO, PEOPLE, SEED, check_writable, moment_ms, speed_of
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.simulate import Rates, Slice, Town, generate, make_town, parse_rates, plan, registry
@@ -34,7 +34,7 @@ PLAIN_EVERY_S = 5.0
 
 
 @click.command()
-@click.option("--subscribers", default=10_000, show_default=True, help="How many people live in the town.")
+@click.option("--subscribers", type=PEOPLE, default=10_000, show_default=True, help="How many people live in the town.")
 @click.option("--zones", default=60, show_default=True, help="Places in it, 20 to 1000.")
 @click.option("--cells", type=int, help="Cells of its network.  [default: five a zone]")
 @click.option(
@@ -44,14 +44,16 @@ PLAIN_EVERY_S = 5.0
     show_default=True,
     help="real: phones flap more.",
 )
-@click.option("--seed", default=1, show_default=True, help="Same seed, same bytes.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Same seed, same bytes.")
 @click.option("--start", default="2026-03-02T04:00+01:00", show_default=True, help="RFC 3339 time at which it begins.")
-@click.option("--hours", default=6.0, show_default=True, help="How long it runs, simulated.")
+@click.option("--hours", type=ABOVE_ZERO, default=6.0, show_default=True, help="How long it runs, simulated.")
 @click.option("--speed", default="max", show_default=True, help="Simulated seconds a second, or max.")
 @click.option("--to-file", type=click.Path(dir_okay=False, path_type=Path), help="A recording, or *.ndjson to read.")
 @click.option("--kafka", "brokers", metavar="HOST:PORT", help="Kafka's brokers.  [default: the local stack]")
-@click.option("--partitions", type=int, help="Raw partitions.  [default: the topic's; 4 in a file]")
-@click.option("--batch", default=1, show_default=True, help="Events a record; more than one makes arrays.")
+@click.option("--partitions", type=click.IntRange(1, 1024), help="Raw partitions.  [default: the topic's; 4 in a file]")
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Events a record; more make arrays."
+)
 @click.option(
     "--rates", multiple=True, metavar="NAME=SHARE", help="How often something goes wrong, e.g. malformed=0.01."
 )
@@ -87,7 +89,7 @@ def simulate(
     The last line of standard output counts what was made, as JSON.
     """
     start_ms = moment_ms("--start", start) // 1000 * 1000
-    end_ms = start_ms + max(round(hours * 3600), 0) * 1000
+    end_ms = start_ms + round(hours * 3600) * 1000
     pace = speed_of(speed)
     files = {"--to-file": to_file, "--plan-out": plan_out, "--registry-out": registry_out, "--truth": truth}
     for option, path in files.items():

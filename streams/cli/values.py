@@ -1,10 +1,34 @@
 """Values that several commands take on the command line, as text, and what is wrong with them in one line."""
 
+import math
 import os
 from pathlib import Path
+from typing import Any, Final
+
+import click
 
 from streams.core.times import milliseconds, rfc3339
 from streams.errors import ThrongError
+
+
+class AboveZero(click.FloatRange):
+    """A number above 0; what is none (nan) or endless would go on for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As `click.FloatRange`, of finite numbers."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number of this world.", param, ctx)
+        return number
+
+
+ABOVE_ZERO: Final = AboveZero()
+# A town's seed, and how many people may live in one.
+SEED: Final = click.IntRange(0, (1 << 63) - 1)
+PEOPLE: Final = click.IntRange(1, 1 << 26)
 
 
 def speed_of(text: str) -> float | None:

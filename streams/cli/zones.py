@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from statistics import median
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 import msgspec
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from schemas.plan import NOWHERE, Plan
 from streams.cli.values import check_writable
+from streams.core.times import is_timezone
 from streams.errors import ThrongError
 from streams.places.extra import check_installed
 from streams.places.findings import Findings
@@ -167,7 +167,5 @@ def _counts(plan: Plan) -> dict[str, object]:
 
 
 def _check_timezone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ThrongError("usage", f"--timezone is {name!r}, not an IANA name such as Europe/Berlin") from error
+    if not is_timezone(name):
+        raise ThrongError("usage", f"--timezone is {name!r}, not an IANA name such as Europe/Berlin")

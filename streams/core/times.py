@@ -1,6 +1,7 @@
 """Times as people read them: milliseconds since the Unix epoch inside, RFC 3339 in UTC outside."""
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 
 def rfc3339(ms: int) -> str:
@@ -18,3 +19,12 @@ def milliseconds(text: str) -> int:
     if at.tzinfo is None:
         raise ValueError("a time without its zone")
     return round(at.timestamp() * 1000)
+
+
+def is_timezone(name: str) -> bool:
+    """Is it an IANA name of a time zone, such as Europe/Berlin?"""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not there, no name at all, a folder of them
+        return False
+    return True

@@ -4,6 +4,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from schemas.registry import PURPOSES
+from streams.core.times import is_timezone
 from streams.errors import ThrongError
 from streams.settings.counting import Epoch
 from streams.settings.sections import Settings
@@ -36,6 +37,8 @@ def _epoch_trouble(epoch: Epoch) -> str | None:
     """A ping-pong as long as a stay would take back a stay that has been counted."""
     if epoch.ping_pong_ms >= epoch.stay_ms:
         return f"setting epoch.ping_pong_ms = {epoch.ping_pong_ms} must be less than epoch.stay_ms = {epoch.stay_ms}"
+    if epoch.timezone and not is_timezone(epoch.timezone):
+        return f"setting epoch.timezone = {epoch.timezone!r} is no IANA name such as Europe/Berlin"
     if epoch.seen_ms > epoch.stay_ms:
         return f"setting epoch.seen_ms = {epoch.seen_ms} must be at most epoch.stay_ms = {epoch.stay_ms}"
     if PANE_MS % epoch.tick_ms:

@@ -13,6 +13,7 @@ from schemas.attach import pack_cell
 from schemas.epochs import Epoch
 from schemas.plan import NO_ZONE, NOWHERE, Plan
 from streams.core.distances import positions_of
+from streams.core.times import is_timezone
 from streams.core.zones import unknown_plan
 from streams.errors import ThrongError
 from streams.settings import Settings
@@ -92,6 +93,8 @@ def _problems(plan: Plan) -> list[str]:
             pack_cell(cell.cell)
         except ValueError as error:
             found.append(str(error))
+    if not is_timezone(plan.timezone):
+        found.append(f"its timezone {plan.timezone!r} is no IANA name such as Europe/Berlin")
     if not 0 < len(plan.zones) < NO_ZONE:
         found.append(f"it has {len(plan.zones)} zones; 1 to {NO_ZONE - 1} are possible")
     return [problem for problem in found if problem]

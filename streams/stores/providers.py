@@ -20,6 +20,8 @@ def key_provider(settings: Settings) -> KeyProvider:
     where, namespace = settings.gateway.keys, settings.kafka.namespace
     if "://" not in where:
         return FileKeys(Path(where) / namespace)
+    if not settings.gateway.keys_token:
+        raise ThrongError("config", "setting gateway.keys is the address of a key service: name gateway.keys_token too")
     try:
         token = Path(settings.gateway.keys_token).read_text().strip()
     except OSError as error:

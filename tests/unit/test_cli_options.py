@@ -4,6 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from streams.cli.main import run
 from streams.cli.options import settings_options
 from streams.errors import ThrongError
 from streams.settings import Settings
@@ -58,3 +59,31 @@ def test_without_servers_the_one_line_says_what_to_do() -> None:
 
 def test_a_command_without_redis_needs_none() -> None:
     assert said(only_kafka, "--kafka", "k:1") == "k:1"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "simulate --to-file x.ndjson --hours nan",
+        "simulate --to-file x.ndjson --hours inf",
+        "simulate --to-file x.ndjson --hours 0",
+        "simulate --to-file x.ndjson --partitions 0",
+        "simulate --to-file x.ndjson --seed 99999999999999999999",
+        "record footfall x.parquet --for nan",
+        "import x.csv --cells x.csv --within inf",
+        "demo --for 0",
+        "demo --hours nan",
+        "demo --speed 0",
+        "demo --subscribers 0",
+        "demo --start noon",
+    ],
+)
+def test_what_would_never_end_or_can_not_begin_is_refused_before_anything_is_done(
+    arguments: str, tmp_path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.csv").touch()
+    assert run(arguments.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("throng: ") and arguments.split()[-2] in line
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]

@@ -30,6 +30,7 @@ def changed(**fields: object) -> dict[str, object]:
         (changed(cells=[{"cell": "001-01-0000001", "zone": "z99"}]), "names the unknown zone 'z99'"),
         (changed(cells=[{"cell": "over there", "zone": "z1"}]), "cell"),
         (changed(zones=[], cells=[]), "it has 0 zones; 1 to 65534 are possible"),
+        (changed(timezone="Mars/Base"), "its timezone 'Mars/Base' is no IANA name such as Europe/Berlin"),
         (changed(version="one"), "Expected `int`, got `str` - at `$.version`"),
         ([], "Expected `object`, got `array`"),
     ],

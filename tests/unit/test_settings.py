@@ -45,6 +45,8 @@ def test_settings_survive_the_environment_of_a_child() -> None:
         ("[epoch]\nstay_ms = 180000\n", "epoch.ping_pong_ms = 300000 must be less than epoch.stay_ms = 180000"),
         ("[epoch]\nseen_ms = 600001\n", "epoch.seen_ms = 600001 must be at most epoch.stay_ms = 600000"),
         ("[epoch]\ntick_ms = 7000\n", "epoch.tick_ms = 7000 must go into a pane of 300000 ms without a rest"),
+        ('[epoch]\ntimezone = "Mars/Base"\n', "epoch.timezone = 'Mars/Base' is no IANA name such as Europe/Berlin"),
+        ('[epoch]\ntimezone = "/etc"\n', "epoch.timezone = '/etc' is no IANA name"),
         ('[redis]\nurl = "foo"\n', "redis.url is no URL such as redis://host:6379/0"),
         ('[redis]\nurl = "redis://host:port/0"\n', "redis.url is no URL"),
     ],

@@ -208,6 +208,8 @@ def test_the_settings_choose_the_provider(tmp_path: Path, server: tuple[str, str
     assert isinstance(key_provider(load_settings(None, given, {})), TransitKeys)
     assert key_provider(load_settings(None, given, {})).holds(19000101) is False
     assert isinstance(key_provider(load_settings(None, {"gateway.keys": str(tmp_path)}, {})), FileKeys)
+    with pytest.raises(ThrongError, match=r"address of a key service: name gateway\.keys_token too"):
+        key_provider(load_settings(None, {"gateway.keys": server[0]}, {}))
     with pytest.raises(ThrongError, match="gateway.keys_token"):
         key_provider(load_settings(None, {"gateway.keys": server[0], "gateway.keys_token": str(tmp_path / "no")}, {}))
     with pytest.raises(ThrongError, match="not like https"):
