@@ -9,6 +9,7 @@ import click
 from schemas.policy import Purpose
 from schemas.registry import PURPOSES
 from streams.api import tokens
+from streams.cli.examples import examples
 from streams.cli.options import settings_options
 from streams.cli.values import expiry_ms
 from streams.settings import Settings
@@ -19,7 +20,7 @@ def api() -> None:
     """Make, list and revoke the tokens of the API (`throng worker api` serves it)."""
 
 
-@api.command()
+@api.command(epilog=examples("throng api token --name lights --expires 90d"))
 @click.option("--name", required=True, help="What logs and the list call it.")
 @click.option("--purpose", type=click.Choice(list(PURPOSES)), help="What it is for.  [default: the deployment's]")
 @click.option(
@@ -52,7 +53,7 @@ def list_(settings: Settings) -> None:
         click.echo(f"{each.name}: {', '.join(each.scopes)}; {ends}")
 
 
-@api.command()
+@api.command(epilog=examples("throng api revoke lights"))
 @click.argument("name")
 @settings_options(kafka=False, redis=False)
 def revoke(settings: Settings, name: str) -> None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schemas.audit import Entry
 from schemas.topics import AUDIT, EPOCHS
+from streams.cli.examples import examples
 from streams.cli.options import settings_options
 from streams.core.audit import Broken, Chain
 from streams.core.changes import changes
@@ -60,7 +61,7 @@ def show(settings: Settings) -> None:
             click.echo(f"     {change}")
 
 
-@audit.command()
+@audit.command(epilog=examples("throng audit verify", "throng audit verify --key operator.pub --signed-from 2"))
 @click.option("--head", "heads", multiple=True, metavar="HASH", help="A hash that was told earlier. May be repeated.")
 @click.option("--key", "keys", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Public key of whoever signs decisions, PEM. May be repeated.")  # fmt: skip

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from streams.cli.examples import examples
 from streams.errors import ThrongError
 from streams.recording.explain import Run, explained, read_run
 from streams.recording.panes import differences, lacks, reach, within
@@ -12,7 +13,7 @@ DIFFERENCES_SHOWN = 10
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(epilog=examples("throng diff before.parquet after.parquet"))
 @click.argument("one", type=_FILE)
 @click.argument("other", type=_FILE)
 def diff(one: Path, other: Path) -> int:

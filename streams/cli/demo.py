@@ -5,12 +5,13 @@ from pathlib import Path
 
 import click
 
+from streams.cli.examples import examples
 from streams.cli.values import ABOVE_ZERO, PEOPLE, SEED, moment_ms
 from streams.demo.run import Options, main
 from streams.errors import ThrongError
 
 
-@click.command()
+@click.command(epilog=examples("throng demo --for 90", "throng demo --subscribers 50000 --speed 60 --picture demo.svg"))
 @click.option("--subscribers", type=PEOPLE, default=200_000, show_default=True, help="People in the town.")
 @click.option("--speed", type=ABOVE_ZERO, default=180.0, show_default=True, help="Simulated seconds a second.")
 @click.option("--start", default="2026-03-02T06:00+01:00", show_default=True, help="RFC 3339 time at which it begins.")

@@ -8,13 +8,14 @@ import click
 import msgspec
 
 from schemas.released import Flow
+from streams.cli.examples import examples
 from streams.cli.released import flows, read_places
 from streams.core.bands import distances as by_measure
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(epilog=examples("throng distances --places places.json --destination z0001 flows.parquet"))
 @click.option("--places", type=_FILE, required=True, help="The plan's places, JSON.")
 @click.option("--origin", default="", metavar="PLACE", help="Only what came from this zone or district.")
 @click.option("--destination", default="", metavar="PLACE", help="Only what went there.")

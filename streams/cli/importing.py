@@ -18,6 +18,7 @@ from rich.console import Console
 
 from schemas.registry import PURPOSES
 from schemas.topics import ATTACH, REGISTRY
+from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_servers
 from streams.cli.values import ABOVE_ZERO, check_writable, speed_of
 from streams.errors import ThrongError
@@ -43,7 +44,13 @@ PLAIN_EVERY_S = 3.0
 ENDINGS = (".ndjson", ".parquet")
 
 
-@click.command("import")
+@click.command(
+    "import",
+    epilog=examples(
+        "throng import walks/*.csv --cells cells.csv --mapping walks.toml --consent marketing --to-file walks.parquet",
+        "throng import notifications.ndjson --as amf --cells plan.json --to-file events.ndjson",
+    ),
+)
 @click.argument(
     "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )

@@ -12,6 +12,7 @@ import orjson
 
 from schemas.attach import unpack_imsi
 from schemas.topics import ATTACH
+from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import check_writable
 from streams.core.behaviour import RULES, Evidence, Found
@@ -25,7 +26,11 @@ from streams.stores.plans import load_plan
 DAY_S = 86_400
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "throng machines --out found.ndjson --days 3", "throng machines recorded.parquet --out found.ndjson"
+    )
+)
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Write the list here.")
 @click.option("--days", type=click.IntRange(1, 31), default=3, show_default=True, help="Whole days to go by.")

@@ -7,6 +7,7 @@ import click
 import msgspec
 import zstandard
 
+from streams.cli.examples import examples
 from streams.cli.released import footfall, read_places
 from streams.cli.values import check_writable
 from streams.core.outlook import Outlooks
@@ -16,7 +17,7 @@ from streams.errors import ThrongError
 KEPT_EVERY = 20_000
 
 
-@click.command()
+@click.command(epilog=examples("throng outlook --places places.json --profile usual.bin footfall.parquet"))
 @click.option(
     "--places",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from schemas.shares import Shares
+from streams.cli.examples import examples
 from streams.cli.released import footfall, read_places
 from streams.core.people import people as people_of
 from streams.core.people import problems
@@ -16,7 +17,7 @@ from streams.errors import ThrongError
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(epilog=examples("throng people --shares shares.toml --places places.json footfall.parquet"))
 @click.option("--shares", "shares_file", type=_FILE, required=True, help="Market shares and other factors, TOML.")
 @click.option("--places", type=_FILE, help="The plan's places, JSON: zones take their district's share.")
 @click.argument("records", type=click.File("rb"), default="-")

@@ -11,6 +11,7 @@ import orjson
 from schemas.audit import Entry
 from schemas.policy import Policy, Rulebook
 from schemas.topics import EPOCHS
+from streams.cli.examples import examples
 from streams.cli.options import settings_options
 from streams.cli.policy_words import explanation, words
 from streams.core import decisions
@@ -86,7 +87,7 @@ def check(settings: Settings, as_json: bool) -> None:
     click.echo(msgspec.json.encode(found) if as_json else "\n".join(words(found)))
 
 
-@policy.command()
+@policy.command(epilog=examples('throng policy suspend Germany --by "the ministry" --reason "order of 1 November"'))
 @click.argument("country")
 @reason_option
 @by_option
@@ -109,7 +110,7 @@ def suspend(settings: Settings, country: str, reason: str, by: str | None) -> No
     _tell(entry, log)
 
 
-@policy.command()
+@policy.command(epilog=examples('throng policy resume Germany --reason "the order was lifted"'))
 @click.argument("country")
 @reason_option
 @by_option
@@ -132,7 +133,9 @@ def resume(settings: Settings, country: str, reason: str, by: str | None) -> Non
     _tell(entry, log)
 
 
-@policy.command()
+@policy.command(
+    epilog=examples("throng policy apply --dry-run", 'throng policy apply --reason "a pilot with smaller groups"')
+)
 @reason_option
 @by_option
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")

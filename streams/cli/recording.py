@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
+from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import ABOVE_ZERO, check_writable, moment_ms, speed_of
 from streams.core.sums import occurring
@@ -33,7 +34,12 @@ UNDISGUISED = (REJECTS, SIGHTINGS)
 PLAIN_EVERY_S = 3.0
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "throng record attach registry morning.parquet --re-pseudonymise --for 600",
+        "throng record footfall flows released.parquet",
+    )
+)
 @click.argument("topics", nargs=-1, required=True, metavar="TOPIC...")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
@@ -108,7 +114,12 @@ def _check_topics(topics: tuple[str, ...], contains_personal_data: bool, re_pseu
         raise ThrongError("usage", f"{', '.join(plain)} can't be re-pseudonymised: only attach and registry can")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "throng replay morning.parquet --embedded --out one.parquet --sightings",
+        "throng replay morning.parquet --speed 60 --json",
+    )
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--topic", "renamed", multiple=True, metavar="RECORDED=OTHER", help="Play a topic into another one.")
 @click.option("--only", multiple=True, metavar="TOPIC", help="Play these topics only.")

@@ -18,6 +18,7 @@ from schemas.policy import Rulebook
 from schemas.salts import WrappedSalt
 from schemas.topics import EPOCHS, SALTS
 from streams.agents.rules import cut
+from streams.cli.examples import examples
 from streams.cli.options import settings_options
 from streams.core.epochs import PART
 from streams.core.rules import EFFECT_MS
@@ -66,7 +67,9 @@ def list_(settings: Settings, as_json: bool) -> None:
         click.echo(f"{each.epoch}  {each.start} to {each.end}  {each.state}  {each.key}".rstrip())
 
 
-@salts.command()
+@salts.command(
+    epilog=examples('throng salts rotate --now --reason "a laptop with a dump is gone" --by "the security officer"')
+)
 @click.option("--now", is_flag=True, required=True, help="At once: there is no other way.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--reason", metavar="TEXT", required=True, help="Why: stands in the audit log.")

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from schemas.topics import ATTACH, REGISTRY
+from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import ABOVE_ZERO, PEOPLE, SEED, check_writable, moment_ms, speed_of
 from streams.errors import ThrongError
@@ -33,7 +34,12 @@ FILE_PARTITIONS = 4
 PLAIN_EVERY_S = 5.0
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "throng simulate --hours 1 --plan-out plan.json",
+        "throng simulate --subscribers 50000 --hours 24 --to-file day.ndjson --truth truth.npz",
+    )
+)
 @click.option("--subscribers", type=PEOPLE, default=10_000, show_default=True, help="How many people live in the town.")
 @click.option("--zones", default=60, show_default=True, help="Places in it, 20 to 1000.")
 @click.option("--cells", type=int, help="Cells of its network.  [default: five a zone]")

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from streams.cli.examples import examples
 from streams.errors import ThrongError
 from streams.local import stack as local
 from streams.local.answers import kafka_answers, redis_answers
@@ -32,7 +33,7 @@ def _which(command: F) -> F:
     return named(placed(command))
 
 
-@click.command()
+@click.command(epilog=examples("throng up", "throng up --name second --kafka-port 9092 --redis-port 6379"))
 @_which
 @click.option("--foreground", is_flag=True, help="Stay, and end the stack and its data with Ctrl-C.")
 @click.option("--kafka-port", type=click.IntRange(0, 65535), default=0, help="Kafka's port.  [default: a free one]")
@@ -70,7 +71,7 @@ def up(name: str, folder: Path | None, foreground: bool, kafka_port: int, redis_
         _stay(stack)
 
 
-@click.command()
+@click.command(epilog=examples("throng down", "throng down --name second --keep"))
 @_which
 @click.option("--keep", is_flag=True, help="Keep the data for the next 'throng up'.")
 def down(name: str, folder: Path | None, keep: bool) -> None:
@@ -82,7 +83,7 @@ def down(name: str, folder: Path | None, keep: bool) -> None:
         click.echo("nothing was up")
 
 
-@click.command()
+@click.command(epilog=examples("throng status", "throng status --json"))
 @_which
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def status(name: str, folder: Path | None, as_json: bool) -> None:

@@ -7,6 +7,7 @@ import orjson
 
 from schemas.access import scopes_for
 from streams.cli.access_lists import acls, command, redis_command, redis_users
+from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_servers
 from streams.settings import Settings
 from streams.stores.access import Acl, RedisUser, grant, set_users
@@ -33,7 +34,10 @@ def create(settings: Settings) -> None:
         click.echo(line, err=True)
 
 
-@topics.command("acls")
+@topics.command(
+    "acls",
+    epilog=examples("throng topics acls", "throng topics acls --apply", "throng topics acls --redis-users"),
+)
 @click.option("--prefix", default="throng-", show_default=True, help="Before each role's name, in its principal.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--redis-users", "on_redis", is_flag=True, help="The rights on Redis instead.")

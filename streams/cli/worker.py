@@ -12,6 +12,7 @@ from streams.agents.life import LAST_RESORT
 from streams.agents.supervisor import supervise, watch_parent
 from streams.agents.workers import run_crowd, run_gateway, run_release
 from streams.api.run import run_api
+from streams.cli.examples import examples
 from streams.cli.options import settings_options
 from streams.errors import ThrongError
 from streams.settings import Settings, to_environ
@@ -21,7 +22,7 @@ ROLES = {"gateway": run_gateway, "crowd": run_crowd, "release": run_release, "ap
 THE_JOB = ("gateway", "crowd", "release")
 
 
-@click.command()
+@click.command(epilog=examples("throng worker", "throng worker gateway --config throng.toml"))
 @click.argument("roles", nargs=-1, type=click.Choice(list(ROLES)), metavar="[gateway] [crowd] [release] [api]")
 @settings_options()
 def worker(settings: Settings, roles: tuple[str, ...]) -> None:

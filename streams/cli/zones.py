@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.plan import NOWHERE, Plan
+from streams.cli.examples import examples
 from streams.cli.values import check_writable
 from streams.core.times import is_timezone
 from streams.errors import ThrongError
@@ -25,7 +26,12 @@ def zones() -> None:
     """Build the zone plan from polygons and cells, and show it."""
 
 
-@zones.command()
+@zones.command(
+    epilog=examples(
+        "throng zones build plan.json --zones places.geojson --cells cells.csv --picture plan.svg",
+        "throng zones build plan.json --h3 8 --cells cells.csv.gz",
+    )
+)
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--cells", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CSV of cells, or .gz."
@@ -105,7 +111,13 @@ def build(
     click.echo(orjson.dumps(_counts(plan)))
 
 
-@zones.command()
+@zones.command(
+    epilog=examples(
+        "throng zones show plan.json",
+        "throng zones show plan.json --zone z0001",
+        "throng zones show plan.json --publish places.json",
+    )
+)
 @click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--zone", "only", help="This zone alone, with where its crowd else may be.")
 @click.option(
