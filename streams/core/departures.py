@@ -13,6 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from streams.core.blocks import BLOCK_ROWS
+
 DEPARTURE: Final = np.dtype(
     [("end", "<i4"), ("older", "<u4"), ("zone", "<u2"), ("cohort", "u1"), ("live", "u1")],
 )
@@ -23,15 +25,15 @@ SMALLEST: Final = 4096
 
 
 class Departures(NamedTuple):
-    """`ring` DEPARTURE[n]; `span` i64[2]: the oldest number kept, the next one to give."""
+    """`ring` DEPARTURE[n], of whole `blocks`; `span` i64[2]: the oldest number kept, the next one to give."""
 
     ring: NDArray[np.void]
     span: NDArray[np.int64]
 
 
-def new_departures(size: int = SMALLEST) -> Departures:
-    """An empty ring of `size`."""
-    return Departures(np.zeros(size, DEPARTURE), np.ones(2, np.int64))
+def new_departures() -> Departures:
+    """An empty ring."""
+    return Departures(np.zeros(SMALLEST, DEPARTURE), np.ones(2, np.int64))
 
 
 def with_room(departures: Departures, more: int, since: int) -> Departures:
@@ -50,7 +52,7 @@ def in_order(departures: Departures) -> NDArray[np.void]:
 
 
 def of_records(records: NDArray[np.void], span: NDArray[np.int64], size: int) -> Departures:
-    """The reverse: a ring of `size`, in which the records have the numbers of `span`."""
+    """The reverse: a ring of `size` or a little more, in which the records have the numbers of `span`."""
     return _copied([records], span, size)
 
 
@@ -62,6 +64,7 @@ def _parts(departures: Departures) -> list[NDArray[np.void]]:
 
 
 def _copied(parts: list[NDArray[np.void]], span: NDArray[np.int64], size: int) -> Departures:
+    size = -(-size // BLOCK_ROWS) * BLOCK_ROWS
     ring = np.zeros(size, DEPARTURE)
     at = int(span[TAIL]) % size
     for part in parts:

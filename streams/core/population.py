@@ -22,14 +22,13 @@ from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, distances, slots, windows
 from streams.core.listed import Listed, counted
-from streams.core.presence import handle, settle
+from streams.core.presence import MOST_LISTED, SETTLE_BLOCK, handle, settle
 from streams.core.reorder import Rows
 from streams.core.tally import DWELL, LIVING, PASSED, TRAVELLED, TRAVELLED_BETWEEN, TRIPS, VISITED, Capped, Rules, Tally
 from streams.errors import ThrongError
 
 # Rows handled at a time: their subscribers' rows fit the cache between finding and handling.
 BLOCK: Final = 4096
-SETTLE_BLOCK: Final = 8192
 MOST_KEYS: Final = 1 << 32
 # Of an area, as many seconds as `Slots.areas` holds.
 LONGEST_MS: Final = 0xFFFF * 1000
@@ -120,7 +119,8 @@ class Population:
         return barred
 
     def _make_room(self, rows: int) -> None:
-        self.slots = slots.with_room(self.slots, self.heard, rows)
+        self.slots, row_due = slots.with_room(self.slots, self.running.row_due, self.heard, rows)
+        self.running = self.running._replace(row_due=row_due)
         # What the windows still count must not be forgotten, so the last boundary decides, not the rows' times.
         forgotten = int(self.running.as_of[0]) - self.rules.horizon
         self.departures = departures.with_room(self.departures, rows, forgotten)
@@ -132,8 +132,7 @@ class Population:
         self.running = windows.fitted(self.running, self.slots.rows, self.departures)
 
     def _make_list_room(self, rows: int) -> None:
-        """A row completes two presences at most: its own, and the one before."""
-        needed = int(self.tally.filled.max(initial=0)) + 2 * rows
+        needed = int(self.tally.filled.max(initial=0)) + MOST_LISTED * rows
         if needed > self.tally.keys.shape[1]:
             more = ((0, 0), (0, needed * 5 // 4 - self.tally.keys.shape[1]))
             self.tally = self.tally._replace(keys=np.pad(self.tally.keys, more), who=np.pad(self.tally.who, more))
@@ -170,10 +169,10 @@ class Population:
         }
 
     def _settle(self, boundary: int) -> None:
-        for first in range(0, len(self.slots.rows), SETTLE_BLOCK):
-            last = min(first + SETTLE_BLOCK, len(self.slots.rows))
-            self._make_list_room(last - first)
-            settle(self.slots, self.rules, self.tally, first, last, boundary)
+        first = 0
+        while first < len(self.slots.rows):
+            self._make_list_room(min(SETTLE_BLOCK, len(self.slots.rows) - first))
+            first = settle(self.slots, self.rules, self.tally, first, boundary)
 
     def take_listed(self) -> None:
         """Put what was listed to the rest of the open panes' lists, in no more room than it needs."""

@@ -22,6 +22,7 @@ from numba import njit
 from schemas.attach import DETACH
 from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, TRAVEL_LIMITS_MIN, TRAVEL_TIMES, UNKNOWN, VISITS
 from schemas.sightings import OPT_IN, OPT_OUT
+from streams.core.blocks import BLOCK_BITS
 from streams.core.borrowed import borrowed
 from streams.core.departures import HEAD, TAIL, Departures
 from streams.core.slots import (
@@ -53,8 +54,13 @@ from streams.core.tally import (
     Rules,
     Tally,
 )
-from streams.core.windows import BLOCK_BITS, PRESENT, SHORTEST, Running
+from streams.core.windows import PRESENT, SHORTEST, Running
 from streams.core.words import fetch
+
+# Rows that a pane's end is settled for at a time.
+SETTLE_BLOCK: Final = 8192
+# A row completes two presences at most: its own, and the one before.
+MOST_LISTED: Final = 2
 
 # Parts of a place's count: constants of the compiled loops.
 _LENGTHS: Final = len(BUCKETS)
@@ -544,18 +550,35 @@ def _is_due(row, rules, opened, boundary, over):  # type: ignore[no-untyped-def]
     there = (row["pseudonym"] != 0) & (row["zone"] != NOWHERE)
     final, silent = row["start"] + rules.ping_pong, row["last"] + rules.silence
     before = (row["before"] != NOWHERE) & (final >= opened) & (over | (final < boundary))
-    stays = (row["flags"] & STAY == 0) & (boundary - 1 - row["start"] >= rules.stay)
+    # As in `_lasted`.
+    lasted = (boundary - 1 - row["start"] >= rules.stay) & (silent - row["start"] >= rules.stay)
+    stays = (row["flags"] & STAY == 0) & lasted & (row["last"] - row["start"] >= rules.seen)
     gone = (silent >= opened) & (over | (silent < boundary))
     return there & (before | stays | gone)
 
 
 @njit(cache=True, nogil=True)
-def settle(slots: Slots, rules: Rules, tally: Tally, first, last, boundary):  # type: ignore[no-untyped-def]
-    """At a pane's end, for the table's rows `[first, last)`: what has become a stay before `boundary` is one, and what
-    has become complete counts. At the epoch's end that is all there is."""
+def settle(slots: Slots, rules: Rules, tally: Tally, first, boundary):  # type: ignore[no-untyped-def]
+    """At a pane's end, for the table's rows from `first` on: what has become a stay before `boundary` is one, and what
+    has become complete counts. At the epoch's end that is all there is.
+
+    Returns where it stopped: the table's end, or where the lists lack room for another SETTLE_BLOCK of rows.
+    """
     slots, rules, tally = borrowed(slots), borrowed(rules), borrowed(tally)
+    due = np.empty(SETTLE_BLOCK, np.int64)
+    while first < len(slots.rows):
+        last = min(first + SETTLE_BLOCK, len(slots.rows))
+        for filled in tally.filled:
+            if filled + MOST_LISTED * (last - first) > tally.keys.shape[1]:
+                return first
+        _settle_rows(slots, rules, tally, first, last, boundary, due)
+        first = last
+    return first
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _settle_rows(slots, rules, tally, first, last, boundary, due):  # type: ignore[no-untyped-def]
     opened, over = tally.opened[0], boundary == rules.length
-    due = np.empty(last - first, np.int64)
     number = 0
     for at in range(first, last):
         due[number] = at

@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from streams.core.blocks import BLOCK_BITS, NEVER, blocks_of
 from streams.core.borrowed import borrowed
 from streams.core.words import fetch, put_word, word
 
@@ -110,16 +111,20 @@ def _free(size: int, *beside: NDArray[np.unsignedinteger]) -> Slots:
     return Slots(rows, *(np.zeros((size, like.shape[1]), like.dtype) for like in beside))
 
 
-def with_room(slots: Slots, subscribers: int, more: int) -> Slots:
-    """The same table, or a larger one, in which `more` new subscribers bring it to 0.875 at most."""
+def with_room(slots: Slots, due: NDArray[np.int32], subscribers: int, more: int) -> tuple[Slots, NDArray[np.int32]]:
+    """The same table, or a larger one, in which `more` new subscribers bring it to 0.875 at most.
+
+    `due`: a time for each of the table's `blocks`; of a larger one's block it is the least of where its rows come from.
+    """
     size = len(slots.rows)
     if (subscribers + more) * 8 <= size * 7:
-        return slots
+        return slots, due
     while (subscribers + more) * 8 > size * 7:
         size += size // 6
     larger = _free(size, *slots[1:])
-    _move(_words(slots), _words(larger))
-    return larger
+    larger_due = blocks_of(size, NEVER)
+    _move(_words(slots), due, _words(larger), larger_due)
+    return larger, larger_due
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -156,7 +161,7 @@ def _put(slots, rows, used, known, departed, areas, i):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def _move(slots, larger):  # type: ignore[no-untyped-def]
+def _move(slots, due, larger, larger_due):  # type: ignore[no-untyped-def]
     """Move all subscribers. Of both the columns beside the rows are in `_words`."""
     slots, larger = borrowed(slots), borrowed(larger)
     memory, new_memory = np.int64(slots.rows.ctypes.data), np.int64(larger.rows.ctypes.data)
@@ -176,6 +181,8 @@ def _move(slots, larger):  # type: ignore[no-untyped-def]
         _copy(larger.known, target, slots.known, at)
         _copy(larger.departed, target, slots.departed, at)
         _copy(larger.areas, target, slots.areas, at)
+        block = target >> BLOCK_BITS
+        larger_due[block] = min(larger_due[block], due[at >> BLOCK_BITS])
 
 
 @njit(cache=True, nogil=True, forceinline=True)

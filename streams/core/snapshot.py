@@ -151,7 +151,7 @@ def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Popu
     rows = unpack_rows(columns["subscriber_planes"], header.heard)
     own = zip(population.slots[1:], BESIDE, strict=True)
     beside = [_beside(like, columns[name], header.heard) for like, name in own]
-    population.slots = slots.with_room(population.slots, 0, header.heard)
+    population.slots, _ = slots.with_room(population.slots, population.running.row_due, 0, header.heard)
     slots.fill(population.slots, rows, *beside)
     departed = header.span[ring.HEAD] - header.span[ring.TAIL]
     gone = from_planes(columns["departure_planes"], departed, ring.DEPARTURE.itemsize)

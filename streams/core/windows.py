@@ -17,15 +17,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from schemas.cohorts import COHORTS
-from streams.core.departures import Departures
+from streams.core.blocks import AT_ONCE, BLOCK_BITS, NEVER, blocks_of, number_of_blocks
+from streams.core.departures import HEAD, TAIL, Departures
 from streams.core.slots import NOWHERE
 
-BLOCK_BITS: Final = 6
 # Places in `Running.counts`.
 PRESENT: Final = 0
 SHORTEST: Final = 1
-AT_ONCE: Final = np.iinfo(np.int32).min
-NEVER: Final = np.iinfo(np.int32).max
 
 
 class Running(NamedTuple):
@@ -35,7 +33,7 @@ class Running(NamedTuple):
         counts: u32[windows, zones, COHORTS]: of those present, then of the epoch's windows, the shortest first.
         ages: i64[windows], silence + the window's length: for how long a row counts after it was last heard.
         silence: ms. as_of: i64[1].
-        row_due: i32[blocks of rows], gone_due: i32[blocks of departures]: nothing in the block grows too old before.
+        row_due: i32[blocks of rows], gone_due: i32[blocks of departures]: before it nothing in the block grows too old.
     """
 
     counts: NDArray[np.uint32]
@@ -49,9 +47,9 @@ class Running(NamedTuple):
 def new_running(zones: int, silence: int, windows_ms: tuple[int, ...], as_of: int) -> Running:
     """Of nobody."""
     ages = silence + np.array([1, *sorted(windows_ms)], np.int64)
-    none = np.empty(0, np.int32)
+    unseen = blocks_of(1, AT_ONCE)
     return Running(
-        np.zeros((len(ages), zones, COHORTS), np.uint32), ages, silence, np.array([as_of], np.int64), none, none
+        np.zeros((len(ages), zones, COHORTS), np.uint32), ages, silence, np.array([as_of], np.int64), unseen, unseen
     )
 
 
@@ -65,15 +63,22 @@ def place(windows_ms: tuple[int, ...], window_ms: int) -> int:
 
 
 def fitted(running: Running, rows: NDArray[np.void], departures: Departures) -> Running:
-    """With blocks for tables of their size; what is new there is looked at by the next `advance`."""
-    return running._replace(
-        row_due=_due(running.row_due, len(rows)), gone_due=_due(running.gone_due, len(departures.ring))
-    )
+    """With blocks for tables of their size; of another table's rows, all is looked at by the next `advance`."""
+    row_due, gone_due = running.row_due, running.gone_due
+    if len(row_due) != number_of_blocks(len(rows)):
+        row_due = blocks_of(len(rows), AT_ONCE)
+    if len(gone_due) != number_of_blocks(len(departures.ring)):
+        gone_due = _moved(gone_due, departures)
+    return running._replace(row_due=row_due, gone_due=gone_due)
 
 
-def _due(due: NDArray[np.int32], size: int) -> NDArray[np.int32]:
-    blocks = (size >> BLOCK_BITS) + 1
-    return due if len(due) == blocks else np.full(blocks, AT_ONCE, np.int32)
+def _moved(due: NDArray[np.int32], departures: Departures) -> NDArray[np.int32]:
+    """The blocks of a ring in another one. Both are of whole blocks, so that a block's numbers stay together."""
+    ring, span = departures
+    into = blocks_of(len(ring), NEVER)
+    numbers = np.arange(span[TAIL] >> BLOCK_BITS, (span[HEAD] >> BLOCK_BITS) + 1)
+    np.minimum.at(into, numbers % len(into), due[numbers % len(due)])
+    return into
 
 
 def recount(running: Running, rows: NDArray[np.void], departures: Departures, as_of: int) -> None:
