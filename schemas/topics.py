@@ -54,7 +54,8 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(REJECTS, 1, 2 * HOUR_MS, {"max.message.bytes": str(4 << 20)}),
     Topic(SIGHTINGS, "sightings", 4 * HOUR_MS, {"max.message.bytes": str(8 << 20)}),
     Topic(PANES, 1, PANES_KEPT_MS, {"max.message.bytes": str(8 << 20)}),
-    Topic(LEDGER, 1, -1, {"max.message.bytes": str(16 << 20)}),
+    # A pane of 20,000 zones by cohort takes 35 MB.
+    Topic(LEDGER, 1, -1, {"max.message.bytes": str(64 << 20)}),
     Topic(FOOTFALL, 4, 7 * DAY_MS, {}),
     Topic(FLOWS, 4, 7 * DAY_MS, {}),
     Topic(DWELL, 4, 7 * DAY_MS, {}),

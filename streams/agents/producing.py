@@ -37,7 +37,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.stores.connection import At, client_options
 
-LONGEST_REQUEST: Final = 16 << 20
+LONGEST_REQUEST: Final = 64 << 20
 LINGER_MS: Final = 5
 STOP_S: Final = 5.0
 

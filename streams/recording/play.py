@@ -80,7 +80,7 @@ async def play(reader: Reader, settings: Settings, way: Way, told: Callable[[int
     """
     await _check(reader, settings, way)
     sender = AIOKafkaProducer(
-        **client_options(settings.kafka), enable_idempotence=True, acks="all", max_request_size=16 << 20
+        **client_options(settings.kafka), enable_idempotence=True, acks="all", max_request_size=64 << 20
     )
     await sender.start()
     try:

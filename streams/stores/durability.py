@@ -30,6 +30,9 @@ def troubles(name: str, replicas: int, config: Mapping[str, str], settings: Sett
         f"its retention.ms is {config.get('retention.ms')}: set -1": (
             name in FOR_EVER and config.get("retention.ms") != "-1"
         ),
+        f"its retention.bytes is {config.get('retention.bytes')}: set -1": (
+            name in FOR_EVER and config.get("retention.bytes", "-1") != "-1"
+        ),
         "its unclean.leader.election.enable is true: set false": (
             config.get("unclean.leader.election.enable") == "true"
         ),

@@ -23,12 +23,15 @@ from aiokafka.errors import (
 )
 
 from schemas.sightings import REGISTRY_SOURCE, encode_control, encode_reset
-from schemas.topics import ATTACH, REGISTRY, SIGHTINGS, TOPICS, Topic
+from schemas.topics import ATTACH, PANES, REGISTRY, REJECTS, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.connection import client_options, no_broker
 
 SETTLE_S = 15.0
+# Record times are the broker's. Of the raw log and the registry they decide what is counted; of the others how long
+# records stay, which is no matter for the clock of whichever worker wrote them.
+STAMPED = (ATTACH, REGISTRY, REJECTS, SIGHTINGS, PANES)
 
 
 def partitions_of(topic: Topic, settings: Settings) -> int:
@@ -186,9 +189,12 @@ async def counts_of(settings: Settings, names: Sequence[str]) -> dict[str, int]:
 def _new(topic: Topic, settings: Settings) -> NewTopic:
     config = dict(topic.config)
     if "cleanup.policy" not in config:
-        config["retention.ms"] = str(-1 if settings.kafka.keep_forever else topic.retention_ms)
+        retention_ms = -1 if settings.kafka.keep_forever else topic.retention_ms
+        config["retention.ms"] = str(retention_ms)
+        if retention_ms < 0:
+            config["retention.bytes"] = "-1"  # a broker's default may be some bytes
     config["min.insync.replicas"] = str(settings.kafka.min_insync)
-    if topic.name in (ATTACH, REGISTRY) and not settings.kafka.keep_forever:
+    if topic.name in STAMPED and not settings.kafka.keep_forever:
         config["message.timestamp.type"] = "LogAppendTime"
     return NewTopic(
         settings.topic(topic.name),

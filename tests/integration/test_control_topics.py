@@ -1,6 +1,8 @@
 """Who is first on a control topic decides for all: salts, epochs and the ledger, raced for on a real broker."""
 
 import asyncio
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,7 +15,9 @@ from aiokafka import AIOKafkaProducer
 from click.testing import CliRunner
 
 from schemas.ledger import LedgerRecord
-from schemas.topics import EPOCHS, LEDGER, SALTS
+from schemas.topics import EPOCHS, HOUR_MS, LEDGER, PANES, REJECTS, SALTS, SIGHTINGS
+from streams.agents.life import started
+from streams.agents.producing import Producer
 from streams.cli.salts import salts
 from streams.core.epochs import make_epoch
 from streams.errors import ThrongError
@@ -153,3 +157,27 @@ async def test_the_salts_command_reads_what_there_is_from_the_topics(settings: S
     assert [(each["epoch"], each["state"]) for each in await asyncio.to_thread(said)] == [(epoch.epoch, "sealed")]
     FileKeys(keys).destroy(epoch.epoch)
     assert [each["state"] for each in await asyncio.to_thread(said)] == ["destroyed"]
+
+
+async def test_a_large_networks_pane_fits_the_ledger_and_is_read_back(settings: Settings) -> None:
+    """40 MB, more than a reader asks for at a time; people by cohort in 20,000 zones take 32."""
+    drawn = LedgerRecord(
+        *(20260301, "present_cohort", 12, 0, 3_600_000, "release"),
+        *(os.urandom(40 << 20), 1.0, b"", b"", 0, 0.1, "me"),
+    )
+    reader = TailReader(settings.kafka, settings.topic(LEDGER))
+    async with started(Producer(settings.kafka, settings.kafka.request_ms)) as producer, started(reader):
+        ledger = Ledger(reader, producer, settings.topic(LEDGER))
+        assert await ledger.append(drawn) == [drawn]
+
+
+async def test_the_clock_of_a_worker_decides_not_how_long_its_records_stay(settings: Settings) -> None:
+    """A reject, with its IMSI, stays for two hours by the broker's clock."""
+    ahead_ms = round(time.time() * 1000) + 5 * HOUR_MS
+    async with started(Producer(settings.kafka, settings.kafka.request_ms)) as producer:
+        sent = [
+            await producer.send(settings.topic(name), b"x", partition=0, timestamp_ms=ahead_ms)
+            for name in (REJECTS, SIGHTINGS, PANES)
+        ]
+        for record in await asyncio.gather(*sent):
+            assert record.timestamp < ahead_ms - 4 * HOUR_MS
