@@ -44,6 +44,7 @@ from tests.support.deployment import (
     total,
 )
 from tests.support.scanner import Scanner, Secrets
+from tests.unit.test_schemas import validator
 
 pytestmark = pytest.mark.integration
 
@@ -233,13 +234,16 @@ async def windows_in_redis_are_right(run: Run) -> None:
 
 
 async def released_records_keep_the_rules(run: Run) -> list[tuple[str, bytes]]:
-    """Nothing below k has a number, repeats are identical, Redis shows what the topics said. Returns all bytes."""
+    """Nothing below k has a number, repeats are identical, each is as its schema says, Redis shows what the topics say.
+    Returns all bytes."""
     k = run.epochs[0].k
     seen: dict = {}
     blobs = []
     for topic in RELEASED:
+        schema = validator(topic)
         for record in await read_topic(run.settings, topic):
             said = orjson.loads(record.value)
+            schema.validate(said)
             blobs.append((topic, record.key + b"\n" + record.value))
             fields = ("measure", "zone", "origin", "destination", "age_band", "gender", "bucket", "visit")
             fields += ("area", "unknown", "band", "end")
