@@ -34,6 +34,8 @@ _SECTION: Final = struct.Struct("<IB3xqqqqI4x")
 FRAME_BYTES: Final = _FRAME.size
 SECTION_BYTES: Final = _SECTION.size
 ROW_BYTES: Final = 24
+# How far event times of one section may lie apart: an i32.
+WIDEST_MS: Final = (1 << 31) - 1
 _MAGIC: Final = b"THRF"
 _CONTROL_MAGIC: Final = b"THRC"
 

@@ -6,14 +6,26 @@ moved, rows or not, so that every target's chain covers every offset. Kept: per 
 the running maximum of record times. A worker that loses a source forgets it with `drop`; one that gains it starts with
 `open` where the group's commit says.
 
+Rows of one section lie within 24 days (`schemas.sightings`). A source whose log jumps further, over a pause or in a
+sparse recording, gets several, one behind the other; their watermark is the last one's.
+
 Two frames that overlap, from a zombie or after a restart, are harmless: the crowd takes each offset once (`chain`).
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
 
-from schemas.sightings import LOST, REGISTRY_SOURCE
+import numpy as np
+
+from schemas.sightings import LOST, REGISTRY_SOURCE, WIDEST_MS
 from streams.core.frames import Outgoing, frames
 from streams.core.gateway import NEVER_MS, Screened
+
+# What a source's record times may advance by and no row be too far from another: rows are off by the lateness at most,
+# which is an hour, and a minute.
+SURELY_NARROW_MS: Final = 20 * 86_400_000
+ROW_COLUMNS: Final = ("pseudonym", "ts", "offset", "index", "zone", "cohort", "kind")
 
 
 class Mark(NamedTuple):
@@ -34,6 +46,7 @@ class Flush(NamedTuple):
 class _Source:
     def __init__(self, mark: Mark, lateness_ms: int) -> None:
         self.sent_to = mark.next_offset
+        self.sent_max = mark.running_max
         self.lateness_ms = lateness_ms
         self.mark = mark
         self.lost = False
@@ -96,20 +109,51 @@ class Framer:
         moved = [(number, state) for number, state in sorted(self._sources.items()) if _moved(state)]
         if not moved:
             return None
-        sections = [_section(number, state) for number, state in moved]
+        sections = [section for number, state in moved for section in _sections(number, state)]
         flush = Flush(frames(sections, self._targets), {number: state.mark for number, state in moved}, self.rows)
         for _, state in moved:
-            state.sent_to = state.mark.next_offset
+            state.sent_to, state.sent_max = state.mark
             state.lost = False
             state.pending = []
         self.rows = 0
         return flush
 
 
-def _section(number: int, state: _Source) -> Outgoing:
+def _sections(number: int, state: _Source) -> Iterator[Outgoing]:
+    """The source's section; more than one if its rows are too far apart for one."""
     flags = LOST if state.lost else 0
-    watermark_ms = state.mark.running_max - state.lateness_ms
-    return Outgoing(number, flags, state.sent_to, state.mark.next_offset, watermark_ms, state.pending)
+    until_ms, since_ms = (at - state.lateness_ms for at in (state.mark.running_max, state.sent_max))
+    cuts = () if number < REGISTRY_SOURCE and until_ms - since_ms < SURELY_NARROW_MS else _cuts(state.pending)
+    for from_, to in pairwise((state.sent_to, *cuts, state.mark.next_offset)):
+        parts = [_part(screened, from_, to) for screened in state.pending] if cuts else state.pending
+        at_ms = until_ms if to == state.mark.next_offset else since_ms
+        yield Outgoing(number, flags if from_ == state.sent_to else 0, from_, to, at_ms, parts)
+
+
+def _cuts(pending: Sequence[Screened]) -> list[int]:
+    """The offsets at which a section must end since what follows is too far from its other rows."""
+    ts = np.concatenate([screened.ts for screened in pending] or [np.empty(0, np.int64)])
+    if len(ts) == 0 or int(ts.max() - ts.min()) <= WIDEST_MS:
+        return []
+    offset = np.concatenate([screened.offset for screened in pending])
+    order = np.argsort(offset, kind="stable")
+    offset, ts = offset[order], ts[order]
+    firsts = np.flatnonzero(np.diff(offset, prepend=-1))  # of each record: its rows are close to each other
+    least, most = np.minimum.reduceat(ts, firsts), np.maximum.reduceat(ts, firsts)
+    cuts, begin, end = list[int](), int(least[0]), int(most[0])
+    for at, low, high in zip(offset[firsts].tolist(), least.tolist(), most.tolist(), strict=True):
+        begin, end = min(begin, low), max(end, high)
+        if end - begin > WIDEST_MS:
+            cuts.append(at)
+            begin, end = low, high
+    return cuts
+
+
+def _part(screened: Screened, from_: int, to: int) -> Screened:
+    """The rows of some offsets."""
+    kept = (screened.offset >= from_) & (screened.offset < to)
+    columns = {name: getattr(screened, name)[kept] for name in ROW_COLUMNS}
+    return screened._replace(**columns, starts=np.concatenate(([0], np.cumsum(kept)))[screened.starts])
 
 
 def _moved(state: _Source) -> bool:

@@ -4,9 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.sightings import GENESIS, LOST, Section, encode_frame
+from schemas.sightings import GENESIS, LOST, REGISTRY_SOURCE, WIDEST_MS, Section, decode_frame, encode_frame
+from streams.core.chain import Link, link
 from streams.core.frames import Outgoing, frames
-from streams.core.gateway import NOTHING, Screened
+from streams.core.framing import Framer, Mark
+from streams.core.gateway import NEVER_MS, NOTHING, Screened
 
 COLUMNS = ("pseudonym", "ts", "offset", "index", "zone", "cohort", "kind")
 DAY = 86_400_000
@@ -59,3 +61,70 @@ def section_of(section: Outgoing, target: int) -> Section:
         for name in COLUMNS
     }
     return Section(*section[:5], **joined)
+
+
+# Pauses between records of a source; 24.86 days are what an i32 holds.
+PAUSES = st.sampled_from([0, 1, 5_000, DAY, 19 * DAY, WIDEST_MS - 1, WIDEST_MS, WIDEST_MS + 1, 25 * DAY, 400 * DAY])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(PAUSES, st.integers(0, 3), st.booleans()), max_size=12),
+    st.sampled_from([0, REGISTRY_SOURCE]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_rows_of_any_pauses_come_as_they_were(records, source: int, known: bool, lost: bool) -> None:
+    """A small recording of months, played as fast as it goes, is one flush."""
+    at_ms, targets, wanted = 1_700_000_000_000, 2, []
+    framer = Framer(targets, 10_000)
+    framer.open(source, Mark(100, at_ms if known else NEVER_MS))
+    if lost:
+        assert framer.lose(source, 105) == 5
+    offset = 105 if lost else 100
+    running_max = at_ms if known else NEVER_MS
+    rows: list[tuple[int, int, int]] = []
+    for pause, number, ends in records:
+        at_ms += pause
+        running_max = max(running_max, at_ms)
+        rows += [(n % targets, at_ms + (60_000 if n == 1 else -10_000 * n), offset) for n in range(number)]
+        offset += 1
+        if ends:
+            framer.add(source, screened(rows, targets, running_max), offset)
+            wanted, rows = wanted + rows, []
+    framer.add(source, screened(rows, targets, running_max), offset)
+    wanted += rows
+    flush = framer.take()
+    if offset == 100:
+        assert flush is None
+        return
+    assert flush is not None
+    for target, frame in enumerate(flush.frames):
+        sections = decode_frame(frame)
+        assert isinstance(sections, list)
+        following = {source: 100}
+        for section in sections:
+            assert link(following, source, section.from_, section.to, False) == (Link.TAKEN, section.from_)
+            following[source] = section.to
+        assert following[source] == offset and sections[-1].watermark_ms == running_max - 10_000
+        assert [bool(section.flags & LOST) for section in sections] == [lost] + [False] * (len(sections) - 1)
+        found = [(target, ts, at) for section in sections for ts, at in zip(section.ts, section.offset, strict=True)]
+        assert found == [row for row in wanted if row[0] == target]
+
+
+def screened(rows: list[tuple[int, int, int]], targets: int, running_max: int) -> Screened:
+    """Rows (target, time, offset) in the order of the log, as a batch."""
+    ordered = sorted(rows, key=lambda row: row[0])
+    columns = np.array(ordered, np.int64).reshape(-1, 3).T
+    number = len(rows)
+    return NOTHING._replace(
+        pseudonym=np.ones(number, np.uint64),
+        ts=columns[1],
+        offset=columns[2],
+        index=np.zeros(number, np.uint32),
+        zone=np.zeros(number, np.uint16),
+        cohort=np.zeros(number, np.uint8),
+        kind=np.zeros(number, np.uint8),
+        starts=np.searchsorted(columns[0], np.arange(targets + 1)),
+        running_max=running_max,
+    )
