@@ -132,6 +132,11 @@ class Api:
             code = {404: "not_found", 405: "method"}.get(status, "request")
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
             return refusal(Refused(status, code, f"{error.reason}", allowed))
+        except ConnectionError:
+            raise  # whoever asked is gone
+        except Exception:
+            log.exception("a request to %s failed", route)
+            return refusal(Refused(status, "server", "the server can't answer: its log says why"))
         finally:
             self._metrics.requests.labels(route, str(status)).inc()
             if route != FEED:
@@ -266,7 +271,9 @@ class Api:
             self._metrics.feeds.set(len(self._feeds))
 
     async def _fed(self, request: web.Request, feed: Feed) -> web.StreamResponse:
-        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+        # The last is for nginx, which would keep events back until it has a buffer full.
+        headers = {**HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         await response.write(b": open\n\n")
         while True:

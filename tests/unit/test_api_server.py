@@ -203,18 +203,21 @@ async def test_what_is_withheld_is_not_told_nor_is_anything_while_the_rules_are_
     assert (await world.ask("feed"))[0] == 503
 
 
+@pytest.mark.parametrize(
+    "error", [ThrongError("config", "the file of tokens is broken"), TypeError("tokens is broken")]
+)
 async def test_what_the_operator_must_mend_is_told_to_the_operator_alone(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_: str) -> None:
-        raise ThrongError("config", "the file of tokens is broken")
+        raise error
 
     monkeypatch.setattr(world.api._tokens, "of", broken)
     assert await world.ask("footfall?zone=z1") == (
         500,
         {"error": "server", "message": "the server can't answer: its log says why"},
     )
-    assert "the file of tokens is broken" in caplog.text
+    assert str(error) in caplog.text
 
 
 async def events(answer: ClientResponse, number: int) -> list[tuple[bytes, dict[str, object]]]:
@@ -230,6 +233,7 @@ async def events(answer: ClientResponse, number: int) -> list[tuple[bytes, dict[
 
 async def test_a_feed_tells_what_it_asked_for_until_its_token_is_revoked(world: World) -> None:
     async with world.client.get("/v1/feed?topic=footfall&place=z1", headers=world.bearer()) as feed:
+        assert (feed.content_type, feed.headers["X-Accel-Buffering"]) == ("text/event-stream", "no")
         assert (await world.ask("feed"))[1]["error"] == "too_many_feeds"
         world.put(told(5, "z2"), told(5), told(5), told(5, "z1", "dwell"), told(6, age_band="18_29"), told(10))
         said = await events(feed, 2)
