@@ -106,6 +106,8 @@ class Gateway:
         self.placed = asyncio.Event()
         self._pane_over = asyncio.Event()
         self._pane_end_ms: int | None = None
+        # Holds the sources that are too far ahead of others (pacing), before they are read on.
+        self.align: Callable[[], Awaitable[None]] = _unaligned
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Take up sources where the group's commits say; one without a commit begins at offset 0."""
@@ -124,6 +126,10 @@ class Gateway:
         self._readiness.over("starting")
         self.placed.set()
         return begins
+
+    async def assigned(self, _: frozenset[int]) -> None:
+        """Reading begins where `positions` said."""
+        await self.align()
 
     async def lost(self, source: int, position: int, log_range: LogRange) -> int:
         """Retention took raw records before they were read: the chain says so, and goes on behind them."""
@@ -316,6 +322,9 @@ class Gateway:
         self._metrics.frames.inc(len(flush.frames))
         self._metrics.frame_bytes.inc(sum(map(len, flush.frames)))
         self._metrics.flush.observe(seconds)
+
+
+async def _unaligned() -> None: ...
 
 
 def _looked_at(task: "asyncio.Task[None]") -> None:

@@ -14,7 +14,7 @@ from schemas.topics import ATTACH, HOUR_MS, REGISTRY
 from streams.agents.app import RoleApp
 from streams.agents.gateway import Gateway
 from streams.agents.life import Service
-from streams.agents.pacing import keep_aligned, keep_beating
+from streams.agents.pacing import Alignment, keep_beating
 from streams.agents.registrar import Registrar
 from streams.agents.shredder import Shredder
 from streams.agents.transport import Committed
@@ -64,14 +64,14 @@ def services_of(
         nothing = dict.fromkeys(await producer.partitions_for(settings.topic(ATTACH)), NEVER_MS)
         return nothing | {source: int(mark.metadata) for source, mark in (await committed()).items()}
 
-    async def align() -> None:
-        def own() -> dict[int, int]:
-            return {source: ms for source, ms in gateway.reached().items() if _counts(source, registry_sources)}
+    def own() -> dict[int, int]:
+        return {source: ms for source, ms in gateway.reached().items() if _counts(source, registry_sources)}
 
-        def sources() -> set[int]:
-            return app.group_offsets.sources() | set(registry_sources)
+    def sources() -> set[int]:
+        return app.group_offsets.sources() | set(registry_sources)
 
-        await keep_aligned(heard, own, sources, app.hold, settings.gateway.align_ms, metrics)
+    alignment = Alignment(heard, own, sources, app.hold, settings.gateway.align_ms, metrics)
+    gateway.align = alignment.look
 
     def beat(topic: str, silent: Callable[[], Mapping[int, float]], key: bytes | None) -> Callable[[], Awaitable[None]]:
         return lambda: keep_beating(producer, settings.topic(topic), silent, every_s, key)
@@ -90,7 +90,7 @@ def services_of(
     services: list[Service] = [
         gateway.keep_flushing,
         registrar.keep_reading,
-        align,
+        alignment.keep_looking,
         lambda: shredder.keep_checking(gateway.placed),
     ]
     if settings.gateway.beat_ms and stamped:

@@ -75,31 +75,55 @@ async def keep_beating(
         await asyncio.sleep(every_s)
 
 
-async def keep_aligned(
-    read_commits: Callable[[], Awaitable[Mapping[int, Committed]]],
-    own: Callable[[], Mapping[int, int]],
-    sources: Callable[[], Collection[int]],
-    hold: Callable[[Collection[int]], None],
-    most_ms: int,
-    metrics: GatewayMetrics,
-) -> None:
-    """Hold the owned sources that are too far ahead, for ever.
+class Alignment:
+    """Holds the owned sources that are too far ahead.
 
     Args:
         own: the running maximum of record times of each owned source, ms, as read so far. sources: all there are.
     """
-    begun, held, committed, read_at = Begun(), set[int](), dict[int, int](), -math.inf
-    while True:
-        await asyncio.sleep(min(HELD_EVERY_S, ALIGN_EVERY_S) if held else ALIGN_EVERY_S)
-        if not own():
-            held = set()
-            continue
-        now = asyncio.get_running_loop().time()
-        if now - read_at >= ALIGN_EVERY_S:
-            committed = {source: int(mark.metadata) for source, mark in (await read_commits()).items()}
-            read_at = now
-        reached = own()  # may have become empty while commits were read
-        marks = begun.with_unheard(committed | dict(reached), reached, sources())
-        held = too_far_ahead(marks, reached.keys(), most_ms)
-        hold(held)
-        metrics.paused.set(len(held))
+
+    def __init__(
+        self,
+        read_commits: Callable[[], Awaitable[Mapping[int, Committed]]],
+        own: Callable[[], Mapping[int, int]],
+        sources: Callable[[], Collection[int]],
+        hold: Callable[[Collection[int]], None],
+        most_ms: int,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._read_commits = read_commits
+        self._own = own
+        self._sources = sources
+        self._hold = hold
+        self._most_ms = most_ms
+        self._metrics = metrics
+        self._begun = Begun()
+        self._held: set[int] = set()
+        self._committed: dict[int, int] = {}
+        self._read_at = -math.inf
+
+    async def look(self) -> None:
+        """Hold whom the group's commits show to be too far ahead. To be called before a source is read, too: else each
+        rebalance, and a gateway that ends again and again makes many, would let it go on for a while."""
+        if not self._own():
+            self._held = set()
+            return
+        self._committed = {source: int(mark.metadata) for source, mark in (await self._read_commits()).items()}
+        self._read_at = asyncio.get_running_loop().time()
+        self._compare()
+
+    async def keep_looking(self) -> None:
+        """Look every second, and while some are held again and again at what this gateway has read, for ever."""
+        while True:
+            await asyncio.sleep(min(HELD_EVERY_S, ALIGN_EVERY_S) if self._held else ALIGN_EVERY_S)
+            if not self._own() or asyncio.get_running_loop().time() - self._read_at >= ALIGN_EVERY_S:
+                await self.look()
+            else:
+                self._compare()
+
+    def _compare(self) -> None:
+        reached = self._own()  # may have become empty while commits were read
+        marks = self._begun.with_unheard(self._committed | dict(reached), reached, self._sources())
+        self._held = too_far_ahead(marks, reached.keys(), self._most_ms)
+        self._hold(self._held)
+        self._metrics.paused.set(len(self._held))

@@ -161,6 +161,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             settings.topic(ATTACH),
             gateway.handle,
             gateway.positions,
+            gateway.assigned,
             on_revoked=gateway.revoked,
             on_lost=gateway.lost,
             beside={REGISTRY_SOURCE + r: (settings.topic(REGISTRY), r) for r in range(counts[REGISTRY])},

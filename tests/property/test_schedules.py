@@ -65,3 +65,8 @@ def test_a_failing_seed_shrinks_to_the_faults_that_it_needs(monkeypatch: pytest.
 
     monkeypatch.setattr("tests.simulation.schedule.run", noted)
     assert {fault.what for fault in shrunk(seed)} == {"flush"}
+
+
+@pytest.mark.parametrize("seed", [6068, 7334])
+def test_rebalances_again_and_again_let_no_source_run_ahead(seed: int) -> None:
+    assert run(seed).wrong == []

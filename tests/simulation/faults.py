@@ -72,5 +72,5 @@ def lost_together(seed: int) -> list[Fault]:
 
 def killed_unacknowledged(seed: int) -> list[Fault]:
     """About when an epoch's salt goes, both gateways end with what they have sent and not committed."""
-    at = 12.9 + 0.02 * (seed % 75)
+    at = 12.45 + 0.004 * (seed % 75)
     return [Fault(at, "kill", worker, 0.0, "ack") for worker in ("gateway-0", "gateway-1")]

@@ -139,7 +139,7 @@ MUTANTS: dict[str, Sequence[Change]] = {
         ),
     ],
     "sources are not aligned": [
-        Change(pacing.keep_aligned, "hold(held)", "hold(())"),
+        Change(pacing.Alignment._compare, "self._hold(self._held)", "self._hold(())"),
     ],
 }
 

@@ -5,7 +5,7 @@ gives everything back at a rebalance, all through the real `Tenure`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -20,7 +20,7 @@ from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REJECTS, RELEASED, SAL
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
-from streams.agents.pacing import keep_aligned
+from streams.agents.pacing import Alignment
 from streams.agents.registrar import READER_OF, Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Chunk, LogRange, Role, Tenure
@@ -322,22 +322,28 @@ class Worker:
             registrar,
         )
         role = Role(
-            "gateway", ATTACH, gateway.handle, gateway.positions, on_revoked=gateway.revoked, on_lost=gateway.lost
+            "gateway",
+            ATTACH,
+            gateway.handle,
+            gateway.positions,
+            gateway.assigned,
+            on_revoked=gateway.revoked,
+            on_lost=gateway.lost,
         )
 
         async def heard() -> Mapping[int, Committed]:
             return {source: mark for source, mark in (await read()).items() if int(mark.metadata) != NEVER_MS}
 
-        async def align() -> None:
-            await keep_aligned(
-                heard, gateway.reached, lambda: ALL_SOURCES, self.tenure.hold, ALIGN_MS, shared.metrics[0]
-            )
+        def hold(sources: Collection[int]) -> None:
+            self.tenure.hold(sources)
 
+        alignment = Alignment(heard, gateway.reached, lambda: ALL_SOURCES, hold, ALIGN_MS, shared.metrics[0])
+        gateway.align = alignment.look
         self.gateway = gateway
         services = (
             gateway.keep_flushing,
             registrar.keep_reading,
-            align,
+            alignment.keep_looking,
             lambda: shredder.keep_checking(gateway.placed),
         )
         return role, [partial(self._guarded, service) for service in services]

@@ -3,8 +3,11 @@
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from streams.agents.pacing import Begun, keep_beating, too_far_ahead
+from streams.agents.pacing import Alignment, Begun, keep_beating, too_far_ahead
+from streams.agents.transport import Committed
+from streams.metrics import GatewayMetrics
 
 
 def test_only_own_sources_beyond_the_limit_are_held() -> None:
@@ -40,6 +43,25 @@ def test_once_all_sources_are_heard_the_slowest_counts_alone() -> None:
 
 def test_a_gateway_without_sources_knows_nothing_of_the_unheard() -> None:
     assert Begun().with_unheard({0: 5_000}, {}, {0, 1}) == {0: 5_000}
+
+
+async def test_who_takes_sources_holds_those_too_far_ahead_before_they_are_read() -> None:
+    """What a rebalance gives is compared at once with what others have committed, not with what they had before it."""
+    committed, own, held = {0: 1_000, 1: 90_000}, dict[int, int](), []
+
+    async def read() -> dict[int, Committed]:
+        return {source: Committed(1, str(ms)) for source, ms in committed.items()}
+
+    metrics = GatewayMetrics(CollectorRegistry())
+    alignment = Alignment(read, lambda: own, lambda: {0, 1}, held.append, 60_000, metrics)
+    await alignment.look()
+    assert held == [], "nothing to hold"
+    own[1] = 90_000
+    await alignment.look()
+    assert held == [{1}]
+    committed[0] = 80_000
+    await alignment.look()
+    assert held == [{1}, set()]
 
 
 async def test_sources_may_come_and_go_while_beats_are_sent() -> None:
