@@ -5,7 +5,8 @@ provider, which shreds every copy of the salt, and the epoch's key state in this
 so by itself: destroying twice is harmless, and each has a key state of its own to forget. What is over is decided by
 `core.shredding`; it is looked at once the worker has its sources, and then every `EVERY_S`.
 
-What can fail: the key provider (told, counted, tried again: no event waits for it).
+What can fail: the key provider (told, counted, tried again: no event waits for it); a key that is not there and that
+nobody destroyed (the process ends).
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from schemas.epochs import Epoch
 from streams.core import shredding
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
-from streams.stores.keys import KeyProvider
+from streams.stores.keys import KeyProvider, missing
 
 log = logging.getLogger("throng.salts")
 
@@ -83,22 +84,34 @@ class Shredder:
             await asyncio.sleep(EVERY_S)
 
     async def _miss(self) -> None:
-        """Forget the salts whose keys another has destroyed: after an incident the running epoch's, at once."""
+        """Forget the salts whose keys another has destroyed: after an incident the running epoch's, at once.
+
+        Raises:
+            ThrongError: `keys` if one is not there though nobody destroyed it. Its salt is forgotten as well, but no
+                event is rejected for it: whoever is next reads them again.
+        """
         try:
             gone = [epoch for epoch in list(self._salts) if not await asyncio.to_thread(self._keys.holds, epoch)]
+            lost = [epoch for epoch in gone if not await asyncio.to_thread(self._keys.destroyed, epoch)]
         except (OSError, ThrongError) as error:
             self._metrics.key_errors.inc()
             log.error("whether keys are still there could not be asked, it is tried again: %s", error)
             return
+        for epoch in lost:
+            self._wipe(epoch)
+            raise missing(epoch)
         for epoch in gone:
             log.error("the key of epoch %d has been destroyed: its events are rejected from now on", epoch)
             self._forget(epoch)
 
     def _forget(self, epoch: int) -> None:
+        self._wipe(epoch)
+        self._gone.add(epoch)
+
+    def _wipe(self, epoch: int) -> None:
         state = self._salts.pop(epoch, None)
         if state is not None:
             state.fill(0)
-        self._gone.add(epoch)
 
     async def _destroy(self, epoch: int, why: str) -> None:
         try:

@@ -41,6 +41,10 @@ class KeyProvider(Protocol):
         """Is the epoch's key there?"""
         ...
 
+    def destroyed(self, epoch: int) -> bool:
+        """Was the epoch's key destroyed? One that is not there need not have been: a volume may not be mounted."""
+        ...
+
     def destroy(self, epoch: int) -> None:
         """Make the key unusable for good; it may not be made again."""
         ...
@@ -103,6 +107,9 @@ class FileKeys:
             raise ThrongError("keys", f"the key file {path} has {len(key)} bytes instead of {KEY_BYTES}: restore it")
         return f"file:{epoch}", key
 
+    def destroyed(self, epoch: int) -> bool:
+        return self._tombstone(epoch).exists()
+
     def destroy(self, epoch: int) -> None:
         path = self._folder / f"{epoch}.key"
         if self._tombstone(epoch).exists() and not path.exists():
@@ -136,6 +143,15 @@ class FileKeys:
         finally:
             draft.unlink()
         _sync_folder(self._folder)
+
+
+def missing(epoch: int) -> ThrongError:
+    """The error of a key that is not there, and that nobody destroyed."""
+    return ThrongError(
+        "keys",
+        f"the key of epoch {epoch} is not there, but was not destroyed: is gateway.keys what all gateways share, and "
+        "mounted? Nothing is rejected for it; if it is lost, see docs/how-to/outages.md",
+    )
 
 
 def bound(epoch: int, key_id: str) -> bytes:

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.salts import WrappedSalt
 from streams.errors import ThrongError
-from streams.stores.keys import KeyProvider
+from streams.stores.keys import KeyProvider, missing
 from streams.stores.log import TailReader
 from streams.stores.wiping import wipe
 
@@ -42,7 +42,7 @@ class Vault:
         Raises:
             SaltGone: its key has been destroyed.
             ThrongError: `salts` if the record doesn't open under the epoch's key; `keys` if that was destroyed before
-                there was a salt.
+                there was a salt, or is not there though nobody destroyed it.
         """
         async with self._turn:
             await self._read()
@@ -74,6 +74,8 @@ class Vault:
 
     async def _open(self, wrapped: WrappedSalt) -> bytes:
         salt = await asyncio.to_thread(self._keys.open, wrapped)
+        if salt is None and not await asyncio.to_thread(self._keys.destroyed, wrapped.epoch):
+            raise missing(wrapped.epoch)
         if salt is None:
             raise SaltGone(f"epoch {wrapped.epoch}")
         return salt

@@ -57,6 +57,9 @@ class TransitKeys:
     def holds(self, epoch: int) -> bool:
         return self._is_there(self._name(epoch))
 
+    def destroyed(self, epoch: int) -> bool:
+        return self._is_there(self._tombstone(epoch))
+
     def destroy(self, epoch: int) -> None:
         self._ask("POST", f"keys/{self._tombstone(epoch)}", {"type": "aes256-gcm96"})
         name = self._name(epoch)

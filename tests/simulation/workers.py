@@ -90,6 +90,9 @@ class Keys:
     def holds(self, epoch: int) -> bool:
         return self._keys.get(epoch) is not None
 
+    def destroyed(self, epoch: int) -> bool:
+        return epoch in self._keys and not self.holds(epoch)
+
     def destroy(self, epoch: int) -> None:
         self._keys[epoch] = None
 

@@ -7,7 +7,7 @@ import pytest
 
 from streams.errors import ThrongError
 from streams.stores.keys import FileKeys
-from streams.stores.salts import Vault
+from streams.stores.salts import SaltGone, Vault
 
 
 class Empty:
@@ -24,3 +24,18 @@ async def test_a_key_that_was_destroyed_before_there_was_a_salt_is_anothers_and_
     with pytest.raises(ThrongError, match="give this one keys of its own") as refused:
         await vault.ensure(20260302)
     assert refused.value.code == "keys"
+
+
+async def test_a_salt_whose_key_is_missing_is_not_gone(tmp_path: Path) -> None:
+    """As on a second host with a folder of its own: half of the events would have been rejected."""
+    sealed = FileKeys(tmp_path / "right").seal(20260302, bytes(32))
+    assert sealed is not None
+    wrong = FileKeys(tmp_path / "other")
+    vault = Vault(Empty(), None, "salts", wrong)  # type: ignore[arg-type]
+    vault._first[20260302] = sealed
+    with pytest.raises(ThrongError, match="the key of epoch 20260302 is not there, but was not destroyed") as refused:
+        await vault.ensure(20260302)
+    assert refused.value.code == "keys"
+    wrong.destroy(20260302)
+    with pytest.raises(SaltGone):
+        await vault.ensure(20260302)

@@ -177,3 +177,14 @@ async def test_a_salt_may_come_while_keys_are_asked_for(tmp_path: Path, monkeypa
     monkeypatch.setattr(FileKeys, "holds", comes)
     await held.shredder.check()
     assert not held.gone and len(held.salts) == 3
+
+
+async def test_a_key_that_is_missing_is_not_taken_for_a_destroyed_one(tmp_path: Path) -> None:
+    """A volume that is not mounted: what was taken for destroyed was rejected, and committed."""
+    held = Held(tmp_path / "keys")
+    state = held.salts[TODAY.epoch]
+    (tmp_path / "keys").rename(tmp_path / "elsewhere")
+    (tmp_path / "keys").mkdir()
+    with pytest.raises(ThrongError, match=f"the key of epoch {TODAY.epoch} is not there, but was not destroyed"):
+        await held.shredder.check()
+    assert not held.gone and not state.any()

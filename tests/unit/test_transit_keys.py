@@ -158,9 +158,10 @@ def test_a_salt_is_sealed_and_opened(provider: KeyProvider) -> None:
 def test_no_copy_opens_once_the_key_is_destroyed_and_none_is_made_again(provider: KeyProvider) -> None:
     wrapped, other = provider.seal(EPOCH, SALT), provider.seal(NEXT, SALT)
     assert wrapped is not None and other is not None
+    assert not provider.destroyed(EPOCH) and not provider.destroyed(NEXT + 1)
     provider.destroy(EPOCH)
     provider.destroy(EPOCH)
-    assert not provider.holds(EPOCH)
+    assert not provider.holds(EPOCH) and provider.destroyed(EPOCH) and not provider.destroyed(NEXT)
     assert provider.open(wrapped) is None
     assert provider.seal(EPOCH, SALT) is None
     assert provider.open(wrapped) is None
