@@ -1,8 +1,8 @@
 """The zone plan: places, the districts they belong to, and the zone of each network cell.
 
 `Places` is what of it may be told: all but the cells. Released records name the plan by its hash, and so does it.
-What a plan knows of its cells' coverage (`Zone.inside`, `radius_m`, `spill`, `counted`, `Cell.share`) is optional: a
-plan without it is as good as ever, and has the same hash as before there was any.
+What a plan knows of its cells' coverage (`Zone.inside`, `radius_m`, `spill`, `counted`, `Cell.share`), and of counts on
+site (`calibration`), is optional: a plan without it is as good as ever, and has the same hash as before there was any.
 """
 
 import hashlib
@@ -66,6 +66,22 @@ class Cell(msgspec.Struct, frozen=True):
     share: float | None = None
 
 
+class Correction(msgspec.Struct, frozen=True):
+    """People who were truly there to each one counted, as counts on site have shown (`throng calibrate`).
+
+    Attributes:
+        measure: by its name. place: a zone or a district, as the measure counts them; of a flow its origin.
+        destination: of a flow. part: of dwell the bucket, of visits the number. se: the factor's standard error.
+    """
+
+    measure: str
+    place: str
+    factor: float
+    se: float
+    destination: str = ""
+    part: str = ""
+
+
 # Left out of the hash where they say nothing: plans of before there were such fields keep theirs.
 _ZONE_ADDED: Final = ("inside", "radius_m", "spill", "counted")
 _CELL_ADDED: Final = ("share",)
@@ -91,6 +107,7 @@ class Plan(msgspec.Struct, frozen=True):
     parents: tuple[Parent, ...]
     zones: tuple[Zone, ...]
     cells: tuple[Cell, ...]
+    calibration: tuple[Correction, ...] = ()
 
     @property
     def weighted(self) -> bool:
@@ -114,6 +131,8 @@ class Plan(msgspec.Struct, frozen=True):
                 for name in added:
                     if entry[name] in (None, (), []):
                         del entry[name]
+        if not self.calibration:
+            del said["calibration"]
         return hashlib.blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
     def places(self) -> Places:

@@ -38,6 +38,7 @@ COMMANDS = {
     "outlook": ("outlook", "Compare released numbers with what is usual, and look two hours ahead."),
     "distances": ("distances", "Tell how far people went, of released flows."),
     "machines": ("machines", "Propose SIMs whose behaviour is a machine's, for the registry."),
+    "calibrate": ("calibrate", "Find from counts on site by how much places are off."),
     "people": ("people", "From counted phones to people, by market shares."),
     "diff": ("comparing", "Compare what two runs counted."),
 }

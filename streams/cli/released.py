@@ -8,8 +8,18 @@ from typing import BinaryIO, Final, TypeVar
 import msgspec
 
 from schemas.plan import Places
-from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, Footfall
-from schemas.topics import FLOWS, FOOTFALL
+from schemas.released import (
+    DWELL_SCHEMA,
+    FLOWS_SCHEMA,
+    FOOTFALL_SCHEMA,
+    VISITS_SCHEMA,
+    Dwell,
+    Flow,
+    FlowSummary,
+    Footfall,
+    Visits,
+)
+from schemas.topics import DWELL, FLOWS, FOOTFALL, VISITS
 from streams.errors import ThrongError
 
 T = TypeVar("T")
@@ -20,10 +30,11 @@ STEP_MS: Final = 60_000
 
 
 class _Any(msgspec.Struct):
-    """What tells records apart: of the topic flows those of pairs have both ends."""
+    """What tells records apart: of the topic flows those of pairs have both ends, and travel times a zone."""
 
     schema: str = ""
     destination: str = ""
+    zone: str = ""
 
 
 def footfall(file: BinaryIO) -> Iterator[Footfall | None]:
@@ -44,26 +55,52 @@ def flows(file: BinaryIO) -> Iterator[Flow | None]:
     return _records(_lines(file, FLOWS), Flow, lambda said: said.schema == FLOWS_SCHEMA and bool(said.destination))
 
 
-def _lines(file: BinaryIO, topic: str) -> Iterable[bytes]:
+def _lines(file: BinaryIO, *topics: str) -> Iterable[bytes]:
     if not file.seekable():
         return file
     start = file.read(len(PARQUET))
     file.seek(0)
-    return _recorded(Path(file.name), topic) if start == PARQUET else file
+    return _recorded(Path(file.name), *topics) if start == PARQUET else file
 
 
-def _recorded(path: Path, topic: str) -> Iterator[bytes]:
-    """The topic's records in the order of panes' ends."""
+def _recorded(path: Path, *topics: str) -> Iterator[bytes]:
+    """The records of those of the topics that it has, in the order of panes' ends."""
     if find_spec("pyarrow") is None:
         raise ThrongError("usage", f"{path} needs pyarrow: pip install 'throng[record]'")
     from streams.recording.file import Reader
 
     reader = Reader(path)
-    if topic not in reader.about.topics:
-        raise ThrongError("recording", f"{path} holds no records of {topic}: record that topic")
-    for _, runs in reader.slices(STEP_MS, {topic}, 0, 1 << 62):
+    there = {topic for topic in topics if topic in reader.about.topics}
+    if not there:
+        raise ThrongError("recording", f"{path} holds no records of {', '.join(topics)}: record that topic")
+    for _, runs in reader.slices(STEP_MS, there, 0, 1 << 62):
         for run in runs:
             yield from (value or b"" for value in run.table["value"].to_pylist())
+
+
+def calibratable(file: BinaryIO) -> Iterator[Flow | FlowSummary | Dwell | Visits | None]:
+    """The record of each line that is not blank, or of a recording of these topics, if it is of what counts on site
+    correct; None for another.
+
+    Raises:
+        ThrongError: as `footfall`.
+    """
+    for number, line in enumerate(_lines(file, FLOWS, DWELL, VISITS), start=1):
+        if not line.strip():
+            continue
+        try:
+            kind = _corrected(msgspec.json.decode(line, type=_Any))
+            yield None if kind is None else msgspec.json.decode(line, type=kind)
+        except msgspec.DecodeError as error:
+            raise ThrongError("usage", f"line {number} is no released record: {error}") from error
+
+
+def _corrected(said: _Any) -> type[Flow | FlowSummary | Dwell | Visits] | None:
+    if said.schema == FLOWS_SCHEMA and not said.zone:
+        return Flow if said.destination else FlowSummary
+    if said.schema == DWELL_SCHEMA:
+        return Dwell
+    return Visits if said.schema == VISITS_SCHEMA else None
 
 
 def _records(lines: Iterable[bytes], kind: type[T], is_ours: Callable[[_Any], bool]) -> Iterator[T | None]:

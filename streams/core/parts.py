@@ -9,6 +9,7 @@ no zones. Where pairs of place and area come from the data, those that can be to
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Final, NamedTuple, TypedDict
 
 import msgspec
@@ -32,7 +33,18 @@ from schemas.released import (
     Visits,
 )
 from streams.core.median import median
-from streams.core.render import Common, Estimates, Page, Pane, common, incomplete, length, numbers, publication
+from streams.core.render import (
+    Common,
+    Estimates,
+    Page,
+    Pane,
+    calibrated,
+    common,
+    incomplete,
+    length,
+    numbers,
+    publication,
+)
 
 STATISTICS: Final[tuple[Statistic, ...]] = ("dwell", "visits", "travel_times", *AREAS)
 
@@ -53,20 +65,13 @@ class _Table(NamedTuple):
 
     def together(self, first: int = 0, end: int | None = None) -> Estimates:
         """The parts from `first` to before `end` as one."""
-        parts = slice(first, end)
-        return Estimates(
-            self.parts.noisy[:, parts].sum(axis=1),
-            self.parts.mean[:, parts].sum(axis=1),
-            np.sqrt((self.parts.se[:, parts] ** 2).sum(axis=1)),
-            self.parts.weighted,
-        )
+        return self.parts.summed(lambda parts: np.asarray(parts[:, first:end].sum(axis=1)))
 
 
 def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterator[Publication]:
     """The pane's records."""
     shape = (-1, measure.parts(len(page.parents)))
-    counted = Estimates(keys.noisy.reshape(shape), keys.mean.reshape(shape), keys.se.reshape(shape), keys.weighted)
-    tables = _tables(page, measure.level, counted)
+    tables = _tables(page, measure.level, keys.each(lambda column: column.reshape(shape)))
     k, said = pane.epoch.k, common(pane)
     district_told = page.told(tables[-1].together(), k)
     for table in tables:
@@ -81,8 +86,7 @@ def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterato
             elif table.level == "zone" and district_told[page.parent_of[number]]:
                 record = _with(record, {"speaks_through": page.parents[page.parent_of[number]]})
             yield publication(RELEASED_BY[measure.statistic], place, record)
-            columns = (table.parts.noisy[number], table.parts.mean[number], table.parts.se[number])
-            of_place = Estimates(*columns, table.parts.weighted)
+            of_place = table.parts.each(itemgetter(number))
             for part in np.flatnonzero(parts_told[number]).tolist():
                 named = _with(_record(measure, {**whole, "suppressed": False}, said), _named(page, measure, part))
                 filled = _with(named, _told(page, measure, of_place, part))
@@ -137,13 +141,7 @@ def _tables(page: Page, level: Level, counted: Estimates) -> tuple[_Table, ...]:
     """Zones and districts, or districts alone; districts last."""
     if level == "parent":
         return (_Table("parent", page.parents, counted),)
-    districts = Estimates(
-        page.added(counted.noisy.astype(np.float64)).astype(np.int64),
-        page.added(counted.mean),
-        np.sqrt(page.added(counted.se**2)),
-        counted.weighted,
-    )
-    return _Table("zone", page.zones, counted), _Table("parent", page.parents, districts)
+    return _Table("zone", page.zones, counted), _Table("parent", page.parents, counted.summed(page.added))
 
 
 def _record(measure: Measure, place: _Place, said: Common) -> Parted:
@@ -158,7 +156,8 @@ def _record(measure: Measure, place: _Place, said: Common) -> Parted:
 
 def _told(page: Page, measure: Measure, keys: Estimates, key: int) -> dict[str, object]:
     """The numbers of one that is told."""
-    return {"weighted": keys.weighted, **numbers(keys, key, page.views.get(measure.name))}
+    said = numbers(keys, key, page.views.get(measure.name))
+    return {"weighted": keys.weighted, "calibrated": calibrated(keys, key), **said}
 
 
 def _with(record: Parted, fields: dict[str, object]) -> Parted:

@@ -6,8 +6,9 @@ told.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from operator import itemgetter
 from statistics import NormalDist
-from typing import NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from schemas.measures import PAIRED, Level, Measure
 from schemas.plan import Places, Plan
 from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, Footfall, Released
 from schemas.topics import FLOWS, FOOTFALL
+from streams.core.factors import Corrected, Factors, factors_of
 from streams.core.rollup import added
 from streams.core.times import rfc3339
 from streams.core.view import View, Views, of_plan
@@ -30,12 +32,25 @@ TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 
 
 class Estimates(NamedTuple):
-    """One value a key: what was drawn (i64), the estimate and its standard error (f64). `weighted`: see `weights`."""
+    """One value a key: what was drawn (i64), the estimate and its standard error (f64). `weighted`: see `weights`;
+    `corrected`: see `factors`."""
 
     noisy: NDArray[np.int64]
     mean: NDArray[np.float64]
     se: NDArray[np.float64]
     weighted: bool = False
+    corrected: Corrected | None = None
+
+    def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> "Estimates":
+        """With every array changed alike."""
+        corrected = None if self.corrected is None else self.corrected.each(change)
+        return Estimates(change(self.noisy), change(self.mean), change(self.se), self.weighted, corrected)
+
+    def summed(self, add: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> "Estimates":
+        """Sums of them: what was drawn apart adds up in squares."""
+        corrected = None if self.corrected is None else self.corrected.summed(add)
+        noisy = add(self.noisy.astype(np.float64)).astype(np.int64)
+        return Estimates(noisy, add(self.mean), np.sqrt(add(self.se**2)), self.weighted, corrected)
 
 
 class Pane(NamedTuple):
@@ -93,6 +108,14 @@ class Page:
             else self.weights.people.norms_of(self.parent_of, len(self.parents))
         )
         self._quantile = NormalDist().inv_cdf(confidence)
+        self._plan = plan
+        self._factors: dict[Measure, Factors | None] = {}
+
+    def factors_for(self, measure: Measure) -> Factors | None:
+        """The plan's factors of the measure, if it has any."""
+        if measure not in self._factors:
+            self._factors[measure] = factors_of(self._plan, measure)
+        return self._factors[measure]
 
     def weights_for(self, measure: Measure) -> Weights | TripWeights | None:
         """The plan's weights, if the measure's counts are weighted."""
@@ -152,6 +175,7 @@ class Page:
                 origin=places[pair // len(places)],
                 destination=places[pair % len(places)],
                 weighted=keys.weighted,
+                calibrated=calibrated(keys, key),
                 **numbers(keys, key, self.views.get(measure.name)),
                 **said,
             )
@@ -213,8 +237,11 @@ class Page:
         return publication(FLOWS, measure.name, summary)
 
     def told(self, estimates: Estimates, k: int) -> NDArray[np.bool_]:
-        """Which of them are surely at least k people."""
-        return np.asarray(estimates.mean - self._quantile * estimates.se >= k)
+        """Which of them are surely at least k people, as told and as counted."""
+        surely = estimates.mean - self._quantile * estimates.se >= k
+        if estimates.corrected is not None:
+            surely &= estimates.corrected.mean - self._quantile * estimates.corrected.se >= k
+        return np.asarray(surely)
 
     def _place(
         self,
@@ -278,8 +305,19 @@ def numbers(estimates: Estimates, key: int, view: View | None = None) -> Numbers
         "high": round(max(mean + TWO_SIDED_95 * se, 0.0), 1),
     }
     if view is not None:
-        found["view_se"] = round(float(view.se(estimates.mean[key])), 1)
+        found["view_se"] = round(float(_view_se(estimates, key, view)), 1)
     return found
+
+
+def _view_se(estimates: Estimates, key: int, view: View) -> NDArray[np.float64]:
+    if estimates.corrected is None:
+        return view.se(estimates.mean[key])
+    return view.corrected_se(estimates.mean[key], estimates.corrected.each(itemgetter(key)))
+
+
+def calibrated(estimates: Estimates, key: int) -> bool:
+    """Whether a factor was put on the number, or on any that it is a sum of."""
+    return estimates.corrected is not None and bool(estimates.corrected.times[key] > 0)
 
 
 def length(field: str, length: Bucket, endless: bool) -> dict[str, object]:

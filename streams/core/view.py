@@ -19,17 +19,29 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from streams.core.factors import Corrected
+
 
 class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Of one measure: `share` of the people, and `apart`, a variance for each of them."""
+    """Of one measure: `share` of the people, and `apart`, a variance for each of them; and those that are left where
+    counts on site have found a factor, beside the factor's own error (None: the same)."""
 
     share: Annotated[float, Meta(ge=0, le=1)] = 0.0
     apart: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+    calibrated_share: Annotated[float, Meta(ge=0, le=1)] | None = None
+    calibrated_apart: Annotated[float, Meta(ge=0, le=1000)] | None = None
 
     def se(self, people: NDArray[np.float64]) -> NDArray[np.float64]:
         """The standard errors of the view of so many people."""
         there = np.maximum(people, 0.0)
         return np.asarray(np.sqrt((self.share * there) ** 2 + self.apart * there))
+
+    def corrected_se(self, people: NDArray[np.float64], by: Corrected) -> NDArray[np.float64]:
+        """The same where some of them, or all, were corrected; these and the others are seen apart."""
+        share = self.share if self.calibrated_share is None else self.calibrated_share
+        apart = self.apart if self.calibrated_apart is None else self.calibrated_apart
+        others = self.se(people - by.people)
+        return np.asarray(np.sqrt(View(share, apart).se(by.people) ** 2 + by.off**2 + others**2))
 
 
 Views = Mapping[str, View]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from schemas.attach import pack_cell
 from schemas.epochs import Epoch
 from schemas.plan import NO_ZONE, NOWHERE, Plan
+from streams.core.calibration import LEAST, MOST
 from streams.core.distances import positions_of
 from streams.core.times import is_timezone
 from streams.core.zones import unknown_plan
@@ -95,6 +96,17 @@ def _problems(plan: Plan) -> list[str]:
             found.append(str(error))
     if not is_timezone(plan.timezone):
         found.append(f"its timezone {plan.timezone!r} is no IANA name such as Europe/Berlin")
+    for each in plan.calibration:
+        found += [
+            f"the calibration of {each.measure!r} names the unknown place {end!r}"
+            for end in (each.place, each.destination)
+            if end and end not in zones | parents
+        ]
+        if not LEAST <= each.factor <= MOST or not 0 <= each.se < MOST:
+            about = f"the calibration of {each.measure!r} at {each.place!r} has the factor {each.factor:g}"
+            found.append(
+                f"{about} with the error {each.se:g}: {LEAST:g} to {MOST:g} are possible, with an error from 0"
+            )
     if not 0 < len(plan.zones) < NO_ZONE:
         found.append(f"it has {len(plan.zones)} zones; 1 to {NO_ZONE - 1} are possible")
     return [problem for problem in found if problem]

@@ -1,0 +1,187 @@
+"""`throng calibrate`: from counts on site and released records to a plan with factors."""
+
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+import click
+import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from schemas.measures import DEFAULT_MEASURES, Measure
+from schemas.plan import Correction, Plan
+from streams.cli.examples import examples
+from streams.cli.on_site import read_on_site
+from streams.cli.released import calibratable
+from streams.cli.values import check_writable
+from streams.core.calibration import LEAST, MOST, Found, found, odd
+from streams.core.evidence import Paired, Pairing
+from streams.core.factors import part_names, place_numbers
+from streams.core.view import SIMULATED
+from streams.errors import ThrongError
+from streams.stores.plans import load_plan
+from streams.stores.policies import load_measures
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_DIGITS: Final = 4
+WIDTH: Final = 100  # of the table, at least
+
+
+class _Measured(NamedTuple):
+    """What was found of a measure: its keys, i64[n], and each one's factor."""
+
+    measure: Measure
+    paired: Paired
+    keys: NDArray[np.int64]
+    found: Found
+
+
+@click.command(
+    epilog=examples("throng calibrate --on-site counts.csv --released week.parquet --plan plan.json --to next.json")
+)
+@click.option("--on-site", type=_FILE, required=True, help="CSV of who was counted on site.")
+@click.option(
+    "--released",
+    type=click.File("rb"),
+    required=True,
+    help="Released records of that time: JSON lines, or a recording.",
+)
+@click.option("--plan", "plan_file", type=_FILE, required=True, help="The zone plan that they were released under.")
+@click.option(
+    "--to", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Write the plan with factors here."
+)
+@click.option("--measures", type=_FILE, help="Measures, TOML, as in release.measures.  [default: those shipped]")
+@click.option(
+    "--counter-error",
+    type=click.FloatRange(0, 0.5),
+    default=0.05,
+    show_default=True,
+    help="How far one count on site is off, as a share of it (standard error).",
+)
+def calibrate(
+    on_site: Path, released: BinaryIO, plan_file: Path, to: Path, measures: Path | None, counter_error: float
+) -> None:
+    """Find from counts on site by how much dwell, visits and flows of each place are off, and write the next version
+    of the plan with these factors, which releases then multiply by.
+
+    What was found is shown by measure and part; counts that contradict the others are told on standard error. The last
+    line of standard output counts, as JSON.
+    """
+    check_writable("--to", to)
+    plan = load_plan(plan_file)
+    named = {each.name: each for each in (load_measures(measures) if measures else DEFAULT_MEASURES)}
+    counts = read_on_site(on_site, plan, list(named.values()))
+    pairings = {
+        name: Pairing(named[name], plan, [each for each in counts if each.measure == name])
+        for name in sorted({each.measure for each in counts})
+    }
+    for record in calibratable(released):
+        if record is not None and record.measure in pairings:
+            pairings[record.measure].take(record)
+    results = [_measured(named[name], pairing.paired(), counter_error) for name, pairing in pairings.items()]
+    corrections = {_about(each): each for each in plan.calibration}
+    new = [each for result in results for each in _corrections(plan, result)]
+    unknown = sum(result.paired.unknown for result in results)
+    if not new:
+        heard = len(counts) - unknown
+        raise ThrongError(
+            "calibrate", f"no factor: of {len(counts)} counts {heard} are of released panes, and too few were told"
+        )
+    corrections |= {_about(each): each for each in new}
+    made = msgspec.structs.replace(plan, version=plan.version + 1, calibration=tuple(corrections.values()))
+    to.write_bytes(msgspec.json.encode(made) + b"\n")
+    load_plan(to)
+    Console(width=max(Console().width, WIDTH)).print(_table(results))
+    for result in results:
+        for line in _contradicting(plan, result):
+            click.echo(line, err=True)
+    if unknown:
+        click.echo(f"{unknown} counts are of panes that the records don't tell of, whole and under this plan", err=True)
+    counted = {"plan": made.hash(), "version": made.version, "counts": len(counts), "factors": len(new)}
+    click.echo(orjson.dumps(counted))
+
+
+def _about(each: Correction) -> tuple[str, str, str, str]:
+    return each.measure, each.place, each.destination, each.part
+
+
+def _measured(measure: Measure, paired: Paired, counter_error: float) -> _Measured:
+    keys, at = np.unique(paired.evidence.key, return_inverse=True)
+    evidence = paired.evidence._replace(key=at.astype(np.int64))
+    if paired.told is None:
+        none = np.zeros(len(keys))
+        return _Measured(measure, paired, keys, Found(none + 1, none, none, none, none))
+    group = keys % len(part_names(measure))
+    return _Measured(measure, paired, keys, found(evidence, group, paired.told, counter_error))
+
+
+def _corrections(plan: Plan, result: _Measured) -> list[Correction]:
+    return [
+        Correction(
+            result.measure.name,
+            place,
+            round(float(result.found.factor[n]), _DIGITS),
+            round(float(result.found.se[n]), _DIGITS),
+            destination,
+            part,
+        )
+        for n in np.flatnonzero(result.found.panes).tolist()
+        for place, destination, part in [_named(plan, result.measure, int(result.keys[n]))]
+    ]
+
+
+def _named(plan: Plan, measure: Measure, key: int) -> tuple[str, str, str]:
+    names, places = part_names(measure), list(place_numbers(plan, measure))
+    place, part = divmod(key, len(names))
+    if measure.statistic != "trips":
+        return places[place], "", names[part]
+    return places[place // len(places)], places[place % len(places)], names[part]
+
+
+def _table(results: list[_Measured]) -> Table:
+    table = Table(title="People on site to each one counted", box=None)
+    for column in ("measure", "part", "places", "panes", "withheld", "factor", "before", "left"):
+        table.add_column(column, justify="left" if column in ("measure", "part") else "right", no_wrap=True)
+    for result in results:
+        names = part_names(result.measure)
+        for part, name in enumerate(names):
+            at = (result.keys % len(names) == part) & (result.found.panes > 0)
+            if not at.any():
+                continue
+            factor, se, panes, told, _ = (column[at] for column in result.found)
+            view = SIMULATED.get(result.measure.name)
+            rest = 0.0 if view is None or view.calibrated_share is None else view.calibrated_share
+            table.add_row(
+                result.measure.name,
+                name,
+                f"{at.sum():,}",
+                f"{panes.sum():,.0f}",
+                f"{(panes - told).sum():,.0f}",
+                f"{np.median(factor):.2f} ({factor.min():.2f}-{factor.max():.2f})",
+                f"{np.median(np.abs(1 / factor - 1)):.1%}",
+                f"{np.median(np.hypot(se / factor, rest)):.1%}",
+            )
+    return table
+
+
+def _contradicting(plan: Plan, result: _Measured) -> list[str]:
+    lines = []
+    group = result.keys % len(part_names(result.measure))
+    beyond, apart = odd(result.found, group)
+    for n in np.flatnonzero(beyond | apart).tolist():
+        place, destination, part = _named(plan, result.measure, int(result.keys[n]))
+        what = " ".join(
+            word for word in (result.measure.name, place, destination and f"to {destination}", part) if word
+        )
+        factor = float(result.found.factor[n])
+        if beyond[n]:
+            bound = f", which is as far as it goes ({LEAST:g} to {MOST:g})" if not LEAST < factor < MOST else ""
+            lines.append(f"{what}: a factor of {factor:.2f} is far from those of other places{bound}")
+        if apart[n]:
+            lines.append(
+                f"{what}: its panes contradict each other, by {result.found.apart[n] ** 0.5:.1f} of their errors"
+            )
+    return lines

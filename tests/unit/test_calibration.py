@@ -1,0 +1,425 @@
+"""Factors from counts on site: the laws of what is found, how records tell of it, and the command."""
+
+import csv
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.lengths import BUCKETS
+from schemas.measures import DEFAULT_MEASURES
+from schemas.plan import Correction, Plan
+from streams.cli.main import run
+from streams.core import calibration
+from streams.core.calibration import LEAST, MOST, SPREAD, Evidence, Told, found, odd, told_from
+from streams.core.factors import factors_of
+from streams.core.release import Draw, next_record, publications
+from streams.core.render import Page
+from streams.core.times import rfc3339
+from streams.core.view import View
+from streams.stores.plans import load_plan
+from tests.support.world import PLAN, epochs_at
+from tests.unit.test_schemas import validator
+
+EPOCH = epochs_at(1_772_420_400_000)[0]
+NAMED = {measure.name: measure for measure in DEFAULT_MEASURES}
+HOUR_MS = 3_600_000
+ALIKE = np.zeros(1, np.int64)
+SURELY = Told(40.0, 20.0)
+
+
+def of_one(on_site: list[float], noisy: list[float], se: float, told: list[bool] | None = None) -> Evidence:
+    """Panes of one place."""
+    panes = len(on_site)
+    return Evidence(
+        np.zeros(panes, np.int64),
+        np.array(on_site, np.float64),
+        np.array(told or [True] * panes, np.bool_),
+        np.array(noisy, np.float64),
+        np.full(panes, float(se)),
+    )
+
+
+counts = st.lists(st.floats(500, 5000), min_size=2, max_size=12)
+shares = st.floats(0.3, 3.0)
+
+
+@given(st.integers(1, 4))
+def test_without_evidence_there_is_no_factor(keys: int) -> None:
+    of = found(of_one([], [], 20), np.zeros(keys, np.int64), SURELY, 0.05)
+    assert of.factor.tolist() == [1.0] * keys
+    assert not of.panes.any() and not of.se.any()
+
+
+@given(counts, shares)
+def test_of_exact_evidence_the_factor_is_the_ratio(on_site: list[float], share: float) -> None:
+    of = found(of_one(on_site, [share * each for each in on_site], 1e-3), ALIKE, SURELY, 0.0)
+    assert of.factor[0] == pytest.approx(1 / share, rel=1e-4)
+    assert of.se[0] < 1e-4
+    assert (of.panes[0], of.told[0]) == (len(on_site), len(on_site))
+
+
+@given(counts, shares, st.floats(5, 500))
+def test_thin_evidence_stays_between_none_and_the_ratio_and_errors_never_grow(
+    on_site: list[float], share: float, se: float
+) -> None:
+    noisy = [share * each for each in on_site]
+    of, more = (found(of_one(on_site * times, noisy * times, se), ALIKE, SURELY, 0.05) for times in (1, 4))
+    for each in (of, more):
+        low, high = sorted((1.0, 1 / share))
+        assert low - 1e-6 <= each.factor[0] <= high + 1e-6
+    assert abs(more.factor[0] - 1 / share) <= abs(of.factor[0] - 1 / share) + 1e-6
+    assert more.se[0] * share <= of.se[0] * max(share, 1.0) / of.factor[0] + SPREAD
+
+
+@given(counts, shares, st.floats(5, 100), st.floats(0.1, 10))
+def test_the_unit_of_counting_does_not_matter(on_site: list[float], share: float, se: float, unit: float) -> None:
+    noisy = [share * each for each in on_site]
+    one = found(of_one(on_site, noisy, se), ALIKE, SURELY, 0.05)
+    told = Told(SURELY.least * unit, SURELY.se * unit)
+    other = found(of_one([unit * n for n in on_site], [unit * n for n in noisy], se * unit), ALIKE, told, 0.05)
+    assert other.factor[0] == pytest.approx(one.factor[0], rel=1e-6)
+    assert other.se[0] == pytest.approx(one.se[0], rel=1e-6)
+
+
+@settings(max_examples=30)
+@given(st.floats(1e-6, 1e6), st.booleans())
+def test_no_factor_is_beyond_the_bounds(ratio: float, told: bool) -> None:
+    of = found(of_one([1e4] * 3, [ratio * 1e4] * 3, 1.0, [True, True, told]), ALIKE, SURELY, 0.0)
+    assert LEAST <= of.factor[0] <= MOST
+    assert np.isfinite(of.se[0])
+
+
+def test_a_place_that_was_told_once_has_no_factor_nor_one_with_few_people() -> None:
+    assert not found(of_one([900, 900], [500, 0], 20, [True, False]), ALIKE, SURELY, 0.05).panes.any()
+    assert not found(of_one([59, 59, 59], [59, 59, 59], 20), ALIKE, SURELY, 0.05).panes.any()
+
+
+def test_panes_withheld_say_that_fewer_were_counted() -> None:
+    told = of_one([120] * 3, [90] * 3, 20)
+    some = of_one([120] * 6, [90] * 6, 20, [True] * 3 + [False] * 3)
+    assert found(some, ALIKE, Told(70, 20), 0.05).factor[0] > found(told, ALIKE, Told(70, 20), 0.05).factor[0] * 1.1
+
+
+def many(share: np.ndarray, on_site: np.ndarray, panes: int = 24, se: float = 40.0) -> tuple[Evidence, Told]:
+    """Panes of places, those below what can be told withheld."""
+    noisy = np.random.default_rng(1).normal(share * on_site, se, (panes, len(share)))
+    told = Told(20 + 1.645 * se, se)
+    evidence = Evidence(
+        np.tile(np.arange(len(share)), panes),
+        np.tile(on_site, panes),
+        (noisy >= told.least).ravel(),
+        noisy.ravel(),
+        np.full(noisy.size, se),
+    )
+    return evidence, told
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0, 1.6])
+def test_withholding_small_numbers_does_not_bias_the_factors(share: float) -> None:
+    """Told ones alone would be 10 to 30 % too many, as noise has made them large."""
+    evidence, told = many(np.full(400, share), np.random.default_rng(2).uniform(60, 300, 400))
+    of = found(evidence, np.zeros(400, np.int64), told, 0.0)
+    assert (of.panes > 0).sum() > 100
+    assert np.median(of.factor[of.panes > 0]) * share == pytest.approx(1, abs=0.04)
+
+
+def test_shares_are_within_the_errors_stated_as_often_as_they_should() -> None:
+    rng = np.random.default_rng(3)
+    share = np.clip(rng.normal(1, 0.3, 1000), 0.3, 2)
+    evidence, told = many(share, rng.uniform(100, 1000, 1000), panes=6)
+    of = found(evidence, np.zeros(1000, np.int64), told, 0.0)
+    has = of.panes > 0
+    off = (1 / of.factor - share)[has] / (of.se / of.factor**2)[has]
+    assert has.sum() > 900
+    assert np.mean(np.abs(off) < 1.96) == pytest.approx(0.95, abs=0.015)
+
+
+def test_what_is_told_says_from_how_many_people_on_it_is() -> None:
+    estimates = np.array([20 + 1.645 * 40, 200.0, 300.0])
+    assert told_from(20, estimates, np.full(3, 40.0)) == pytest.approx((20 + 1.645 * 40, 40.0))
+    with pytest.raises(ValueError):
+        told_from(20, np.empty(0), np.empty(0))
+
+
+def test_the_hazard_is_right_far_out() -> None:
+    assert calibration._hazard(np.array([0.0, 3.0])) == pytest.approx([0.797885, 0.004438], rel=1e-3)
+    around = calibration._hazard(np.array([-12.0 + 1e-9, -12.0 - 1e-9, -50.0]))
+    assert around == pytest.approx([12.0822, 12.0822, 50.01998], rel=1e-5)
+
+
+def test_odd_factors_are_named_and_panes_that_contradict_each_other() -> None:
+    group = np.zeros(7, np.int64)
+    factor = np.array([1.0, 1.1, 0.95, 1.05, 1.0, 2.5, 4.0])
+    of = calibration.Found(factor, factor / 20, np.full(7, 5.0), np.full(7, 5.0), np.array([1.0] * 6 + [30.0]))
+    beyond, apart = odd(of, group)
+    assert np.flatnonzero(beyond).tolist() == [5, 6]
+    assert np.flatnonzero(apart).tolist() == [6]
+    few = calibration.Found(*(column[3:6] for column in of))
+    assert not odd(few, group[:3])[0].any(), "three places are too few to say which is odd"
+
+
+CALIBRATED = msgspec.structs.replace(
+    PLAN,
+    calibration=(
+        Correction("dwell", "z1", 2.0, 0.1, part="under_5"),
+        Correction("dwell", "z4", 0.5, 0.05, part="under_5"),
+        Correction("trips_zone", "z1", 1.5, 0.1, destination="z4"),
+        Correction("trips_parent", "north", 1.2, 0.1, destination="south"),
+        Correction("visits", "z1", 1.25, 0.1, part="first"),
+        Correction("dwell", "z1", 2.0, 0.1, part="a_week"),
+        Correction("present", "z1", 2.0, 0.1),
+        Correction("no_such_measure", "z1", 2.0, 0.1),
+    ),
+)
+VIEWS = {"dwell": View(0.4, 2.0, 0.1, 1.0), "trips_zone": View(0.2)}
+
+
+def record_of(plan: Plan, name: str, noisy: np.ndarray, views=None, number: int = 24):
+    end_ms = EPOCH.start_ms + number * EPOCH.pane_ms
+    return next_record(
+        Draw(msgspec.structs.replace(EPOCH, plan=plan.hash()), NAMED[name], number, end_ms, noisy),
+        None,
+        None,
+        Page(plan, 0.95, views),
+        0,
+        "me",
+    )
+
+
+def told(plan: Plan, name: str, noisy: np.ndarray, views=None, number: int = 24) -> list[dict]:
+    return [orjson.loads(item.value) for item in publications(record_of(plan, name, noisy, views, number))]
+
+
+def pairs_of(name: str, noisy: np.ndarray) -> list[tuple[dict, dict]]:
+    """Records without and with factors, side by side."""
+    return list(zip(told(PLAN, name, noisy, VIEWS), told(CALIBRATED, name, noisy, VIEWS), strict=True))
+
+
+def plain(record: dict) -> dict:
+    return {name: value for name, value in record.items() if name != "plan"}
+
+
+def test_a_flows_estimate_is_multiplied_and_its_record_says_so() -> None:
+    for before, after in pairs_of("trips_zone", np.full(36, 5000)):
+        validator("flows").validate(after)
+        if (after.get("origin"), after.get("destination")) != ("z1", "z4"):
+            assert plain(before) == plain(after)
+            continue
+        assert after["calibrated"] is True and "calibrated" not in before
+        assert after["noisy"] == before["noisy"]
+        for name in ("estimate", "se", "low", "high"):
+            assert after[name] == pytest.approx(1.5 * before[name], abs=0.2)
+        people = before["estimate"]
+        assert after["view_se"] == pytest.approx(np.hypot(0.2 * 1.5 * people, 0.1 * people), rel=1e-3)
+    district = [after for _, after in pairs_of("trips_parent", np.full(4, 5000)) if after.get("calibrated")]
+    assert [(each["origin"], each["destination"]) for each in district] == [("north", "south")]
+
+
+def test_dwells_parts_are_multiplied_and_their_sums_and_medians_follow() -> None:
+    noisy = np.full((6, len(BUCKETS)), 3000)
+    pairs = pairs_of("dwell", noisy.ravel())
+    by = {(after["level"], after["zone"], after.get("bucket")): (before, after) for before, after in pairs}
+    before, after = by["zone", "z1", "under_5"]
+    validator("dwell").validate(after)
+    assert (after["estimate"], after["se"]) == pytest.approx((2 * before["estimate"], 2 * before["se"]), abs=0.2)
+    own = np.hypot(0.1 * 2 * before["estimate"], np.sqrt(2 * before["estimate"]))
+    assert after["view_se"] == pytest.approx(np.hypot(own, 0.1 * before["estimate"]), rel=1e-3)
+    gained = after["estimate"] - before["estimate"]
+    for key in (("zone", "z1", None), ("parent", "north", None), ("parent", "north", "under_5")):
+        sum_before, sum_after = by[key]
+        assert sum_after["estimate"] == pytest.approx(sum_before["estimate"] + gained, abs=0.5)
+        assert sum_after["se"] > sum_before["se"] and sum_after["calibrated"] is True
+    zone_before, zone_after = by["zone", "z1", None]
+    assert zone_after["passes"] == pytest.approx(zone_before["passes"] + gained, abs=0.2)
+    assert (zone_after["stays"], zone_after["median_min"]) == (zone_before["stays"], zone_before["median_min"])
+    assert plain(by["zone", "z0", None][0]) == plain(by["zone", "z0", None][1])
+    assert plain(by["zone", "z1", "11_20"][0]) == plain(by["zone", "z1", "11_20"][1])
+
+
+def test_no_factor_helps_a_place_over_k_and_one_below_1_holds_it_back() -> None:
+    noisy = np.zeros((6, len(BUCKETS)), np.int64)
+
+    def zones_told(plan: Plan, people: int) -> set[str]:
+        noisy[[0, 1, 4], 0] = people
+        said = told(plan, "dwell", noisy.ravel())
+        return {each["zone"] for each in said if each["level"] == "zone" and each.get("bucket") == "under_5"}
+
+    least = next(people for people in range(100, 1000) if zones_told(PLAN, people))
+    assert zones_told(PLAN, least) == {"z0", "z1", "z4"}
+    assert zones_told(CALIBRATED, least - 1) == set(), "twice what is withheld stays withheld"
+    assert zones_told(CALIBRATED, least) == {"z0", "z1"}, "half of what is just told is not"
+    assert zones_told(CALIBRATED, 2 * least) == {"z0", "z1", "z4"}
+
+
+def test_without_factors_nothing_is_changed_and_a_plan_keeps_its_hash() -> None:
+    assert PLAN.hash() == msgspec.structs.replace(PLAN, calibration=()).hash() != CALIBRATED.hash()
+    assert factors_of(CALIBRATED, NAMED["present"]) is None, "people present have weights, and no factors"
+    assert factors_of(CALIBRATED, NAMED["dwell"]).key.tolist() == [8, 32]
+    noisy = np.full(6, 5000)
+    before, after = (record_of(plan, "present", noisy) for plan in (PLAN, CALIBRATED))
+    assert before.state == after.state
+    assert record_of(PLAN, "dwell", np.full(48, 900)).state == record_of(CALIBRATED, "dwell", np.full(48, 900)).state
+
+
+def test_the_belief_goes_on_as_counted_and_keys_from_data_take_their_own_factors() -> None:
+    draw = Draw(EPOCH, NAMED["trips_zone"], 24, EPOCH.start_ms + 24 * EPOCH.pane_ms, np.array([3000, 3000]))
+    occurring = draw._replace(keys=np.array([1 * 6 + 4, 1 * 6 + 5], np.uint32))
+    said = [
+        orjson.loads(item.value)
+        for item in publications(next_record(occurring, None, None, Page(CALIBRATED, 0.95), 0, "me"))
+    ]
+    assert [each.get("estimate") for each in said] == [4500.0, 3000.0, None]
+
+
+# The command, on a day of three zones.
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, Path]:
+    """Of everybody under 5 minutes in z0 half is counted, in z1 all, in z3 a third from time to time."""
+    paths = {name: tmp_path / name for name in ("counts.csv", "released.ndjson", "plan.json", "next.json")}
+    rng = np.random.default_rng(3)
+    lines, rows = [], []
+    for hour in range(2, 12):
+        noisy = np.zeros((6, len(BUCKETS)), np.int64)
+        people = {"z0": 900 + 50 * hour, "z1": 2000, "z3": 60}
+        for zone, share in (("z0", 0.5), ("z1", 1.0), ("z3", 0.3)):
+            noisy[int(zone[1]), 0] = round(people[zone] * share + rng.normal(0, 60))
+        lines += [item.value for item in publications(record_of(PLAN, "dwell", noisy.ravel(), number=12 * hour))]
+        trips = np.zeros(36, np.int64)
+        trips[4] = 700
+        lines += [item.value for item in publications(record_of(PLAN, "trips_zone", trips, number=12 * hour))]
+        end_ms = EPOCH.start_ms + 12 * hour * EPOCH.pane_ms
+        for zone, there in people.items():
+            rows.append(("dwell", zone, "", "under_5", rfc3339(end_ms - HOUR_MS), rfc3339(end_ms), there))
+        rows.append(("trips_zone", "z0", "z4", "", rfc3339(end_ms - HOUR_MS), rfc3339(end_ms), 1000))
+    paths["released.ndjson"].write_bytes(b"\n".join(lines) + b"\n")
+    paths["plan.json"].write_bytes(msgspec.json.encode(PLAN))
+    write(paths["counts.csv"], rows)
+    return paths
+
+
+COLUMNS = ("measure", "place", "destination", "part", "start", "end", "people")
+
+
+def write(path: Path, rows: list[tuple]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+
+def calibrate(files: dict[str, Path], *more: str) -> int:
+    options = {"--on-site": "counts.csv", "--released": "released.ndjson", "--plan": "plan.json", "--to": "next.json"}
+    return run(["calibrate", *(part for name, file in options.items() for part in (name, str(files[file]))), *more])
+
+
+def test_the_command_writes_the_next_plan_with_the_factors_it_found(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrate(files) == 0
+    out, _ = capsys.readouterr()
+    plan = load_plan(files["next.json"])
+    said = orjson.loads(out.splitlines()[-1])
+    assert said == {"plan": plan.hash(), "version": 2, "counts": 40, "factors": 3}
+    assert "under_5" in out and "trips_zone" in out and "…" not in out
+    factors = {(each.measure, each.place): each for each in plan.calibration}
+    assert set(factors) == {("dwell", "z0"), ("dwell", "z1"), ("trips_zone", "z0")}, "z3 was never told"
+    assert factors["dwell", "z0"].factor == pytest.approx(2.0, abs=0.15)
+    assert factors["dwell", "z1"].factor == pytest.approx(1.0, abs=0.05)
+    assert factors["trips_zone", "z0"].factor == pytest.approx(1 / 0.7, abs=0.1)
+    assert 0 < factors["dwell", "z0"].se < 0.2
+    assert msgspec.structs.replace(plan, version=1, calibration=()) == PLAN
+    validator("plan").validate(orjson.loads(files["next.json"].read_bytes()))
+
+
+def test_what_was_released_with_factors_gives_the_same_ones(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrate(files) == 0
+    first = load_plan(files["next.json"])
+    again = []
+    for line in files["released.ndjson"].read_bytes().splitlines():
+        record = orjson.loads(line) | {"plan": first.hash()}
+        key = next(
+            (f for f in first.calibration if record.get("zone") == f.place and record.get("bucket") == f.part), None
+        )
+        if key is not None:
+            record |= {name: record[name] * key.factor for name in ("estimate", "se")}
+        again.append(orjson.dumps(record))
+    files["released.ndjson"].write_bytes(b"\n".join(again))
+    files["plan.json"].write_bytes(files["next.json"].read_bytes())
+    assert calibrate(files) == 0
+    second = load_plan(files["next.json"])
+    assert (second.version, len(second.calibration)) == (3, len(first.calibration))
+    for one, other in zip(first.calibration, second.calibration, strict=True):
+        assert (one.place, one.part) == (other.place, other.part)
+        assert other.factor == pytest.approx(one.factor, rel=0.01)
+    capsys.readouterr()
+
+
+def test_records_of_another_plan_or_of_incomplete_panes_are_no_evidence(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [orjson.loads(line) for line in files["released.ndjson"].read_bytes().splitlines()]
+    for change in ({"plan": "another"}, {"complete": False}, {"state_lost": True}):
+        files["released.ndjson"].write_bytes(b"\n".join(orjson.dumps(each | change) for each in lines))
+        assert calibrate(files) == 1
+        assert "of 40 counts 0 are of released panes" in capsys.readouterr().err
+    assert not files["next.json"].exists()
+    whole = [each for each in lines if each.get("bucket") is not None]
+    files["released.ndjson"].write_bytes(b"\n".join(orjson.dumps(each) for each in whole))
+    assert calibrate(files) == 0
+    assert "20 counts are of panes that the records don't tell of" in capsys.readouterr().err, "without the places' own"
+
+
+GOOD = ("dwell", "z0", "", "under_5", "2026-03-02T08:00+01:00", "2026-03-02T09:00+01:00", "5")
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "expected"),
+    [
+        ("measure", "dwel", "one that factors are for: dwell, trips_parent, trips_zone, visits"),
+        ("measure", "present", "one that factors are for"),
+        ("place", "z9", "a zone of the plan, by its id"),
+        ("destination", "z1", "nothing: it is for flows"),
+        ("part", "", "one of under_5, 5_10, 11_20, 21_60, 61_120, 121_240, over_240"),
+        ("part", "cut", "one of under_5"),
+        ("start", "2026-03-02T08:00", "a time with an offset, such as 2026-03-02T08:00+01:00"),
+        ("end", "2026-03-02T08:30+01:00", "60 minutes after start, as long as a pane of dwell"),
+        ("people", "-1", "a number, 0 or more"),
+        ("people", "many", "a number, 0 or more"),
+        ("people", "nan", "a number, 0 or more"),
+    ],
+)
+def test_a_wrong_count_is_refused_by_row_field_and_what_was_expected(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str], field: str, said: str, expected: str
+) -> None:
+    wrong = tuple(said if name == field else value for name, value in zip(COLUMNS, GOOD, strict=True))
+    write(files["counts.csv"], [GOOD, wrong])
+    assert calibrate(files) == 2
+    error = capsys.readouterr().err
+    assert f"row 3: {field} is {said!r}, expected {expected}" in error
+
+
+def test_other_wrong_files_are_refused(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    write(files["counts.csv"], [GOOD, GOOD])
+    assert calibrate(files) == 2
+    assert "each pane of a place once" in capsys.readouterr().err
+    files["counts.csv"].write_text("measure,place,start,end\n")
+    assert calibrate(files) == 2
+    assert "no column 'people'" in capsys.readouterr().err
+    files["counts.csv"].write_bytes(b"measure,place,start,end,people\n\xff\xfe\n")
+    assert calibrate(files) == 2
+    assert "no CSV" in capsys.readouterr().err
+    write(files["counts.csv"], [GOOD])
+    files["released.ndjson"].write_text("{")
+    assert calibrate(files) == 2
+    assert "line 1 is no released record" in capsys.readouterr().err
+    wrong = msgspec.structs.replace(PLAN, calibration=(Correction("dwell", "z9", 9.0, 0.1, part="under_5"),))
+    files["plan.json"].write_bytes(msgspec.json.encode(wrong))
+    assert calibrate(files) == 1
+    assert "the calibration of 'dwell' names the unknown place 'z9'" in capsys.readouterr().err
