@@ -16,6 +16,7 @@ What differs from aiokafka's own producer (0.14.0, `producer/message_accumulator
 - zstd works at level -5. Of a sighting half is its pseudonym, which nothing makes smaller, so what higher levels search
   for isn't there: packing and unpacking take 98 ns at aiokafka's 3, 55 at 1, 28 at -5, for 14.1, 14.8 and 17.0 bytes
   (frames of a million subscribers; lz4 at aiokafka's level 9 would cost 300).
+- A record longer than a batch is a batch of its own without aiokafka's builder (`single`).
 - `stop` is bounded: what could not be sent by then is sent again by the next worker, as after a crash.
 """
 
@@ -35,13 +36,15 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record import default_records
 from aiokafka.structs import TopicPartition
 
+from streams.agents.single import ZSTD_LEVEL, SingleRecord
 from streams.stores.connection import At, client_options
 
 LONGEST_REQUEST: Final = 64 << 20
+BATCH_BYTES: Final = 16 << 10
+# Of a longer one aiokafka knows whether it is too long.
+LONGEST_ALONE: Final = LONGEST_REQUEST // 2
 LINGER_MS: Final = 5
 STOP_S: Final = 5.0
-
-ZSTD_LEVEL: Final = -5
 
 # The function is a global of the module of whichever builder is in use, compiled or not; so this is for the process.
 sys.modules[default_records.DefaultRecordBatchBuilder.__module__].zstd_encode = partial(zstd_encode, level=ZSTD_LEVEL)  # type: ignore[attr-defined]
@@ -122,6 +125,7 @@ class Producer(AIOKafkaProducer):
             acks="all",
             compression_type="zstd",
             max_request_size=LONGEST_REQUEST,
+            max_batch_size=BATCH_BYTES,
             linger_ms=LINGER_MS,
             request_timeout_ms=request_ms,
             metadata_max_age_ms=metadata_ms,
@@ -135,14 +139,27 @@ class Producer(AIOKafkaProducer):
         self.answered_at = self.taken_at = time.monotonic()
         self.refusal: str | None = None
 
-    async def send(self, topic: str, *args: Any, **kwargs: Any) -> "asyncio.Future[object]":
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        headers: Sequence[tuple[str, bytes]] | None = None,
+    ) -> "asyncio.Future[object]":
         """As aiokafka's, but without a time-out of its own.
 
         Raises:
             KafkaError: this send, or one before it, cannot be done however long one waits.
         """
         await self._known(topic)
-        acknowledged: asyncio.Future[object] = await super().send(topic, *args, **kwargs)
+        acknowledged: asyncio.Future[object]
+        plain = key is None and timestamp_ms is None and not headers
+        if value is not None and partition is not None and plain and BATCH_BYTES < len(value) < LONGEST_ALONE:
+            acknowledged = await self.send_batch(SingleRecord(value), topic, partition=partition)
+        else:
+            acknowledged = await super().send(topic, value, key, partition, timestamp_ms, headers)
         return acknowledged
 
     async def send_many(

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -11,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import zstd_encode
 from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed
-from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import SendProduceReqHandler
 from aiokafka.protocol.produce import ProduceResponse_v8
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -22,6 +23,7 @@ from streams.agents.fetch import HEADER
 from streams.agents.health import Readiness
 from streams.agents.producing import Producer, _refusal
 from streams.agents.reach import PATIENCE_S, Reach
+from streams.agents.single import SingleRecord
 from streams.errors import ThrongError
 from streams.metrics import KafkaMetrics
 from tests.support.broker import Broker
@@ -208,8 +210,13 @@ async def broker() -> AsyncIterator[Broker]:
     await made.stop()
 
 
+def _value(number: int) -> bytes:
+    """Some are longer than a batch."""
+    return b"%d" % number if number % 3 else b"%d" % number * 20_000
+
+
 async def _sent(broker: Broker, numbers: range, started: Producer) -> "list[asyncio.Future[object]]":
-    return [await started.send("t", b"%d" % number, partition=0) for number in numbers]
+    return [await started.send("t", _value(number), partition=0) for number in numbers]
 
 
 @pytest.fixture
@@ -259,14 +266,14 @@ async def test_what_is_sent_during_an_outage_arrives_once_and_in_order(
     """Each outage is five times as long as a request may take."""
     over = asyncio.ensure_future(outage(broker))
     await asyncio.sleep(0.05)
-    acknowledged = await _sent(broker, range(1, 20), started)
+    acknowledged = await _sent(broker, range(1, 4), started)  # the third is a batch of its own, and the last with room
+    going_on = asyncio.ensure_future(_sent(broker, range(4, 40), started))
     await asyncio.sleep(0.3)
-    acknowledged += await _sent(broker, range(20, 40), started)
-    assert started.waiting_s() > 0.2
+    assert started.waiting_s() > 0.2 and not going_on.done()
     await over
     async with asyncio.timeout(20):
-        await asyncio.gather(*acknowledged)
-    assert broker.log == [b"%d" % number for number in range(40)]
+        await asyncio.gather(*acknowledged, *await going_on)
+    assert broker.log == [b"0", *map(_value, range(1, 40))]
     assert started.waiting_s() == 0
 
 
@@ -308,3 +315,17 @@ def _hush(broker: Broker, silent: bool) -> Callable[[], Awaitable[None]]:
         broker.silent = silent
 
     return set_it
+
+
+@pytest.mark.parametrize("value", [b"x" * 17_000, os.urandom(70_000), b"zone" * 700_000], ids=["17 kB", "odd", "3 MB"])
+def test_a_single_record_is_the_batch_that_aiokafka_makes(value: bytes) -> None:
+    ours = SingleRecord(value)
+    stock = BatchBuilder(16_384, ZSTD)
+    stock.append(timestamp=ours._time_ms, key=None, value=value, headers=[])
+    assert abs(time.time() * 1000 - ours._time_ms) < 60_000
+    for builder in (stock, ours):
+        builder._set_producer_state(7, 3, 12)
+    assert ours.record_count() == stock.record_count()
+    assert ours._build() == stock._build()
+    assert ours._build() is ours._build()
+    assert ours.closed() and ours.append(timestamp=None, key=None, value=b"x", headers=[]) is None
