@@ -13,7 +13,7 @@ import orjson
 
 from streams.progress import Progress
 from streams.stores.noise import draw
-from validation import page, picture, reference
+from validation import calibrated, page, picture, reference
 from validation.judge import judge, together
 from validation.summary import last_line, noise_alone, results
 from validation.towns import TOWNS, live
@@ -31,7 +31,7 @@ def main() -> int:
         print(f"VALIDATE is {size!r}; it may be quick or full", file=sys.stderr)
         return 2
     told = Progress()
-    days, judged = [], []
+    days, judged, corrected = [], [], []
     agreed = None
     for shape in TOWNS[-1:] if size == "quick" else TOWNS:
         last = shape is TOWNS[-1]
@@ -39,10 +39,11 @@ def main() -> int:
         day = live(shape, told, keep_rows=last)
         print(f"   {day.events:,} events counted; releasing them", flush=True)
         judged.append(judge(day, draw))
+        corrected.append(calibrated.calibrate(day, draw, told))
         if last:
             agreed = reference.agree(day, told)
         days.append(day._replace(stretches=day.stretches[:0], counts={}, rows=None))
-    found = results(days, together(judged), agreed)
+    found = results(days, together(judged), agreed, calibrated.together(corrected))
     print(page.tables(found), end="")
     if chosen.write:
         kept = DOCS / "validation"

@@ -67,7 +67,7 @@ class Judged(NamedTuple):
 def judge(day: Day, noise: Noise) -> Judged:
     """Hold a day against its truth."""
     there = happened.presences(day.stretches, day.excluded, day.epoch)
-    weights = _weights(day)
+    weights = weights_of_day(day)
     truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts, lives=day.lives)
     words = truth | happened.everything(there, day.epoch, day.parents, stops=False)
     estimates = {
@@ -97,7 +97,7 @@ def judge(day: Day, noise: Noise) -> Judged:
 
 def weighted(day: Day) -> dict[str, NDArray[np.int64]]:
     """A day's counts, weighted as in the release and cut at 0 as there."""
-    weights = _weights(day)
+    weights = weights_of_day(day)
     if weights is None:
         return day.counts
     found = dict(day.counts)
@@ -107,7 +107,8 @@ def weighted(day: Day) -> dict[str, NDArray[np.int64]]:
     return found
 
 
-def _weights(day: Day) -> PlanWeights | None:
+def weights_of_day(day: Day) -> PlanWeights | None:
+    """The weights of the day's plan, as the release has them."""
     return weights_of(day.plan, {day.plan.zones[number].kind for number in day.excluded.tolist()})
 
 

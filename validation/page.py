@@ -5,7 +5,7 @@ from typing import Final
 
 from attacks.verdict import Json
 from validation.errors import SIZES
-from validation.summary import GOALS, last_line, met, noise_alone
+from validation.summary import CALIBRATED_GOALS, GOALS, last_line, met, noise_alone
 
 BEGIN, END = "<!-- results: python -m validation --write -->\n", "<!-- end of results -->\n"
 
@@ -26,7 +26,9 @@ def write(page: Path, results: dict[str, Json]) -> None:
 
 def tables(results: dict[str, Json]) -> str:
     """All tables."""
-    parts = (goals, _errors, _coverage, _medians, _reference, _towns)
+    parts = [goals, _errors, _coverage, _medians, _reference, _towns]
+    if "calibrated" in results:
+        parts.insert(4, _calibrated)
     return "\n".join(part(results) for part in parts)
 
 
@@ -94,6 +96,35 @@ def _medians(results: dict[str, Json]) -> str:
         rows.append(f"| {int(size):,} | {line['counts']:,} | {' | '.join(told)} |")
     head = "| median stay, of stays | counts | before noise | released | intervals hold the truth | what was counted |"
     return head + "\n|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _calibrated(results: dict[str, Json]) -> str:
+    found, rows = results["calibrated"], []
+    for kind in found["before"]:
+        for size in map(str, SIZES):
+            named = (results["errors"]["before"], found["one_day"], found["before"])
+            lines = [
+                side.get(kind, {}).get(size) for side in (*named, results["errors"]["released"], found["released"])
+            ]
+            if any(line is None for line in lines):
+                continue
+            medians = " | ".join(f"{100 * line['median']:.1f} %" for line in lines)
+            holds = f"{100 * lines[-1]['covered']:.1f} %"
+            rows.append(f"| {kind} | {int(size):,} | {medians} | {holds} |")
+    head = (
+        "| calibrated | people | before noise | by one day | by two days | released | by two days | intervals hold |\n"
+    )
+    return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + _calibrated_goals(results)
+
+
+def _calibrated_goals(results: dict[str, Json]) -> str:
+    line = last_line(results)["calibrated"]
+    told = [
+        f"{name} {_told(line[side][name])} of {goal:g} ({'met' if met(line[side][name], goal) else 'missed'})"
+        for side, goals in CALIBRATED_GOALS.items()
+        for name, goal in goals.items()
+    ]
+    return f"\nCalibrated by two days, against the goals: {', '.join(told)}.\n"
 
 
 def _reference(results: dict[str, Json]) -> str:

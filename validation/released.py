@@ -21,10 +21,11 @@ Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
 
 
 class Estimates(NamedTuple):
-    """f64[panes, keys] each."""
+    """f64[panes, keys] each; `noisy`: i64, what was drawn, weighted if it was."""
 
     mean: NDArray[np.float64]
     se: NDArray[np.float64]
+    noisy: NDArray[np.int64] | None = None
 
 
 def release(
@@ -36,15 +37,17 @@ def release(
     scale = sigma(measure, epoch)
     seen = scale if weights is None else scale * weights.grown(measure, counts.shape[1])
     mean, se = np.empty(counts.shape), np.empty(counts.shape)
+    drawn = np.empty(counts.shape, np.int64)
     belief = None
     for pane, exact in enumerate(counts):
         noisy = noise(exact, sensitivity(measure, epoch), scale, rho_of(measure, epoch))
         if weights is not None:
             noisy = weights.applied(noisy)
         belief = estimate.begin(noisy, seen, models) if belief is None else estimate.update(belief, noisy, seen, models)
+        drawn[pane] = noisy
         level = belief.level
         mean[pane], se[pane] = np.maximum(level.mean, 0), np.sqrt(level.variance)
-    return Estimates(mean, se)
+    return Estimates(mean, se, drawn)
 
 
 def footfall(present: NDArray[np.generic], arrivals: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from attacks.verdict import Json
 from validation import errors, medians
+from validation.calibrated import DAYS, Calibrated
 from validation.errors import Error, Pairs
 from validation.judge import Judged
 from validation.reference import Agreement
@@ -20,12 +21,15 @@ GOALS: Final[Json] = {
         **{"footfall_500": 0.10, "flows_500": 0.10, "coverage_95": [0.93, 0.97]},
     },
 }
+CALIBRATED_GOALS: Final[Json] = {"before_noise": {"flows": 0.10, "dwell": 0.10}, "released": {"flows_500": 0.10}}
 COVERED: Final = ("present", "footfall", "flows")
 EDGES: Final = np.geomspace(10, 10_240, 21)
 
 
-def results(towns: list[Day], every: Judged, agreed: dict[str, Agreement] | None) -> dict[str, Json]:
-    """All that is kept of a run."""
+def results(
+    towns: list[Day], every: Judged, agreed: dict[str, Agreement] | None, factors: Calibrated | None = None
+) -> dict[str, Json]:
+    """All that is kept of a run. `factors`: the same with those that counts on site have found."""
     sides = {side: found for side, found in every._asdict().items() if side != "stays"}
     tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
     middles = {str(size): medians.error(every.stays, size) for size in errors.SIZES}
@@ -50,15 +54,32 @@ def results(towns: list[Day], every: Judged, agreed: dict[str, Agreement] | None
         },
         "median_stay": {size: each._asdict() for size, each in middles.items() if each is not None},
         "reference": {name: each._asdict() for name, each in agreed.items()} if agreed is not None else {},
+        **({} if factors is None else {"calibrated": _calibrated(factors)}),
     }
+
+
+def _calibrated(factors: Calibrated) -> Json:
+    sides = factors._asdict().items()
+    return {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides}
 
 
 def last_line(found: dict[str, Json]) -> Json:
     """The summary: medians against what truly happened; before noise of crowds of about 500. None: too few to tell."""
     before = found["errors"]["before"]
-    return {
+    line = {
         "before_noise": {kind: _median(before, kind, BEFORE_AT) for kind in GOALS["before_noise"]},
         "released": _released(found["errors"]["released"], found["coverage"]["truth"]),
+    }
+    return {**line, "calibrated": calibrated_line(found["calibrated"])} if "calibrated" in found else line
+
+
+def calibrated_line(found: Json) -> Json:
+    """What is left with factors."""
+    kinds = ("flows", "dwell", "visits")
+    return {
+        "days": DAYS,
+        "before_noise": {kind: _median(found["before"], kind, BEFORE_AT) for kind in kinds},
+        "released": {f"{kind}_500": _median(found["released"], kind, 500) for kind in kinds},
     }
 
 

@@ -1,12 +1,13 @@
 """How far the network's view is from who is there, by measure: what `streams.core.view.SIMULATED_WEIGHTED` holds, and
 `SIMULATED`, of plans without weights.
 
-    python -m validation.view [--as-counted]
+    python -m validation.view [--as-counted | --calibrated]
 
 Towns of other seeds than validation judges are counted and held against their truth, without noise. Of all `share` and
 `apart` those are taken whose 95 % intervals have the best interval score (Gneiting and Raftery 2007, section 6.2): as
 narrow as can be, at 20 half-widths for what lies outside. Each size of crowd has the same weight. The last lines are
-TOML, as `release.view` reads it.
+TOML, as `release.view` reads it. `--calibrated`: of numbers that have factors by counts on site of the days before,
+what is left beside the factors' own errors.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from typing import Final
 import numpy as np
 
 from streams.core.view import View
+from streams.stores.noise import draw
 from validation import errors, happened
+from validation.calibrated import corrected, counted, days_before
 from validation.errors import FEWEST, Z_95, Pairs
 from validation.judge import paired, weighted, with_footfall
 from validation.towns import TOWNS, live
@@ -39,29 +42,46 @@ APART: Final = (0.0, *np.geomspace(0.1, 60, 30).tolist())
 def fitted(of: Pairs) -> View:
     """The view whose intervals score best."""
     sizes = [(of.told >= low) & (of.told < high) for low, high in pairwise(EDGES)]
-    crowds = [(of.told[at], np.abs(of.told - of.true)[at]) for at in sizes if at.sum() >= FEWEST]
+    crowds = [Pairs(of.told[at], of.true[at], of.se[at]) for at in sizes if at.sum() >= FEWEST]
     return min((View(share, apart) for share, apart in product(SHARES, APART)), key=lambda view: _score(view, crowds))
 
 
-def _score(view: View, crowds: list[tuple[np.ndarray, np.ndarray]]) -> float:
+def _score(view: View, crowds: list[Pairs]) -> float:
     total = 0.0
-    for told, off in crowds:
-        half = Z_95 * view.se(told)
+    for told, true, se in crowds:
+        off, half = np.abs(told - true), Z_95 * np.hypot(view.se(told), se)
         total += float(((2 * half + 40 * np.maximum(off - half, 0)) / told).mean() / (off / told).mean())
     return total
+
+
+def _calibrated() -> None:
+    found: dict[str, list[Pairs]] = {}
+    for shape in TOWNS:
+        day = live(shape._replace(seed=shape.seed + SEEDS), lambda _: None)
+        days = [counted(live(each, lambda _: None), draw) for each in days_before(day.shape)]
+        for name, pairs in corrected(day, days).items():
+            found.setdefault(name, []).append(pairs)
+        print(f"{shape.name}: {day.events:,} events")
+    for name, parts in found.items():
+        view = fitted(errors.joined(parts))
+        print(f"[{name}]\ncalibrated_share = {view.share:.3f}\ncalibrated_apart = {view.apart:.2f}")
 
 
 def main() -> None:
     """Simulate, measure, print."""
     options = argparse.ArgumentParser(prog="python -m validation.view", description=__doc__)
     options.add_argument("--as-counted", action="store_true", help="without the plans' weights")
-    as_counted = options.parse_args().as_counted
+    options.add_argument("--calibrated", action="store_true", help="of numbers that have factors")
+    chosen = options.parse_args()
+    if chosen.calibrated:
+        _calibrated()
+        return
     found: dict[str, list[Pairs]] = {name: [] for name in KINDS}
     for shape in TOWNS:
         day = live(shape._replace(seed=shape.seed + SEEDS), lambda _: None)
         there = happened.presences(day.stretches, day.excluded, day.epoch)
         truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts)
-        pairs = paired(with_footfall(day.counts if as_counted else weighted(day)), truth)
+        pairs = paired(with_footfall(day.counts if chosen.as_counted else weighted(day)), truth)
         for name, kind in KINDS.items():
             found[name].append(pairs[kind])
         print(f"{shape.name}: {day.events:,} events")

@@ -16,7 +16,7 @@ from streams.simulate.network import TRUTH
 from streams.simulate.people import MOVING, OFF, STAYING
 from streams.simulate.registry import counted
 from tests.support.world import PLAN, epochs_at
-from validation import errors, happened, judge, medians, page, picture, reference, released, summary
+from validation import calibrated, errors, happened, judge, medians, page, picture, reference, released, summary
 from validation.errors import Pairs
 from validation.happened import Presences
 from validation.reference import Agreement
@@ -304,6 +304,11 @@ def test_results_have_all_numbers_of_the_last_line_a_page_and_a_picture(tmp_path
     every = judge.together([judge.judge(day, lambda counts, *_: counts)] * 2)
     found = summary.results([day], every, {"visits": Agreement(3, 3, 0)})
     line = summary.last_line(found)
+    exact = calibrated.judge(day, [calibrated.counted(day, lambda counts, *_: counts)], lambda counts, *_: counts)
+    factors = summary.results([day], every, None, calibrated.together([exact]))
+    more = summary.last_line(factors)
+    assert list(more.pop("calibrated")["before_noise"]) == ["flows", "dwell", "visits"] and more == line
+    assert "Calibrated by two days, against the goals" in page.tables(factors)
     assert {side: list(values) for side, values in line.items()} == {
         "before_noise": ["footfall", "flows", "dwell", "visits"],
         "released": ["present_50", "present_500", "present_5000", "footfall_500", "flows_500", "coverage_95"],
@@ -316,6 +321,37 @@ def test_results_have_all_numbers_of_the_last_line_a_page_and_a_picture(tmp_path
     assert "| visits | 3 | 3 | 0 |" in text
     picture.draw(found, tmp_path / "errors.svg")
     assert "<polyline" in (tmp_path / "errors.svg").read_text(encoding="utf-8")
+
+
+def busy_day(share: float, date: tuple[int, int, int] = (2026, 3, 2)) -> Day:
+    """A day on which a share of the visits to zone 1 is counted, of a thousand an hour."""
+    who = np.arange(20_000)
+    lives = np.zeros(len(who), TRUTH)
+    lives["who"], lives["zone"], lives["mode"] = who, 1, STAYING
+    lives["begin"] = EPOCH.start_ms + (2 + who // 1000) * 60 * MINUTE
+    lives["end"] = lives["begin"] + 30 * MINUTE
+    there = happened.presences(lives, HOSPITAL, EPOCH)
+    counts = {
+        name: np.rint(counts * share).astype(np.int64)
+        for name, counts in happened.everything(there, EPOCH, PARENTS).items()
+    }
+    shape = TOWNS[-1]._replace(date=date)
+    return Day(shape, EPOCH, PLAN, PARENTS, counts, lives, HOSPITAL, 1, None, COHORT_OF, LIVE_IN)
+
+
+def test_factors_of_another_day_mend_what_is_told_of_a_day():
+    def exact(counts, *_):
+        return counts
+
+    day = busy_day(0.6)
+    others = [calibrated.counted(busy_day(0.6, date), exact) for date in ((2026, 3, 1), (2026, 2, 28))]
+    found = calibrated.judge(day, others, exact)
+    for pairs in (found.before["visits"], found.released["visits"], found.one_day["visits"]):
+        large = pairs.true > 0
+        assert np.median(np.abs(pairs.told - pairs.true)[large] / pairs.true[large]) < 0.05
+        assert (np.abs(pairs.told - pairs.true) <= 2 * pairs.se + 1)[large].mean() > 0.9
+    assert set(calibrated.corrected(day, others)) >= {"dwell", "visits"}
+    assert [each.date for each in calibrated.days_before(day.shape)] == [(2026, 3, 1), (2026, 2, 28)]
 
 
 def test_the_reference_is_asked_of_those_who_never_fell_silent():
