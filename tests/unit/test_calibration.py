@@ -334,6 +334,11 @@ def test_the_command_writes_the_next_plan_with_the_factors_it_found(
     assert 0 < factors["dwell", "z0"].se < 0.2
     assert msgspec.structs.replace(plan, version=1, calibration=()) == PLAN
     validator("plan").validate(orjson.loads(files["next.json"].read_bytes()))
+    noisy = np.zeros((6, len(BUCKETS)), np.int64)
+    noisy[0, 0] = 5000
+    record = next(each for each in told(plan, "dwell", noisy.ravel()) if each.get("bucket") == "under_5")
+    assert record["calibrated"] is True and record["plan"] == plan.hash()
+    assert record["estimate"] == pytest.approx(5000 * factors["dwell", "z0"].factor, rel=0.01)
 
 
 def test_what_was_released_with_factors_gives_the_same_ones(
