@@ -53,8 +53,14 @@ def days_before(shape: Shape) -> list[Shape]:
 
 
 def measures_of(day: Day) -> list[Measure]:
-    """The measures that factors are for."""
+    """The measures that are judged; those that the plan weights as they are, for flows are of both."""
     return [measure for measure in day.epoch.measures if measure.statistic in STATISTICS]
+
+
+def corrected_of(day: Day) -> list[Measure]:
+    """Those that factors are for."""
+    weights = weights_of_day(day)
+    return [measure for measure in measures_of(day) if weights is None or weights.of(measure) is None]
 
 
 def truth_of(day: Day) -> Counts:
@@ -69,29 +75,27 @@ def counted(day: Day, noise: Noise) -> Counted:
     """Release a day and count it on site, from the second hour on: the first is told as incomplete."""
     draw = np.random.default_rng(day.shape.seed)
     page, truth = Page(day.plan, Settings().release.confidence), truth_of(day)
-    weights = weights_of_day(day)
     evidence, told = {}, {}
-    for measure in measures_of(day):
+    for measure in corrected_of(day):
         later = slice(len(truth[measure.name]) // HOURS, None)
-        of = released.release(day.counts[measure.name], measure, day.epoch, noise, weights)
+        of = released.release(day.counts[measure.name], measure, day.epoch, noise)
         assert of.noisy is not None
-        mean, se = of.mean[later].reshape(-1), of.se[later].reshape(-1)
-        # As records say it: `noisy` is what was drawn, and what is weighted is the estimate.
-        is_weighted = weights is not None and weights.of(measure) is not None
-        noisy = mean if is_weighted else of.noisy[later].reshape(-1).astype(np.float64)
+        noisy, mean, se = of.noisy[later].reshape(-1), of.mean[later].reshape(-1), of.se[later].reshape(-1)
         true = truth[measure.name][later]
         on_site = np.maximum(true * draw.normal(1, COUNTER_ERROR, true.shape), 0).reshape(-1)
         key = np.tile(np.arange(true.shape[1]), len(true))
-        is_told = page.told(Estimates(noisy.astype(np.int64), mean, se), day.epoch.k)
+        is_told = page.told(Estimates(noisy, mean, se), day.epoch.k)
         # How long a presence was that the epoch cut, nobody on site can say.
         known = np.array([name != BUCKETS[CUT].name for name in part_names(measure)])[key % len(part_names(measure))]
-        evidence[measure.name] = Evidence(key, on_site, is_told, noisy, se).rows(known)
+        evidence[measure.name] = Evidence(key, on_site, is_told, noisy.astype(np.float64), se).rows(known)
         told[measure.name] = mean[is_told], se[is_told]
     return Counted(evidence, told)
 
 
 def factors(days: Sequence[Counted], measure: Measure, keys: int, k: int) -> Factors | None:
-    """The factors of a measure, None if nothing was told often enough."""
+    """The factors of a measure, None if it has none, or nothing was told often enough."""
+    if any(measure.name not in day.told for day in days):
+        return None
     estimates, se = (np.concatenate(column) for column in zip(*(day.told[measure.name] for day in days), strict=True))
     if not len(estimates):
         return None

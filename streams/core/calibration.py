@@ -43,7 +43,7 @@ class Evidence(NamedTuple):
 
     Attributes:
         key: i64[n], which number it is. on_site: f64[n], people. told: bool[n], or else withheld. noisy, se: f64[n],
-            what was told as counted, before any factor (of what is weighted the estimate); of those withheld anything.
+            what was told as counted, before any factor; of those withheld anything.
     """
 
     key: NDArray[np.int64]

@@ -96,9 +96,7 @@ class Pairing:
         factor = 1.0
         if self._factors is not None:
             factor = float(self._factors.put_on(np.ones(1), np.ones(1), np.array([key]))[0][0])
-        estimate, se = record.estimate / factor, record.se / factor
-        # What was weighted is not what was drawn: its estimate is what a factor is put on.
-        number = _Number(estimate if record.weighted else float(record.noisy), estimate, se, record.k)
+        number = _Number(float(record.noisy), record.estimate / factor, record.se / factor, record.k)
         self._k = max(self._k, record.k)
         self._told[(key, *pane)] = (number.estimate, number.se)
         if (key, *pane) in self._counts:

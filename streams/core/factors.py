@@ -18,7 +18,8 @@ from schemas.lengths import BUCKETS, VISITS
 from schemas.measures import Measure, Statistic
 from schemas.plan import Correction, Plan
 
-# What of counts by place and part validation has found to gain.
+# What of counts by place and part validation has found to gain, where the plan does not weight it: what weights correct
+# gains no more by factors.
 STATISTICS: Final[tuple[Statistic, ...]] = ("trips", "dwell", "visits")
 
 Floats = NDArray[np.float64]

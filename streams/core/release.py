@@ -211,12 +211,11 @@ def _publications(
 
 def _estimates(draw: Draw, noisy: NDArray[np.int64], level: Level, page: Page) -> Estimates:
     mean, se, factors = level.mean, np.sqrt(level.variance), page.factors_for(draw.measure)
-    weighted = page.weights_for(draw.measure) is not None
     if factors is None:
-        return Estimates(noisy, mean, se, weighted)
+        return Estimates(noisy, mean, se, page.weights_for(draw.measure) is not None)
     keys = np.arange(len(mean)) if draw.keys is None else draw.keys.astype(np.int64)
     mean, se, corrected = factors.put_on(mean, se, keys)
-    return Estimates(noisy, mean, se, weighted, corrected)
+    return Estimates(noisy, mean, se, corrected=corrected)
 
 
 def _districts(draw: Draw, level: Level | None, page: Page) -> Estimates | None:

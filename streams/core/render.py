@@ -112,9 +112,10 @@ class Page:
         self._factors: dict[Measure, Factors | None] = {}
 
     def factors_for(self, measure: Measure) -> Factors | None:
-        """The plan's factors of the measure, if it has any."""
+        """The plan's factors of the measure, if it has any, and the measure isn't weighted."""
         if measure not in self._factors:
-            self._factors[measure] = factors_of(self._plan, measure)
+            weighted = self.weights_for(measure) is not None
+            self._factors[measure] = None if weighted else factors_of(self._plan, measure)
         return self._factors[measure]
 
     def weights_for(self, measure: Measure) -> Weights | TripWeights | None:

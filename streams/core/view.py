@@ -59,9 +59,9 @@ SIMULATED: Final[Views] = {
     "present_cohort": View(apart=0.9),
     "footfall": View(apart=10.3),
     "trips_zone": View(0.19, 2.7, 0.16, 5.3),
-    "trips_parent": View(0.13, 2.2, 0.07, 5.3),
+    "trips_parent": View(0.13, 2.2),
     "dwell": View(0.42, 2.7, 0.13, 10.3),
-    "visits": View(0.49, 0.0, 0.11, 8.2),
+    "visits": View(share=0.49),
 }
 # The same where the plan has weights (`throng zones build --weighted`).
 SIMULATED_WEIGHTED: Final[Views] = {
@@ -69,6 +69,6 @@ SIMULATED_WEIGHTED: Final[Views] = {
     "present": View(apart=4.25),
     "present_cohort": View(0.01, 0.47),
     "footfall": View(apart=5.3),
-    "trips_parent": View(0.11, 2.2, 0.07, 5.3),
-    "visits": View(0.3, 0.47, 0.11, 8.2),
+    "trips_parent": View(0.11, 2.2),
+    "visits": View(0.3, 0.47),
 }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from schemas.lengths import BUCKETS
 from schemas.measures import DEFAULT_MEASURES
-from schemas.plan import Correction, Plan
+from schemas.plan import Correction, Plan, Spill
 from streams.cli.main import run
 from streams.core import calibration
 from streams.core.calibration import LEAST, MOST, SPREAD, Evidence, Told, found, odd, told_from
@@ -274,6 +274,16 @@ def test_the_belief_goes_on_as_counted_and_keys_from_data_take_their_own_factors
         for item in publications(next_record(occurring, None, None, Page(CALIBRATED, 0.95), 0, "me"))
     ]
     assert [each.get("estimate") for each in said] == [4500.0, 3000.0, None]
+
+
+def test_what_the_plan_weights_takes_no_factor() -> None:
+    counted = tuple(msgspec.structs.replace(zone, counted=(Spill(zone.id, 1.0),)) for zone in PLAN.zones)
+    weighted, both = (msgspec.structs.replace(plan, zones=counted) for plan in (PLAN, CALIBRATED))
+    for name, keys in (("visits", 18), ("trips_parent", 4)):
+        before, after = (told(plan, name, np.full(keys, 5000)) for plan in (weighted, both))
+        assert [plain(each) for each in before] == [plain(each) for each in after]
+        assert any(each.get("weighted") for each in after)
+    assert any(each.get("calibrated") for each in told(both, "dwell", np.full(48, 5000)))
 
 
 # The command, on a day of three zones.
