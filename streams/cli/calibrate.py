@@ -161,8 +161,8 @@ def _table(results: list[_Measured]) -> Table:
                 f"{panes.sum():,.0f}",
                 f"{(panes - told).sum():,.0f}",
                 f"{np.median(factor):.2f} ({factor.min():.2f}-{factor.max():.2f})",
-                f"{np.median(np.abs(1 / factor - 1)):.1%}",
-                f"{np.median(np.hypot(se / factor, rest)):.1%}",
+                f"{np.sqrt(((1 / factor - 1) ** 2).mean()):.1%}",
+                f"{np.sqrt(((se / factor) ** 2 + rest**2).mean()):.1%}",
             )
     return table
 
