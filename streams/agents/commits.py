@@ -11,6 +11,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.agents.consumer_thread import ConsumerThread
+from streams.errors import ThrongError
 
 
 class Committed(NamedTuple):
@@ -18,6 +19,21 @@ class Committed(NamedTuple):
 
     offset: int
     metadata: str
+
+    def record_time_ms(self) -> int:
+        """The running maximum of record times below the offset, which a gateway puts beside it.
+
+        Raises:
+            ThrongError: `foreign_commit` if there is none.
+        """
+        try:
+            return int(self.metadata)
+        except ValueError:
+            raise ThrongError(
+                "foreign_commit",
+                f"the gateways' group has a commit at offset {self.offset} that no gateway made (it says no record "
+                "time): stop all gateways and delete the group, see docs/how-to/outages.md#foreign-commits",
+            ) from None
 
 
 class GroupOffsets:

@@ -336,7 +336,7 @@ def _looked_at(task: "asyncio.Task[None]") -> None:
 def _mark(committed: Committed | None) -> Mark:
     if committed is None:
         return Mark(0, NEVER_MS)
-    return Mark(committed.offset, int(committed.metadata))
+    return Mark(committed.offset, committed.record_time_ms())
 
 
 def _from_offset(records: Records, first: int) -> Records:

@@ -58,11 +58,11 @@ def services_of(
         return {source: mark for source, mark in marks.items() if _counts(source, registry_sources)}
 
     async def heard() -> Mapping[int, Committed]:
-        return {source: mark for source, mark in (await committed()).items() if int(mark.metadata) != NEVER_MS}
+        return {source: mark for source, mark in (await committed()).items() if mark.record_time_ms() != NEVER_MS}
 
     async def committed_ms() -> Mapping[int, int]:
         nothing = dict.fromkeys(await producer.partitions_for(settings.topic(ATTACH)), NEVER_MS)
-        return nothing | {source: int(mark.metadata) for source, mark in (await committed()).items()}
+        return nothing | {source: mark.record_time_ms() for source, mark in (await committed()).items()}
 
     def own() -> dict[int, int]:
         return {source: ms for source, ms in gateway.reached().items() if _counts(source, registry_sources)}

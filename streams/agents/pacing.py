@@ -108,7 +108,7 @@ class Alignment:
         if not self._own():
             self._held = set()
             return
-        self._committed = {source: int(mark.metadata) for source, mark in (await self._read_commits()).items()}
+        self._committed = {source: mark.record_time_ms() for source, mark in (await self._read_commits()).items()}
         self._read_at = asyncio.get_running_loop().time()
         self._compare()
 

@@ -98,7 +98,7 @@ class Registrar:
             self._until, self.silent_since = {}, {}
             for number in range(self._partitions if READER_OF in raw else 0):
                 at = committed.get(REGISTRY_SOURCE + number)
-                mark = Mark(0, NEVER_MS) if at is None else Mark(at.offset, int(at.metadata))
+                mark = Mark(0, NEVER_MS) if at is None else Mark(at.offset, at.record_time_ms())
                 self._framer.open(REGISTRY_SOURCE + number, mark, LATENESS_MS)
                 self.silent_since[number] = time.monotonic()
             self._unplaced = bool(self.silent_since)

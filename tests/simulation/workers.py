@@ -292,7 +292,7 @@ class Worker:
 
         async def committed() -> Mapping[int, int]:
             return dict.fromkeys(ALL_SOURCES, NEVER_MS) | {
-                source: int(mark.metadata) for source, mark in (await read()).items()
+                source: mark.record_time_ms() for source, mark in (await read()).items()
             }
 
         shredder = Shredder(
@@ -335,7 +335,7 @@ class Worker:
         )
 
         async def heard() -> Mapping[int, Committed]:
-            return {source: mark for source, mark in (await read()).items() if int(mark.metadata) != NEVER_MS}
+            return {source: mark for source, mark in (await read()).items() if mark.record_time_ms() != NEVER_MS}
 
         def hold(sources: Collection[int]) -> None:
             self.tenure.hold(sources)

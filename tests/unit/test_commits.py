@@ -7,6 +7,7 @@ import pytest
 from aiokafka.structs import TopicPartition
 
 from streams.agents.commits import Committed, GroupOffsets
+from streams.errors import ThrongError
 
 ATTACH = TopicPartition("attach", 0)
 
@@ -31,3 +32,10 @@ async def test_a_worker_that_was_thrown_out_commits_nothing_even_where_the_group
     offsets = GroupOffsets(thread, "attach", {})  # type: ignore[arg-type]
     assert await offsets.commit({0: Committed(5, "")}) is committed
     assert len(coordinator.committed) == committed
+
+
+def test_a_commit_of_another_tool_is_named() -> None:
+    assert Committed(5, "1772420400000").record_time_ms() == 1_772_420_400_000
+    with pytest.raises(ThrongError, match="offset 5 that no gateway made") as raised:
+        Committed(5, "").record_time_ms()
+    assert raised.value.code == "foreign_commit"
