@@ -85,9 +85,9 @@ MUTANTS: dict[str, Sequence[Change]] = {
     ],
     "the watermark is advanced by the clock": [
         Change(
-            framing._section,
-            "watermark_ms = state.mark.running_max - state.lateness_ms",
-            "watermark_ms = max(state.mark.running_max, event_time_now()) - state.lateness_ms",
+            framing._sections,
+            "at_ms = until_ms if to == state.mark.next_offset else since_ms",
+            "at_ms = max(until_ms, event_time_now() - state.lateness_ms)",
             (("event_time_now", schedule.event_time_now),),
         ),
     ],
