@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.measures import Measure
+from schemas.measures import MOST_PAIRS, Measure
 from schemas.plan import Plan
 
 STEP: Final = 0.5
@@ -45,6 +45,10 @@ class Weights(NamedTuple):
     weight: NDArray[np.float64]
     norm: NDArray[np.float64]
 
+    def row(self) -> NDArray[np.int64]:
+        """The row of each entry, i64[n]."""
+        return np.repeat(np.arange(len(self.begins)), np.diff(np.append(self.begins, len(self.zone))))
+
     def applied(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Counts i64[zones * parts], each part by itself, in whole people."""
         parts = counts.reshape(len(self.begins), -1)
@@ -59,8 +63,7 @@ class Weights(NamedTuple):
     def norms_of(self, district_of: NDArray[np.int64], districts: int) -> NDArray[np.float64]:
         """The norms of the rows of districts' sums, f64[districts]."""
         zones = len(self.begins)
-        row = np.repeat(district_of, np.diff(np.append(self.begins, len(self.zone))))
-        pairs, which = np.unique(row * zones + self.zone, return_inverse=True)
+        pairs, which = np.unique(district_of[self.row()] * zones + self.zone, return_inverse=True)
         together = np.bincount(which, self.weight, len(pairs))
         return np.sqrt(np.bincount(pairs // zones, together**2, districts))
 
@@ -87,16 +90,14 @@ class TripWeights(NamedTuple):
 
 
 class PlanWeights(NamedTuple):
-    """All weights of a plan."""
+    """All weights of a plan. `trips`: None where pairs of districts are so many that the data choose which are drawn:
+    these stay as they are counted."""
 
     people: Weights
-    trips: TripWeights
+    trips: TripWeights | None
 
     def of(self, measure: Measure) -> Weights | TripWeights | None:
-        """Those of a measure's counts, None if they stay as they are counted: so do keys that the data choose."""
-        zones, districts = len(self.people.begins), len(self.trips.norm)
-        if measure.keys_from_data(zones, districts):
-            return None
+        """Those of a measure's counts, None if they stay as they are counted."""
         if measure.statistic == "trips" and measure.level == "parent":
             return self.trips
         return self.people if measure.statistic in STATISTICS and measure.level == "zone" else None
@@ -107,7 +108,8 @@ def weights_of(plan: Plan, excluded: Collection[str] = ()) -> PlanWeights | None
     if not plan.weighted:
         return None
     people, within = _of_people(plan, excluded)
-    return PlanWeights(people, _of_trips(plan, people, within))
+    few = len(plan.parents) ** 2 <= MOST_PAIRS
+    return PlanWeights(people, _of_trips(plan, people, within) if few else None)
 
 
 def _of_people(plan: Plan, excluded: Collection[str]) -> tuple[Weights, NDArray[np.bool_]]:
@@ -135,11 +137,10 @@ def _of_people(plan: Plan, excluded: Collection[str]) -> tuple[Weights, NDArray[
 def _of_trips(plan: Plan, people: Weights, within: NDArray[np.bool_]) -> TripWeights:
     """Of each district the mean over its zones that are given anything, whoever is in them: that would be private."""
     district_of = np.array(plan.zone_parents(), np.int64)
-    size, zones = len(plan.parents), len(district_of)
-    row = np.repeat(np.arange(zones), np.diff(np.append(people.begins, len(people.zone))))
+    size = len(plan.parents)
     each = np.bincount(district_of[within], minlength=size)
     told = within[people.zone]
-    pairs = district_of[row[told]] * size + district_of[people.zone[told]]
+    pairs = district_of[people.row()[told]] * size + district_of[people.zone[told]]
     matrix = np.bincount(pairs, people.weight[told], size * size).reshape(size, size) / np.maximum(each, 1)
     matrix[:, each == 0] = np.eye(size)[:, each == 0]
     return TripWeights(matrix, np.sqrt((matrix**2).sum(axis=1)))

@@ -189,6 +189,7 @@ def test_what_the_data_choose_the_keys_of_is_not_weighted():
     zones = tuple(Zone(f"z{n}", f"z{n}", f"p{n}", counted=(Spill(f"z{n}", 1.0),)) for n in range(317))
     weights = weights_of(Plan(1, "x", "UTC", many, zones, ()))
     assert weights.of(NAMED["trips_parent"]) is None
+    assert weights.trips is None, "no matrix that nothing is multiplied by"
     assert weights.of(NAMED["visits"]) is weights.people
 
 
