@@ -99,7 +99,8 @@ class Shredder:
             return
         for epoch in lost:
             self._wipe(epoch)
-            raise missing(epoch)
+        if lost:
+            raise missing(lost[0])
         for epoch in gone:
             log.error("the key of epoch %d has been destroyed: its events are rejected from now on", epoch)
             self._forget(epoch)
