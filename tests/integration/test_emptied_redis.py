@@ -149,10 +149,11 @@ async def taken_up(run: Deployment) -> None:
 
 
 async def released_to(run: Deployment, end_ms: int) -> None:
-    """Wait until the pane that ends there is in the ledger."""
+    """Wait until the pane that ends there is in the ledger, with each of the measures that it ends."""
+    due = {measure.name for measure in DEFAULT_MEASURES if (end_ms - START) % measure.pane_ms == 0}
 
     async def is_there() -> bool:
-        return any(entry.end_ms >= end_ms for entry in (await ledger_of(run.settings)).values())
+        return due <= {entry.measure for entry in (await ledger_of(run.settings)).values() if entry.end_ms >= end_ms}
 
     await until(is_there)
 
