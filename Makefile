@@ -57,9 +57,10 @@ bench-stages: $(INSTALLED) ## Run the other benchmarks: stages, functions, scali
 	    echo "== $$file"; name=`basename $$file .py`; $(PY) -m benchmarks.$$name; \
 	done
 
-lock: $(INSTALLED) ## Choose the newest allowed packages anew (requirements.lock)
+lock: $(INSTALLED) ## Choose the newest allowed packages anew (requirements.lock, and of them deploy/requirements.lock)
 	@$(PY) -m pip install --quiet uv
 	@$(PY) -m uv pip compile --upgrade --universal --generate-hashes --extra local --extra record --extra places --extra dev pyproject.toml -o requirements.lock
+	@$(PY) -m uv pip compile --universal --generate-hashes --extra record --extra places --extra image -c requirements.lock pyproject.toml -o deploy/requirements.lock
 
 clean: ## Remove caches and build leftovers (.venv and downloads stay)
 	@rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

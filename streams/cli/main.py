@@ -43,6 +43,17 @@ COMMANDS = {
     "diff": ("comparing", "Compare what two runs counted."),
 }
 
+# Packages that come with an extra only, by the name they are imported with.
+EXTRAS = {
+    "psutil": "local",
+    "jgo": "local",
+    "pyarrow": "record",
+    "duckdb": "record",
+    "h3": "places",
+    "pyproj": "places",
+    "shapely": "places",
+}
+
 USAGE_CODES = frozenset({"usage", "config"})
 
 
@@ -95,6 +106,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _tell(error.format_message(), 1)
     except (click.Abort, KeyboardInterrupt):
         return _tell("stopped", 130)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRAS:
+            raise
+        return _tell(f"this needs {missing}, which isn't installed: pip install 'throng[{EXTRAS[missing]}]'", 1)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: nothing to say, and nobody to say it to
         return 1

@@ -6,6 +6,7 @@ file name one, the default local stack is taken if it is up.
 
 import functools
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -85,10 +86,12 @@ def with_servers(settings: Settings, *, kafka: bool = True, redis: bool = True) 
     lacks_redis = redis and not settings.redis.url
     if not (lacks_kafka or lacks_redis):
         return settings
-    # Imported only now: a deployment that names its servers may be without the local stack's packages.
-    from streams.local.stack import running
+    stack = None
+    # Where the local stack's packages are not installed, as in the image, there is none.
+    if find_spec("psutil"):
+        from streams.local.stack import running
 
-    stack = running(stack_folder())
+        stack = running(stack_folder())
     if lacks_kafka:
         if settings.kafka.security != "plaintext":
             raise ThrongError(
