@@ -25,7 +25,7 @@ Generated from `streams/metrics.py` by `python -m streams.metrics_page`; do not 
 Each worker answers on `/metrics` at `worker.http_host` and `worker.http_port`. Labels are few and bounded; none names
 a zone, a cell or a subscriber. Of a histogram there are `_bucket`, `_sum` and `_count`. Grafana's board is in
 `deploy/grafana`, alerts are in `deploy/prometheus` ([what to do](../how-to/outages.md#alerts)). The Python client adds
-its own `process_…` and `python_…`."""
+its own `process_…` and `python_…`. `?name[]=…`, as often as wanted, gives those metrics alone."""
 
 Metric = Counter | Gauge | Histogram
 

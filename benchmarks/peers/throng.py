@@ -36,10 +36,12 @@ BASE_PANE_MS: Final = 300_000
 WITHIN_S: Final = 600.0
 SAMPLED_S: Final = 0.2
 DISTRICTS: Final = 40
+# By role the counter of what it has taken.
+EVENTS: Final = {"gateway": "throng_gateway_events_total", "crowd": "throng_crowd_sightings_total"}
 DOES_MORE: Final = (
     "consent, policy and age by a registry of all subscribers; keyed BLAKE2b; sorting in event time across partitions; "
-    "windows of 15 and 60 minutes at each 10 s into Redis; silence, ping-pong, stays; caps; cohorts; chained frames "
-    "through Kafka; rejects on a topic"
+    "windows of 15 and 60 minutes as of each 10 s, the newest into Redis; silence, ping-pong, stays; caps; cohorts; "
+    "chained frames through Kafka; rejects on a topic"
 )
 
 
@@ -124,10 +126,11 @@ class Deployment:
         """Sample all workers."""
         said, cpu = {}, {}
         for name, process in self.workers.running.items():
-            said[name] = fetch(self.workers.ports[name])  # a busy worker answers late, and tells how far it is then
+            counter = EVENTS[name.split("-")[0]]
+            # A busy worker answers late, and tells how far it is then. What it takes to answer is in its CPU.
+            said[name] = fetch(self.workers.ports[name], f"metrics?name[]={counter}")
             cpu[name] = cpu_s(process.pid)
-        gateway = sum(total(said, "gateway", "throng_gateway_events_total").values())
-        crowd = sum(total(said, "crowd", "throng_crowd_sightings_total").values())
+        gateway, crowd = (sum(total(said, role, counter).values()) for role, counter in EVENTS.items())
         spent = {role: sum(s for name, s in cpu.items() if name.startswith(role)) for role in ("gateway", "crowd")}
         return Mark(time.monotonic(), spent["gateway"], gateway, spent["crowd"], crowd)
 

@@ -1,11 +1,12 @@
 """CROWD: sightings in, exact panes out. Sees pseudonyms, never an identifier, a salt or the registry.
 
 In: chunks of frames of the assigned `sightings` partitions. Each frame goes through the partition's state machine
-(core). Out: one record on `panes` at each pane's end; the newest sliding-window counts to Redis after each chunk.
-Kept: a snapshot of each partition in Redis every minute, written only after Kafka has acknowledged the panes that it
-is past. And through a rebalance every state in memory: a crowd is a function of its log, so a whole state is right
-whatever others did meanwhile, and a partition that comes back goes on from it, without Redis. Nothing is stored for a
-rebalance, which the whole group would wait for: whoever gets a partition replays at most one interval of its log.
+(core). Out: one record on `panes` at each pane's end; after a chunk the newest sliding-window counts to Redis, of a
+partition that catches up five times a second. Kept: a snapshot of each partition in Redis every minute, written only
+after Kafka has acknowledged the panes that it is past. And through a rebalance every state in memory: a crowd is a
+function of its log, so a whole state is right whatever others did meanwhile, and a partition that comes back goes on
+from it, without Redis. Nothing is stored for a rebalance, which the whole group would wait for: whoever gets a
+partition replays at most one interval of its log.
 
 What can fail: Redis away (panes go on, counts and snapshots wait and are tried again; readiness says so), a send to
 `panes` (the process ends; the next one starts at the snapshot and sends the same again), an epoch not yet seen (read
@@ -16,6 +17,7 @@ never silently begun anew).
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
@@ -42,7 +44,9 @@ from streams.stores.trouble import TROUBLE
 log = logging.getLogger("throng.crowd")
 
 RETRY_S = 0.2
-SHOW_S = 1.0
+SHOW_S = 0.25
+# Of a partition that is caught up chunk by chunk more would be shown than anybody can look at.
+SHOWN_EVERY_S = 0.2
 GLANCE_S = 0.5
 LOADED_AT_ONCE = 4
 EPOCH_PATIENCE_S = 30.0
@@ -64,6 +68,7 @@ class _Partition:
         self.acks: list[asyncio.Future[object]] = []
         self.stored_offset = crowd.next_offset
         self.shown_tick_ms: int | None = None
+        self.shown_at = -math.inf  # s, of the loop's time
         self.taken = crowd.taken
         self.gaps_since: dict[int, float] = {}  # by source, s
         self.barred = crowd.barred
@@ -261,7 +266,8 @@ class CrowdAgent:
                 continue
             if panes := await self._feed(owned.crowd, records.payload[start:end].tobytes(), offset):
                 await self._send(owned, panes)
-        if not self._redis.trouble:
+        now = asyncio.get_running_loop().time()
+        if not self._redis.trouble and now - owned.shown_at >= SHOWN_EVERY_S:
             await self._show(chunk.partition, owned)
         self._count(chunk.partition, owned, len(records.offset), time.perf_counter() - began)
 
@@ -292,8 +298,7 @@ class CrowdAgent:
                 await asyncio.sleep(RETRY_S)
 
     async def _show(self, partition: int, owned: _Partition) -> None:
-        crowd = owned.crowd
-        tick_ms = crowd.last_tick_ms
+        crowd, tick_ms = owned.crowd, owned.crowd.last_tick_ms
         if tick_ms is None or tick_ms == owned.shown_tick_ms or crowd.epoch is None:
             return
         # Whoever looks at a window that isn't whole would take it for one: the last whole one stays, with its tick.
@@ -305,11 +310,11 @@ class CrowdAgent:
         except TROUBLE as error:
             self._redis.failed("counts", error)
         else:
-            owned.shown_tick_ms = tick_ms
+            owned.shown_tick_ms, owned.shown_at = tick_ms, asyncio.get_running_loop().time()
             self._redis.done("counts")
 
     async def keep_showing(self) -> None:
-        """Show the newest counts that could not be shown when they were new, for ever.
+        """Show the newest counts that were not shown when they were new, for ever.
 
         While Redis is in trouble only this tries: counting does not wait for it, and of each partition no more than
         the newest tick is owed.

@@ -16,11 +16,13 @@ aiokafka's modules, are as they were. `tests/unit/test_transport_contract.py` ho
 """
 
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Final, NamedTuple
 
+import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.codec import gzip_decode, snappy_decode, zstd_decode
 from aiokafka.consumer.fetcher import READ_COMMITTED
@@ -28,6 +30,7 @@ from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 from crc32c import crc32c
+from numpy.typing import NDArray
 
 from streams.agents import lz4
 from streams.core.records import RecordBatch
@@ -37,7 +40,14 @@ HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 BEFORE_LENGTH: Final = 12  # base offset and length itself
 CRC_FROM: Final = 21  # the checksum covers all from the attributes on
 CODEC_MASK, APPEND_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
-DECOMPRESS: Final = {1: gzip_decode, 2: snappy_decode, 3: lz4.decoded, 4: zstd_decode}
+LZ4: Final = 3
+DECOMPRESS: Final = {1: gzip_decode, 2: snappy_decode, 4: zstd_decode}
+# What a run's last batch may need beyond `run_bytes`; a longer one lies elsewhere.
+LAST_BATCH: Final = 1 << 20
+# As many as are on their way from fetcher to role at once.
+MOST_ROOMS: Final = 8
+# References to a room that nobody looks at: the list's, the loop's, and that of who asks.
+UNUSED: Final = 3
 
 
 class Fetched(NamedTuple):
@@ -76,7 +86,7 @@ class BatchViews:
 
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
-        self._at = 0
+        self.at = 0
 
     def size_in_bytes(self) -> int:
         """All bytes, those of a batch that was cut off included."""
@@ -91,23 +101,42 @@ class BatchViews:
         end = self._end()
         if end is None:
             raise StopIteration
-        view = self._data[self._at : end]
-        self._at = end
+        view = self._data[self.at : end]
+        self.at = end
         return view
 
     def _end(self) -> int | None:
-        left = len(self._data) - self._at
+        left = len(self._data) - self.at
         if left < BEFORE_LENGTH:
             return None
-        length = int.from_bytes(self._data[self._at + 8 : self._at + BEFORE_LENGTH], "big", signed=True)
+        length = int.from_bytes(self._data[self.at + 8 : self.at + BEFORE_LENGTH], "big", signed=True)
         whole = BEFORE_LENGTH + max(length, HEADER.size - BEFORE_LENGTH)
-        return self._at + whole if whole <= left else None
+        return self.at + whole if whole <= left else None
+
+
+class Rooms:
+    """Memory for what comes out of a run's batches, one behind the other. It is used again once nobody looks at it any
+    more: the kernel would have to zero fresh memory page by page."""
+
+    def __init__(self, run_bytes: int) -> None:
+        self._size = run_bytes + LAST_BATCH
+        self._rooms: list[NDArray[np.uint8]] = []
+
+    def unused(self) -> memoryview:
+        """A room that nobody looks at."""
+        for room in self._rooms:
+            if sys.getrefcount(room) == UNUSED:
+                return room.data
+        room = np.empty(self._size, np.uint8)
+        if len(self._rooms) < MOST_ROOMS:
+            self._rooms.append(room)
+        return room.data
 
 
 class BatchRuns:
     """Stands for aiokafka's `PartitionRecords`: yields `Fetched` and keeps `next_fetch_offset`.
 
-    The parameters are those of `PartitionRecords`, but for `run_bytes`.
+    The parameters are those of `PartitionRecords`, but for `run_bytes` and `rooms`.
     """
 
     def __init__(
@@ -122,8 +151,10 @@ class BatchRuns:
         isolation_level: int,
         *,
         run_bytes: int,
+        rooms: Rooms | None = None,
     ) -> None:
         self._tp = tp
+        self._rooms = rooms or Rooms(run_bytes)
         self._records = records
         self._aborted = sorted(aborted_transactions or [], key=lambda aborted: aborted[1])
         self._aborted_producers: set[int] = set()
@@ -143,6 +174,7 @@ class BatchRuns:
         first = at = self.next_fetch_offset
         batches: list[RecordBatch] = []
         size = 0
+        room = self._rooms.unused()
         while self._records.has_next():
             view = self._records.next_batch()
             header = self._checked(view)
@@ -150,12 +182,12 @@ class BatchRuns:
                 continue
             at = header.next_offset
             if header.records and not self._skipped(header, view):
-                batches.append(_opened(header, view))
+                batches.append(_opened(header, view, room[size:]))
                 size += len(batches[-1].payload)
             if size >= self._run_bytes:
                 self.next_fetch_offset = at
                 yield Fetched(tuple(batches), first, at)
-                first, batches, size = at, [], 0
+                first, batches, size, room = at, [], 0, self._rooms.unused()
         if at > first:
             self.next_fetch_offset = at
             yield Fetched(tuple(batches), first, at)
@@ -187,11 +219,12 @@ def _is_abort(view: memoryview) -> bool:
     return marker is not None and ControlRecord.parse(marker.key) == ABORT_MARKER
 
 
-def _opened(header: Header, view: memoryview) -> RecordBatch:
+def _opened(header: Header, view: memoryview, room: memoryview) -> RecordBatch:
     section = view[HEADER.size :]
     codec = header.attributes & CODEC_MASK
-    if codec and codec not in DECOMPRESS:
+    if codec and codec != LZ4 and codec not in DECOMPRESS:
         raise UnsupportedCodecError(f"Unknown compression codec {codec}")
+    payload = lz4.decoded(section, room) if codec == LZ4 else DECOMPRESS[codec](section) if codec else section
     return RecordBatch(
         base_offset=header.base_offset,
         next_offset=header.next_offset,
@@ -199,7 +232,7 @@ def _opened(header: Header, view: memoryview) -> RecordBatch:
         first_timestamp=header.first_timestamp,
         max_timestamp=header.max_timestamp,
         count=header.records,
-        payload=DECOMPRESS[codec](section) if codec else section,
+        payload=payload,
     )
 
 
@@ -214,7 +247,7 @@ def hand_out_batches(consumer: AIOKafkaConsumer, run_bytes: int) -> None:
     names = {
         **stock.__globals__,
         "MemoryRecords": BatchViews,
-        "PartitionRecords": partial(BatchRuns, run_bytes=run_bytes),
+        "PartitionRecords": partial(BatchRuns, run_bytes=run_bytes, rooms=Rooms(run_bytes)),
     }
     handler = FunctionType(stock.__code__, names, stock.__name__, stock.__defaults__, stock.__closure__)
     fetcher._proc_fetch_request = MethodType(handler, fetcher)

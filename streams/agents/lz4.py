@@ -1,9 +1,10 @@
 """What a batch's lz4 frame holds, block by block into one buffer.
 
-In: a frame as Kafka's clients write it: blocks that don't refer to each other, and nothing else in it. Out: its bytes.
-A frame in any other form goes to aiokafka's codec, and so through liblz4's own reader of frames. That one takes every
-block through a buffer of its own, and grows what it returns as it goes: a third more time. Checksums of blocks are not
-looked at: that of the batch covers the same bytes.
+In: a frame as Kafka's clients write it: blocks that don't refer to each other, and nothing else in it; and room, in
+which frame follows frame, so that nobody has to join them. Out: its bytes. A frame in any other form goes to aiokafka's
+codec, and so through liblz4's own reader of frames. That one takes every block through a buffer of its own, and grows
+what it returns as it goes: a third more time. Checksums of blocks are not looked at: that of the batch covers the same
+bytes.
 
 Format: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
 What can fail: bytes that are no frame (`cramjam.DecompressionError`).
@@ -22,12 +23,13 @@ SIZE: Final = struct.Struct("<I")
 VERSION, INDEPENDENT, BLOCK_CHECKSUM = 0x40, 0x20, 0x10
 NOT_COMPRESSED: Final = 1 << 31
 LONGEST_BLOCK: Final = {0x40: 1 << 16, 0x50: 1 << 18, 0x60: 1 << 20, 0x70: 1 << 22}
+NO_ROOM: Final = memoryview(b"")
 # A byte of a block stands for that many at most.
 MOST_TIMES: Final = 255
 
 
-def decoded(frame: memoryview) -> bytes | memoryview:
-    """The bytes that a frame holds.
+def decoded(frame: memoryview, room: memoryview = NO_ROOM) -> bytes | memoryview:
+    """The bytes that a frame holds: at the beginning of `room`, if they surely fit there.
 
     Raises:
         cramjam.DecompressionError: it is none.
@@ -36,14 +38,15 @@ def decoded(frame: memoryview) -> bytes | memoryview:
     if blocks is None:
         whole: bytes = lz4_decode(frame)
         return whole
-    buffer = np.empty(sum(longest for _, longest, _ in blocks), np.uint8).data
+    most = sum(longest for _, longest, _ in blocks)
+    buffer = room if most <= len(room) else np.empty(most, np.uint8).data
     at = 0
     for block, longest, compressed in blocks:
-        room = buffer[at : at + longest]
+        place = buffer[at : at + longest]
         if compressed:
-            at += cramjam.lz4.decompress_block_into(block, room, output_len=longest)
+            at += cramjam.lz4.decompress_block_into(block, place, output_len=longest)
         else:
-            room[:] = block
+            place[:] = block
             at += longest
     return buffer[:at]
 

@@ -7,13 +7,15 @@ What can fail: lengths that don't fit (`ValueError`): the batch's checksum was r
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 APPEND_TIME = 1
+# What the compiled loop gets of a batch; `begin` is in the payload, `fixed_time`: all records have the base time.
+_SPAN = ("begin", "size", "base_offset", "base_time", "fixed_time", "count")
 
 
 class RecordBatch(NamedTuple):
@@ -47,20 +49,45 @@ def walk(batches: Sequence[RecordBatch]) -> Records:
     Raises:
         ValueError: a batch's lengths don't fit its bytes.
     """
-    payload = np.frombuffer(b"".join(batch.payload for batch in batches), np.uint8)
-    total = sum(batch.count for batch in batches)
-    offset, time, start, end = (np.empty(total, np.int64) for _ in range(4))
+    payload = _joined(batches)
+    spans = np.empty((len(batches), len(_SPAN)), np.int64)
     begin = row = 0
-    for batch in batches:
-        stop = begin + len(batch.payload)
+    for span, batch in zip(spans, batches, strict=True):
         fixed_time = batch.timestamp_type == APPEND_TIME
         base_time = batch.max_timestamp if fixed_time else batch.first_timestamp
-        rows = slice(row, row + batch.count)
-        columns = (offset[rows], time[rows], start[rows], end[rows])
-        if not _walk(payload, begin, stop, batch.base_offset, base_time, fixed_time, *columns):
-            raise ValueError(f"record batch at {batch.base_offset}: record lengths don't fit its {stop - begin} bytes")
-        begin, row = stop, row + batch.count
+        span[:] = begin, len(batch.payload), batch.base_offset, base_time, fixed_time, batch.count
+        begin, row = begin + len(batch.payload), row + batch.count
+    offset, time, start, end = (np.empty(row, np.int64) for _ in range(4))
+    whole = _walk(payload, spans, offset, time, start, end)
+    if whole < len(batches):
+        wrong = batches[whole]
+        raise ValueError(
+            f"record batch at {wrong.base_offset}: record lengths don't fit its {len(wrong.payload)} bytes"
+        )
     return Records(offset, time, start, end, payload)
+
+
+def _joined(batches: Sequence[RecordBatch]) -> NDArray[np.uint8]:
+    """The payloads one behind the other: as they lie, if that is how they do."""
+    payloads = [np.frombuffer(batch.payload, np.uint8) for batch in batches]
+    places: list[int] = [payload.__array_interface__["data"][0] for payload in payloads]
+    ends = [at + len(payload) for at, payload in zip(places, payloads, strict=True)]
+    owner = _owner(batches)
+    joined: NDArray[np.uint8]
+    if owner is not None and places[1:] == ends[:-1]:
+        whole = np.frombuffer(owner, np.uint8)
+        first = places[0] - whole.__array_interface__["data"][0]
+        joined = whole[first : first + ends[-1] - places[0]]
+    else:
+        joined = np.frombuffer(b"".join(batch.payload for batch in batches), np.uint8)
+    joined.flags.writeable = False  # as bytes are: the loops are compiled for that
+    return joined
+
+
+def _owner(batches: Sequence[RecordBatch]) -> Any:
+    """Whose memory all payloads are parts of, if it is the same."""
+    owners = [batch.payload.obj if isinstance(batch.payload, memoryview) else None for batch in batches]
+    return owners[0] if owners and all(owner is owners[0] for owner in owners) else None
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -79,9 +106,22 @@ def varint(data, at, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _walk(data, begin, stop, base_offset, base_time, fixed_time, offset, time, start, end):  # type: ignore[no-untyped-def]
+def _walk(data, spans, offset, time, start, end):  # type: ignore[no-untyped-def]
+    """Walk batches, each as `_SPAN` has it. Returns how many fit, up to the first that doesn't."""
+    row = 0
+    for number in range(len(spans)):
+        begin, size, base_offset, base_time, fixed_time, count = spans[number]
+        if not _walk_one(data, begin, begin + size, base_offset, base_time, fixed_time, row, row + count,
+                         offset, time, start, end):  # fmt: skip
+            return number
+        row += count
+    return len(spans)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _walk_one(data, begin, stop, base_offset, base_time, fixed_time, row, last, offset, time, start, end):  # type: ignore[no-untyped-def]
     at = begin
-    for row in range(len(offset)):
+    while row < last:
         length, at = varint(data, at, stop)
         if at < 0 or length < 0 or at + length > stop:
             return False
@@ -105,6 +145,7 @@ def _walk(data, begin, stop, base_offset, base_time, fixed_time, offset, time, s
         start[row] = at
         end[row] = at + value if value >= 0 else -1
         at = after
+        row += 1
     return at == stop
 
 

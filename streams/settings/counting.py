@@ -100,7 +100,7 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, Meta(ge=1, le=10_000, description="Longest time that sightings wait for their frame, ms.")
     ] = 250
     flush_rows: Annotated[int, Meta(ge=1, le=250_000, description="Sightings after which frames are sent at once.")] = (
-        100_000
+        200_000
     )
     max_record_bytes: Annotated[
         int, Meta(ge=256, le=1_000_000, description="A longer raw record is rejected, bytes.")

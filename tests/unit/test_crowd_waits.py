@@ -94,7 +94,28 @@ class Kept(Shown):
         self.given += [(tick, tick.counts.tobytes()) for tick in ticks.values()]
 
 
-async def test_the_counts_of_a_tick_stay_as_they_were_while_the_next_chunk_is_counted() -> None:
+async def test_of_chunks_that_follow_each_other_at_once_only_the_newest_counts_are_shown_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crowd_module, "SHOW_S", 0.01)
+    worker, shown = Worker(Cache(), Panes()), Shown()
+    worker.agent._stores = crowd_module.Stores(Cache(), shown)  # type: ignore[arg-type]
+    await worker.given([0])
+    for to in range(10, LOG_LENGTH + 1, 10):
+        await worker.reads(0, to)
+    assert shown.calls < LOG_LENGTH // 20
+    showing = asyncio.ensure_future(worker.agent.keep_showing())
+    newest = worker.agent._owned[0].crowd.last_tick_ms
+    async with asyncio.timeout(10):
+        while set(shown.ticks.values()) != {newest}:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    showing.cancel()
+
+
+async def test_the_counts_of_a_tick_stay_as_they_were_while_the_next_chunk_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crowd_module, "SHOWN_EVERY_S", 0.0)
     worker, kept = Worker(Cache(), Panes()), Kept()
     worker.agent._stores = crowd_module.Stores(Cache(), kept)  # type: ignore[arg-type]
     await worker.given([0])

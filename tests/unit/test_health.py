@@ -36,6 +36,10 @@ async def test_readiness_says_why_not_until_it_is_over() -> None:
             assert (await get("/readyz"))[1] == {"role": "crowd", "ready": True, "reasons": []}
             async with session.get("/metrics") as answer:
                 assert "things_total 3.0" in await answer.text()
+            Counter("others", "Others.", registry=registry).inc()
+            async with session.get("/metrics?name[]=things_total") as answer:
+                said = await answer.text()
+                assert "things_total 3.0" in said and "others_total" not in said
     finally:
         await server.stop()
 

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.panes import Pane
+from streams.agents import crowd as crowd_module
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.health import Readiness
 from streams.agents.roles import Chunk, LogRange
@@ -152,7 +153,8 @@ async def test_it_goes_on_where_the_log_begins_and_says_what_is_shut(caplog: pyt
         assert ("present" in pane.shut) == (pane.end_ms < WHOLE + EPOCHS[0].silence_ms)
 
 
-async def test_windows_are_shown_once_they_are_whole() -> None:
+async def test_windows_are_shown_once_they_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd_module, "SHOWN_EVERY_S", 0.0)
     worker = Worker()
     await worker.given(BEGIN)
     for to in range(BEGIN + 1, 130):

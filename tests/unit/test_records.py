@@ -36,6 +36,26 @@ def test_it_finds_what_was_written(batches) -> None:
         assert values == [record[3] for record in flat]
 
 
+@given(st.lists(RECORDS, min_size=1, max_size=4), st.data())
+def test_payloads_that_lie_one_behind_the_other_are_walked_where_they_lie(batches, data) -> None:
+    written = [batch_of(records, 1000 * place) for place, records in enumerate(batches)]
+    gaps = [data.draw(st.sampled_from([0, 0, 0, 3])) for _ in written]
+    laid = (b"-" * gap + each.payload for gap, each in zip(gaps, written, strict=True))
+    memory = np.frombuffer(bytearray(b"".join(laid)), np.uint8)
+    ends = np.cumsum([gap + len(each.payload) for gap, each in zip(gaps, written, strict=True)]).tolist()
+    views = [
+        each._replace(payload=memory.data[end - len(each.payload) : end])
+        for each, end in zip(written, ends, strict=True)
+    ]
+    walked = walk(views)
+    for one, other in zip(walked, walk_reference(written), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert np.shares_memory(walked.payload, memory) == (not any(gaps[1:]))
+    assert not walked.payload.flags.writeable
+    elsewhere = [views[0], *(each._replace(payload=memoryview(each.payload)) for each in written[1:])]
+    np.testing.assert_array_equal(walk(elsewhere).payload, walked.payload)
+
+
 def test_the_brokers_time_counts_where_the_broker_stamps() -> None:
     batch = batch_of([(5, None, b"a", []), (9, None, b"b", [])])._replace(timestamp_type=APPEND_TIME, max_timestamp=77)
     assert walk([batch]).time.tolist() == [77, 77] == walk_reference([batch]).time.tolist()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
@@ -24,8 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.agents.app import missing_extensions
-from streams.agents.fetch import APPEND_TIME, CONTROL, HEADER, BatchRuns, BatchViews, Fetched
+from streams.agents.fetch import APPEND_TIME, CONTROL, HEADER, BatchRuns, BatchViews, Fetched, Rooms
 from streams.agents.sticky import sticky_assignor
+from streams.core.records import walk
 
 TP = TopicPartition("t", 0)
 
@@ -278,6 +280,31 @@ def test_batches_hold_the_records_that_stock_aiokafka_gives(
     assert [run.first_offset for run in runs[1:]] == [run.next_offset for run in runs[:-1]]
     if runs:
         assert (runs[0].first_offset, runs[-1].next_offset) == (position, ours.next_fetch_offset)
+
+
+def test_runs_lie_in_one_piece_and_their_memory_is_used_again_once_nobody_looks_at_it() -> None:
+    data, _ = written([Batch([True] * 3, 3, 1, "plain", False)] * 4)
+    rooms = Rooms(150)
+
+    def runs() -> list[Fetched]:
+        return list(BatchRuns(TP, BatchViews(data), None, 0, None, None, True, 0, run_bytes=150, rooms=rooms))
+
+    def owners(found: list[Fetched]) -> list[int]:
+        return [
+            id(batch.payload.obj) for run in found for batch in run.batches if isinstance(batch.payload, memoryview)
+        ]
+
+    held = runs()
+    first, again = owners(held), owners(runs())
+    assert len(held) == 2 and first[0] == first[1] != first[2] == first[3]
+    assert not {*first} & {*again}
+    assert np.shares_memory(walk(held[0].batches).payload, np.frombuffer(held[0].batches[0].payload, np.uint8))
+    assert rows(held) == rows(runs())
+    columns = walk(held[0].batches).payload
+    del held
+    assert {*owners(runs())} == {first[2], again[0]}, "what the first run's columns are of is looked at still"
+    del columns
+    assert first[0] in owners(runs())
 
 
 def test_a_wrong_checksum_is_refused_and_the_position_stays() -> None:
