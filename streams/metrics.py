@@ -85,6 +85,11 @@ class GatewayMetrics:
             "Epochs whose salt was still needed when last looked.",
             registry=registry,
         )
+        self.clock_apart = Gauge(
+            "throng_gateway_clock_apart_seconds",
+            "How far this machine's clock is ahead of Kafka's, by what brokers stamped; negative: behind.",
+            registry=registry,
+        )
         self.key_errors = Counter(
             "throng_gateway_key_errors",
             "Keys that could not be destroyed, each tried again.",

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
 from numpy.typing import NDArray
 
 from schemas.registry import BEAT_KEY
@@ -13,16 +12,21 @@ from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import ATTACH, HOUR_MS, REGISTRY
 from streams.agents.app import RoleApp
 from streams.agents.gateway import Gateway
+from streams.agents.health import Readiness
 from streams.agents.life import Service
 from streams.agents.pacing import Alignment, keep_beating
+from streams.agents.producing import Producer
 from streams.agents.registrar import Registrar
 from streams.agents.shredder import Shredder
 from streams.agents.transport import Committed
+from streams.core.clocks import Clocks
 from streams.core.epochs import EpochTable
 from streams.core.gateway import NEVER_MS
 from streams.metrics import GatewayMetrics
 from streams.settings import Settings
 from streams.stores.keys import KeyProvider
+
+MS_NS: Final = 1_000_000
 
 
 class Salts(NamedTuple):
@@ -42,8 +46,9 @@ def services_of(
     stamped: bool,
     epochs: EpochTable,
     salts: Salts,
-    producer: AIOKafkaProducer,
+    producer: Producer,
     metrics: GatewayMetrics,
+    readiness: Readiness,
 ) -> list[Service]:
     """The services, each running for ever.
 
@@ -76,16 +81,22 @@ def services_of(
     def beat(topic: str, silent: Callable[[], Mapping[int, float]], key: bytes | None) -> Callable[[], Awaitable[None]]:
         return lambda: keep_beating(producer, settings.topic(topic), silent, every_s, key)
 
+    def clocks() -> Clocks | None:
+        if not stamped:
+            return None
+        return Clocks(time.time_ns() // MS_NS, time.monotonic_ns() // MS_NS, producer.stamps.values())
+
     shredder = Shredder(
         lambda: epochs.epochs,
         salts.states,
         salts.gone,
         salts.keys,
         committed_ms,
-        lambda: time.time_ns() // 1_000_000 if stamped else None,
+        clocks,
         settings.epoch.lateness_ms,
         settings.gateway.salt_hours * HOUR_MS,
         metrics,
+        readiness,
     )
     services: list[Service] = [
         gateway.keep_flushing,

@@ -37,6 +37,7 @@ from aiokafka.record import default_records
 from aiokafka.structs import TopicPartition
 
 from streams.agents.single import ZSTD_LEVEL, SingleRecord
+from streams.core.clocks import Stamp
 from streams.stores.connection import At, client_options
 
 LONGEST_REQUEST: Final = 64 << 20
@@ -116,6 +117,7 @@ class Producer(AIOKafkaProducer):
         answered_at: when a broker last answered any request of this producer's, monotonic s.
         taken_at: when a broker last answered a request to append, monotonic s.
         refusal: why it did not append then, as the name of Kafka's error, or None if it did.
+        stamps: by broker what its clock said when it last appended to a topic that brokers stamp (LogAppendTime).
     """
 
     def __init__(self, at: At, request_ms: int, metadata_ms: int = 300_000) -> None:
@@ -138,6 +140,7 @@ class Producer(AIOKafkaProducer):
         self.client.send = self._asked
         self.answered_at = self.taken_at = time.monotonic()
         self.refusal: str | None = None
+        self.stamps: dict[object, Stamp] = {}
 
     async def send(
         self,
@@ -222,6 +225,8 @@ class Producer(AIOKafkaProducer):
         if isinstance(request, ProduceRequest):
             self.taken_at = self.answered_at
             self.refusal = _refusal(response)
+            if (stamped_ms := _stamped_ms(response)) is not None:
+                self.stamps[node_id] = Stamp(stamped_ms, round(self.answered_at * 1000))
         return response
 
 
@@ -229,3 +234,12 @@ def _refusal(response: Any) -> str | None:
     """The first error of a produce response: each partition's entry begins with its number and its error's code."""
     errors = [for_code(entry[1]) for _, partitions in response.topics for entry in partitions]
     return next((error.__name__ for error in errors if error is not NoError), None)
+
+
+def _stamped_ms(response: Any) -> int | None:
+    """The latest time that the broker put on what it appended, ms; None if the records kept their own.
+
+    Each partition's entry: number, error, first offset, LogAppendTime or -1 (`ProduceResponse`, version 2 on).
+    """
+    stamps = [entry[3] for _, partitions in response.topics for entry in partitions if entry[1] == 0]
+    return max((stamp for stamp in stamps if stamp >= 0), default=None)

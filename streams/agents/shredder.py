@@ -1,9 +1,10 @@
 """Destroys the salts of epochs that are over, in the gateway: a service beside it.
 
-In: the epochs, the group's commits, the time. Out: the key of each epoch that is over is destroyed at the key
+In: the epochs, the group's commits, the clocks. Out: the key of each epoch that is over is destroyed at the key
 provider, which shreds every copy of the salt, and the epoch's key state in this process is wiped. Every gateway does
 so by itself: destroying twice is harmless, and each has a key state of its own to forget. What is over is decided by
-`core.shredding`; it is looked at once the worker has its sources, and then every `EVERY_S`.
+`core.shredding`, and never by the machine's own clock alone (`core.clocks`); it is looked at once the worker has its
+sources, and then every `EVERY_S`. That the clocks differ is told as well.
 
 What can fail: the key provider (told, counted, tried again: no event waits for it); a key that is not there and that
 nobody destroyed (the process ends).
@@ -18,7 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
+from streams.agents.health import Readiness
 from streams.core import shredding
+from streams.core.clocks import Clocks, KafkaTime
+from streams.core.gateway import NEVER_MS
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.keys import KeyProvider, missing
@@ -26,6 +30,8 @@ from streams.stores.keys import KeyProvider, missing
 log = logging.getLogger("throng.salts")
 
 EVERY_S: Final = 10.0
+# So far ahead of its own record no event may be (`core.gateway`).
+APART_MS: Final = 60_000
 SAID: Final = {
     shredding.PASSED: "every source's commit is past the epoch",
     shredding.DEADLINE: "its time is up: later events of it are rejected",
@@ -38,7 +44,7 @@ class Shredder:
     Args:
         epochs: all that are known now. salts, gone: the gateway's context, changed here.
         committed: by source the largest record time (ms) below the group's commit; only sources that count.
-        now_ms: the time, or None for no deadline. latest_ms: see `core.shredding.over`.
+        clocks: as they are now, or None for no deadline. latest_ms: see `core.shredding.over`.
     """
 
     def __init__(
@@ -48,33 +54,57 @@ class Shredder:
         gone: set[int],
         keys: KeyProvider,
         committed: Callable[[], Awaitable[Mapping[int, int]]],
-        now_ms: Callable[[], int | None],
+        clocks: Callable[[], Clocks | None],
         lateness_ms: int,
         latest_ms: int,
         metrics: GatewayMetrics,
+        readiness: Readiness,
     ) -> None:
         self._epochs = epochs
         self._salts = salts
         self._gone = gone
         self._keys = keys
         self._committed = committed
-        self._now_ms = now_ms
+        self._clocks = clocks
+        self._kafka_time = KafkaTime()
         self._lateness_ms = lateness_ms
         self._latest_ms = latest_ms
         self._metrics = metrics
+        self._readiness = readiness
         self._destroyed: set[int] = set()
 
     async def check(self) -> None:
         """Destroy what is over by now."""
         committed = await self._committed()
         epochs = self._epochs()
-        found = shredding.over(epochs, committed, self._lateness_ms, self._now_ms(), self._latest_ms)
+        found = shredding.over(epochs, committed, self._lateness_ms, self._reached_ms(committed), self._latest_ms)
         for epoch, why in found.items():
             self._forget(epoch)
             if epoch not in self._destroyed:
                 await self._destroy(epoch, why)
         await self._miss()
         self._metrics.epochs_kept.set(len(epochs) - len(found))
+
+    def _reached_ms(self, committed: Mapping[int, int]) -> int | None:
+        """The time that all clocks have reached, if there is a deadline; tell if they differ."""
+        clocks = self._clocks()
+        if clocks is None:
+            return None
+        self._kafka_time.heard({s: ms for s, ms in committed.items() if ms != NEVER_MS}, clocks.monotonic_ms)
+        apart_ms = clocks.apart_ms()
+        if apart_ms is not None:
+            self._metrics.clock_apart.set(apart_ms / 1000)
+            self._tell_apart(apart_ms)
+        return self._kafka_time.reached_ms(clocks)
+
+    def _tell_apart(self, apart_ms: int) -> None:
+        if abs(apart_ms) <= APART_MS:
+            self._readiness.over("clock")
+            return
+        how = f"{abs(apart_ms) / 1000:.0f} s {'ahead of' if apart_ms > 0 else 'behind'}"
+        self._readiness.waiting(
+            "clock", f"this machine's clock is {how} Kafka's: keys go by whichever is behind; synchronise both"
+        )
 
     async def keep_checking(self, ready: asyncio.Event) -> None:
         """Check once `ready` is set, and from then on now and then, for ever."""

@@ -179,6 +179,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             Salts(salts, gone, keys),
             producer,
             metrics,
+            readiness,
         )
         services += [registry.follow, audit.follow]
         await _run(app[0], services, producer, readiness, stop, settings.worker.stall_s)

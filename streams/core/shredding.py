@@ -1,7 +1,8 @@
 """Which epochs' salts are needed no more, so that their keys can be destroyed.
 
 In: epochs, how far each source is *committed* (the running maximum of its record times that stands in the commit's
-metadata), and the time. Out: the epochs whose key must go, each with the reason. Nothing is kept, nothing can fail.
+metadata), and the time that all clocks have reached (`core.clocks`). Out: the epochs whose key must go, each with the
+reason. Nothing is kept, nothing can fail.
 
 Only commits count: what a gateway has read and not committed is read again after a restart, and by then the salt must
 still be there. A source without a commit has passed nothing.
@@ -22,7 +23,8 @@ def over(
 
     Args:
         committed: by source the largest record time (ms) below its commit; only sources that count.
-        now_ms: the time, or None where record times aren't the time of day: then there is no deadline.
+        now_ms: the time that all clocks have reached; None where it isn't known, or record times aren't the time of
+            day: then there is no deadline.
         latest_ms: how long after its end an epoch's salt is kept at most.
     """
     found: dict[int, str] = {}

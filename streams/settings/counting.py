@@ -83,7 +83,8 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=1,
             le=168,
             description="Hours after an epoch's end at which its salt's key is destroyed at the latest, though a "
-            "source has not passed it; only where the broker stamps records. Longer than raw records are kept.",
+            "source has not passed it, by this machine's clock and by Kafka's; only where the broker stamps records. "
+            "Longer than raw records are kept.",
         ),
     ] = 3
     machines: Annotated[

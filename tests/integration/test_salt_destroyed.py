@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import orjson
@@ -34,6 +35,7 @@ from streams.stores.providers import key_provider
 from streams.stores.redis_client import connect, redis_prefix
 from streams.stores.snapshots import SnapshotStore
 from streams.stores.topics import create
+from tests.chaos.run import find_faketime
 from tests.support.deployment import fetch, opened, read_topic, total
 from tests.support.memory import files_below, forms_of, found_in, leaves_core, memory_of
 from tests.support.processes import begin_worker, on_port
@@ -183,10 +185,16 @@ async def test_from_the_time_that_a_rotation_names_a_gateway_counts_under_a_fres
                 await send()
                 await asyncio.sleep(1)
             await until(settings, lambda rows: rows >= 4)
-        async with worker("gateway", settings, tmp_path):  # one that begins anew holds to it too
+        # One that begins anew holds to it too, and destroys nothing though its clock is days past the deadline.
+        fast = ahead("+60h")
+        async with worker("gateway", settings, tmp_path, fast) as (port, _):
             before = len(await people(settings))
             await send()
             await until(settings, lambda rows: rows > before)
+            await looked(port)
+            if fast:
+                await reached(port, "throng_gateway_clock_apart_seconds", 59 * 3600)
+        assert key_provider(settings).holds(first + 32)
     salts = [msgspec.msgpack.decode(r.value, type=WrappedSalt).epoch for r in await read_topic(settings, SALTS)]
     assert first in salts and first + 32 in salts
     found = await people(settings)
@@ -235,10 +243,12 @@ def deployed(stack: Stack, namespace: str, folder: Path, more: Mapping[str, obje
 
 
 @asynccontextmanager
-async def worker(role: str, settings: Settings, folder: Path) -> AsyncIterator[tuple[int, int]]:
+async def worker(
+    role: str, settings: Settings, folder: Path, environ: Mapping[str, str] = MappingProxyType({})
+) -> AsyncIterator[tuple[int, int]]:
     """A worker; its port and its process."""
     port = free_ports(1)[0]
-    running = await begin_worker(role, settings, folder / f"{role}.log", on_port(port))
+    running = await begin_worker(role, settings, folder / f"{role}.log", on_port(port) | environ)
     try:
         yield port, running.pid
     finally:
@@ -282,6 +292,11 @@ async def until(settings: Settings, enough) -> None:  # type: ignore[no-untyped-
 
 async def looked(port: int) -> None:
     """Wait until the worker has decided which salts it still needs."""
+    await reached(port, "throng_gateway_epochs_with_salt", 1)
+
+
+async def reached(port: int, metric: str, least: float) -> None:
+    """Wait until a metric of the gateway is so much."""
     async with asyncio.timeout(90):
         while True:
             await asyncio.sleep(0.5)
@@ -289,8 +304,15 @@ async def looked(port: int) -> None:
                 text = await asyncio.to_thread(fetch, port)
             except OSError:
                 continue
-            if total({"gateway": text}, "gateway", "throng_gateway_epochs_with_salt"):
+            if sum(total({"gateway": text}, "gateway", metric).values()) >= least:
                 return
+
+
+def ahead(by: str) -> dict[str, str]:
+    """The environment in which a process's clock is ahead, but its monotonic one right; none without libfaketime."""
+    library = find_faketime()
+    same = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+    return {} if library is None else {"LD_PRELOAD": str(library), "FAKETIME": by, **same}
 
 
 async def wrapped_salt(settings: Settings) -> WrappedSalt:

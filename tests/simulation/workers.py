@@ -305,6 +305,7 @@ class Worker:
             LATENESS_MS,
             0,
             shared.metrics[0],
+            self.readiness,
         )
         framer = Framer(PARTITIONS, LATENESS_MS)
         registrar = Registrar(

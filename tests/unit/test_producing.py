@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from streams.agents.fetch import HEADER
 from streams.agents.health import Readiness
-from streams.agents.producing import Producer, _refusal
+from streams.agents.producing import Producer, _refusal, _stamped_ms
 from streams.agents.reach import PATIENCE_S, Reach
 from streams.agents.single import SingleRecord
 from streams.errors import ThrongError
@@ -155,6 +155,18 @@ def test_a_refusal_is_read_from_the_answer() -> None:
 
     assert _refusal(response(0, 0)) is None
     assert _refusal(response(0, 19)) == "NotEnoughReplicasError"
+
+
+def test_the_brokers_clock_is_read_from_the_answer() -> None:
+    """Of what it appended to a topic that it stamps; -1: the record kept its own time."""
+
+    def response(*entries: tuple[int, int]) -> ProduceResponse_v8:
+        partitions = [(number, code, 7, at, 0, [], None) for number, (code, at) in enumerate(entries)]
+        return ProduceResponse_v8(topics=[("t", partitions)], throttle_time_ms=0)
+
+    assert _stamped_ms(response((0, -1))) is None
+    assert _stamped_ms(response((0, -1), (0, 5), (0, 9))) == 9
+    assert _stamped_ms(response((19, 12), (0, 5))) == 5
 
 
 async def test_readiness_and_metrics_tell_away_from_slow_from_refused(producer: Producer, clock: Clock) -> None:

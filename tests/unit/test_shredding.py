@@ -8,8 +8,11 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streams.agents.health import Readiness
 from streams.agents.shredder import Shredder
 from streams.core import shredding
+from streams.core.clocks import Clocks, Stamp
+from streams.core.gateway import NEVER_MS
 from streams.core.pseudonyms import key_state
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
@@ -58,7 +61,8 @@ class Held:
         self.salts = {epoch.epoch: key_state(salt_of(epoch.epoch)) for epoch in (TODAY, TOMORROW)}
         self.gone: set[int] = set()
         self.committed: dict[int, int] = {}
-        self.now_ms: int | None = None
+        self.clocks: Clocks | None = None
+        self.readiness = Readiness()
         self.metrics = GatewayMetrics(CollectorRegistry())
         for epoch in self.salts:
             assert self.keys.key(epoch, create=True)
@@ -68,10 +72,11 @@ class Held:
             self.gone,
             self.keys,
             self._read,
-            lambda: self.now_ms,
+            lambda: self.clocks,
             LATE,
             3 * HOUR,
             self.metrics,
+            self.readiness,
         )
 
     async def _read(self) -> Mapping[int, int]:
@@ -107,9 +112,31 @@ async def test_another_gateway_that_finds_the_key_destroyed_forgets_its_state(tm
 
 async def test_the_deadline_counts_as_one(tmp_path: Path) -> None:
     held = Held(tmp_path)
-    held.now_ms = END + 3 * HOUR
+    held.clocks = Clocks(END + 3 * HOUR, 0, [Stamp(END + 3 * HOUR, 0)])
     await held.shredder.check()
     assert held.keys.key(TODAY.epoch, create=False) is None and held.destroyed("deadline") == 1
+
+
+async def test_a_clock_that_is_ahead_destroys_nothing_and_is_told(tmp_path: Path) -> None:
+    """A gateway whose clock was hours ahead destroyed the running epoch's key, for all."""
+    held = Held(tmp_path)
+    held.clocks = Clocks(END + 3 * HOUR, 0, [Stamp(END - HOUR, 0)])
+    await held.shredder.check()
+    assert held.keys.key(TODAY.epoch, create=False) and not held.gone
+    assert any("clock is 14400 s ahead of Kafka's" in reason for reason in held.readiness.reasons)
+    assert held.metrics.clock_apart._value.get() == 14_400
+    held.clocks = Clocks(END - HOUR + 1000, 1000, [Stamp(END - HOUR, 0)])
+    await held.shredder.check()
+    assert held.readiness.names == {"starting"}
+
+
+async def test_in_silence_the_monotonic_clock_carries_kafkas_time_on(tmp_path: Path) -> None:
+    held = Held(tmp_path)
+    held.committed = {0: END - HOUR, 1: NEVER_MS}
+    for passed, there in ((0, True), (4 * HOUR - 1, True), (4 * HOUR, False)):
+        held.clocks = Clocks(END + 30 * HOUR, passed)
+        await held.shredder.check()
+        assert held.keys.holds(TODAY.epoch) is there
 
 
 async def test_a_key_that_could_not_be_destroyed_is_told_and_tried_again(
