@@ -15,6 +15,22 @@ class Publication(msgspec.Struct, frozen=True, array_like=True):
     value: bytes
 
 
+class Beginning(msgspec.Struct, frozen=True, array_like=True):
+    """From where on the ledger says all of what is not over.
+
+    Attributes:
+        offset: of the record there. over: epochs before this one are over; nothing of them is drawn any more.
+        epoch, measure, number, writer: the record's own, so that it is known again.
+    """
+
+    offset: int
+    over: int
+    epoch: int
+    measure: str
+    number: int
+    writer: str
+
+
 class LedgerRecord(msgspec.Struct, frozen=True):
     """One drawn pane of a measure, or a `void` in place of one that can't be.
 
@@ -30,6 +46,7 @@ class LedgerRecord(msgspec.Struct, frozen=True):
         writer: a random id of the process that drew it.
         reason: of a void; lost: retention took the pane before every partition's part of it was read; shut: a
             partition's state was lost, so it can't count the measure for now; policy: the rules forbid to tell it.
+        begins: where whoever reads the ledger had to begin when this was written; None: at its start.
     """
 
     epoch: int
@@ -48,3 +65,4 @@ class LedgerRecord(msgspec.Struct, frozen=True):
     reason: Literal["", "lost", "shut", "policy"] = ""
     keys: bytes = b""
     delta: float = 0.0
+    begins: Beginning | None = None

@@ -278,6 +278,11 @@ class ReleaseMetrics:
             ["minutes"],
             registry=registry,
         )
+        self.ledger_read = Gauge(
+            "throng_release_ledger_read_bytes",
+            "Bytes of the ledger's records that this worker has read when it last began: two epochs of it.",
+            registry=registry,
+        )
         self.draw = Histogram(
             "throng_release_draw_seconds",
             "Time from sum to ledger.",

@@ -3,7 +3,7 @@
 In: chunks of the one partition of `panes`. A pane is summed once every partition has sent it; then for each measure
 that it ends: noise (drawn ahead in a thread), the ledger, read back, and what the ledger says is published, by whoever
 drew it.
-Kept: nothing but what the ledger has. At the start the ledger is read, the last pane of each measure is published
+Kept: nothing but what the ledger has. At the start two epochs of it are read, each measure's last pane is published
 once more (the same bytes), and reading begins at the oldest pane that the ledger still needs.
 
 What can fail: a pane that differs from its first record (the process ends, and goes on ending: releases halt), a send
@@ -17,7 +17,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -65,7 +65,7 @@ class Rules(Protocol):
 
 
 class Releaser:
-    """The release role of one worker.
+    """The release role of one worker. `learn`: what is to be done, once, before anything that follows is worked out.
 
     Attributes:
         to_follow: published, and what follows from it isn't yet; None as in `follow`.
@@ -84,6 +84,7 @@ class Releaser:
         readiness: Readiness,
         rules: Rules,
         following: Following | None = None,
+        learn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._pages = pages
         self._epochs = epochs
@@ -94,6 +95,7 @@ class Releaser:
         self._readiness = readiness
         self._rules = rules
         self._following = following
+        self._learn = learn
         self.to_follow = asyncio.Queue[LedgerRecord | None]()
         self._latest: Epoch | None = None
         self._places = ""
@@ -109,10 +111,11 @@ class Releaser:
 
         What a replay has brought along nobody may have published here: all of it is, at each start.
         """
-        self._sums = Sums(self._ledger.account, self._epochs.records)
         await self._epochs.refresh()
         await self._rules.read()
         await self._ledger.read()
+        self._sums = Sums(self._ledger.account, self._epochs.records)
+        self._metrics.ledger_read.set(self._ledger.bytes_read)
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
             await self._publish(record)
         if self._following is not None:
@@ -164,7 +167,11 @@ class Releaser:
     async def keep_following(self) -> None:
         """Publish what follows from what was published, behind it: no release waits for that. For ever."""
         while True:
-            await self.follow(await self.to_follow.get())
+            record = await self.to_follow.get()
+            if self._learn is not None:
+                await self._learn()
+                self._learn = None
+            await self.follow(record)
 
     async def follow(self, record: LedgerRecord | None) -> None:
         """Publish what follows from a record. None, of a start: what followed from the last ones, once more."""

@@ -32,6 +32,7 @@ from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.gateway_services import Salts, services_of
 from streams.agents.health import HealthServer, Readiness
+from streams.agents.learning import Learning
 from streams.agents.life import LAST_RESORT, Service, started
 from streams.agents.producing import Producer
 from streams.agents.reach import Reach
@@ -58,6 +59,7 @@ from streams.stores.audit import AuditReader, adopt, system_user
 from streams.stores.counts import CountStore
 from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.ledger import Ledger
+from streams.stores.ledger_history import History
 from streams.stores.log import TailReader
 from streams.stores.machines import load_machines
 from streams.stores.noise import Ahead
@@ -250,22 +252,27 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         _producer(settings) as producer,
         started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
         started(TailReader(settings.kafka, settings.topic(LEDGER))) as ledger_log,
+        started(TailReader(settings.kafka, settings.topic(LEDGER))) as past_log,
         started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
         connect(settings) as redis,
     ):
         names = {name: settings.topic(name) for name in PUBLISHED}
         timezone = settings.epoch.timezone or plans.current.timezone
         following = Following(timezone) if settings.release.outlook else None
+        learning = Learning(following, History(past_log), lambda: ledger.began_at) if following else None
+        follow, learn = (learning.take, learning.learn) if learning else (None, None)
+        ledger = Ledger(ledger_log, producer, settings.topic(LEDGER), follow)
         releaser = Releaser(
             Pages(plans.of, settings.release.confidence, configured_views(settings)),
             epochs,
-            Ledger(ledger_log, producer, settings.topic(LEDGER), following.take if following else None),
+            ledger,
             Publisher(producer, redis, names, counts, redis_prefix(settings)),
             Ahead(),
             ReleaseMetrics(),
             readiness,
             ReleaseRules(audit, plans.all, PolicyMetrics()),
             following,
+            learn,
         )
         role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions, on_lost=releaser.lost)
         app, services = _app(role, settings), [releaser.keep_showing, releaser.keep_following, audit.follow]

@@ -36,6 +36,11 @@ PRESENT: Final = "present"
 Key = tuple[int, int]
 
 
+def since_ms(at_hand_ms: int) -> int:
+    """From when on a release matters for what follows from one that ends then, or later."""
+    return (at_hand_ms // BLOCK_MS - 1) * BLOCK_MS
+
+
 class Following:
     """The outlooks of a deployment. `timezone`: whose weekdays and hours count."""
 

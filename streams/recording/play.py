@@ -218,8 +218,9 @@ async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run) -> list[asyn
 
 
 def _brought(value: bytes) -> bytes:
-    """A ledger record without the offset of another deployment's panes."""
-    return msgspec.msgpack.encode(replace(msgspec.msgpack.decode(value, type=LedgerRecord), panes_offset=BROUGHT))
+    """A ledger record without the offsets of another deployment's panes and ledger."""
+    record = msgspec.msgpack.decode(value, type=LedgerRecord)
+    return msgspec.msgpack.encode(replace(record, panes_offset=BROUGHT, begins=None))
 
 
 async def await_panes(settings: Settings, reached_ms: Mapping[int, int], sources: int) -> PaneTable:

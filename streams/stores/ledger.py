@@ -1,22 +1,32 @@
 """The ledger topic: append a draw, read back, and take whichever record came first.
 
-Kept: the account of all that was read. A writer that was paused and comes back appends records that are void for
+Kept: the account of what was read. A writer that was paused and comes back appends records that are void for
 everybody, itself included, since it reads them back behind those of its successor.
+
+Reading begins where the last record says (`schemas.ledger.Beginning`), so a start reads two epochs, however long the
+ledger is. That place must hold the very record that is named; if not, it is read whole. If that can't be, since its
+beginning is gone, nothing is begun: what was drawn there would be drawn again.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 from aiokafka import AIOKafkaProducer
+from msgspec.structs import replace
 
-from schemas.ledger import LedgerRecord
+from schemas.ledger import Beginning, LedgerRecord
 from streams.core.ledger import Account
+from streams.errors import ThrongError
 from streams.stores.log import TailReader
 
 
 class Ledger:
-    """The ledger as one process reads and writes it. `follow`: told each valid record once, in the order of the log."""
+    """The ledger as one process reads and writes it. `follow`: told each valid record once, in the order of the log.
+
+    Attributes:
+        began_at: the offset from which on it was read. bytes_read: of records, since the start.
+    """
 
     def __init__(
         self,
@@ -29,23 +39,87 @@ class Ledger:
         self._producer = producer
         self._topic = topic
         self._follow = follow
+        self._begun = False
         self.account = Account()
+        self.began_at = 0
+        self.bytes_read = 0
 
     async def read(self) -> list[LedgerRecord]:
-        """Read to the topic's end; returns the valid records that are new."""
+        """Read to the topic's end; returns the valid records that are new.
+
+        Raises:
+            ThrongError: `ledger` if what is still needed of it is gone.
+        """
+        if not self._begun:
+            await self._begin()
         valid = []
-        async for records in self._reader.read_to_end():
-            for record in records:
-                entry = msgspec.msgpack.decode(record.value, type=LedgerRecord)
-                if self.account.take(entry):
-                    # Not by the caller: a read that is cancelled midway is not heard of again.
-                    if self._follow is not None:
-                        self._follow(entry)
-                    valid.append(entry)
+        async for offset, entry in self._entries():
+            if self.account.take(entry, offset):
+                # Not by the caller: a read that is cancelled midway is not heard of again.
+                if self._follow is not None:
+                    self._follow(entry)
+                valid.append(entry)
         return valid
 
     async def append(self, *records: LedgerRecord) -> list[LedgerRecord]:
         """Append, and read to beyond them; returns the valid records that are new, these or others' among them."""
-        acks = [await self._producer.send(self._topic, msgspec.msgpack.encode(each), partition=0) for each in records]
+        begins = self.account.begins()
+        values = [msgspec.msgpack.encode(replace(each, begins=begins)) for each in records]
+        acks = [await self._producer.send(self._topic, value, partition=0) for value in values]
         await asyncio.gather(*acks)
         return await self.read()
+
+    async def _begin(self) -> None:
+        start, end = await self._reader.bounds()
+        begins = await beginning(self._reader, start, end)
+        if begins is None and start > 0:
+            raise ThrongError(
+                "ledger",
+                f"{self._topic} begins at offset {start}, and no record names a place from there on at which reading "
+                "may begin: what was drawn before would be drawn again; see docs/how-to/outages.md#ledger",
+            )
+        self.began_at = start if begins is None else begins.offset
+        self.account = Account(0 if begins is None else begins.over)
+        self._reader.seek(self.began_at)
+        self._begun = True
+
+    async def _entries(self) -> AsyncIterator[tuple[int, LedgerRecord]]:
+        async for records in self._reader.read_to_end():
+            for record in records:
+                self.bytes_read += len(record.value)
+                yield record.offset, msgspec.msgpack.decode(record.value, type=LedgerRecord)
+
+
+async def beginning(reader: TailReader, start: int, end: int) -> Beginning | None:
+    """Where reading may begin, in a ledger of the offsets [start, end); None if that is not known.
+
+    Any record's word is right for good. The last one's is the newest but for a writer's that was paused, or of a
+    version before there was such a word; then those before it are asked, further and further back.
+    """
+    back = 1
+    while back == 1 or end - back // 8 > start:
+        first = max(start, end - back)
+        reader.seek(first)
+        named: list[Beginning] = []
+        async for records in reader.read_to_end(end):
+            for record in records:
+                said = msgspec.msgpack.decode(record.value, type=LedgerRecord).begins
+                if said is not None and start <= said.offset <= record.offset:
+                    named.append(said)
+        for said in sorted(named, key=lambda each: each.offset, reverse=True):
+            if await _is_there(reader, said):
+                return said
+        if start == 0:
+            return None  # all of it is there to be read
+        back *= 8
+    return None
+
+
+async def _is_there(reader: TailReader, said: Beginning) -> bool:
+    reader.seek(said.offset)
+    records = [record async for some in reader.read_to_end(said.offset + 1) for record in some[:1]]
+    if not records or records[0].offset != said.offset:
+        return False
+    found = msgspec.msgpack.decode(records[0].value, type=LedgerRecord)
+    named = (said.epoch, said.measure, said.number, said.writer)
+    return (found.epoch, found.measure, found.number, found.writer) == named

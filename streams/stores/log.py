@@ -72,9 +72,39 @@ class TailReader:
         """Disconnect."""
         await disconnect(self._consumer)
 
-    async def read_to_end(self) -> AsyncIterator[list[ConsumerRecord]]:
-        """The records between the last position and the end of each partition as of now, in chunks."""
+    async def bounds(self) -> tuple[int, int]:
+        """The first offset of the first partition, and the one after its last record."""
+        first = self._partitions[0]
+        while True:
+            try:
+                starts: dict[TopicPartition, int] = await self._consumer.beginning_offsets([first])
+            except KafkaTimeoutError:
+                continue
+            return starts[first], (await self._ends())[first]
+
+    async def find(self, time_ms: int) -> int | None:
+        """The first offset of the first partition whose record time is at least that; None if there is none."""
+        first = self._partitions[0]
+        while True:
+            try:
+                found = (await self._consumer.offsets_for_times({first: time_ms}))[first]
+            except KafkaTimeoutError:
+                continue
+            return None if found is None else int(found.offset)
+
+    def seek(self, offset: int) -> None:
+        """Go on reading the first partition there."""
+        self._consumer.seek(self._partitions[0], offset)
+
+    async def read_to_end(self, until: int | None = None) -> AsyncIterator[list[ConsumerRecord]]:
+        """The records between the last position and the end of each partition as of now, in chunks.
+
+        Args:
+            until: an offset at which to end instead; the last chunk may go beyond it.
+        """
         ends = await self._ends()
+        if until is not None:
+            ends = {tp: min(end, until) for tp, end in ends.items()}
         while behind := [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]:
             self._consumer.resume(*behind)
             for records in (await self._consumer.getmany(*behind, timeout_ms=500)).values():

@@ -31,6 +31,7 @@ class Record(NamedTuple):
     """What a reader of a control topic gets."""
 
     value: bytes
+    offset: int = 0
 
 
 class Log:
@@ -199,14 +200,21 @@ class Tail:
         self._log = broker.logs[topic, 0]
         self._position = 0
 
-    async def read_to_end(self) -> AsyncIterator[list[Record]]:
+    async def bounds(self) -> tuple[int, int]:
         await self._node.reach(self._broker.up)
-        end = self._log.end
+        return self._log.start, self._log.end
+
+    def seek(self, offset: int) -> None:
+        self._position = offset
+
+    async def read_to_end(self, until: int | None = None) -> AsyncIterator[list[Record]]:
         await self._node.reach(self._broker.up)
-        found = self._log.records[self._position : end]
-        self._position = end
-        if found:
-            yield [Record(value or b"") for _, _, value, _ in found]
+        end = self._log.end if until is None else min(until, self._log.end)
+        await self._node.reach(self._broker.up)
+        first, self._position = self._position, max(self._position, end)
+        if first < end:
+            found = self._log.records[first:end]
+            yield [Record(value or b"", first + n) for n, (_, _, value, _) in enumerate(found)]
 
     async def start(self) -> None:
         """Nothing to connect to."""

@@ -118,6 +118,9 @@ MUTANTS: dict[str, Sequence[Change]] = {
             "False",
         ),
     ],
+    "an epoch that is over is not refused": [
+        Change(Account.closed_through, "ALL if epoch < self._over else", ""),
+    ],
     "noise is drawn before the ledger is read": [
         Change(Releaser.positions, "await self._ledger.read()", "pass"),
         Change(Releaser.handle, "await self._take(await self._ledger.read())", "pass"),

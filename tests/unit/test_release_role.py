@@ -36,6 +36,7 @@ EPOCH = msgspec.structs.replace(epochs_at(START)[0], partitions=2)
 
 class Record(NamedTuple):
     value: bytes
+    offset: int
 
 
 class Logs:
@@ -44,6 +45,7 @@ class Logs:
     def __init__(self) -> None:
         self.values: dict[str, list[bytes]] = {name: [] for name in (LEDGER, *RELEASED)}
         self.shown: list[tuple[str, bytes]] = []
+        self.start = 0
 
     async def send(self, topic: str, value: bytes, **_: object) -> "asyncio.Future[object]":
         self.values[topic].append(value)
@@ -75,10 +77,21 @@ class Reader:
         self._logs = logs
         self._at = 0
 
-    async def read_to_end(self) -> AsyncIterator[list[Record]]:
-        new = self._logs.values[LEDGER][self._at :]
-        self._at += len(new)
-        yield [Record(value) for value in new]
+    async def bounds(self) -> tuple[int, int]:
+        return self._logs.start, len(self._logs.values[LEDGER])
+
+    async def find(self, _: int) -> int | None:
+        return None
+
+    def seek(self, offset: int) -> None:
+        assert offset >= self._logs.start
+        self._at = offset
+
+    async def read_to_end(self, until: int | None = None) -> AsyncIterator[list[Record]]:
+        first, values = self._at, self._logs.values[LEDGER][:until]
+        self._at = max(first, len(values))
+        if first < len(values):
+            yield [Record(value, first + n) for n, value in enumerate(values[first:])]
 
 
 class Epochs:

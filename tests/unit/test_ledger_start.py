@@ -1,0 +1,130 @@
+"""How a release begins to read a ledger that is long, or of which the beginning is gone."""
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from schemas.ledger import LedgerRecord
+from schemas.topics import FOOTFALL, LEDGER
+from streams.agents.learning import Learning
+from streams.agents.roles import LogRange
+from streams.core.following import BLOCK_MS, Following
+from streams.core.release import seal
+from streams.core.usual import QUARTER_MS
+from streams.errors import ThrongError
+from streams.stores.ledger import Ledger
+from streams.stores.ledger_history import History
+from tests.support.world import epochs_at
+from tests.unit.test_following import NEXT, WEEK
+from tests.unit.test_release_role import Epochs, Logs, Reader, both, chunk, releaser
+
+START = 1_772_420_400_000
+EPOCH = replace(epochs_at(START)[0], partitions=2)
+DAYS = [EPOCH.epoch - 1, EPOCH.epoch, EPOCH.epoch + 1, EPOCH.epoch + 2, EPOCH.epoch + 3]
+
+
+def entry(epoch: int, number: int, panes_offset: int = 0) -> LedgerRecord:
+    nothing = seal(())
+    return LedgerRecord(
+        epoch, "present", number, 0, number, "release", b"", 1.0, b"", nothing, panes_offset, 0.01, "one"
+    )
+
+
+async def written(logs: Logs, *days: int) -> None:
+    """Three panes of each day, as one writer draws them."""
+    ledger = Ledger(Reader(logs), logs, LEDGER)  # type: ignore[arg-type]
+    await ledger.read()
+    for day in days:
+        for number in (1, 2, 3):
+            await ledger.append(entry(day, number))
+
+
+async def test_two_epochs_are_read_however_long_the_ledger_is() -> None:
+    logs = Logs()
+    await written(logs, *DAYS)
+    ledger = Ledger(Reader(logs), logs, LEDGER)  # type: ignore[arg-type]
+    read = await ledger.read()
+    assert {record.epoch for record in read} == {*DAYS[-2:]} and ledger.began_at == 9
+    assert ledger.bytes_read < sum(map(len, logs.values[LEDGER])) / 2
+
+
+async def test_a_pane_older_than_the_ledgers_beginning_is_refused_and_not_released_anew() -> None:
+    """The panes of a crowd that fell back for days: what was released of them is known no more."""
+    logs = Logs()
+    await written(logs, *DAYS)
+    logs.start = 9
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 6)})
+    length = len(logs.ledger())
+    await role.handle(chunk(both(1, 2, 3), 0))
+    assert len(logs.ledger()) == length and not logs.values[FOOTFALL]
+    assert Epochs.records[0].epoch == DAYS[1]
+
+
+async def test_a_ledger_without_what_is_still_needed_is_refused() -> None:
+    logs = Logs()
+    await written(logs, *DAYS)
+    for start in (10, 15):
+        logs.start = start
+        with pytest.raises(ThrongError, match=f"begins at offset {start}"):
+            await Ledger(Reader(logs), logs, LEDGER).read()  # type: ignore[arg-type]
+
+
+async def test_the_word_of_a_writer_that_was_paused_costs_reading_and_no_more() -> None:
+    logs = Logs()
+    await written(logs, *DAYS)
+    logs.values[LEDGER] += [msgspec.msgpack.encode(entry(DAYS[0], 4))]
+    ledger = Ledger(Reader(logs), logs, LEDGER)  # type: ignore[arg-type]
+    await ledger.read()
+    assert ledger.began_at == 0 and ledger.account.over(DAYS[2]) and not ledger.account.over(DAYS[3])
+    logs.start = 9  # where the whole is not to be had, the words before it are asked
+    ledger = Ledger(Reader(logs), logs, LEDGER)  # type: ignore[arg-type]
+    await ledger.read()
+    assert ledger.began_at == 9 and ledger.account.over(DAYS[2])
+
+
+async def test_a_place_that_does_not_hold_the_record_it_is_said_to_hold_is_not_begun_at() -> None:
+    logs = Logs()
+    await written(logs, *DAYS)
+    values = logs.values[LEDGER]
+    del values[9]
+    ledger = Ledger(Reader(logs), logs, LEDGER)  # type: ignore[arg-type]
+    await ledger.read()
+    assert ledger.began_at == 0
+    logs.start = 3  # an earlier word names a place that is as it was
+    ledger = Ledger(Reader(logs), logs, LEDGER)  # type: ignore[arg-type]
+    await ledger.read()
+    assert ledger.began_at == 6
+
+
+@pytest.mark.parametrize("found", [None, 0, 40])
+async def test_what_follows_is_the_same_whether_the_past_is_read_first_or_behind_the_release(found: int | None) -> None:
+    """`found`: where the records' times say that the past begins; rightly, or too late."""
+    logs = Logs()
+    ends = [BLOCK_MS * 734 + (number - 600) * QUARTER_MS for number in range(len(WEEK + NEXT))]
+    records = [
+        replace(record, end_ms=end_ms, epoch=20260302 + number // 96)
+        for number, (record, end_ms) in enumerate(zip(WEEK + NEXT, ends, strict=True))
+    ]
+    writing = Ledger(Reader(logs), logs, LEDGER)  # type: ignore[arg-type]
+    for record in records:
+        await writing.append(record)
+    whole = Following("Europe/Berlin")
+    for record in records:
+        whole.take(record)
+    whole.work_out(whole.waiting())
+
+    class Past(Reader):
+        async def find(self, _: int) -> int | None:
+            return found
+
+    following = Following("Europe/Berlin")
+    learning = Learning(following, History(Past(logs)), lambda: ledger.began_at)  # type: ignore[arg-type]
+    ledger = Ledger(Reader(logs), logs, LEDGER, learning.take)  # type: ignore[arg-type]
+    await ledger.read()
+    assert ledger.began_at > 100
+    await learning.learn()
+    following.work_out(following.waiting())
+    assert [record.number for record in following.recent()] == [record.number for record in whole.recent()]
+    assert [following.of(record) for record in records[-8:]] == [whole.of(record) for record in records[-8:]]
+    assert any(following.of(record) for record in records[-8:])
