@@ -1,16 +1,19 @@
 """`throng topics`: make and check the topics, and say who may read and write them."""
 
 import asyncio
+import time
 
 import click
 import orjson
 
 from schemas.access import scopes_for
+from schemas.topics import DAY_MS
 from streams.cli.access_lists import acls, command, redis_command, redis_users
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_servers
 from streams.settings import Settings
 from streams.stores.access import Acl, RedisUser, grant, set_users
+from streams.stores.ledger_trim import find_cut, trim
 from streams.stores.topics import create as create_topics
 from streams.stores.topics import differing
 
@@ -32,6 +35,28 @@ def create(settings: Settings) -> None:
     click.echo(f"created {', '.join(made)}" if made else "all topics are there")
     for line in asyncio.run(differing(settings)):
         click.echo(line, err=True)
+
+
+@topics.command(
+    "trim-ledger", epilog=examples("throng topics trim-ledger --keep-days 60", "throng topics trim-ledger --dry-run")
+)
+@click.option("--keep-days", type=click.IntRange(min=1), default=60, show_default=True, help="Keep what is newer.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would go.")
+@settings_options(redis=False)
+def trim_ledger(settings: Settings, keep_days: int, dry_run: bool) -> None:
+    """Delete the ledger's oldest records, while workers run too.
+
+    Never those that a release still needs: the running epoch's and the one's before. Nothing of an epoch that is over
+    is drawn again, whether or not the ledger still has it. Outlooks are made of the last 8 weeks: with fewer days they
+    begin anew sooner. Needs the right Delete on the topic, which no role has.
+    """
+    cut = asyncio.run(find_cut(settings, time.time_ns() // 1_000_000 - keep_days * DAY_MS))
+    if cut.to > cut.start and not dry_run:
+        asyncio.run(trim(settings, cut))
+    what = "would go" if dry_run else "are deleted"
+    click.echo(
+        f"{cut.to - cut.start} of {cut.end - cut.start} records {what}; a release reads the last {cut.end - cut.needed}"
+    )
 
 
 @topics.command(

@@ -19,12 +19,14 @@ from schemas.topics import EPOCHS, HOUR_MS, LEDGER, PANES, REJECTS, SALTS, SIGHT
 from streams.agents.life import started
 from streams.agents.producing import Producer
 from streams.cli.salts import salts
+from streams.cli.topics import trim_ledger
 from streams.core.epochs import make_epoch
 from streams.errors import ThrongError
-from streams.settings import Settings, load_settings
+from streams.settings import Settings, load_settings, to_environ
 from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.keys import FileKeys
 from streams.stores.ledger import Ledger
+from streams.stores.ledger_trim import Cut, find_cut, trim
 from streams.stores.log import TailReader
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.topics import create
@@ -87,6 +89,47 @@ async def test_gateways_that_race_for_a_salt_agree_and_a_later_one_reads_the_sam
     assert len({first for first, _ in rounds}) == len(rounds)
     async with gateway(settings, tmp_path) as later:
         assert [await later.vault.ensure(n) for n in range(20260301, 20260309)] == [first for first, _ in rounds]
+
+
+async def test_a_ledger_is_read_from_its_last_two_epochs_on_and_cut_before_them_at_most(settings: Settings) -> None:
+    topic, days, numbers = settings.topic(LEDGER), range(20260301, 20260306), range(1, 5)
+    async with (
+        started(Producer(settings.kafka, 10_000)) as producer,
+        started(TailReader(settings.kafka, topic)) as reader,
+        started(TailReader(settings.kafka, topic)) as later,
+        started(TailReader(settings.kafka, topic)) as last,
+    ):
+        one = Ledger(reader, producer, topic)
+        await one.read()
+        for day in days:
+            for number in numbers:
+                await one.append(drawn(day, number))
+        other = Ledger(later, producer, topic)
+        assert [record.epoch for record in await other.read()] == [20260304] * 4 + [20260305] * 4
+        said = await asyncio.to_thread(throng, settings, "--keep-days", "1", "--dry-run")
+        assert said == "0 of 20 records would go; a release reads the last 8\n"  # they are of today
+        cut = await find_cut(settings, round(time.time() * 1000) + HOUR_MS)
+        assert cut == (0, 12, 12, 20)
+        await trim(settings, cut)
+        after = Ledger(last, producer, topic)
+        assert len(await after.read()) == 8 and after.began_at == 12
+        for day in days:  # of a crowd that fell back for days: released before, known no more or known to be
+            assert await after.append(drawn(day, 4)) == [] and after.account.closed_through(day, "present") >= 4
+        assert len(await one.read()) == 0  # who has read all of it says the same
+        await trim(settings, Cut(12, 13, 12, 25))  # as retention by Kafka would
+        with pytest.raises(ThrongError, match="begins at offset 13, and no record names a place"):
+            async with started(TailReader(settings.kafka, topic)) as late:
+                await Ledger(late, producer, topic).read()
+
+
+def drawn(epoch: int, number: int) -> LedgerRecord:
+    return LedgerRecord(epoch, "present", number, 0, 0, "release", b"", 1.0, b"", b"", 0, 0.01, "one")
+
+
+def throng(settings: Settings, *arguments: str) -> str:
+    done = CliRunner().invoke(trim_ledger, arguments, env=to_environ(settings), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
 
 
 async def test_the_salts_topic_does_not_hold_a_salt(settings: Settings, tmp_path: Path) -> None:
