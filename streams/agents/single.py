@@ -16,6 +16,7 @@ from crc32c import crc32c
 from streams.agents.fetch import BEFORE_LENGTH, CRC_FROM, HEADER
 
 ZSTD_LEVEL: Final = -5
+FRAME_LEVEL: Final = -50
 ZSTD: Final = 4
 MAGIC: Final = 2
 CRC_AT: Final = CRC_FROM - 4
@@ -28,8 +29,9 @@ NO_HEADERS: Final = b"\0"
 class SingleRecord:
     """A batch of one record without key and headers, compressed by zstd."""
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes, level: int = ZSTD_LEVEL) -> None:
         self._value = value
+        self._level = level
         self._time_ms = int(time.time() * 1000)
         self._producer = (-1, -1, 0)
         self._buffer: bytearray | None = None
@@ -61,7 +63,7 @@ class SingleRecord:
         length = varint(len(before) + len(self._value) + len(NO_HEADERS))
         section = b"".join((length, before, self._value, NO_HEADERS))
         batch = bytearray(HEADER.size)
-        batch += zstd_encode(section, level=ZSTD_LEVEL)
+        batch += zstd_encode(section, level=self._level)
         times = (self._time_ms, self._time_ms)
         fields = (0, len(batch) - BEFORE_LENGTH, NO_LEADER_EPOCH, MAGIC, 0, ZSTD, 0, *times, *self._producer, 1)
         HEADER.pack_into(batch, 0, *fields)

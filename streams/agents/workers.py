@@ -40,6 +40,7 @@ from streams.agents.registrar import Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings
 from streams.agents.rules import GatewayRules, ReleaseRules, cut, log_differences, rules_of
+from streams.agents.single import FRAME_LEVEL, ZSTD_LEVEL
 from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
 from streams.core.following import Following
@@ -92,7 +93,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     readiness = Readiness()
     async with (
         _served("gateway", settings, readiness),
-        _producer(settings) as producer,
+        _producer(settings, FRAME_LEVEL) as producer,
         started(RegistryReader(settings.kafka, settings.topic(REGISTRY))) as registry,
         started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
         started(TailReader(settings.kafka, settings.topic(SALTS))) as salts_log,
@@ -336,7 +337,7 @@ async def _served(role: str, settings: Settings, readiness: Readiness) -> AsyncI
 
 
 @asynccontextmanager
-async def _producer(settings: Settings) -> AsyncIterator[Producer]:
+async def _producer(settings: Settings, level: int = ZSTD_LEVEL) -> AsyncIterator[Producer]:
     metadata_ms = round(TransportSettings.metadata_s * 1000)
-    async with started(Producer(settings.kafka, settings.kafka.request_ms, metadata_ms)) as producer:
+    async with started(Producer(settings.kafka, settings.kafka.request_ms, metadata_ms, level)) as producer:
         yield producer

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import numpy as np
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -15,7 +16,7 @@ from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import SendProduceReqHandler
 from aiokafka.protocol.produce import ProduceResponse_v8
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
@@ -23,7 +24,7 @@ from streams.agents.fetch import HEADER
 from streams.agents.health import Readiness
 from streams.agents.producing import Producer, _refusal, _stamped_ms
 from streams.agents.reach import PATIENCE_S, Reach
-from streams.agents.single import SingleRecord
+from streams.agents.single import FRAME_LEVEL, SingleRecord
 from streams.errors import ThrongError
 from streams.metrics import KafkaMetrics
 from tests.support.broker import Broker
@@ -341,3 +342,13 @@ def test_a_single_record_is_the_batch_that_aiokafka_makes(value: bytes) -> None:
     assert ours._build() == stock._build()
     assert ours._build() is ours._build()
     assert ours.closed() and ours.append(timestamp=None, key=None, value=b"x", headers=[]) is None
+
+
+def test_a_level_of_its_own_changes_nothing_but_the_size() -> None:
+    value = np.random.default_rng(1).choice([b"north", b"south", b"market"], 9_000).tobytes()
+    usual, faster = SingleRecord(value)._build(), SingleRecord(value, FRAME_LEVEL)._build()
+    assert usual != faster
+    for batch in (usual, faster):
+        stock = DefaultRecordBatch(batch)
+        assert stock.validate_crc()
+        assert [bytes(record.value) for record in stock] == [value]
