@@ -88,10 +88,10 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 DEFAULT_MEASURES: Final = (
     Measure("present", "present", "zone", 5 * MINUTE_MS, 0, 0.40),
-    Measure("arrivals", "arrivals", "zone", 15 * MINUTE_MS, 96, 0.10, 15 * MINUTE_MS),
-    Measure("trips_zone", "trips", "zone", 60 * MINUTE_MS, 32, 0.10),
-    Measure("trips_parent", "trips", "parent", 15 * MINUTE_MS, 32, 0.10),
-    Measure("present_cohort", "present_cohort", "zone", 60 * MINUTE_MS, 0, 0.15),
-    Measure("dwell", "dwell", "zone", 60 * MINUTE_MS, 96, 0.09),
-    Measure("visits", "visits", "zone", 60 * MINUTE_MS, 32, 0.06),
+    Measure("arrivals", "arrivals", "zone", 15 * MINUTE_MS, 72, 0.075, 15 * MINUTE_MS),
+    Measure("trips_zone", "trips", "zone", 60 * MINUTE_MS, 24, 0.1375),
+    Measure("trips_parent", "trips", "parent", 15 * MINUTE_MS, 24, 0.1375),
+    Measure("present_cohort", "present_cohort", "zone", 60 * MINUTE_MS, 0, 0.13),
+    Measure("dwell", "dwell", "zone", 60 * MINUTE_MS, 80, 0.075),
+    Measure("visits", "visits", "zone", 60 * MINUTE_MS, 24, 0.045),
 )
