@@ -74,6 +74,7 @@ class Footfall(Released, frozen=True, kw_only=True, omit_defaults=True):
     high: float | None = None
     view_se: float | None = None
     weighted: bool = False
+    calibrated: bool = False
     age_band: str | None = None
     gender: str | None = None
     speaks_through: str | None = None

@@ -1,4 +1,4 @@
-"""Calibrated by other days: what is left of the errors of dwell, visits and flows once places have factors.
+"""Calibrated by other days: what is left of the errors once places have factors.
 
 The days before a town's day are counted and released as that one is, and everybody in them is counted on site as well,
 each count with an error of its own. Of these counts and what was released `streams.core.calibration` makes factors, as
@@ -9,18 +9,21 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.lengths import BUCKETS, CUT
 from schemas.measures import Measure
-from streams.core.calibration import Evidence, found, told_from
-from streams.core.factors import STATISTICS, Factors, part_names
+from schemas.plan import Correction, Plan
+from streams.core.calibration import WORTH_OF_ESTIMATE, Evidence, found, told_from
+from streams.core.factors import OF_PRESENT, STATISTICS, correction_of, factors_of, of_estimates, part_names
 from streams.core.render import Estimates, Page
+from streams.core.weights import PlanWeights
 from streams.settings import Settings
 from validation import errors, happened, released
 from validation.errors import Pairs
-from validation.judge import HOURS, VIEWS, paired, weighted, weights_of_day
+from validation.judge import HOURS, VIEWS, hourly, paired, weighted, weights_of_day
 from validation.released import Noise
 from validation.towns import Day, Shape, Told, live
 
@@ -28,13 +31,14 @@ DAYS: Final = 2  # before the one that is judged
 COUNTER_ERROR: Final = 0.05
 
 Counts = dict[str, NDArray[np.int64]]
+Level = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class Counted(NamedTuple):
     """A day on which people were counted on site. `told`: by measure, of what was told, estimates and their errors."""
 
     evidence: dict[str, Evidence]
-    told: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    told: dict[str, Level]
 
 
 class Calibrated(NamedTuple):
@@ -53,32 +57,30 @@ def days_before(shape: Shape) -> list[Shape]:
 
 
 def measures_of(day: Day) -> list[Measure]:
-    """The measures that are judged; those that the plan weights as they are, for flows are of both."""
+    """The measures that are judged: all that factors are put on."""
+    return [measure for measure in day.epoch.measures if measure.statistic in (*STATISTICS, *OF_PRESENT)]
+
+
+def counted_on_site(day: Day) -> list[Measure]:
+    """Those that factors are found for."""
     return [measure for measure in day.epoch.measures if measure.statistic in STATISTICS]
 
 
-def corrected_of(day: Day) -> list[Measure]:
-    """Those that factors are for."""
-    weights = weights_of_day(day)
-    return [measure for measure in measures_of(day) if weights is None or weights.of(measure) is None]
-
-
 def truth_of(day: Day) -> Counts:
-    """What truly happened, of these measures."""
+    """What truly happened, of these measures, and footfall."""
     there = happened.presences(day.stretches, day.excluded, day.epoch)
-    names = {measure.name for measure in measures_of(day)}
-    everything = happened.everything(there, day.epoch, day.parents)
-    return {name: counts for name, counts in everything.items() if name in names}
+    epoch = msgspec.structs.replace(day.epoch, measures=tuple(measures_of(day)))
+    return happened.everything(there, epoch, day.parents, cohorts=day.cohorts)
 
 
 def counted(day: Day, noise: Noise) -> Counted:
     """Release a day and count it on site, from the second hour on: the first is told as incomplete."""
     draw = np.random.default_rng(day.shape.seed)
-    page, truth = Page(day.plan, Settings().release.confidence), truth_of(day)
+    page, truth, weights = Page(day.plan, Settings().release.confidence), truth_of(day), weights_of_day(day)
     evidence, told = {}, {}
-    for measure in corrected_of(day):
+    for measure in counted_on_site(day):
         later = slice(len(truth[measure.name]) // HOURS, None)
-        of = released.release(day.counts[measure.name], measure, day.epoch, noise)
+        of = released.release(day.counts[measure.name], measure, day.epoch, noise, weights)
         assert of.noisy is not None
         noisy, mean, se = of.noisy[later].reshape(-1), of.mean[later].reshape(-1), of.se[later].reshape(-1)
         true = truth[measure.name][later]
@@ -87,23 +89,34 @@ def counted(day: Day, noise: Noise) -> Counted:
         is_told = page.told(Estimates(noisy, mean, se), day.epoch.k)
         # How long a presence was that the epoch cut, nobody on site can say.
         known = np.array([name != BUCKETS[CUT].name for name in part_names(measure)])[key % len(part_names(measure))]
-        evidence[measure.name] = Evidence(key, on_site, is_told, noisy.astype(np.float64), se).rows(known)
+        seen = mean if of_estimates(measure, _is_weighted(weights, measure)) else noisy.astype(np.float64)
+        evidence[measure.name] = Evidence(key, on_site, is_told, seen, se).rows(known)
         told[measure.name] = mean[is_told], se[is_told]
     return Counted(evidence, told)
 
 
-def factors(days: Sequence[Counted], measure: Measure, keys: int, k: int) -> Factors | None:
-    """The factors of a measure, None if it has none, or nothing was told often enough."""
-    if any(measure.name not in day.told for day in days):
-        return None
-    estimates, se = (np.concatenate(column) for column in zip(*(day.told[measure.name] for day in days), strict=True))
-    if not len(estimates):
-        return None
-    evidence = Evidence(*map(np.concatenate, zip(*(day.evidence[measure.name] for day in days), strict=True)))
-    group = np.arange(keys) % len(part_names(measure))
-    of = found(evidence, group, told_from(k, estimates, se), COUNTER_ERROR)
-    has = np.flatnonzero(of.panes)
-    return Factors(has, of.factor[has], of.se[has]) if len(has) else None
+def _is_weighted(weights: PlanWeights | None, measure: Measure) -> bool:
+    return weights is not None and weights.of(measure) is not None
+
+
+def calibrated_plan(day: Day, days: Sequence[Counted]) -> Plan:
+    """The day's plan with the factors that other days' counts give."""
+    weights, plan = weights_of_day(day), day.plan
+    said: list[Correction] = []
+    for measure in counted_on_site(day):
+        estimates, se = map(np.concatenate, zip(*(each.told[measure.name] for each in days), strict=True))
+        if not len(estimates):
+            continue
+        parts = len(part_names(measure))
+        group = np.arange(measure.keys(day.epoch.zones, day.epoch.parents)) % parts
+        evidence = Evidence(*map(np.concatenate, zip(*(each.evidence[measure.name] for each in days), strict=True)))
+        worth = WORTH_OF_ESTIMATE if of_estimates(measure, _is_weighted(weights, measure)) else 1.0
+        of = found(evidence, group, told_from(day.epoch.k, estimates, se), COUNTER_ERROR, worth)
+        said += [
+            correction_of(plan, measure, key, float(of.factor[key]), float(of.se[key]))
+            for key in np.flatnonzero(of.panes).tolist()
+        ]
+    return msgspec.structs.replace(plan, calibration=tuple(said))
 
 
 def judge(day: Day, days: Sequence[Counted], noise: Noise) -> Calibrated:
@@ -113,33 +126,46 @@ def judge(day: Day, days: Sequence[Counted], noise: Noise) -> Calibrated:
     as_released = {m.name: released.release(day.counts[m.name], m, day.epoch, noise, weights) for m in measures_of(day)}
     exact = {name: (counts.astype(np.float64), np.zeros(counts.shape)) for name, counts in weighted(day).items()}
     noisy = {name: (of.mean, of.se) for name, of in as_released.items()}
+    two, one = calibrated_plan(day, days), calibrated_plan(day, days[:1])
     return Calibrated(
-        paired(*_with_factors(day, days, exact, truth)),
-        paired(*_with_factors(day, days, noisy, truth)),
-        paired(*_with_factors(day, days[:1], exact, truth)),
+        paired(*with_factors(day, two, exact, truth)),
+        paired(*with_factors(day, two, noisy, truth)),
+        paired(*with_factors(day, one, exact, truth)),
     )
 
 
-def _with_factors(
-    day: Day,
-    days: Sequence[Counted],
-    estimates: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    truth: Counts,
+def with_factors(
+    day: Day, plan: Plan, estimates: Mapping[str, Level], truth: Counts
 ) -> tuple[dict[str, NDArray[np.float64]], Counts, dict[str, NDArray[np.float64]]]:
     """What is told, what is so, and the standard errors, of the noise, the factors and the network's view together."""
     told, errs = {}, {}
-    for measure in measures_of(day):
-        name, view = measure.name, VIEWS[measure.name]
-        mean, se = estimates[name]
-        of = factors(days, measure, mean.shape[1], day.epoch.k)
+    arrivals = next(measure for measure in day.epoch.measures if measure.statistic == "arrivals")
+    for name, measure, (mean, se) in _all(day, estimates):
+        of = factors_of(plan, measure)
+        view = VIEWS.get(name)
         if of is None:
-            told[name], errs[name] = mean, np.hypot(se, view.se(mean))
+            told[name], errs[name] = mean, se if view is None else np.hypot(se, view.se(mean))
             continue
         keys = np.tile(np.arange(mean.shape[1]), len(mean))
-        with_factors, grown, corrected = of.put_on(mean.reshape(-1), se.reshape(-1), keys)
-        told[name] = with_factors.reshape(mean.shape)
-        errs[name] = np.hypot(grown, view.corrected_se(with_factors, corrected)).reshape(mean.shape)
+        put_on, grown, corrected = of.put_on(mean.reshape(-1), se.reshape(-1), keys)
+        told[name], off = put_on.reshape(mean.shape), corrected.off
+        if view is not None:
+            off = view.corrected_se(put_on, corrected)
+        errs[name] = np.hypot(grown, off).reshape(mean.shape)
+    # A zone's factor goes through sums of its panes.
+    told["footfall_hour"] = hourly(told["footfall"], told[arrivals.name]).astype(np.float64)
+    errs["footfall_hour"] = hourly(errs["footfall"], errs[arrivals.name]).astype(np.float64)
     return told, truth, errs
+
+
+def _all(day: Day, estimates: Mapping[str, Level]) -> list[tuple[str, Measure, Level]]:
+    """The measures' estimates, and footfall, which has the factors of who arrives."""
+    every = [(measure.name, measure, estimates[measure.name]) for measure in measures_of(day)]
+    arrivals = next(measure for measure in day.epoch.measures if measure.statistic == "arrivals")
+    (present, present_se), (arrived, arrived_se) = estimates["present"], estimates[arrivals.name]
+    footfall = released.footfall(present, arrived).astype(np.float64)
+    variance = released.footfall(present_se**2, arrived_se**2).astype(np.float64)
+    return [*every, ("footfall", arrivals, (footfall, np.sqrt(variance)))]
 
 
 def calibrate(day: Day, noise: Noise, told: Told) -> Calibrated:
@@ -148,20 +174,20 @@ def calibrate(day: Day, noise: Noise, told: Told) -> Calibrated:
 
 
 def corrected(day: Day, days: Sequence[Counted]) -> dict[str, Pairs]:
-    """The numbers that have factors, before noise, against the truth, with the factors' errors; by measure."""
-    truth, counts = truth_of(day), weighted(day)
+    """The numbers that have factors, before noise, against the truth, with the factors' errors; by what is told."""
+    truth, plan = truth_of(day), calibrated_plan(day, days)
+    exact = {name: (counts.astype(np.float64), np.zeros(counts.shape)) for name, counts in weighted(day).items()}
     pairs = {}
-    for measure in measures_of(day):
-        exact = counts[measure.name].astype(np.float64)
-        of = factors(days, measure, exact.shape[1], day.epoch.k)
-        if of is None:
+    for name, measure, (mean, _) in _all(day, exact):
+        of = factors_of(plan, measure)
+        if of is None or name not in truth:
             continue
-        later = exact[len(exact) // HOURS :]
-        keys = np.tile(np.arange(exact.shape[1]), len(later))
+        first = len(mean) // HOURS
+        later = mean[first:]
+        keys = np.tile(np.arange(mean.shape[1]), len(later))
         told, _, known = of.put_on(later.reshape(-1), np.zeros(later.size), keys)
         has = known.times > 0
-        true = truth[measure.name][len(exact) // HOURS :].reshape(-1)
-        pairs[measure.name] = errors.pairs(told[has], true[has], known.off[has])
+        pairs[name] = errors.pairs(told[has], truth[name][first:].reshape(-1)[has], known.off[has])
     return pairs
 
 

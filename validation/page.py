@@ -5,7 +5,7 @@ from typing import Final
 
 from attacks.verdict import Json
 from validation.errors import SIZES
-from validation.summary import CALIBRATED_GOALS, GOALS, last_line, met, noise_alone
+from validation.summary import GOALS, last_line, met, noise_alone
 
 BEGIN, END = "<!-- results: python -m validation --write -->\n", "<!-- end of results -->\n"
 
@@ -39,12 +39,16 @@ def goals(results: dict[str, Json]) -> str:
     for side, wanted in GOALS.items():
         for name, goal in wanted.items():
             value = line[side][name]
-            bar = f"{goal[0]} to {goal[1]}" if isinstance(goal, list) else f"at most {goal}"
+            bar = _bar(goal) if isinstance(goal, list) else f"at most {goal}"
             counted = _told(alone[name]) if side == "released" else ""
             columns = (side.replace("_", " "), name, _told(value), bar, "yes" if met(value, goal) else "no", counted)
             rows.append(f"| {' | '.join(columns)} |")
     head = "| | number | against what truly happened | goal | met | against what was counted |\n"
     return head + "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _bar(goal: float | list[float]) -> str:
+    return f"{goal[0]} to {goal[1]}" if isinstance(goal, list) else f"{goal:g}"
 
 
 def _told(value: float | None) -> str:
@@ -120,8 +124,8 @@ def _calibrated(results: dict[str, Json]) -> str:
 def _calibrated_goals(results: dict[str, Json]) -> str:
     line = last_line(results)["calibrated"]
     told = [
-        f"{name} {_told(line[side][name])} of {goal:g} ({'met' if met(line[side][name], goal) else 'missed'})"
-        for side, goals in CALIBRATED_GOALS.items()
+        f"{name} {_told(line[side][name])} of {_bar(goal)} ({'met' if met(line[side][name], goal) else 'missed'})"
+        for side, goals in GOALS.items()
         for name, goal in goals.items()
     ]
     return f"\nCalibrated by two days, against the goals: {', '.join(told)}.\n"

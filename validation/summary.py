@@ -21,7 +21,6 @@ GOALS: Final[Json] = {
         **{"footfall_500": 0.10, "flows_500": 0.10, "coverage_95": [0.93, 0.97]},
     },
 }
-CALIBRATED_GOALS: Final[Json] = {"before_noise": {"flows": 0.10, "dwell": 0.10}, "released": {"flows_500": 0.10}}
 COVERED: Final = ("present", "footfall", "flows")
 EDGES: Final = np.geomspace(10, 10_240, 21)
 
@@ -60,7 +59,8 @@ def results(
 
 def _calibrated(factors: Calibrated) -> Json:
     sides = factors._asdict().items()
-    return {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides}
+    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides}
+    return {**tables, "coverage": coverage(factors.released, None)}
 
 
 def last_line(found: dict[str, Json]) -> Json:
@@ -75,11 +75,11 @@ def last_line(found: dict[str, Json]) -> Json:
 
 def calibrated_line(found: Json) -> Json:
     """What is left with factors."""
-    kinds = ("flows", "dwell", "visits")
     return {
         "days": DAYS,
-        "before_noise": {kind: _median(found["before"], kind, BEFORE_AT) for kind in kinds},
-        "released": {f"{kind}_500": _median(found["released"], kind, 500) for kind in kinds},
+        "before_noise": {kind: _median(found["before"], kind, BEFORE_AT) for kind in GOALS["before_noise"]},
+        "released": _released(found["released"], {"all": found["coverage"]})
+        | {f"{kind}_500": _median(found["released"], kind, 500) for kind in ("dwell", "visits")},
     }
 
 

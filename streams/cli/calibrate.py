@@ -19,7 +19,7 @@ from streams.cli.released import calibratable
 from streams.cli.values import check_writable
 from streams.core.calibration import LEAST, MOST, Found, found, odd
 from streams.core.evidence import Paired, Pairing
-from streams.core.factors import part_names, place_numbers
+from streams.core.factors import correction_of, part_names
 from streams.core.view import SIMULATED
 from streams.errors import ThrongError
 from streams.stores.plans import load_plan
@@ -64,8 +64,8 @@ class _Measured(NamedTuple):
 def calibrate(
     on_site: Path, released: BinaryIO, plan_file: Path, to: Path, measures: Path | None, counter_error: float
 ) -> None:
-    """Find from counts on site by how much dwell, visits and flows of each place are off, and write the next version
-    of the plan with these factors, which releases then multiply by.
+    """Find from counts on site by how much people present, dwell, visits and flows of each place are off, and write the
+    next version of the plan with these factors, which releases then multiply by.
 
     What was found is shown by measure and part; counts that contradict the others are told on standard error. The last
     line of standard output counts, as JSON.
@@ -115,30 +115,21 @@ def _measured(measure: Measure, paired: Paired, counter_error: float) -> _Measur
         none = np.zeros(len(keys))
         return _Measured(measure, paired, keys, Found(none + 1, none, none, none, none))
     group = keys % len(part_names(measure))
-    return _Measured(measure, paired, keys, found(evidence, group, paired.told, counter_error))
+    of = found(evidence, group, paired.told, counter_error, paired.worth)
+    return _Measured(measure, paired, keys, of)
 
 
 def _corrections(plan: Plan, result: _Measured) -> list[Correction]:
     return [
-        Correction(
-            result.measure.name,
-            place,
+        correction_of(
+            plan,
+            result.measure,
+            int(result.keys[n]),
             round(float(result.found.factor[n]), _DIGITS),
             round(float(result.found.se[n]), _DIGITS),
-            destination,
-            part,
         )
         for n in np.flatnonzero(result.found.panes).tolist()
-        for place, destination, part in [_named(plan, result.measure, int(result.keys[n]))]
     ]
-
-
-def _named(plan: Plan, measure: Measure, key: int) -> tuple[str, str, str]:
-    names, places = part_names(measure), list(place_numbers(plan, measure))
-    place, part = divmod(key, len(names))
-    if measure.statistic != "trips":
-        return places[place], "", names[part]
-    return places[place // len(places)], places[place % len(places)], names[part]
 
 
 def _table(results: list[_Measured]) -> Table:
@@ -172,11 +163,11 @@ def _contradicting(plan: Plan, result: _Measured) -> list[str]:
     group = result.keys % len(part_names(result.measure))
     beyond, apart = odd(result.found, group)
     for n in np.flatnonzero(beyond | apart).tolist():
-        place, destination, part = _named(plan, result.measure, int(result.keys[n]))
-        what = " ".join(
-            word for word in (result.measure.name, place, destination and f"to {destination}", part) if word
-        )
         factor = float(result.found.factor[n])
+        of = correction_of(plan, result.measure, int(result.keys[n]), factor, 0.0)
+        what = " ".join(
+            word for word in (of.measure, of.place, of.destination and f"to {of.destination}", of.part) if word
+        )
         if beyond[n]:
             bound = f", which is as far as it goes ({LEAST:g} to {MOST:g})" if not LEAST < factor < MOST else ""
             lines.append(f"{what}: a factor of {factor:.2f} is far from those of other places{bound}")

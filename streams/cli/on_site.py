@@ -11,7 +11,6 @@ from schemas.plan import Correction, Plan
 from streams.core.evidence import OnSite
 from streams.core.factors import STATISTICS, key_of, part_names, place_numbers
 from streams.core.times import milliseconds
-from streams.core.weights import weights_of
 from streams.errors import ThrongError
 
 NEEDED: Final = ("measure", "place", "start", "end", "people")
@@ -24,12 +23,7 @@ def read_on_site(path: Path, plan: Plan, measures: Sequence[Measure]) -> list[On
     Raises:
         ThrongError: `usage`, naming the row, the field and what was expected.
     """
-    weights = weights_of(plan)
-    known = {
-        measure.name: measure
-        for measure in measures
-        if measure.statistic in STATISTICS and (weights is None or weights.of(measure) is None)
-    }
+    known = {measure.name: measure for measure in measures if measure.statistic in STATISTICS}
     places = {name: place_numbers(plan, measure) for name, measure in known.items()}
     found: dict[tuple[str, int | None, int], OnSite] = {}
     try:

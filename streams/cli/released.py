@@ -20,6 +20,7 @@ from schemas.released import (
     Visits,
 )
 from schemas.topics import DWELL, FLOWS, FOOTFALL, VISITS
+from streams.core.evidence import Record
 from streams.errors import ThrongError
 
 T = TypeVar("T")
@@ -78,14 +79,14 @@ def _recorded(path: Path, *topics: str) -> Iterator[bytes]:
             yield from (value or b"" for value in run.table["value"].to_pylist())
 
 
-def calibratable(file: BinaryIO) -> Iterator[Flow | FlowSummary | Dwell | Visits | None]:
+def calibratable(file: BinaryIO) -> Iterator[Record | None]:
     """The record of each line that is not blank, or of a recording of these topics, if it is of what counts on site
     correct; None for another.
 
     Raises:
         ThrongError: as `footfall`.
     """
-    for number, line in enumerate(_lines(file, FLOWS, DWELL, VISITS), start=1):
+    for number, line in enumerate(_lines(file, FOOTFALL, FLOWS, DWELL, VISITS), start=1):
         if not line.strip():
             continue
         try:
@@ -95,9 +96,11 @@ def calibratable(file: BinaryIO) -> Iterator[Flow | FlowSummary | Dwell | Visits
             raise ThrongError("usage", f"line {number} is no released record: {error}") from error
 
 
-def _corrected(said: _Any) -> type[Flow | FlowSummary | Dwell | Visits] | None:
+def _corrected(said: _Any) -> type[Record] | None:
     if said.schema == FLOWS_SCHEMA and not said.zone:
         return Flow if said.destination else FlowSummary
+    if said.schema == FOOTFALL_SCHEMA:
+        return Footfall
     if said.schema == DWELL_SCHEMA:
         return Dwell
     return Visits if said.schema == VISITS_SCHEMA else None

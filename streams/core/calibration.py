@@ -25,8 +25,8 @@ SPREAD: Final = 0.25
 SPREAD_WORTH: Final = 2.0
 # Nobody's factor is beyond.
 LEAST, MOST = 0.25, 4.0
-# Panes of more people on site than could be told by so many standard errors are taken.
-CLEAR: Final = 1.0
+# Estimates of successive panes err alike, and what they are of moves slowly: so much of a pane each is worth.
+WORTH_OF_ESTIMATE: Final = 0.05
 # A place that was told less often has no factor.
 FEWEST_TOLD: Final = 2
 # A factor, or a pane, so many standard deviations off is told; among fewer places nobody can say.
@@ -43,7 +43,8 @@ class Evidence(NamedTuple):
 
     Attributes:
         key: i64[n], which number it is. on_site: f64[n], people. told: bool[n], or else withheld. noisy, se: f64[n],
-            what was told as counted, before any factor; of those withheld anything.
+            what was told as counted, before any factor; of those withheld anything. An estimate, where what was drawn
+            is of something else (`factors.of_estimates`): then a pane is worth `WORTH_OF_ESTIMATE`.
     """
 
     key: NDArray[np.int64]
@@ -89,15 +90,15 @@ def told_from(k: int, estimates: Floats, se: Floats) -> Told:
     return Told(k + float(((estimates - k) / se).min()) * usual, usual)
 
 
-def found(evidence: Evidence, group: NDArray[np.int64], told: Told, counter_error: float) -> Found:
+def found(evidence: Evidence, group: NDArray[np.int64], told: Told, counter_error: float, worth: float = 1.0) -> Found:
     """The factors.
 
     Args:
         group: i64[keys]: keys of one group (a length of dwell, say) vary alike. counter_error: the relative standard
-            error of each count on site.
+            error of each count on site. worth: how much of a pane that errs on its own each of them is.
     """
     keys = len(group)
-    taken = evidence.on_site >= told.least + CLEAR * told.se
+    taken = evidence.on_site >= told.least
     often = np.bincount(evidence.key[taken & evidence.told], minlength=keys) >= FEWEST_TOLD
     rows = evidence.rows(taken & often[evidence.key])
     panes = np.bincount(rows.key, minlength=keys).astype(np.float64)
@@ -106,7 +107,7 @@ def found(evidence: Evidence, group: NDArray[np.int64], told: Told, counter_erro
     variance = spread
     groups = int(group.max()) + 1 if keys else 0
     for _ in range(ROUNDS):
-        slope, curve = _likelihood(rows, share, told, counter_error)
+        slope, curve = (worth * each for each in _likelihood(rows, share, told, counter_error))
         share = share + (slope - (share - 1) / spread) / (curve + 1 / spread)
         share = np.clip(share, 1 / MOST, 1 / LEAST)
         variance = 1 / (curve + 1 / spread)

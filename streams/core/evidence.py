@@ -15,12 +15,13 @@ import numpy as np
 
 from schemas.measures import Measure
 from schemas.plan import Correction, Plan
-from schemas.released import Dwell, Flow, FlowSummary, Visits
-from streams.core.calibration import Evidence, Told, told_from
-from streams.core.factors import factors_of, key_of, part_names, place_numbers
+from schemas.released import Dwell, Flow, FlowSummary, Footfall, Visits
+from streams.core.calibration import WORTH_OF_ESTIMATE, Evidence, Told, told_from
+from streams.core.factors import factors_of, key_of, of_estimates, part_names, place_numbers
 from streams.core.times import milliseconds
+from streams.core.weights import weights_of
 
-Record = Flow | FlowSummary | Dwell | Visits
+Record = Flow | FlowSummary | Dwell | Visits | Footfall
 
 
 class OnSite(NamedTuple):
@@ -36,11 +37,12 @@ class OnSite(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """A measure's counts on site that were released, and how many were not; `k`: of the records."""
+    """A measure's counts on site that were released, and how many were not. `worth`: of each, see `calibration`."""
 
     evidence: Evidence
     told: Told | None
     unknown: int
+    worth: float = 1.0
 
 
 class _Number(NamedTuple):
@@ -59,6 +61,8 @@ class Pairing:
         self._places = place_numbers(plan, measure)
         self._parts = len(part_names(measure))
         self._factors = factors_of(plan, measure)
+        weights = weights_of(plan)
+        self._estimates = of_estimates(measure, weights is not None and weights.of(measure) is not None)
         self._counts = {(self._key(each), each.start_ms, each.end_ms): each.people for each in counts}
         self._known: set[tuple[int, int, int]] = set()
         self._numbers: dict[tuple[int, int, int], _Number] = {}
@@ -84,19 +88,25 @@ class Pairing:
                 pair = self._places[record.origin] * len(self._places) + self._places[record.destination]
                 self._number(record, pair, pane)
             return
-        place, part = self._places[record.zone], record.bucket if isinstance(record, Dwell) else record.visit
+        place = self._places[record.zone]
+        if isinstance(record, Footfall):
+            self._known.add((place, *pane))
+            self._number(record, place, pane)
+            return
+        part = record.bucket if isinstance(record, Dwell) else record.visit
         if part is None:
             self._known.add((place, *pane))
         else:
             self._number(record, place * self._parts + part_names(self._measure).index(part), pane)
 
-    def _number(self, record: Flow | Dwell | Visits, key: int, pane: tuple[int, int]) -> None:
+    def _number(self, record: Flow | Dwell | Visits | Footfall, key: int, pane: tuple[int, int]) -> None:
         if record.noisy is None or record.estimate is None or record.se is None:
             return
         factor = 1.0
         if self._factors is not None:
             factor = float(self._factors.put_on(np.ones(1), np.ones(1), np.array([key]))[0][0])
-        number = _Number(float(record.noisy), record.estimate / factor, record.se / factor, record.k)
+        estimate = record.estimate / factor
+        number = _Number(estimate if self._estimates else float(record.noisy), estimate, record.se / factor, record.k)
         self._k = max(self._k, record.k)
         self._told[(key, *pane)] = (number.estimate, number.se)
         if (key, *pane) in self._counts:
@@ -117,7 +127,7 @@ class Pairing:
         if self._told:
             estimates, se = np.array(list(self._told.values()), np.float64).T
             told = told_from(self._k, estimates, se)
-        return Paired(evidence, told, len(self._counts) - len(known))
+        return Paired(evidence, told, len(self._counts) - len(known), WORTH_OF_ESTIMATE if self._estimates else 1.0)
 
     def _heard(self, at: tuple[int, int, int]) -> bool:
         """Was it withheld? Then the pane's summary, or the place's own record, is there."""

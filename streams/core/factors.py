@@ -14,13 +14,16 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.cohorts import COHORTS
 from schemas.lengths import BUCKETS, VISITS
 from schemas.measures import Measure, Statistic
 from schemas.plan import Correction, Plan
 
-# What of counts by place and part validation has found to gain, where the plan does not weight it: what weights correct
-# gains no more by factors.
-STATISTICS: Final[tuple[Statistic, ...]] = ("trips", "dwell", "visits")
+# What counts on site can be of.
+STATISTICS: Final[tuple[Statistic, ...]] = ("present", "trips", "dwell", "visits")
+# Told with the factors of the zone's people present, of the measure of that name, as a place sees all of them alike.
+OF_PRESENT: Final[tuple[Statistic, ...]] = ("present_cohort", "arrivals")
+PRESENT: Final = "present"
 
 Floats = NDArray[np.float64]
 Adding = Callable[[Floats], Floats]
@@ -50,6 +53,14 @@ class Corrected(NamedTuple):
         return Corrected(add(self.mean), se, off, add(self.people), add(self.times))
 
 
+class Summed(NamedTuple):
+    """Estimates of sums with factors, and their standard errors, f64[sums] each."""
+
+    mean: Floats
+    se: Floats
+    corrected: Corrected
+
+
 class Factors(NamedTuple):
     """Of one measure, by rising key: i64[n], and the factors with their standard errors, f64[n] each."""
 
@@ -66,19 +77,37 @@ class Factors(NamedTuple):
         people = np.where(has, factor * np.maximum(mean, 0.0), 0.0)
         return factor * mean, factor * se, Corrected(mean, se, off, people, has.astype(np.float64))
 
+    def put_on_sums(self, mean: Floats, se: Floats, sums: Floats, sums_se: Floats, add: Adding) -> "Summed":
+        """Sums that have estimates of their own, of all keys' `mean` and `se`: they gain what their keys gain, and
+        their standard errors grow as those of keys that err apart."""
+        with_factors, grown, of = self.put_on(mean, se, np.arange(len(mean)))
+        before = add(se**2)
+        growth = np.sqrt(np.divide(add(grown**2), before, out=np.ones_like(before), where=before > 0))
+        together = of.summed(add)._replace(mean=sums, se=sums_se)
+        return Summed(sums + add(with_factors - mean), sums_se * growth, together)
+
 
 def factors_of(plan: Plan, measure: Measure) -> Factors | None:
-    """A measure's factors, None if the plan has none."""
-    if measure.statistic not in STATISTICS:
+    """A measure's factors, None if the plan has none. Who arrives, and people by cohort, have those of their zone's
+    people present."""
+    if measure.statistic not in (*STATISTICS, *OF_PRESENT):
         return None
-    places = place_numbers(plan, measure)
-    said = [each for each in plan.calibration if each.measure == measure.name]
+    places, name = place_numbers(plan, measure), PRESENT if measure.statistic in OF_PRESENT else measure.name
+    said = [each for each in plan.calibration if each.measure == name]
     rows = {key: (each.factor, each.se) for each in said if (key := key_of(measure, places, each)) is not None}
     if not rows:
         return None
-    keys = sorted(rows)
-    factor, se = np.array([rows[key] for key in keys], np.float64).T
-    return Factors(np.array(keys, np.int64), factor, se)
+    keys = np.array(sorted(rows), np.int64)
+    factor, se = np.array([rows[key] for key in keys.tolist()], np.float64).T
+    parts = COHORTS if measure.statistic == "present_cohort" else 1
+    each = (keys[:, None] * parts + np.arange(parts)).reshape(-1)
+    return Factors(each, np.repeat(factor, parts), np.repeat(se, parts))
+
+
+def of_estimates(measure: Measure, weighted: bool) -> bool:
+    """Whether counts on site are held against estimates: where what was drawn is of something else, or the filter knows
+    far more than a pane's draw."""
+    return weighted or measure.statistic == "present"
 
 
 def place_numbers(plan: Plan, measure: Measure) -> dict[str, int]:
@@ -102,3 +131,13 @@ def key_of(measure: Measure, places: dict[str, int], of: Correction) -> int | No
         return None
     place = places[ends[0]] if len(ends) == 1 else places[ends[0]] * len(places) + places[ends[1]]
     return place * len(names) + names.index(of.part)
+
+
+def correction_of(plan: Plan, measure: Measure, key: int, factor: float, se: float) -> Correction:
+    """The reverse: what is said of a key."""
+    names, places = part_names(measure), list(place_numbers(plan, measure))
+    place, part = divmod(key, len(names))
+    if measure.statistic != "trips":
+        return Correction(measure.name, places[place], factor, se, "", names[part])
+    origin, destination = divmod(place, len(places))
+    return Correction(measure.name, places[origin], factor, se, places[destination], names[part])

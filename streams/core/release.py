@@ -194,7 +194,8 @@ def _publications(
 ) -> Iterable[Publication]:
     measure = draw.measure
     pane = Pane(draw.epoch, draw.end_ms, measure.pane_ms, cost)
-    estimates = _estimates(draw, draw.noisy, level, page)
+    as_counted = _as_counted(draw, draw.noisy, level, page)
+    estimates = _with_factors(as_counted, draw, page)
     if measure.statistic in PAIRED:
         yield from page.flows(measure, pane, estimates, draw.keys)
     elif measure.statistic == "present_cohort":
@@ -204,31 +205,41 @@ def _publications(
     elif measure.statistic in parts.STATISTICS:
         yield from parts.parted(page, measure, pane, estimates)
     else:
-        yield from page.places(measure.name, pane, estimates, _districts(draw, districts, page))
+        yield from page.places(measure.name, pane, estimates, _districts(draw, districts, as_counted, page))
     if measure.statistic == "arrivals":
-        yield from _windows(draw, estimates, present, page, pane)
+        yield from _windows(draw, as_counted, present, page, pane)
 
 
-def _estimates(draw: Draw, noisy: NDArray[np.int64], level: Level, page: Page) -> Estimates:
-    mean, se, factors = level.mean, np.sqrt(level.variance), page.factors_for(draw.measure)
+def _as_counted(draw: Draw, noisy: NDArray[np.int64], level: Level, page: Page) -> Estimates:
+    return Estimates(noisy, level.mean, np.sqrt(level.variance), page.weights_for(draw.measure) is not None)
+
+
+def _with_factors(of: Estimates, draw: Draw, page: Page) -> Estimates:
+    factors = page.factors_for(draw.measure)
     if factors is None:
-        return Estimates(noisy, mean, se, page.weights_for(draw.measure) is not None)
-    keys = np.arange(len(mean)) if draw.keys is None else draw.keys.astype(np.int64)
-    mean, se, corrected = factors.put_on(mean, se, keys)
-    return Estimates(noisy, mean, se, corrected=corrected)
+        return of
+    keys = np.arange(len(of.mean)) if draw.keys is None else draw.keys.astype(np.int64)
+    mean, se, corrected = factors.put_on(of.mean, of.se, keys)
+    return of._replace(mean=mean, se=se, corrected=corrected)
 
 
-def _districts(draw: Draw, level: Level | None, page: Page) -> Estimates | None:
+def _districts(draw: Draw, level: Level | None, zones: Estimates, page: Page) -> Estimates | None:
+    """People present in districts, who are the sum of their zones' as counted and with factors. `zones`: as counted."""
     if level is None:
         return None
     noisy = page.added(draw.noisy.astype(np.float64)).astype(np.int64)
-    return _estimates(draw, noisy, level, page)
+    own, factors = _as_counted(draw, noisy, level, page), page.factors_for(draw.measure)
+    if factors is None:
+        return own
+    return own._replace(**factors.put_on_sums(zones.mean, zones.se, own.mean, own.se, page.added)._asdict())
 
 
 def _windows(
     draw: Draw, arrived: Estimates, present: LedgerRecord | None, page: Page, pane: Pane
 ) -> Iterable[Publication]:
-    """What follows of a pane's arrivals and who was present at its start and its end: footfall and departures."""
+    """What follows of a pane's arrivals, as counted, and who was present at its start and its end: footfall and
+    departures. A zone's factor is put on them whole: so those at the start and who arrived, less those who left, are
+    those at the end."""
     counted = any(measure.name == "present" for measure in draw.epoch.measures)
     if not counted and (present is None or present.epoch != draw.epoch.epoch):
         return  # nobody was asked to count who is present: nothing was lost
@@ -240,12 +251,12 @@ def _windows(
         yield from page.untold("footfall", pane, lost=not _withheld(present))
     else:
         footfall = _with_present(arrived, start, 1)
-        yield from page.places("footfall", pane, footfall)
+        yield from page.places("footfall", pane, _with_factors(footfall, draw, page))
     if start is None or end is None:
         yield from page.untold("departures", pane, lost=not _withheld(present))
     else:
         departures = _with_present(footfall, end, -1)
-        yield from page.places("departures", pane, departures)
+        yield from page.places("departures", pane, _with_factors(departures, draw, page))
 
 
 def _with_present(counted: Estimates, level: Level, sign: int) -> Estimates:

@@ -112,10 +112,9 @@ class Page:
         self._factors: dict[Measure, Factors | None] = {}
 
     def factors_for(self, measure: Measure) -> Factors | None:
-        """The plan's factors of the measure, if it has any, and the measure isn't weighted."""
+        """The plan's factors of the measure, if it has any."""
         if measure not in self._factors:
-            weighted = self.weights_for(measure) is not None
-            self._factors[measure] = None if weighted else factors_of(self._plan, measure)
+            self._factors[measure] = factors_of(self._plan, measure)
         return self._factors[measure]
 
     def weights_for(self, measure: Measure) -> Weights | TripWeights | None:
@@ -155,6 +154,7 @@ class Page:
                 age_band=band,
                 gender=gender,
                 weighted=keys.weighted,
+                calibrated=calibrated(keys, key),
                 **numbers(keys, key, self.views.get(measure)),
                 **said,
             )
@@ -266,7 +266,8 @@ class Page:
         )
         if told:
             said = numbers(estimates, number, self.views.get(measure))
-            record = msgspec.structs.replace(record, weighted=estimates.weighted, **said)
+            marks = {"weighted": estimates.weighted, "calibrated": calibrated(estimates, number)}
+            record = msgspec.structs.replace(record, **marks, **said)
         return publication(FOOTFALL, zone, record)
 
 

@@ -58,17 +58,17 @@ SIMULATED: Final[Views] = {
     "present": View(apart=8.2),
     "present_cohort": View(apart=0.9),
     "footfall": View(apart=10.3),
-    "trips_zone": View(0.19, 2.7, 0.16, 5.3),
+    "trips_zone": View(0.19, 2.7, 0.158, 2.19),
     "trips_parent": View(0.13, 2.2),
-    "dwell": View(0.42, 2.7, 0.13, 10.3),
+    "dwell": View(0.42, 2.7, 0.218, 6.61),
     "visits": View(share=0.49),
 }
 # The same where the plan has weights (`throng zones build --weighted`).
 SIMULATED_WEIGHTED: Final[Views] = {
     **SIMULATED,
-    "present": View(apart=4.25),
-    "present_cohort": View(0.01, 0.47),
-    "footfall": View(apart=5.3),
-    "trips_parent": View(0.11, 2.2),
-    "visits": View(0.3, 0.47),
+    "present": View(0.0, 4.25, 0.0, 1.41),
+    "present_cohort": View(0.01, 0.47, 0.012, 0.3),
+    "footfall": View(0.0, 5.3, 0.0, 3.41),
+    "trips_parent": View(0.11, 2.2, 0.114, 2.19),
+    "visits": View(0.3, 0.47, 0.114, 5.3),
 }

@@ -307,7 +307,9 @@ def test_results_have_all_numbers_of_the_last_line_a_page_and_a_picture(tmp_path
     exact = calibrated.judge(day, [calibrated.counted(day, lambda counts, *_: counts)], lambda counts, *_: counts)
     factors = summary.results([day], every, None, calibrated.together([exact]))
     more = summary.last_line(factors)
-    assert list(more.pop("calibrated")["before_noise"]) == ["flows", "dwell", "visits"] and more == line
+    with_factors = more.pop("calibrated")
+    assert more == line and list(with_factors["before_noise"]) == ["footfall", "flows", "dwell", "visits"]
+    assert list(with_factors["released"]) == [*line["released"], "dwell_500", "visits_500"]
     assert "Calibrated by two days, against the goals" in page.tables(factors)
     assert {side: list(values) for side, values in line.items()} == {
         "before_noise": ["footfall", "flows", "dwell", "visits"],
@@ -326,17 +328,20 @@ def test_results_have_all_numbers_of_the_last_line_a_page_and_a_picture(tmp_path
 def busy_day(share: float, date: tuple[int, int, int] = (2026, 3, 2)) -> Day:
     """A day on which a share of the visits to zone 1 is counted, of a thousand an hour."""
     who = np.arange(20_000)
+    cohorts = COHORT_OF[who % len(COHORT_OF)]
     lives = np.zeros(len(who), TRUTH)
     lives["who"], lives["zone"], lives["mode"] = who, 1, STAYING
     lives["begin"] = EPOCH.start_ms + (2 + who // 1000) * 60 * MINUTE
-    lives["end"] = lives["begin"] + 30 * MINUTE
+    lives["end"] = lives["begin"] + 60 * MINUTE
     there = happened.presences(lives, HOSPITAL, EPOCH)
     counts = {
         name: np.rint(counts * share).astype(np.int64)
-        for name, counts in happened.everything(there, EPOCH, PARENTS).items()
+        for name, counts in happened.everything(there, EPOCH, PARENTS, cohorts=cohorts).items()
     }
+    counts["arrivals"] = np.zeros((96, len(PLAN.zones)), np.int64)
+    counts["arrivals"][np.arange(2, 22) * 4, 1] = round(1000 * share)
     shape = TOWNS[-1]._replace(date=date)
-    return Day(shape, EPOCH, PLAN, PARENTS, counts, lives, HOSPITAL, 1, None, COHORT_OF, LIVE_IN)
+    return Day(shape, EPOCH, PLAN, PARENTS, counts, lives, HOSPITAL, 1, None, cohorts, LIVE_IN)
 
 
 def test_factors_of_another_day_mend_what_is_told_of_a_day():
@@ -346,11 +351,13 @@ def test_factors_of_another_day_mend_what_is_told_of_a_day():
     day = busy_day(0.6)
     others = [calibrated.counted(busy_day(0.6, date), exact) for date in ((2026, 3, 1), (2026, 2, 28))]
     found = calibrated.judge(day, others, exact)
-    for pairs in (found.before["visits"], found.released["visits"], found.one_day["visits"]):
+    kinds = ("visits", "present", "present by cohort")
+    sides = [side[kind] for side in (found.before, found.one_day) for kind in kinds] + [found.released["visits"]]
+    for pairs in sides:
         large = pairs.true > 0
         assert np.median(np.abs(pairs.told - pairs.true)[large] / pairs.true[large]) < 0.05
         assert (np.abs(pairs.told - pairs.true) <= 2 * pairs.se + 1)[large].mean() > 0.9
-    assert set(calibrated.corrected(day, others)) >= {"dwell", "visits"}
+    assert set(calibrated.corrected(day, others)) >= {"present", "present_cohort", "footfall", "dwell", "visits"}
     assert [each.date for each in calibrated.days_before(day.shape)] == [(2026, 3, 1), (2026, 2, 28)]
 
 
