@@ -19,6 +19,7 @@ from streams.places.findings import Findings
 from streams.stores.plans import load_plan
 
 FINEST_H3 = 15
+_FACTORS_DROPPED = "they were of the plan before, whose cells these may not be (throng calibrate)"
 
 
 @click.group()
@@ -100,8 +101,14 @@ def build(
     about = (before.version if before else 1, name or out.stem, timezone)
     built = built_from(places, districts, sites, about, findings, weighted)
     plan = built.plan
-    if before is not None and before.hash() != plan.hash():
+    if before is not None and msgspec.structs.replace(before, calibration=()).hash() == plan.hash():
+        plan = before  # with its factors, as they are of these very places and cells
+    elif before is not None:
         plan = msgspec.structs.replace(plan, version=plan.version + 1)
+        if before.calibration:
+            click.echo(
+                f"{len(before.calibration)} factors of counts on site are left out: {_FACTORS_DROPPED}", err=True
+            )
     out.write_bytes(msgspec.json.encode(plan) + b"\n")
     load_plan(out)
     if picture is not None:

@@ -1,16 +1,17 @@
-"""A plan built from polygons and cells, on the real path; and another one, weighted, that takes its place with the next
-epoch."""
+"""A plan built from polygons and cells, on the real path; and another one, weighted and with factors of counts on site,
+that takes its place with the next epoch."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import takewhile
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import orjson
 import pytest
 from redis.asyncio import Redis
 
-from schemas.plan import NOWHERE, Places, Plan
+from schemas.plan import NOWHERE, Correction, Places, Plan
 from schemas.topics import REGISTRY, RELEASED
 from streams.cli.main import run
 from streams.settings import load_settings
@@ -31,6 +32,7 @@ BEGIN = 1_772_415_000_000  # 2026-03-02T02:30+01:00
 SWITCH = BEGIN + 20 * MINUTE
 CHANGE = BEGIN + 90 * MINUTE
 END = BEGIN + 150 * MINUTE
+FACTOR = 2.5
 RATES = Rates(reorder=0.1, late=0.01, clock_error=0.005, malformed=0.01, ping_pong=0.2)
 
 
@@ -43,12 +45,29 @@ def built(folder: Path, town: Town, name: str, prefix: str, *more: str) -> Path:
     return path
 
 
+def calibrate(path: Path) -> None:
+    """Give the plan a factor for people present in each zone."""
+    plan = load_plan(path)
+    factors = tuple(Correction("present", zone.id, FACTOR, 0.05) for zone in plan.zones)
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(plan, calibration=factors)))
+
+
+def middles_of(told: list[dict], plan: Plan) -> dict[str, float]:
+    """Of each district that is told, the median of the people present in it."""
+    people = defaultdict[str, list[float]](list)
+    for record in told:
+        if (record["plan"], record.get("measure"), record.get("level")) == (plan.hash(), "present", "parent"):
+            people[record["zone"]] += [record["estimate"]] if "estimate" in record else []
+    return {place: float(np.median(found)) for place, found in people.items() if len(found) > 2}
+
+
 @pytest.mark.timeout(600)
 async def test_an_epoch_is_counted_and_told_by_the_plan_that_it_was_opened_with(
     stack: object, namespace: str, tmp_path: Path
 ) -> None:
     town = make_town(7, 1500, 40, consent=0.9)
     old, new = built(tmp_path, town, "old", ""), built(tmp_path, town, "new", "n", "--weighted")
+    calibrate(new)
     plans = [load_plan(old), load_plan(new)]
     assert [plan.weighted for plan in plans] == [False, True]
     assert {cell.zone for cell in plans[0].cells} > {NOWHERE}  # discs leave gaps between them
@@ -111,9 +130,14 @@ async def test_an_epoch_is_counted_and_told_by_the_plan_that_it_was_opened_with(
     assert {record["plan"] for record in told} == zones.keys()
     numbers = [record for record in told if not record.get("suppressed", True)]
     for record in numbers:
-        weighted = record["plan"] == plans[1].hash() and record["schema"].startswith("footfall/")
-        assert record.get("weighted", False) == weighted, record
-    assert {record.get("weighted", False) for record in numbers} == {False, True}
+        corrected = record["plan"] == plans[1].hash() and record["schema"].startswith("footfall/")
+        assert record.get("weighted", False) == record.get("calibrated", False) == corrected, record
+    assert {record.get("calibrated", False) for record in numbers} == {False, True}
+    assert {r["measure"] for r in numbers if r.get("calibrated")} >= {"present", "footfall"}
+    before, after = (middles_of(told, plan) for plan in plans)
+    both = before.keys() & after.keys()
+    # Most sleep, so the districts have as many people as before the change: what they are told with is the factor.
+    assert both and sum(after[place] for place in both) > 1.5 * sum(before[place] for place in both)
 
 
 def expected(town: Town, plans: list[Plan], epochs: list[dict]) -> Counter:

@@ -438,6 +438,29 @@ def test_what_was_released_with_factors_gives_the_same_ones(
     capsys.readouterr()
 
 
+def test_people_present_are_held_against_estimates_and_districts_say_nothing(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of those in z0 a half is counted and of those in z1 all; a day of five minutes is worth some hours."""
+    lines, rows, last = [], [], None
+    rng = np.random.default_rng(4)
+    for number in range(1, 289):
+        noisy = np.array([1500, 3000, 0, 0, 0, 0]) + np.rint(rng.normal(0, 79, 6)).astype(np.int64)
+        last = record_of(PLAN, "present", noisy, number=number, last=last)
+        lines += [item.value for item in publications(last)]
+        end_ms = EPOCH.start_ms + number * EPOCH.pane_ms
+        for zone in ("z0", "z1"):
+            rows.append(("present", zone, "", "", rfc3339(end_ms - EPOCH.pane_ms), rfc3339(end_ms), 3000))
+    files["released.ndjson"].write_bytes(b"\n".join(lines))
+    write(files["counts.csv"], rows)
+    assert calibrate(files) == 0
+    capsys.readouterr()
+    factors = {each.place: each for each in load_plan(files["next.json"]).calibration}
+    assert factors["z0"].factor == pytest.approx(2.0, abs=0.1)
+    assert factors["z1"].factor == pytest.approx(1.0, abs=0.02)
+    assert 0.002 < factors["z1"].se < 0.05, "no pane errs by itself"
+
+
 def test_records_of_another_plan_or_of_incomplete_panes_are_no_evidence(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

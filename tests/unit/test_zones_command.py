@@ -7,7 +7,7 @@ import msgspec
 import orjson
 import pytest
 
-from schemas.plan import NOWHERE, Places, Spill
+from schemas.plan import NOWHERE, Correction, Places, Spill
 from streams.cli import zones as command
 from streams.cli.main import run
 from streams.errors import ThrongError
@@ -62,6 +62,23 @@ def test_a_plan_that_says_the_same_keeps_its_version_and_another_is_the_next(fil
     assert built(files) == 0
     plan = load_plan(Path(files[0]))
     assert (plan.version, plan.cells[2].zone) == (2, "a")
+
+
+def test_factors_stay_while_places_and_cells_do_and_are_said_to_be_left_out_else(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert built(files) == 0
+    path = Path(files[0])
+    factors = (Correction("present", "a", 1.2, 0.1), Correction("present", "b", 0.9, 0.1))
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(load_plan(path), version=2, calibration=factors)))
+    capsys.readouterr()
+    assert built(files) == 0
+    assert (load_plan(path).version, load_plan(path).calibration) == (2, factors)
+    assert "factors" not in capsys.readouterr().err
+    Path(files[2]).write_text(CELLS.replace("9.2,50.2", "9.006,50.006"))
+    assert built(files) == 0
+    assert (load_plan(path).version, load_plan(path).calibration) == (3, ())
+    assert "2 factors of counts on site are left out" in capsys.readouterr().err
 
 
 def test_what_consumers_may_know_of_a_plan_has_no_cells_and_is_what_its_schema_says(
