@@ -152,7 +152,7 @@ class Population:
         Raises:
             ValueError: the epoch doesn't have the window.
         """
-        of_window: NDArray[np.uint32] = self.running.counts[windows.place(self.epoch.windows_ms, window_ms)]
+        of_window: NDArray[np.uint32] = self.running.counts[..., windows.place(self.epoch.windows_ms, window_ms)]
         return of_window
 
     def close_pane(self, boundary_ms: int) -> dict[str, Counts]:
@@ -161,7 +161,7 @@ class Population:
         self._settle(boundary)
         self.tally.opened[0] = boundary
         self.take_listed()
-        present = self.running.counts[windows.PRESENT]
+        present = self.running.counts[..., windows.PRESENT]
         return {
             measure.name: self._close(measure, present, boundary)
             for measure in self.epoch.measures

@@ -251,7 +251,7 @@ def _count_gone(running, gone, by):  # type: ignore[no-untyped-def]
     as_of = running.as_of[0]
     for w in range(SHORTEST, len(running.ages)):
         if gone["end"] > as_of - running.ages[w] + running.silence:
-            running.counts[w, gone["zone"], gone["cohort"]] += by
+            running.counts[gone["zone"], gone["cohort"], w] += by
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -260,7 +260,7 @@ def _count_row(running, zone, cohort, last, by):  # type: ignore[no-untyped-def]
     as_of = running.as_of[0]
     for w in range(len(running.ages)):
         if last > as_of - running.ages[w]:
-            running.counts[w, zone, cohort] += by
+            running.counts[zone, cohort, w] += by
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -21,7 +21,7 @@ from streams.core.blocks import AT_ONCE, BLOCK_BITS, NEVER, blocks_of, number_of
 from streams.core.departures import HEAD, TAIL, Departures
 from streams.core.slots import NOWHERE
 
-# Places in `Running.counts`.
+# Last places in `Running.counts`.
 PRESENT: Final = 0
 SHORTEST: Final = 1
 
@@ -30,7 +30,8 @@ class Running(NamedTuple):
     """Counts as of `as_of`, as if what was handled since had been then.
 
     Attributes:
-        counts: u32[windows, zones, COHORTS]: of those present, then of the epoch's windows, the shortest first.
+        counts: u32[zones, COHORTS, windows]: of those present, then of the epoch's windows, the shortest first. What one
+            event changes lies side by side: of ten thousand zones' counts each is a wait for memory.
         ages: i64[windows], silence + the window's length: for how long a row counts after it was last heard.
         silence: ms. as_of: i64[1].
         row_due: i32[blocks of rows], gone_due: i32[blocks of departures]: before it nothing in the block grows too old.
@@ -49,7 +50,7 @@ def new_running(zones: int, silence: int, windows_ms: tuple[int, ...], as_of: in
     ages = silence + np.array([1, *sorted(windows_ms)], np.int64)
     unseen = blocks_of(1, AT_ONCE)
     return Running(
-        np.zeros((len(ages), zones, COHORTS), np.uint32), ages, silence, np.array([as_of], np.int64), unseen, unseen
+        np.zeros((zones, COHORTS, len(ages)), np.uint32), ages, silence, np.array([as_of], np.int64), unseen, unseen
     )
 
 
@@ -87,7 +88,7 @@ def recount(running: Running, rows: NDArray[np.void], departures: Departures, as
     running.row_due[:] = running.gone_due[:] = AT_ONCE
     for number, age in enumerate(running.ages.tolist()):
         window = age - running.silence
-        running.counts[number] = count(rows, departures, as_of, window, running.silence, running.counts.shape[1])
+        running.counts[..., number] = count(rows, departures, as_of, window, running.silence, len(running.counts))
 
 
 def count(
@@ -143,7 +144,7 @@ def _age_rows(rows, running, to):  # type: ignore[no-untyped-def]
                 if over > to:
                     due = min(due, over)
                 elif over > as_of:
-                    running.counts[w, row["zone"], row["cohort"]] -= 1
+                    running.counts[row["zone"], row["cohort"], w] -= 1
         running.row_due[block] = due
 
 
@@ -166,5 +167,5 @@ def _age_departures(ring, span, running, to):  # type: ignore[no-untyped-def]
                 if over > to:
                     due = min(due, over)
                 elif over > as_of and gone["live"]:
-                    running.counts[w, gone["zone"], gone["cohort"]] -= 1
+                    running.counts[gone["zone"], gone["cohort"], w] -= 1
         running.gone_due[block] = due
