@@ -492,10 +492,18 @@ def _goes_on(row, rules, now, zone, cohort, kind):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _fetch_next(slots, ring, found, zones, i):  # type: ignore[no-untyped-def]
+def _fetch_count(running, zone, cohort):  # type: ignore[no-untyped-def]
+    counts = running.counts
+    place = (np.int64(zone) * counts.shape[1] + np.int64(cohort)) * counts.shape[2]
+    fetch(np.int64(counts.ctypes.data) + place * counts.itemsize)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _fetch_next(slots, ring, rules, running, found, zones, cohorts, i):  # type: ignore[no-untyped-def]
     """Have brought what the sightings after `i` will look at: the row first, and then, if it isn't in the sighting's
-    zone, the newest departure and what the subscriber has used. So the waits for memory overlap."""
-    rows, used = slots.rows, slots.used
+    zone, what a change of zones does: the newest departure, what the subscriber has used and visited, both zones'
+    counts and places. So the waits for memory overlap."""
+    rows, used, known, positions = slots.rows, slots.used, slots.known, rules.positions
     if i + FAR < len(found) and found[i + FAR] >= 0:
         fetch(np.int64(rows.ctypes.data) + found[i + FAR] * rows.itemsize)
     if i + NEAR < len(found) and found[i + NEAR] >= 0:
@@ -504,6 +512,11 @@ def _fetch_next(slots, ring, found, zones, i):  # type: ignore[no-untyped-def]
         if row["zone"] != zones[i + NEAR]:
             fetch(np.int64(ring.ctypes.data) + _place(row["left"], ring) * ring.itemsize)
             fetch(np.int64(used.ctypes.data) + at * used.shape[1] * used.itemsize)
+            fetch(np.int64(known.ctypes.data) + at * known.shape[1] * known.itemsize)
+            _fetch_count(running, row["zone"], row["cohort"])
+            _fetch_count(running, zones[i + NEAR], cohorts[i + NEAR])
+            fetch(np.int64(positions.ctypes.data) + np.int64(row["zone"]) * positions.shape[1] * positions.itemsize)
+            fetch(np.int64(positions.ctypes.data) + np.int64(zones[i + NEAR]) * positions.shape[1] * positions.itemsize)
 
 
 @njit(cache=True, nogil=True)
@@ -525,7 +538,7 @@ def handle(  # type: ignore[no-untyped-def]
     ring, span = borrowed(departures.ring), borrowed(departures.span)
     barred = 0
     for i in range(len(found)):
-        _fetch_next(slots, ring, found, zones, i)
+        _fetch_next(slots, ring, rules, running, found, zones, cohorts, i)
         at = found[i]
         if at < 0:
             continue

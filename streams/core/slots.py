@@ -225,7 +225,9 @@ def find_or_add(rows, pseudonyms, adds, found):  # type: ignore[no-untyped-def]
     memory = np.int64(rows.ctypes.data)
     for i in range(len(pseudonyms)):
         if i + AHEAD < len(pseudonyms):
-            fetch(memory + _home(rows, pseudonyms[i + AHEAD]) * rows.itemsize)
+            home = memory + _home(rows, pseudonyms[i + AHEAD]) * rows.itemsize
+            fetch(home)
+            fetch(home + _LINE)
         at = _find(rows, pseudonyms[i])
         if rows[at]["pseudonym"] == 0:
             if not adds[i]:
