@@ -57,7 +57,7 @@ def unpack_rows(planes: bytes, heard: int) -> NDArray[np.void]:
 def ranks(rows: NDArray[np.void], who: NDArray[np.uint64]) -> NDArray[np.uint32]:
     """The numbers that subscribers of the table have among packed rows."""
     places = np.empty(len(who), np.int64)
-    find_or_add(rows, who, np.zeros(len(who), np.bool_), places)
+    find_or_add(rows, who, np.zeros(len(who), np.bool_), 0, places)
     packed: NDArray[np.uint32] = (np.cumsum(rows["pseudonym"] != 0, dtype=np.uint32) - 1)[places]
     return packed
 

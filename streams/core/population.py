@@ -112,15 +112,25 @@ class Population:
         for first in range(0, len(times), BLOCK):
             block = slice(first, min(first + BLOCK, len(times)))
             at = found[: block.stop - first]
+            self._find(rows.pseudonym[block], adds[block], at)
             self._make_room(len(at))
-            self.heard += slots.find_or_add(self.slots.rows, rows.pseudonym[block], adds[block], at)
             columns = (times[block], rows.zone[block], rows.cohort[block], rows.kind[block])
             barred += int(handle(self.slots, self.departures, self.rules, self.tally, self.running, at, *columns))
         return barred
 
+    def _find(self, pseudonyms: NDArray[np.uint64], adds: NDArray[np.bool_], found: NDArray[np.int64]) -> None:
+        """Write their rows' numbers, adding who is new. Only a table that is full is enlarged; how many of them are new
+        is known no sooner. Its rows have moved then, and all are found anew."""
+        done = 0
+        while done < len(pseudonyms):
+            room = slots.room(self.slots, self.heard)
+            added, done = slots.find_or_add(self.slots.rows, pseudonyms, adds, room, found)
+            self.heard += added
+            if done < len(pseudonyms):
+                self.slots, row_due = slots.with_room(self.slots, self.running.row_due, self.heard, 1)
+                self.running = self.running._replace(row_due=row_due)
+
     def _make_room(self, rows: int) -> None:
-        self.slots, row_due = slots.with_room(self.slots, self.running.row_due, self.heard, rows)
-        self.running = self.running._replace(row_due=row_due)
         # What the windows still count must not be forgotten, so the last boundary decides, not the rows' times.
         forgotten = int(self.running.as_of[0]) - self.rules.horizon
         self.departures = departures.with_room(self.departures, rows, forgotten)

@@ -2,8 +2,8 @@
 
 A pseudonym's place is its 32-bit hash scaled to the table's size; a row that finds its place taken goes to the next
 free one (linear probing). The scaling keeps the order of hashes, so that enlarging the table is one pass from front
-to back over both, and the table can grow by a sixth at a time: it stands between 0.75 and 0.875 full. With a byte for
-each count against a cap (four by default; two if a cap is above 255) that is 41 to 48 bytes a subscriber; where visits
+to back over both, and the table can grow by a tenth at a time, once it is full: it stands between 0.795 and 0.875 full.
+With a byte for each count against a cap (four by default; two if a cap is above 255) that is 41 to 45 bytes a subscriber; where visits
 are numbered, the zones of stays take 10 more, the minute of a departure 2, where travel times are counted, and home and
 work area 5 each.
 
@@ -68,6 +68,8 @@ FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 
 ROW_BYTES: Final = ROW.itemsize
 SMALLEST: Final = 8192
+# A table is enlarged by this part of it: by a larger one each row is moved less often, and more of it stays free.
+GROWS_BY: Final = 10
 # Rows looked up while memory brings one.
 AHEAD: Final = 16
 _LINE: Final = 64
@@ -120,11 +122,16 @@ def with_room(slots: Slots, due: NDArray[np.int32], subscribers: int, more: int)
     if (subscribers + more) * 8 <= size * 7:
         return slots, due
     while (subscribers + more) * 8 > size * 7:
-        size += size // 6
+        size += size // GROWS_BY
     larger = _free(size, *slots[1:])
     larger_due = blocks_of(size, NEVER)
     _move(_words(slots), due, _words(larger), larger_due)
     return larger, larger_due
+
+
+def room(slots: Slots, subscribers: int) -> int:
+    """How many more subscribers it takes before it must be enlarged."""
+    return len(slots.rows) * 7 // 8 - subscribers
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -215,11 +222,12 @@ def fill(slots, rows, used, known, departed, areas):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def find_or_add(rows, pseudonyms, adds, found):  # type: ignore[no-untyped-def]
+def find_or_add(rows, pseudonyms, adds, room, found):  # type: ignore[no-untyped-def]
     """Write the rows' numbers of `pseudonyms` to `found`, adding new ones (nowhere yet) where `adds`, else -1 for one
-    that isn't there. Returns how many were new.
+    that isn't there. Returns how many were new, and for how many that went: there it stops once it would have to add
+    more than `room`.
 
-    There must be room. Done for many at a time, so that the waits for memory overlap.
+    Done for many at a time, so that the waits for memory overlap.
     """
     added = 0
     memory = np.int64(rows.ctypes.data)
@@ -233,10 +241,12 @@ def find_or_add(rows, pseudonyms, adds, found):  # type: ignore[no-untyped-def]
             if not adds[i]:
                 found[i] = -1
                 continue
+            if added == room:
+                return added, i
             rows[at]["pseudonym"] = pseudonyms[i]
             rows[at]["zone"] = NOWHERE
             rows[at]["before"] = NOWHERE
             rows[at]["stayed"] = NOWHERE
             added += 1
         found[i] = at
-    return added
+    return added, len(pseudonyms)

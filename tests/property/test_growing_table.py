@@ -16,7 +16,7 @@ def test_a_larger_table_has_the_same_rows(caps: list[int], visited: int, travell
     everybody = random.integers(1, 1 << 63, 20_000).astype(np.uint64)
     last = everybody[(everybody * slots.FACTOR) >> np.uint64(63) == 1][:510]
     found = np.empty(510, np.int64)
-    assert slots.find_or_add(table.rows, last, np.ones(510, np.bool_), found) == 510
+    assert slots.find_or_add(table.rows, last, np.ones(510, np.bool_), 510, found) == (510, 510)
     assert table.rows["pseudonym"][0], "no row has gone round"
     for column in table:
         column[found] = (
@@ -29,7 +29,7 @@ def test_a_larger_table_has_the_same_rows(caps: list[int], visited: int, travell
     larger, larger_due = slots.with_room(table, due, 510, 20)
     assert len(larger.rows) > len(table.rows)
     there = np.empty(510, np.int64)
-    assert slots.find_or_add(larger.rows, last, np.zeros(510, np.bool_), there) == 0
+    assert slots.find_or_add(larger.rows, last, np.zeros(510, np.bool_), 0, there) == (0, 510)
     assert np.count_nonzero(larger.rows["pseudonym"]) == 510
     for before, after in zip(table, larger, strict=True):
         assert before[found].tobytes() == after[there].tobytes()
