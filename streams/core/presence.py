@@ -2,7 +2,7 @@
 
 In: the rows of sightings up to a boundary, in the total order. Changed: the subscribers' rows (`slots`), the ring of
 departures, the counts of the open panes (`tally`), and those of the windows (`Running`). Nothing can fail: the caller
-has made room for what `n` rows can add at most (`n` subscribers, `n` departures, `2 n` keys of each listed measure).
+has made room for what `n` rows can add at most (`n` departures, `2 n` keys of each listed measure).
 
 Silence needs no sweep. A presence that has ended by it stays in its row until the subscriber is heard again or for
 good: its end is `last + silence`, which `windows` compares with the boundary. Nor does a presence that was left need
@@ -499,11 +499,16 @@ def _fetch_count(running, zone, cohort):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
+def _fetch_position(positions, zone):  # type: ignore[no-untyped-def]
+    fetch(np.int64(positions.ctypes.data) + np.int64(zone) * positions.shape[1] * positions.itemsize)
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _fetch_next(slots, ring, rules, running, found, zones, cohorts, i):  # type: ignore[no-untyped-def]
     """Have brought what the sightings after `i` will look at: the row first, and then, if it isn't in the sighting's
     zone, what a change of zones does: the newest departure, what the subscriber has used and visited, both zones'
-    counts and places. So the waits for memory overlap."""
-    rows, used, known, positions = slots.rows, slots.used, slots.known, rules.positions
+    counts and positions. So the waits for memory overlap."""
+    rows, used, known = slots.rows, slots.used, slots.known
     if i + FAR < len(found) and found[i + FAR] >= 0:
         fetch(np.int64(rows.ctypes.data) + found[i + FAR] * rows.itemsize)
     if i + NEAR < len(found) and found[i + NEAR] >= 0:
@@ -515,8 +520,8 @@ def _fetch_next(slots, ring, rules, running, found, zones, cohorts, i):  # type:
             fetch(np.int64(known.ctypes.data) + at * known.shape[1] * known.itemsize)
             _fetch_count(running, row["zone"], row["cohort"])
             _fetch_count(running, zones[i + NEAR], cohorts[i + NEAR])
-            fetch(np.int64(positions.ctypes.data) + np.int64(row["zone"]) * positions.shape[1] * positions.itemsize)
-            fetch(np.int64(positions.ctypes.data) + np.int64(zones[i + NEAR]) * positions.shape[1] * positions.itemsize)
+            _fetch_position(rules.positions, row["zone"])
+            _fetch_position(rules.positions, zones[i + NEAR])
 
 
 @njit(cache=True, nogil=True)

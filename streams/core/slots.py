@@ -3,9 +3,9 @@
 A pseudonym's place is its 32-bit hash scaled to the table's size; a row that finds its place taken goes to the next
 free one (linear probing). The scaling keeps the order of hashes, so that enlarging the table is one pass from front
 to back over both, and the table can grow by a tenth at a time, once it is full: it stands between 0.795 and 0.875 full.
-With a byte for each count against a cap (four by default; two if a cap is above 255) that is 41 to 45 bytes a subscriber; where visits
-are numbered, the zones of stays take 10 more, the minute of a departure 2, where travel times are counted, and home and
-work area 5 each.
+With a byte for each count against a cap (four by default; two if a cap is above 255) that is 41 to 46 bytes a
+subscriber; where visits are numbered, the zones of stays take 10 more, the minute of a departure 2, where travel times
+are counted, and home and work area 5 each.
 
 Times in a row are milliseconds since the epoch's start. A pseudonym is never 0: 0 marks a free row.
 """

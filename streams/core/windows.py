@@ -30,8 +30,8 @@ class Running(NamedTuple):
     """Counts as of `as_of`, as if what was handled since had been then.
 
     Attributes:
-        counts: u32[zones, COHORTS, windows]: of those present, then of the epoch's windows, the shortest first. What one
-            event changes lies side by side: of ten thousand zones' counts each is a wait for memory.
+        counts: u32[zones, COHORTS, windows]: of those present, then of the epoch's windows, the shortest first: what an
+            event changes lies side by side.
         ages: i64[windows], silence + the window's length: for how long a row counts after it was last heard.
         silence: ms. as_of: i64[1].
         row_due: i32[blocks of rows], gone_due: i32[blocks of departures]: before it nothing in the block grows too old.

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from streams.core import slots
+from schemas.attach import UPDATE
+from streams.core import slots, windows
 from streams.core.blocks import BLOCK_ROWS, NEVER, number_of_blocks
+from streams.core.population import Population
+from streams.core.reorder import Rows
+from tests.property.test_crowd_against_oracle import EPOCHS
 
 
 @pytest.mark.parametrize("caps", [[], [9], [9, 300, 9], [9] * 4, [9] * 8], ids=str)
@@ -37,3 +42,34 @@ def test_a_larger_table_has_the_same_rows(caps: list[int], visited: int, travell
     for block, time in enumerate(larger_due.tolist()):
         inside = there // BLOCK_ROWS == block
         assert time == min(due[found[inside] // BLOCK_ROWS].tolist(), default=NEVER)
+
+
+def test_a_table_is_enlarged_only_for_whom_there_is_no_room() -> None:
+    random = np.random.default_rng(2)
+    everybody = random.permutation(np.arange(1, 20_001, dtype=np.uint64) * np.uint64(0x1234567))
+    epoch = EPOCHS[0]
+    population = Population(epoch, np.zeros(epoch.zones, np.uint16), epoch.parents)
+
+    def heard(who: NDArray[np.uint64]) -> None:
+        ones = np.ones(len(who), np.uint8)
+        times = np.full(len(who), epoch.opens_ms, np.int64)
+        population.handle(Rows(who, times, ones.astype(np.uint16), ones, ones * UPDATE))
+
+    full = slots.SMALLEST * 7 // 8
+    heard(everybody[:full])
+    heard(everybody[:full])
+    assert len(population.slots.rows) == slots.SMALLEST, "enlarged for nobody"
+    heard(everybody)
+    assert population.heard == len(everybody)
+    assert sorted(population.slots.rows["pseudonym"][population.slots.rows["pseudonym"] > 0]) == sorted(everybody)
+    assert len(everybody) / len(population.slots.rows) > 0.79
+    assert population.running.counts[1, 1, windows.PRESENT] == len(everybody)
+
+
+def test_a_look_up_stops_at_the_first_whom_there_is_no_room_for() -> None:
+    rows = slots.new_slots(64, []).rows
+    who, found = np.array([3, 5, 3, 7, 9, 5], np.uint64), np.full(6, -9, np.int64)
+    assert slots.find_or_add(rows, who, np.array([1, 1, 1, 0, 1, 1], np.bool_), 2, found) == (2, 4)
+    assert found[0] == found[2]
+    assert found[3] == -1
+    assert sorted(rows["pseudonym"][rows["pseudonym"] > 0]) == [3, 5]
