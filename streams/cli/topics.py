@@ -93,8 +93,9 @@ def acls_command(settings: Settings, prefix: str, as_json: bool, on_redis: bool,
 
 def _redis(settings: Settings, users: list[RedisUser], as_json: bool, put_in_force: bool) -> None:
     if put_in_force:
-        asyncio.run(set_users(with_servers(settings, kafka=False), users))
-        click.echo(f"the rights of {', '.join(user.name for user in users)} are in force")
+        nodes = asyncio.run(set_users(with_servers(settings, kafka=False), users))
+        where = f" on {nodes} nodes; one that joins later needs them too" if settings.redis.cluster else ""
+        click.echo(f"the rights of {', '.join(user.name for user in users)} are in force{where}")
     elif as_json:
         click.echo(orjson.dumps([{"user": user.name, "rules": user.rules} for user in users]))
     else:

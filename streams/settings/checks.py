@@ -8,7 +8,7 @@ from streams.core.times import is_timezone
 from streams.errors import ThrongError
 from streams.settings.counting import Epoch
 from streams.settings.sections import Settings
-from streams.settings.servers import Kafka
+from streams.settings.servers import Kafka, Redis
 
 # The base pane of every epoch (`schemas.epochs.Epoch.pane_ms`).
 PANE_MS: Final = 300_000
@@ -31,6 +31,8 @@ def check(settings: Settings) -> None:
         raise ThrongError("config", "settings api.tls_certificate and api.tls_key: give both, or neither")
     if settings.redis.url and not _is_redis(settings.redis.url):
         raise ThrongError("config", "setting redis.url is no URL such as redis://host:6379/0")
+    if trouble := _redis_nodes_trouble(settings.redis):
+        raise ThrongError("config", trouble)
 
 
 def _epoch_trouble(epoch: Epoch) -> str | None:
@@ -62,6 +64,16 @@ def _kafka_trouble(kafka: Kafka) -> str | None:
     ):
         if wrong:
             return f"setting {why}"
+    return None
+
+
+def _redis_nodes_trouble(redis: Redis) -> str | None:
+    if redis.nodes and not (redis.cluster and redis.url):
+        return "setting redis.nodes needs redis.cluster = true, and redis.url for the user and its password"
+    for node in redis.nodes.split(",") if redis.nodes else ():
+        host, _, port = node.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            return f"setting redis.nodes: {node.strip()!r} is no host:port"
     return None
 
 

@@ -103,6 +103,13 @@ class Redis(Section, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     cluster: Annotated[bool, Meta(description="The server is a Redis Cluster.")] = False
+    nodes: Annotated[
+        str,
+        Meta(
+            description="More nodes of the cluster, `host:port,host:port`: a worker may start while the one of "
+            "`redis.url` is away."
+        ),
+    ] = ""
     timeout_ms: Annotated[
         int,
         Meta(ge=100, le=300_000, description="A Redis that has not connected or answered by then is too slow, ms."),

@@ -10,12 +10,13 @@ from typing import Final, NamedTuple
 
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.admin import CreateAclsRequest
-from redis.exceptions import RedisError
+from redis.asyncio import RedisCluster
 
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.redis_client import connect
 from streams.stores.topics import open_admin
+from streams.stores.trouble import TROUBLE
 
 # Kafka's numbers: org.apache.kafka.common.resource.ResourceType and PatternType, .acl.AclOperation, AclPermissionType.
 RESOURCES: Final = {"topic": 2, "group": 3}
@@ -70,18 +71,21 @@ async def grant(settings: Settings, acls: Sequence[Acl]) -> None:
         await admin.close()
 
 
-async def set_users(settings: Settings, users: Sequence[RedisUser]) -> None:
-    """Set the users' rights on Redis, on each node of a cluster; their passwords stay as they are.
+async def set_users(settings: Settings, users: Sequence[RedisUser]) -> int:
+    """Set the users' rights on Redis, on each node of a cluster, replicas too; their passwords stay as they are.
+
+    Returns: on how many nodes.
 
     Raises:
         ThrongError: `access` if Redis refuses or is away.
     """
     async with connect(settings) as redis:
         try:
+            # One by one, not as "all": so the client sends only what it knows to be for all.
+            nodes = (await redis.initialize()).get_nodes() if isinstance(redis, RedisCluster) else []
+            to = {"target_nodes": nodes} if nodes else {}
             for user in users:
-                if settings.redis.cluster:
-                    await redis.execute_command("ACL", "SETUSER", user.name, *user.rules, target_nodes="all")
-                else:
-                    await redis.execute_command("ACL", "SETUSER", user.name, *user.rules)
-        except (RedisError, OSError) as error:
+                await redis.execute_command("ACL", "SETUSER", user.name, *user.rules, **to)
+            return len(nodes) or 1
+        except TROUBLE as error:
             raise ThrongError("access", f"Redis sets no rights: {error}") from error

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -15,13 +16,24 @@ def redis_prefix(settings: Settings) -> str:
     return f"{settings.kafka.namespace}:" if settings.kafka.namespace else ""
 
 
+def _nodes(settings: Settings) -> list[tuple[str, str]]:
+    """Host and port of the nodes beside the URL's."""
+    named = (node.strip().rpartition(":") for node in settings.redis.nodes.split(",") if node)
+    return [(host.strip("[]"), port) for host, _, port in named]
+
+
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Redis | RedisCluster]:
     """A Redis client whose calls end in time. Trying again is the caller's: a client that does holds up its work."""
     url, timeout_s = settings.redis.url, settings.redis.timeout_ms / 1000
     client: Redis | RedisCluster
     if settings.redis.cluster:
-        client = RedisCluster.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+        client = RedisCluster.from_url(
+            url,
+            startup_nodes=[ClusterNode(host, int(port)) for host, port in _nodes(settings)],
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
     else:
         once = Retry(NoBackoff(), 0)
         client = Redis.from_url(url, retry=once, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)

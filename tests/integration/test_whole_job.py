@@ -13,7 +13,6 @@ from collections import Counter
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import orjson
 import pytest
 from msgspec.structs import asdict, replace
@@ -24,12 +23,10 @@ from schemas.topics import FLOWS, REJECTS, RELEASED, SALTS, SIGHTINGS
 from streams.core.pseudonyms import pseudonym
 from streams.core.snapshot import Header
 from streams.simulate.people import imsis, msisdns
-from streams.stores.counts import CountStore
 from streams.stores.keys import FileKeys
 from streams.stores.log import TailReader
 from streams.stores.salts import Vault
 from streams.stores.snapshots import SnapshotStore
-from tests.oracle.counting import window
 from tests.support.deployment import (
     HOURS,
     ONE,
@@ -44,6 +41,7 @@ from tests.support.deployment import (
     total,
 )
 from tests.support.scanner import Scanner, Secrets
+from tests.support.windows import windows_in_redis_are_right
 from tests.unit.test_schemas import validator
 
 pytestmark = pytest.mark.integration
@@ -218,19 +216,6 @@ async def _taken(store: SnapshotStore, partitions: int) -> int:
         if (found := await store.read(partition)) is not None:
             taken += msgspec.msgpack.decode(found[1]["header"], type=Header).counters[0]
     return taken
-
-
-async def windows_in_redis_are_right(run: Run) -> None:
-    epoch = run.epochs[0]
-    async with Redis.from_url(run.settings.redis.url) as redis:
-        store = CountStore(redis, f"{run.settings.kafka.namespace}:")
-        for length in epoch.windows_ms:
-            ticks = [await store.read(p, length) for p in range(run.settings.kafka.partitions)]
-            last = epoch.start_ms + (run.gate.until - epoch.start_ms) // epoch.tick_ms * epoch.tick_ms
-            assert {tick and tick.tick_ms for tick in ticks} == {last}
-            counts = sum(tick.counts.astype(np.int64) for tick in ticks if tick is not None)
-            got = Counter({(int(z), int(c)): int(counts[z, c]) for z, c in zip(*np.nonzero(counts), strict=True)})
-            assert got == window(run.result, msgspec.to_builtins(epoch), epoch.zones, last, length)
 
 
 async def released_records_keep_the_rules(run: Run) -> list[tuple[str, bytes]]:

@@ -49,6 +49,8 @@ def test_settings_survive_the_environment_of_a_child() -> None:
         ('[epoch]\ntimezone = "/etc"\n', "epoch.timezone = '/etc' is no IANA name"),
         ('[redis]\nurl = "foo"\n', "redis.url is no URL such as redis://host:6379/0"),
         ('[redis]\nurl = "redis://host:port/0"\n', "redis.url is no URL"),
+        ('[redis]\nurl = "redis://a:1/0"\nnodes = "b:1"\n', "redis.nodes needs redis.cluster = true"),
+        ('[redis]\nurl = "redis://a:1/0"\ncluster = true\nnodes = "b:1,c"\n', "redis.nodes: 'c' is no host:port"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_line_that_names_it(tmp_path: Path, text: str, says: str) -> None:
