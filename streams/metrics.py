@@ -257,7 +257,7 @@ class ReleaseMetrics:
         )
         self.pane_end = Gauge(
             "throng_release_pane_end_seconds",
-            "End of the last released pane, event time since the Unix epoch.",
+            "End of the last pane that is closed, released or void, event time since the Unix epoch.",
             ["measure"],
             registry=registry,
         )

@@ -321,6 +321,8 @@ class Releaser:
         return kept.counts, kept.keys
 
     async def _publish(self, record: LedgerRecord) -> None:
+        # Closed is closed: what the rules withhold, or what was lost, is not behind, and nobody is paged for that.
+        self._metrics.pane_end.labels(record.measure).set(record.end_ms / 1000)
         if self._withheld(record):
             return
         sent = await self._publisher.to_kafka(record)
@@ -333,8 +335,6 @@ class Releaser:
         else:
             await self._show(record)
         self._metrics.suppressed.labels(record.measure).set(_suppressed(record))
-        if record.kind == "release":
-            self._metrics.pane_end.labels(record.measure).set(record.end_ms / 1000)
 
     async def _show(self, record: LedgerRecord) -> None:
         try:

@@ -234,10 +234,12 @@ class Quiet(SettledRules):
 
 
 async def test_the_first_footfall_after_withheld_panes_is_not_told_and_nothing_was_lost() -> None:
-    logs = Logs()
-    role = releaser(logs, rules=Quiet())
+    logs, registry = Logs(), CollectorRegistry()
+    role = releaser(logs, registry, rules=Quiet())
     await role.positions({0: LogRange(0, 6)})
     await role.handle(chunk(both(*range(1, 5)), 0))
+    closed = registry.get_sample_value("throng_release_pane_end_seconds", {"measure": "present"})
+    assert closed == (EPOCH.start_ms + 4 * EPOCH.pane_ms) / 1000, "what is withheld is not behind"
     role = releaser(logs, rules=Quiet())  # what it knows it has from the ledger
     await role.positions({0: LogRange(0, 24)})
     await role.handle(chunk(both(*range(5, 13)), 8))
