@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import aiohttp
-import orjson
 import pytest
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -40,6 +38,7 @@ from streams.settings import Settings, load_settings
 from streams.stores.connection import client_options
 from streams.stores.redis_client import connect
 from streams.stores.topics import counts_of, open_admin
+from tests.support.api_answers import api_shows_newest
 from tests.support.deployment import deployment, make_world, read_topic
 from tests.support.secured import ADMIN, Certificate, Guarded, as_environ
 
@@ -234,7 +233,7 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         assert released
         consumer = of(guarded, "throng-consumer-marketing", namespace)
         assert len(await read_topic(consumer, "footfall")) == len(released)
-        await the_api_tells(api_port, tokens.make(tmp_path / "tokens", "a test", "marketing", 2**42), released)
+        await api_shows_newest(api_port, tokens.make(tmp_path / "tokens", "a test", "marketing", 2**42), released)
         await redis_keeps_the_roles_apart(redis_of, namespace)
         operator = as_environ(guarded.settings_of("throng-operator")) | about
         await asyncio.to_thread(command, operator, "policy", "suspend", "001", "--by", "a test", "--reason", "a test")
@@ -244,20 +243,6 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         assert "sealed" in await asyncio.to_thread(command, gateway | keys, "salts", "list")
     logs = "".join(log.read_text() for log in tmp_path.glob("*.log"))  # noqa: ASYNC240
     assert not any(password in logs for password in guarded.passwords.values())
-
-
-async def the_api_tells(port: int, token: str, released: list) -> None:
-    """Of each place the newest record of people present."""
-    told = sorted((orjson.loads(record.value) for record in released), key=lambda record: record["end"])
-    newest = {record["zone"]: record for record in told if record["measure"] == "present"}
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client, asyncio.timeout(30):
-        for zone, record in newest.items():
-            said: object = None
-            while said != [record]:
-                asked = f"http://127.0.0.1:{port}/v1/footfall?measure=present&zone={zone}"
-                async with client.get(asked) as answer:
-                    said = (await answer.json()).get("records")
-    assert len(newest) > 20
 
 
 async def redis_urls(stack: Stack, roles: list[str], guarded: Guarded) -> dict[str, str]:

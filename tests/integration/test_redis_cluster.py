@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import aiohttp
 import orjson
 import pytest
 from click.testing import CliRunner
@@ -18,6 +17,7 @@ from streams.local.ports import free_ports
 from streams.local.stack import Stack
 from streams.settings import Settings, load_settings
 from streams.stores.redis_client import connect
+from tests.support.api_answers import api_shows_newest
 from tests.support.deployment import Workers, deployment, make_world, read_topic
 from tests.support.redis_cluster import PASSWORD, LocalCluster, Unbuildable
 from tests.support.secured import as_environ
@@ -82,7 +82,7 @@ async def test_a_deployment_on_a_cluster_goes_on_when_a_master_dies(
         assert run.panes == {name: +counts for name, counts in run.result.panes.items()}
         await windows_in_redis_are_right(run)
         released = await read_topic(run.settings, FOOTFALL)
-        await the_newest_are_shown(api_port, tokens.make(tmp_path / "tokens", "a test", "marketing", 2**42), released)
+        await api_shows_newest(api_port, tokens.make(tmp_path / "tokens", "a test", "marketing", 2**42), released)
         await who_reads_what_is_released_reads_nothing_else(run.settings, users["api"])
     restarts = [line for line in log.read_text().splitlines() if "goes on from offset" in line]
     assert len(restarts) == 8
@@ -96,19 +96,6 @@ async def snapshot_of_each(settings: Settings) -> None:
             key = f"{settings.kafka.namespace}:{{p{partition}}}:snapshot"
             while not await redis.hget(key, "offset"):  # type: ignore[misc]  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.2)
-
-
-async def the_newest_are_shown(port: int, token: str, released: list) -> None:
-    told = sorted((orjson.loads(record.value) for record in released), key=lambda record: record["end"])
-    newest = {record["zone"]: record for record in told if record["measure"] == "present"}
-    assert len(newest) > 20
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client, asyncio.timeout(60):
-        for zone, record in newest.items():
-            said: object = None
-            while said != [record]:
-                asked = f"http://127.0.0.1:{port}/v1/footfall?measure=present&zone={zone}"
-                async with client.get(asked) as answer:
-                    said = (await answer.json()).get("records")
 
 
 async def who_reads_what_is_released_reads_nothing_else(settings: Settings, user: dict[str, str]) -> None:
