@@ -159,7 +159,8 @@ def live(size: Size, told: Told) -> World:
     grown = YEAR - birth_years(town) >= ADULT
     lives = populate(town)[0]
     home = lives["home"].astype(np.int64)
-    work = np.where(lives["work"] == NOWHERE, -1, lives["work"]).astype(np.int64)
+    work = lives["work"].astype(np.int64)
+    work[work == NOWHERE] = -1
     centres = town.discs[:, :2].astype(np.float64)
     parents = np.array(made.zone_parents(), np.uint16)
     return World(size, made, parents, packed, known, grown & ~known, home, work, centres, count.metrics(), lived)
