@@ -8,7 +8,7 @@ from streams.core.times import is_timezone
 from streams.errors import ThrongError
 from streams.settings.counting import Epoch
 from streams.settings.sections import Settings
-from streams.settings.servers import Kafka, Redis
+from streams.settings.servers import Kafka, Redis, cluster_nodes
 
 # The base pane of every epoch (`schemas.epochs.Epoch.pane_ms`).
 PANE_MS: Final = 300_000
@@ -70,10 +70,10 @@ def _kafka_trouble(kafka: Kafka) -> str | None:
 def _redis_nodes_trouble(redis: Redis) -> str | None:
     if redis.nodes and not (redis.cluster and redis.url):
         return "setting redis.nodes needs redis.cluster = true, and redis.url for the user and its password"
-    for node in redis.nodes.split(",") if redis.nodes else ():
-        host, _, port = node.strip().rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
-            return f"setting redis.nodes: {node.strip()!r} is no host:port"
+    try:
+        cluster_nodes(redis)
+    except ValueError as error:
+        return f"setting redis.nodes: {error}"
     return None
 
 

@@ -114,3 +114,21 @@ class Redis(Section, frozen=True, forbid_unknown_fields=True):
         int,
         Meta(ge=100, le=300_000, description="A Redis that has not connected or answered by then is too slow, ms."),
     ] = 5000
+
+
+def cluster_nodes(redis: Redis) -> list[tuple[str, int]]:
+    """Host and port of each node in `redis.nodes`; an IPv6 address stands in brackets, and is given without.
+
+    Raises:
+        ValueError: one is no `host:port`.
+    """
+    return [_node(each.strip()) for each in redis.nodes.split(",")] if redis.nodes else []
+
+
+def _node(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    if not host or (":" in host and not bracketed) or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ValueError(f"{text!r} is no host:port")
+    return host, int(port)

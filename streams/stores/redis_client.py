@@ -9,17 +9,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from streams.settings import Settings
+from streams.settings.servers import cluster_nodes
 
 
 def redis_prefix(settings: Settings) -> str:
     """What stands before every Redis key of the deployment."""
     return f"{settings.kafka.namespace}:" if settings.kafka.namespace else ""
-
-
-def _nodes(settings: Settings) -> list[tuple[str, str]]:
-    """Host and port of the nodes beside the URL's."""
-    named = (node.strip().rpartition(":") for node in settings.redis.nodes.split(",") if node)
-    return [(host.strip("[]"), port) for host, _, port in named]
 
 
 @asynccontextmanager
@@ -30,7 +25,7 @@ async def connect(settings: Settings) -> AsyncIterator[Redis | RedisCluster]:
     if settings.redis.cluster:
         client = RedisCluster.from_url(
             url,
-            startup_nodes=[ClusterNode(host, int(port)) for host, port in _nodes(settings)],
+            startup_nodes=[ClusterNode(host, port) for host, port in cluster_nodes(settings.redis)],
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
         )

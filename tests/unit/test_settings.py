@@ -6,6 +6,7 @@ import pytest
 
 from streams.errors import ThrongError
 from streams.settings import Settings, load_settings, reference, to_environ
+from streams.settings.servers import cluster_nodes
 
 
 def test_defaults_are_valid() -> None:
@@ -51,6 +52,10 @@ def test_settings_survive_the_environment_of_a_child() -> None:
         ('[redis]\nurl = "redis://host:port/0"\n', "redis.url is no URL"),
         ('[redis]\nurl = "redis://a:1/0"\nnodes = "b:1"\n', "redis.nodes needs redis.cluster = true"),
         ('[redis]\nurl = "redis://a:1/0"\ncluster = true\nnodes = "b:1,c"\n', "redis.nodes: 'c' is no host:port"),
+        *(
+            (f'[redis]\nurl = "redis://a:1/0"\ncluster = true\nnodes = "{nodes}"\n', "redis.nodes: .* is no host:port")
+            for nodes in ("b:1,", "[]:1", "::1:7000", "b:65536", ":1")
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_in_one_line_that_names_it(tmp_path: Path, text: str, says: str) -> None:
@@ -69,6 +74,13 @@ def test_a_wrong_variable_is_refused_by_the_settings_name() -> None:
 @pytest.mark.parametrize("url", ["", "redis://h:6379/0", "rediss://:secret@h:6380/1", "unix:///run/redis.sock"])
 def test_any_url_that_the_client_takes_is_taken(url: str) -> None:
     assert load_settings(environ={"THRONG_REDIS_URL": url}).redis.url == url
+
+
+def test_a_clusters_nodes_are_given_as_they_were_checked() -> None:
+    about = {"redis.url": "redis://a:1/0", "redis.cluster": "true", "redis.nodes": "b:6379, [2001:db8::1]:7000,c.d:1"}
+    settings = load_settings(None, about, {})
+    assert cluster_nodes(settings.redis) == [("b", 6379), ("2001:db8::1", 7000), ("c.d", 1)]
+    assert cluster_nodes(load_settings(None, {}, {}).redis) == []
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
