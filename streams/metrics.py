@@ -5,6 +5,8 @@ set from the batch code (once a chunk, not once an event), and Faust's own senso
 series at each rebalance.
 """
 
+from collections.abc import Collection
+
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -289,6 +291,19 @@ class ReleaseMetrics:
             buckets=LATENCY_BUCKETS,
             registry=registry,
         )
+        self._told: set[str] = set()
+
+    def closed(self, measure: str, end_ms: int) -> None:
+        """A measure's pane is closed, through the time of its end."""
+        self._told.add(measure)
+        self.pane_end.labels(measure).set(end_ms / 1000)
+
+    def only(self, measures: Collection[str]) -> None:
+        """Tell how far these measures are and no others: those are withdrawn, or another worker's, and not behind."""
+        for measure in self._told.difference(measures):
+            for gauge in (self.pane_end, self.suppressed):
+                gauge.remove(measure)
+        self._told.intersection_update(measures)
 
 
 class ApiMetrics:

@@ -26,7 +26,7 @@ import orjson
 from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
-from schemas.ledger import LedgerRecord
+from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.measures import Measure
 from schemas.panes import Pane
 from streams.agents.health import Readiness
@@ -118,6 +118,7 @@ class Releaser:
         self._metrics.ledger_read.set(self._ledger.bytes_read)
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
             await self._publish(record)
+        self._metrics.only(self._measures_of_newest())
         if self._following is not None:
             self.to_follow.put_nowait(None)
         self._readiness.over("starting")
@@ -147,10 +148,15 @@ class Releaser:
             # Footfall and departures of a pane build on who is present at its end.
             for measure in sorted(whole.epoch.due(whole.number), key=lambda each: each.statistic != "present"):
                 await self._close(whole, measure)
+            self._metrics.only([measure.name for measure in whole.epoch.measures])
             self._sums.drop(whole)
             self._latest = whole.epoch
             if not self._redis.trouble:
                 await self._show_places()
+
+    async def revoked(self, _: frozenset[int]) -> None:
+        """How far releases are tells whoever has the panes now."""
+        self._metrics.only(())
 
     async def keep_showing(self) -> None:
         """Catch Redis up with what it missed while it was away, for ever."""
@@ -244,6 +250,12 @@ class Releaser:
         check_shares(epoch)
         return epoch
 
+    def _measures_of_newest(self) -> list[str]:
+        """The measures of the newest epoch that the ledger has panes of, those apart that a replay brought."""
+        drawn = {record.epoch for record in self._ledger.account.last.values() if record.panes_offset != BROUGHT}
+        newest = [epoch for epoch in self._epochs.records if epoch.epoch == max(drawn, default=0)]
+        return [measure.name for epoch in newest for measure in epoch.measures]
+
     async def _close(self, whole: Whole, measure: Measure) -> None:
         """Release the measure's pane, or say that it can't be, unless that is done."""
         if whole.number <= self._ledger.account.closed_through(whole.epoch.epoch, measure.name):
@@ -322,7 +334,7 @@ class Releaser:
 
     async def _publish(self, record: LedgerRecord) -> None:
         # Closed is closed: what the rules withhold, or what was lost, is not behind, and nobody is paged for that.
-        self._metrics.pane_end.labels(record.measure).set(record.end_ms / 1000)
+        self._metrics.closed(record.measure, record.end_ms)
         if self._withheld(record):
             return
         sent = await self._publisher.to_kafka(record)

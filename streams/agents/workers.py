@@ -275,7 +275,14 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             following,
             learn,
         )
-        role = Role("release", settings.topic(PANES), releaser.handle, releaser.positions, on_lost=releaser.lost)
+        role = Role(
+            "release",
+            settings.topic(PANES),
+            releaser.handle,
+            releaser.positions,
+            on_revoked=releaser.revoked,
+            on_lost=releaser.lost,
+        )
         app, services = _app(role, settings), [releaser.keep_showing, releaser.keep_following, audit.follow]
         releaser.going_on = lambda: app.tenure.generation is not None
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)

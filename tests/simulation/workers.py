@@ -404,5 +404,5 @@ class Worker:
             shared.begins(releaser._writer)
             return await releaser.positions(logs)
 
-        role = Role("release", PANES, releaser.handle, positions, on_lost=releaser.lost)
+        role = Role("release", PANES, releaser.handle, positions, on_revoked=releaser.revoked, on_lost=releaser.lost)
         return role, [partial(self._guarded, releaser.keep_showing)]

@@ -95,18 +95,23 @@ class Reader:
 
 
 class Epochs:
-    records = [EPOCH]  # noqa: RUF012 - as the reader has it
+    def __init__(self, *records: Epoch) -> None:
+        self.records = list(records)
 
     async def refresh(self) -> list:
         return []
 
 
 def releaser(
-    logs: Logs, registry: CollectorRegistry | None = None, rules: SettledRules | None = None, plan: Plan = PLAN
+    logs: Logs,
+    registry: CollectorRegistry | None = None,
+    rules: SettledRules | None = None,
+    plan: Plan = PLAN,
+    epochs: tuple[Epoch, ...] = (EPOCH,),
 ) -> Releaser:
     return Releaser(
         Pages(lambda _: plan, 0.95),
-        Epochs(),  # type: ignore[arg-type]
+        Epochs(*epochs),  # type: ignore[arg-type]
         Ledger(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
         Publisher(logs, logs, {name: name for name in RELEASED}, dict.fromkeys(RELEASED, 1), ""),  # type: ignore[arg-type]
         lambda counts, *_: counts,
@@ -116,13 +121,13 @@ def releaser(
     )
 
 
-def pane(partition: int, number: int) -> Pane:
-    end = EPOCH.start_ms + number * EPOCH.pane_ms
+def pane(partition: int, number: int, epoch: Epoch = EPOCH) -> Pane:
+    end = epoch.start_ms + number * epoch.pane_ms
     counts = {
-        measure.name: from_dense(np.full(measure.keys(EPOCH.zones, EPOCH.parents), 1000, np.int64))
-        for measure in EPOCH.due(number)
+        measure.name: from_dense(np.full(measure.keys(epoch.zones, epoch.parents), 1000, np.int64))
+        for measure in epoch.due(number)
     }
-    return sealed(Pane(EPOCH.epoch, partition, 2, number, end - EPOCH.pane_ms, end, 1, counts, 0))
+    return sealed(Pane(epoch.epoch, partition, 2, number, end - epoch.pane_ms, end, 1, counts, 0))
 
 
 def without(whole: Pane, shut: tuple[str, ...]) -> Pane:
@@ -136,8 +141,8 @@ def chunk(panes: list[Pane], first: int) -> Chunk:
     return Chunk(PANES, 0, (batch,), first, first + len(panes), 1)
 
 
-def both(*numbers: int) -> list[Pane]:
-    return [pane(partition, number) for number in numbers for partition in (0, 1)]
+def both(*numbers: int, epoch: Epoch = EPOCH) -> list[Pane]:
+    return [pane(partition, number, epoch) for number in numbers for partition in (0, 1)]
 
 
 async def test_one_that_is_to_stop_begins_no_further_pane_and_the_next_loses_none() -> None:
@@ -251,6 +256,41 @@ async def test_the_first_footfall_after_withheld_panes_is_not_told_and_nothing_w
     windows = {(said["end"], said["suppressed"], "noisy" in said) for said in footfall if said["measure"] == "footfall"}
     ends = [rfc3339(EPOCH.start_ms + number * EPOCH.pane_ms) for number in (6, 9, 12)]
     assert windows == {(ends[0], True, False), (ends[1], False, True), (ends[2], False, True)}
+
+
+def told_of(registry: CollectorRegistry) -> dict[str, float]:
+    """How far each measure is, by the metrics."""
+    name = "throng_release_pane_end_seconds"
+    samples = [each for metric in registry.collect() for each in metric.samples]
+    return {each.labels["measure"]: each.value for each in samples if each.name == name}
+
+
+async def test_a_withdrawn_measure_is_not_behind_from_the_epoch_without_it_on() -> None:
+    half_an_hour = msgspec.structs.replace(EPOCH, end_ms=EPOCH.start_ms + 6 * EPOCH.pane_ms)
+    kept = tuple(measure for measure in EPOCH.measures if measure.name != "arrivals")
+    after = msgspec.structs.replace(
+        EPOCH, epoch=EPOCH.epoch + 1, start_ms=half_an_hour.end_ms, opens_ms=half_an_hour.end_ms, measures=kept
+    )
+    epochs = (half_an_hour, after)
+    logs, registry, waiting = Logs(), CollectorRegistry(), CollectorRegistry()
+    role = releaser(logs, registry, epochs=epochs)
+    await role.positions({0: LogRange(0, 0)})
+    await role.handle(chunk(both(*range(1, 7), epoch=half_an_hour), 0))
+    ended = half_an_hour.end_ms / 1000
+    assert told_of(registry) == dict.fromkeys(("present", "arrivals", "trips_parent"), ended)
+    # Another that had the panes for a while and gave them away tells nothing of them.
+    other = releaser(logs, waiting, epochs=epochs)
+    await other.positions({0: LogRange(0, 12)})
+    assert told_of(waiting).keys() == told_of(registry).keys()
+    await other.revoked(frozenset({0}))
+    assert told_of(waiting) == {}
+    await role.handle(chunk(both(1, epoch=after), 12))
+    end = ended + EPOCH.pane_ms / 1000
+    assert told_of(registry) == {"present": end, "trips_parent": ended}, "arrivals are withdrawn, not behind"
+    # Nor is it after a restart in that epoch, though the ledger still holds its last pane.
+    again = CollectorRegistry()
+    await releaser(logs, again, epochs=epochs).positions({0: LogRange(0, 14)})
+    assert told_of(again) == told_of(registry)
 
 
 async def test_a_restart_amid_the_voids_finds_the_loss_again() -> None:
