@@ -128,7 +128,7 @@ async def test_a_release_counts_what_it_withheld() -> None:
     logs, registry = Logs(), CollectorRegistry()
     role = Releaser(
         Pages(lambda _: PLAN, 0.95),
-        type("One", (Epochs,), {"records": [epoch]})(),
+        Epochs(epoch),
         Ledger(Reader(logs), logs, "ledger"),  # type: ignore[arg-type]
         Publisher(logs, logs, {name: name for name in RELEASED}, dict.fromkeys(RELEASED, 1), ""),  # type: ignore[arg-type]
         lambda counts, *_: counts,

@@ -16,7 +16,7 @@ from streams.stores.ledger import Ledger
 from streams.stores.ledger_history import History
 from tests.support.world import epochs_at
 from tests.unit.test_following import NEXT, WEEK
-from tests.unit.test_release_role import Epochs, Logs, Reader, both, chunk, releaser
+from tests.unit.test_release_role import Logs, Reader, both, chunk, releaser
 
 START = 1_772_420_400_000
 EPOCH = replace(epochs_at(START)[0], partitions=2)
@@ -58,7 +58,7 @@ async def test_a_pane_older_than_the_ledgers_beginning_is_refused_and_not_releas
     length = len(logs.ledger())
     await role.handle(chunk(both(1, 2, 3), 0))
     assert len(logs.ledger()) == length and not logs.values[FOOTFALL]
-    assert Epochs.records[0].epoch == DAYS[1]
+    assert role._epochs.records[0].epoch == DAYS[1]
 
 
 async def test_a_ledger_without_what_is_still_needed_is_refused() -> None:

@@ -96,7 +96,7 @@ class Reader:
 
 class Epochs:
     def __init__(self, *records: Epoch) -> None:
-        self.records = list(records)
+        self.records = list(records) or [EPOCH]
 
     async def refresh(self) -> list:
         return []
