@@ -113,7 +113,7 @@ class Releaser:
         """
         await self._epochs.refresh()
         await self._rules.read()
-        await self._ledger.read()
+        await self._ledger.reread()
         self._sums = Sums(self._ledger.account, self._epochs.records)
         self._metrics.ledger_read.set(self._ledger.bytes_read)
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:

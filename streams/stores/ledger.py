@@ -6,6 +6,10 @@ everybody, itself included, since it reads them back behind those of its success
 Reading begins where the last record says (`schemas.ledger.Beginning`), so a start reads two epochs, however long the
 ledger is. That place must hold the very record that is named; if not, it is read whole. If that can't be, since its
 beginning is gone, nothing is begun: what was drawn there would be drawn again.
+
+Who has waited for so long that the ledger was shortened beyond where they had read to (`ledger_trim`) may not read on
+from where it begins now: what they missed closes panes of which a paused writer's records may still come. They end, or
+begin anew where they may (`reread`).
 """
 
 import asyncio
@@ -40,6 +44,7 @@ class Ledger:
         self._topic = topic
         self._follow = follow
         self._begun = False
+        self._next = 0
         self.account = Account()
         self.began_at = 0
         self.bytes_read = 0
@@ -48,7 +53,8 @@ class Ledger:
         """Read to the topic's end; returns the valid records that are new.
 
         Raises:
-            ThrongError: `ledger` if what is still needed of it is gone.
+            ThrongError: `ledger` if what is still needed of it is gone; `ledger_cut` if it was shortened beyond where
+                this has read to.
         """
         if not self._begun:
             await self._begin()
@@ -60,6 +66,16 @@ class Ledger:
                     self._follow(entry)
                 valid.append(entry)
         return valid
+
+    async def reread(self) -> list[LedgerRecord]:
+        """As `read`, but begin anew if it was shortened beyond where this has read to: the account is another then.
+
+        Raises:
+            ThrongError: `ledger` if what is still needed of it is gone.
+        """
+        if self._begun and (await self._reader.bounds())[0] > self._next:
+            self._begun = False
+        return await self.read()
 
     async def append(self, *records: LedgerRecord) -> list[LedgerRecord]:
         """Append, and read to beyond them; returns the valid records that are new, these or others' among them."""
@@ -81,11 +97,19 @@ class Ledger:
         self.began_at = start if begins is None else begins.offset
         self.account = Account(0 if begins is None else begins.over)
         self._reader.seek(self.began_at)
+        self._next = self.began_at
         self._begun = True
 
     async def _entries(self) -> AsyncIterator[tuple[int, LedgerRecord]]:
         async for records in self._reader.read_to_end():
             for record in records:
+                if record.offset > self._next and (start := (await self._reader.bounds())[0]) > self._next:
+                    raise ThrongError(
+                        "ledger_cut",
+                        f"{self._topic} was shortened to offset {start} before offset {self._next} was read here: "
+                        "a new start reads what is left",
+                    )
+                self._next = record.offset + 1
                 self.bytes_read += len(record.value)
                 yield record.offset, msgspec.msgpack.decode(record.value, type=LedgerRecord)
 

@@ -98,12 +98,16 @@ async def test_a_ledger_is_read_from_its_last_two_epochs_on_and_cut_before_them_
         started(TailReader(settings.kafka, topic)) as reader,
         started(TailReader(settings.kafka, topic)) as later,
         started(TailReader(settings.kafka, topic)) as last,
+        started(TailReader(settings.kafka, topic)) as idle,
     ):
         one = Ledger(reader, producer, topic)
         await one.read()
         for day in days:
             for number in numbers:
                 await one.append(drawn(day, number))
+            if day == days[0]:
+                waited = Ledger(idle, producer, topic)
+                assert len(await waited.read()) == 4
         other = Ledger(later, producer, topic)
         assert [record.epoch for record in await other.read()] == [20260304] * 4 + [20260305] * 4
         said = await asyncio.to_thread(throng, settings, "--keep-days", "1", "--dry-run")
@@ -113,6 +117,9 @@ async def test_a_ledger_is_read_from_its_last_two_epochs_on_and_cut_before_them_
         await trim(settings, cut)
         after = Ledger(last, producer, topic)
         assert len(await after.read()) == 8 and after.began_at == 12
+        with pytest.raises(ThrongError, match="shortened to offset 12 before offset 4 was read"):
+            await waited.read()
+        assert len(await waited.reread()) == 8 and waited.began_at == 12
         for day in days:  # of a crowd that fell back for days: released before, known no more or known to be
             assert await after.append(drawn(day, 4)) == [] and after.account.closed_through(day, "present") >= 4
         assert len(await one.read()) == 0  # who has read all of it says the same

@@ -70,6 +70,43 @@ async def test_a_ledger_without_what_is_still_needed_is_refused() -> None:
             await Ledger(Reader(logs), logs, LEDGER).read()  # type: ignore[arg-type]
 
 
+async def test_who_has_read_less_than_was_cut_does_not_read_on_and_begins_anew_where_it_may() -> None:
+    """A release that had nothing to do for days: of what it missed a paused writer's records may still come."""
+    logs = Logs()
+    await written(logs, DAYS[0])
+    late, waiting = (Ledger(Reader(logs), logs, LEDGER) for _ in "ab")  # type: ignore[arg-type]
+    assert len(await late.read()) == len(await waiting.read()) == 3
+    await written(logs, *DAYS[1:])
+    # Between the epochs' records, that of one who was paused in the first: it would pass for a release.
+    logs.values[LEDGER].insert(11, msgspec.msgpack.encode(entry(DAYS[1], 3)))
+    logs.start = 9
+    with pytest.raises(ThrongError, match="shortened to offset 9 before offset 3 was read"):
+        await late.read()
+    read = [(record.epoch, record.number) for record in await waiting.reread()]
+    assert read == [(epoch, number) for epoch in DAYS[-2:] for number in (1, 2, 3)]
+    assert waiting.account.over(DAYS[2]) and waiting.began_at == 9
+    assert await waiting.reread() == []
+
+
+async def test_who_begins_while_the_ledger_is_cut_does_not_take_what_is_left_for_all() -> None:
+    logs = Logs()
+    await written(logs, *DAYS)
+    # The last record is of before there was such a word, so that all would be read.
+    logs.values[LEDGER] += [msgspec.msgpack.encode(entry(DAYS[-1], 4))]
+
+    class Slow(Reader):
+        async def bounds(self) -> tuple[int, int]:
+            found = await super().bounds()
+            logs.start = 9
+            return found
+
+        def seek(self, offset: int) -> None:
+            self._at = offset
+
+    with pytest.raises(ThrongError, match="shortened to offset 9 before offset 0 was read"):
+        await Ledger(Slow(logs), logs, LEDGER).read()  # type: ignore[arg-type]
+
+
 async def test_the_word_of_a_writer_that_was_paused_costs_reading_and_no_more() -> None:
     logs = Logs()
     await written(logs, *DAYS)

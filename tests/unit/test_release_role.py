@@ -88,7 +88,8 @@ class Reader:
         self._at = offset
 
     async def read_to_end(self, until: int | None = None) -> AsyncIterator[list[Record]]:
-        first, values = self._at, self._logs.values[LEDGER][:until]
+        # As Kafka has it: who wants what is gone gets what is left.
+        first, values = max(self._at, self._logs.start), self._logs.values[LEDGER][:until]
         self._at = max(first, len(values))
         if first < len(values):
             yield [Record(value, first + n) for n, value in enumerate(values[first:])]
