@@ -5,7 +5,7 @@ at which reading begins (`schemas.ledger.Beginning`). So a wrong clock or too sm
 outlooks, and nothing else: what isn't over stays, and what is over is never drawn again. Retention by Kafka itself
 knows nothing of that, so the topic is kept for ever by it.
 
-What can fail: Kafka refuses (the right `Delete` on the topic, which no role of throng's has).
+What can fail: Kafka refuses (the right `Delete` on the topic, which no worker has: `schemas.access`).
 """
 
 from typing import NamedTuple
@@ -36,12 +36,17 @@ async def find_cut(settings: Settings, before_ms: int) -> Cut:
     reader = TailReader(settings.kafka, settings.topic(LEDGER))
     await reader.start()
     try:
-        start, end = await reader.bounds()
-        begins = await beginning(reader, start, end)
-        needed = start if begins is None else begins.offset
-        found = await reader.find(before_ms)
+        return await cut_of(reader, before_ms)
     finally:
         await reader.stop()
+
+
+async def cut_of(reader: TailReader, before_ms: int) -> Cut:
+    """What may go of the ledger that the reader reads, of records that were written before a time."""
+    start, end = await reader.bounds()
+    begins = await beginning(reader, start, end)
+    needed = start if begins is None else begins.offset
+    found = await reader.find(before_ms)
     return Cut(start, needed if found is None else max(start, min(found, needed)), needed, end)
 
 
@@ -57,7 +62,8 @@ async def trim(settings: Settings, cut: Cut) -> None:
         await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(cut.to)})
     except KafkaError as error:
         raise ThrongError(
-            "topics", f"Kafka did not shorten {topic}: {error}; it takes the right Delete on that topic"
+            "topics",
+            f"Kafka did not shorten {topic}: {error}; it takes its right Delete, as throng-trimmer has",
         ) from error
     finally:
         await admin.close()

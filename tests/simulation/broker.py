@@ -204,6 +204,10 @@ class Tail:
         await self._node.reach(self._broker.up)
         return self._log.start, self._log.end
 
+    async def find(self, time_ms: int) -> int | None:
+        await self._node.reach(self._broker.up)
+        return next((n for n in range(self._log.start, self._log.end) if self._log.records[n][0] >= time_ms), None)
+
     def seek(self, offset: int) -> None:
         self._position = offset
 
@@ -211,7 +215,9 @@ class Tail:
         await self._node.reach(self._broker.up)
         end = self._log.end if until is None else min(until, self._log.end)
         await self._node.reach(self._broker.up)
-        first, self._position = self._position, max(self._position, end)
+        # Who wants what is gone gets what is left.
+        first = max(self._position, self._log.start)
+        self._position = max(first, end)
         if first < end:
             found = self._log.records[first:end]
             yield [Record(value or b"", first + n) for n, (_, _, value, _) in enumerate(found)]

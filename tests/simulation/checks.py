@@ -10,6 +10,7 @@ from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.topics import LEDGER, PANES, REJECTS, RELEASED
 from streams.core.release import publications
+from streams.stores.ledger import Ledger
 from tests.simulation.broker import Broker
 from tests.simulation.world import PARTITIONS, Measured, Position, World
 from tests.support.panes import summed
@@ -59,6 +60,36 @@ def first_released(broker: Broker) -> dict[Measured, LedgerRecord]:
     for record in _ledger(broker):
         first.setdefault((record.epoch, record.measure, record.number), record)
     return first
+
+
+def misaccounted(broker: Broker, ledger: Ledger) -> Iterator[str]:
+    """How the account of who has read the ledger so far differs from that of all that was ever written, cut or not."""
+    over, closed, cost = accounted(_ledger(broker)[: ledger._next])
+    account = ledger.account
+    epochs = {epoch for epoch, _ in closed}
+    if wrong := sorted(epoch for epoch in epochs if account.over(epoch) != (epoch < over)):
+        yield f"epochs {wrong} are over in one account and not in the other"
+    for (epoch, measure), number in closed.items():
+        if epoch >= over and account.closed_through(epoch, measure) != number:
+            yield f"{measure} of {epoch} is closed through {number}, not {account.closed_through(epoch, measure)}"
+    for epoch in sorted(epochs):
+        if epoch >= over and account.spent(epoch) != sum(cost[epoch].values()):
+            yield f"epoch {epoch} has cost {sum(cost[epoch].values())}, not {account.spent(epoch)}"
+
+
+def accounted(records: Sequence[LedgerRecord]) -> tuple[int, dict[tuple[int, str], int], dict[int, dict[str, float]]]:
+    """By the ledger's rule, read plainly: the newest epoch drawn, before which all are over; what is closed; costs."""
+    over = 0
+    closed: dict[tuple[int, str], int] = {}
+    cost: dict[int, dict[str, float]] = {}
+    for record in records:
+        key = (record.epoch, record.measure)
+        if record.epoch >= over and record.number > closed.get(key, 0):
+            closed[key] = record.number
+            costs = cost.setdefault(record.epoch, {})
+            costs[record.measure] = max(record.rho, costs.get(record.measure, 0.0))
+            over = record.epoch
+    return over, closed, cost
 
 
 def _ledger(broker: Broker) -> list[LedgerRecord]:

@@ -8,6 +8,8 @@ NAMES: Final = ("gateway-0", "gateway-1", "crowd-0", "crowd-1", "release-0", "re
 KINDS: Final = ("kill", "kill", "pause", "pause", "pause", "leave", "lose", "lose", "broker", "redis")
 # What replication, `min.insync.replicas` and no unclean election are for: never drawn, only planted.
 FORGET: Final = "forget"
+# `throng topics trim-ledger` from a timer, every `length` s from then on; the worker says at whose step, if at one.
+TRIM: Final = "trim"
 OF_REDIS: Final = ("flush", "copy", "older")
 # Kill and pause come at once, or at the worker's next such moment (`broker.Node`).
 MOMENTS: Final = ("now", "now", "send", "ack", "store")
@@ -41,7 +43,14 @@ def faults_of(seed: int) -> list[Fault]:
         )
         for _ in range(rng.randint(1, 10))
     ]
-    return sorted(drawn)
+    return sorted([*drawn, *_trims_of(seed)])
+
+
+def _trims_of(seed: int) -> list[Fault]:
+    """Every other schedule shortens the ledger; drawn apart, so that the other faults are a seed's own."""
+    rng = random.Random(f"trims {seed}")
+    at, every, worker = rng.uniform(0.0, PLAY_S + 8), rng.choice([0.1, 1.0, 4.0]), rng.choice(NAMES[-2:])
+    return [Fault(at, TRIM, worker, every, *rng.choice([("now", 0), ("step", rng.randint(1, 60))]))][: seed % 2]
 
 
 def with_retention(seed: int) -> bool:

@@ -29,6 +29,7 @@ from streams.core.population import Population
 from streams.core.records import Records
 from streams.core.reorder import Reorder
 from streams.core.sums import Sums
+from streams.stores import ledger_trim
 from tests.simulation import redis, schedule
 
 
@@ -121,8 +122,18 @@ MUTANTS: dict[str, Sequence[Change]] = {
     "an epoch that is over is not refused": [
         Change(Account.closed_through, "ALL if epoch < self._over else", ""),
     ],
+    "the ledger is cut wherever it is old": [
+        Change(
+            ledger_trim.cut_of,
+            "needed if found is None else max(start, min(found, needed))",
+            "end if found is None else found",
+        ),
+    ],
+    "the ledger begins at its epoch's last record": [
+        Change(Account.take, "self._first.setdefault(record.epoch, first)", "self._first[record.epoch] = first"),
+    ],
     "noise is drawn before the ledger is read": [
-        Change(Releaser.positions, "await self._ledger.read()", "pass"),
+        Change(Releaser.positions, "await self._ledger.reread()", "pass"),
         Change(Releaser.handle, "await self._take(await self._ledger.read())", "pass"),
     ],
     "a salt is destroyed by an uncommitted watermark": [

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from operator import itemgetter
 from typing import Final
@@ -28,10 +28,12 @@ from streams.core import ledger
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
 from streams.stores import salts
-from tests.simulation.broker import Broker, Node
-from tests.simulation.checks import complete, how_far, shut, wrongs
+from streams.stores.ledger import Ledger
+from streams.stores.ledger_trim import cut_of
+from tests.simulation.broker import Broker, Node, Tail
+from tests.simulation.checks import complete, how_far, misaccounted, shut, wrongs
 from tests.simulation.clock import VirtualLoop
-from tests.simulation.faults import FORGET, NAMES, PLAY_S, Fault, faults_of, may_lose_state, with_retention
+from tests.simulation.faults import FORGET, NAMES, PLAY_S, TRIM, Fault, faults_of, may_lose_state, with_retention
 from tests.simulation.redis import Redis
 from tests.simulation.workers import ALIGN_MS, BY_FAULTS, Keys, Shared, Worker
 from tests.simulation.world import ALL_SOURCES, LENGTH, PARTITIONS, SOURCES, START, WORLDS, world
@@ -40,6 +42,7 @@ from tests.support.world import PLAN
 PATIENCE_S: Final = 120.0
 BEAT_S: Final = 10.0
 WATCH_S: Final = 0.5
+EVER_MS: Final = 1 << 62
 # By how much the sources may be apart in a crowd: what alignment allows, and what is read until it is noticed.
 APART_MS: Final = ALIGN_MS + 480_000
 
@@ -67,6 +70,7 @@ class Schedule:
         wrong: what was found. trace: a digest of all that the logs hold in the end.
         struck: how far the releases were whenever a worker was killed or paused (`checks.how_far`).
         gaps: sections that the crowds ignored because rows before them were missing. told: what they gave as reasons.
+        cut: how many of the ledger's records were deleted.
         apart_ms: the most that the sources were apart in a crowd: what its reorder buffer has to hold.
     """
 
@@ -80,6 +84,9 @@ class Schedule:
         self.apart_ms = 0
         self.gaps = 0
         self.told: set[str] = set()
+        self.cut = 0
+        self._begins_read = 0
+        self._operators: list[asyncio.Task[None]] = []
         self._lossy = any(fault.what == FORGET for fault in faults)
         self._draws = 0
         self._workers: dict[str, Worker] = {}
@@ -99,6 +106,7 @@ class Schedule:
             np.array(PLAN.zone_parents(), np.uint16),
             self._noise,
             self._begins,
+            self._begun,
             _metrics(),
         )
         growing = asyncio.create_task(self._grow())
@@ -111,11 +119,10 @@ class Schedule:
             self._inject(fault)
         await growing
         beating = asyncio.create_task(self._beat())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_S):
-                while not complete(broker, self.world) and not self.wrong:  # noqa: ASYNC110 - the clock is virtual
-                    await asyncio.sleep(1.0)
-        tasks = (*keeping.values(), watching, beating)
+        await self._until(lambda: complete(broker, self.world))
+        if self._operators and not self.wrong:
+            await self._begin_again()
+        tasks = (*keeping.values(), watching, beating, *self._operators)
         for task in tasks:
             task.cancel()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
@@ -137,6 +144,42 @@ class Schedule:
     def _begins(self, writer: str) -> None:
         """A drawer of noise is asked where to begin: what is in the ledger now it must know before it draws."""
         self._ledger_read.setdefault(writer, []).append(self._broker.logs[LEDGER, 0].end)
+
+    def _begun(self, ledger: Ledger) -> None:
+        """A release has read the ledger, and is about to read panes."""
+        self._begins_read += 1
+        self.wrong += misaccounted(self._broker, ledger)
+
+    async def _trim(self, fault: Fault) -> None:
+        """`throng topics trim-ledger` again and again, of somebody by whose clock everything is old."""
+        node = Node("operator", random.Random(f"{self.seed} operator"))
+        log = self._broker.logs[LEDGER, 0]
+        while True:
+            cut = await cut_of(Tail(self._broker, node, LEDGER), EVER_MS)  # type: ignore[arg-type]
+            await asyncio.sleep(node.rng.choice([0.0, 0.0, 0.3, 6.5]))
+            await node.reach(self._broker.up)
+            log.start = self.cut = max(log.start, cut.to)
+            await asyncio.sleep(fault.length)
+
+    async def _begin_again(self) -> None:
+        """When all is done the crowds fall back as far as they may, and all begin by what is left of the ledger."""
+        if not with_retention(self.seed):
+            self._redis.becomes({})
+        before = self._begins_read
+        for name in NAMES:
+            if not name.startswith("gateway"):
+                self._workers[name].kill()
+        await self._until(lambda: self._begins_read > before, "no release begins by what is left of the ledger")
+        await self._until(lambda: self.cut > 0, "the ledger is not shortened")
+        await asyncio.sleep(BEAT_S)
+
+    async def _until(self, there: Callable[[], bool], else_wrong: str = "") -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while not there() and not self.wrong:  # noqa: ASYNC110 - the clock is virtual
+                    await asyncio.sleep(1.0)
+        if else_wrong and not there() and not self.wrong:
+            self.wrong.append(else_wrong)
 
     async def _grow(self) -> None:
         """The raw logs and the registry's, as time goes."""
@@ -212,13 +255,10 @@ class Schedule:
 
     def _inject(self, fault: Fault) -> None:
         worker, loop = self._workers[fault.worker], asyncio.get_running_loop()
-        if fault.what in ("kill", "pause"):
-            does = partial(self._strike, worker, fault)
-            if fault.moment == "now":
-                does()
-            else:
-                worker.node.traps[fault.moment] = does
-                worker.node.steps = fault.steps
+        if fault.what == TRIM:
+            self._at_moment(worker, fault, lambda: self._operators.append(asyncio.create_task(self._trim(fault))))
+        elif fault.what in ("kill", "pause"):
+            self._at_moment(worker, fault, partial(self._strike, worker, fault))
         elif fault.what == "leave":
             worker.leave()
         elif fault.what == FORGET:
@@ -237,6 +277,13 @@ class Schedule:
             self._redis.copy = dict(self._redis.data)
         else:
             self._redis.becomes(self._redis.copy)
+
+    def _at_moment(self, worker: Worker, fault: Fault, does: Callable[[], None]) -> None:
+        if fault.moment == "now":
+            does()
+        else:
+            worker.node.traps[fault.moment] = does
+            worker.node.steps = fault.steps
 
     def _strike(self, worker: Worker, fault: Fault) -> None:
         self.struck.add(how_far(self._broker, self._draws))

@@ -49,7 +49,7 @@ from tests.support.rules import SettledRules
 from tests.support.world import PLAN, context_of
 
 # Codes of an end that faults may bring about; every other one is a defect.
-BY_FAULTS = {"drain_late", "positions_late", "overtaken"}
+BY_FAULTS = {"drain_late", "positions_late", "overtaken", "ledger_cut"}
 BEAT_S = 0.8
 FETCH_S = 0.2
 DRAIN_S = 5.0
@@ -69,6 +69,7 @@ class Shared(NamedTuple):
     parents: NDArray[np.uint16]
     noise: Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
     begins: Callable[[str], None]
+    begun: Callable[[Ledger], None]
     metrics: tuple[GatewayMetrics, CrowdMetrics, ReleaseMetrics]
 
 
@@ -121,6 +122,7 @@ class Worker:
         self.producer = Producer(shared.broker, node)
         self.crowd: CrowdAgent | None = None
         self.gateway: Gateway | None = None
+        self.ledger: Ledger | None = None
         self.readiness = _Readiness()
         self._max_batches = max_batches
         self._leaving = asyncio.Event()
@@ -383,10 +385,12 @@ class Worker:
     def _release(self) -> tuple[Role, list[Callable[[], Awaitable[BaseException | None]]]]:
         shared = self.shared
         client = Client(shared.redis, self.node)
+        tail = SimulatedTail(shared.broker, self.node, LEDGER)
+        ledger = self.ledger = Ledger(tail, self.producer, LEDGER)  # type: ignore[arg-type]
         releaser = Releaser(
             Pages(lambda _: PLAN, 0.95),
             self._epochs(),
-            Ledger(SimulatedTail(shared.broker, self.node, LEDGER), self.producer, LEDGER),  # type: ignore[arg-type]
+            ledger,
             Publisher(
                 self.producer,  # type: ignore[arg-type]
                 client,  # type: ignore[arg-type]
@@ -402,7 +406,9 @@ class Worker:
 
         async def positions(logs: Mapping[int, LogRange]) -> dict[int, int | None]:
             shared.begins(releaser._writer)
-            return await releaser.positions(logs)
+            placed = await releaser.positions(logs)
+            shared.begun(ledger)
+            return placed
 
         role = Role("release", PANES, releaser.handle, positions, on_revoked=releaser.revoked, on_lost=releaser.lost)
         return role, [partial(self._guarded, releaser.keep_showing)]
