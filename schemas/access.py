@@ -91,9 +91,12 @@ class Rights(NamedTuple):
 
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    deletes: tuple[str, ...] = ()
 
 
 # The network's collectors and the operator's consent system are producers; `operator` runs policy, topics and audit.
+# `trimmer` shortens the ledger. It is not the operator's: Kafka's Delete lets delete a whole topic too, and who may do
+# that and create it again could have all drawn anew.
 ROLES: Final[Mapping[str, Rights]] = {
     "network": Rights((), (ATTACH,)),
     "consent": Rights((), (REGISTRY,)),
@@ -105,6 +108,7 @@ ROLES: Final[Mapping[str, Rights]] = {
     # And the released topics of the purpose (`topics_for`).
     "api": Rights((EPOCHS, AUDIT), ()),
     "operator": Rights((AUDIT, EPOCHS), (AUDIT, SIGHTINGS)),
+    "trimmer": Rights((LEDGER,), (), (LEDGER,)),
 }
 # Groups of their workers; others read without one.
 GROUPED: Final = ("gateway", "crowd", "release")

@@ -26,6 +26,7 @@ def acls(settings: Settings, prefix: str) -> list[Acl]:
         who = f"User:{prefix}{role}"
         found += [_topic(who, "Read", settings, name) for name in rights.reads]
         found += [_topic(who, "Write", settings, name) for name in rights.writes]
+        found += [_topic(who, "Delete", settings, name) for name in rights.deletes]
         for topic in TOPICS if role in (*GROUPED, OPERATOR) else ():
             # That a topic is there, and how it is set up: asked at each start. What is in it this doesn't show.
             found += [_topic(who, operation, settings, topic.name) for operation in ("Describe", "DescribeConfigs")]

@@ -48,7 +48,7 @@ def trim_ledger(settings: Settings, keep_days: int, dry_run: bool) -> None:
 
     Never those that a release still needs: the running epoch's and the one's before. Nothing of an epoch that is over
     is drawn again, whether or not the ledger still has it. Outlooks are made of the last 8 weeks: with fewer days they
-    begin anew sooner. Needs the right Delete on the topic, which no role has.
+    begin anew sooner. Needs the right Delete on the topic: that of the user throng-trimmer.
     """
     cut = asyncio.run(find_cut(settings, time.time_ns() // 1_000_000 - keep_days * DAY_MS))
     if cut.to > cut.start and not dry_run:

@@ -21,7 +21,7 @@ from streams.stores.trouble import TROUBLE
 # Kafka's numbers: org.apache.kafka.common.resource.ResourceType and PatternType, .acl.AclOperation, AclPermissionType.
 RESOURCES: Final = {"topic": 2, "group": 3}
 PATTERNS: Final = {"literal": 3, "prefixed": 4}
-OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Alter": 7, "Describe": 8, "DescribeConfigs": 10}
+OPERATIONS: Final = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Alter": 7, "Describe": 8, "DescribeConfigs": 10}
 ALLOW: Final = 3
 ANY_HOST: Final = "*"
 

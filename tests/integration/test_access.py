@@ -36,6 +36,7 @@ from streams.local.redis_server import find_redis
 from streams.local.stack import Stack, start
 from streams.settings import Settings, load_settings
 from streams.stores.connection import client_options
+from streams.stores.ledger_trim import Cut, trim
 from streams.stores.redis_client import connect
 from streams.stores.topics import counts_of, open_admin
 from tests.support.api_answers import api_shows_newest
@@ -58,6 +59,7 @@ RIGHTS = {
         {"ledger", "footfall", "flows", "dwell", "visits", "areas", "outlook"},
     ),
     "operator": ({"audit", "epochs"}, {"audit", "sightings"}),
+    "trimmer": ({"ledger"}, set()),
     "api": ({"footfall", "flows", "dwell", "outlook", "epochs", "audit"}, set()),
     "consumer-traffic": ({"footfall", "flows", "dwell", "outlook"}, set()),
 }
@@ -88,7 +90,7 @@ async def make(guarded: Guarded, stack: Stack, namespace: str, purpose: str) -> 
     """A deployment's rights and topics, and one record in each; the topics made by its own operator."""
     about = {"THRONG_KAFKA_NAMESPACE": namespace, "THRONG_GATEWAY_PURPOSE": purpose}
     admin = as_environ(guarded.settings_of(ADMIN, "PLAIN")) | about
-    assert "rights are in force, of 8 users" in await asyncio.to_thread(command, admin, "topics", "acls", "--apply")
+    assert "rights are in force, of 9 users" in await asyncio.to_thread(command, admin, "topics", "acls", "--apply")
     operator = as_environ(guarded.settings_of("throng-operator")) | about
     assert "created attach" in await asyncio.to_thread(command, operator, "topics", "create")
     async with AIOKafkaProducer(bootstrap_servers=stack.kafka) as producer:
@@ -139,6 +141,11 @@ async def test_each_role_reads_and_writes_its_topics_and_no_others(
         can_write = await asyncio.gather(*(may_write(settings, f"{namespace}.{topic}") for topic in ALL))
         assert {topic for topic, can in zip(ALL, can_read, strict=True) if can} == reads, role
         assert {topic for topic, can in zip(ALL, can_write, strict=True) if can} == writes, role
+        if role == "trimmer":
+            await trim(of(guarded, f"throng-{role}", namespace), Cut(0, 1, 1, 1))
+        else:
+            with pytest.raises(ThrongError, match="takes its right Delete"):
+                await trim(of(guarded, f"throng-{role}", namespace), Cut(0, 1, 1, 1))
 
 
 @pytest.mark.timeout(300)
@@ -238,6 +245,8 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         operator = as_environ(guarded.settings_of("throng-operator")) | about
         await asyncio.to_thread(command, operator, "policy", "suspend", "001", "--by", "a test", "--reason", "a test")
         assert "whole" in await asyncio.to_thread(command, operator, "audit", "verify")
+        trimmer = as_environ(guarded.settings_of("throng-trimmer")) | about
+        assert "0 of " in await asyncio.to_thread(command, trimmer, "topics", "trim-ledger")
         gateway = as_environ(guarded.settings_of("throng-gateway")) | about
         keys = {"THRONG_GATEWAY_KEYS": str(tmp_path / "keys")}
         assert "sealed" in await asyncio.to_thread(command, gateway | keys, "salts", "list")

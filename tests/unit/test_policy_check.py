@@ -228,6 +228,9 @@ def test_every_topic_has_a_writer_and_no_role_sees_more_than_it_must() -> None:
     assert not secret & {n for role in ("crowd", "release") for n in ROLES[role].reads + ROLES[role].writes}
     writers = {role for role, rights in ROLES.items() if "audit" in rights.writes}
     assert writers == {"gateway", "operator"}
+    # Who may delete a topic may neither create nor write one: nothing is drawn anew by one user's mistake.
+    assert {role: rights.deletes for role, rights in ROLES.items() if rights.deletes} == {"trimmer": ("ledger",)}
+    assert not ROLES["trimmer"].writes
 
 
 def test_the_access_lists_follow_from_roles_and_purpose() -> None:
@@ -250,6 +253,10 @@ def test_the_access_lists_follow_from_roles_and_purpose() -> None:
     # Every worker asks at its start whether all topics are there, and how they are set up.
     assert all(len(allowed(role, "Describe")) == len(TOPICS) for role in ("gateway", "crowd", "release", "operator"))
     assert {acl.operation for acl in found if "consumer" in acl.principal} == {"Read"}
+    assert {(acl.operation, acl.name) for acl in found if acl.principal == "User:x-trimmer"} == {
+        ("Read", "north.ledger"),
+        ("Delete", "north.ledger"),
+    }
     (group,) = (acl for acl in found if acl.pattern == "prefixed")
     assert command(group).endswith("--operation Read --group north.consumer-traffic- --resource-pattern-type prefixed")
 
