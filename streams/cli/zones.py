@@ -1,5 +1,6 @@
 """`throng zones`: the zone plan, built from polygons and cells, and what it knows."""
 
+from collections import Counter
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +20,7 @@ from streams.places.findings import Findings
 from streams.stores.plans import load_plan
 
 FINEST_H3 = 15
+_LISTED = "they are those with 0 cells in: throng zones show"
 _FACTORS_DROPPED = "they were of the plan before, whose cells these may not be (throng calibrate)"
 
 
@@ -76,7 +78,8 @@ def build(
 
     Each cell stands for the zone that has most of its coverage, or for none if most of it is in no zone. What was found
     to be odd is told on standard error; the last line of standard output counts what was made, as JSON. An OUT that
-    exists is replaced by the next version, unless it says the same.
+    exists is replaced by the next version, unless it says the same. Zones without a cell are warned of; if no zone has
+    one, nothing is written.
     """
     check_installed("throng zones build")
     # Only now: they need the packages just asked for.
@@ -115,6 +118,11 @@ def build(
         draw(built, picture)
     for line in findings.lines():
         click.echo(line, err=True)
+    if empty := len(plan.zones) - len(_heard(plan)):
+        click.echo(
+            f"warning: {empty:,} of {len(plan.zones):,} zones have no cell: nobody is counted there; {_LISTED} {out}",
+            err=True,
+        )
     click.echo(orjson.dumps(_counts(plan)))
 
 
@@ -155,9 +163,7 @@ def _show_zone(plan: Plan, only: str) -> None:
 
 
 def _table(plan: Plan) -> Table:
-    heard: dict[str, int] = {}
-    for cell in plan.cells:
-        heard[cell.zone] = heard.get(cell.zone, 0) + 1
+    heard = _heard(plan)
     table = Table(title=f"{plan.name}, version {plan.version}, {plan.hash()}")
     for column in ("zone", "name", "parent", "cells", "inside", "radius", "mostly else in"):
         table.add_column(column, justify="right" if column in ("cells", "inside", "radius") else "left")
@@ -165,8 +171,13 @@ def _table(plan: Plan) -> Table:
         inside = "" if zone.inside is None else f"{zone.inside:.0%}"
         radius = "" if zone.radius_m is None else f"{zone.radius_m:,.0f} m"
         spill = f"{zone.spill[0].zone} ({zone.spill[0].share:.0%})" if zone.spill else ""
-        table.add_row(zone.id, zone.name, zone.parent, str(heard.get(zone.id, 0)), inside, radius, spill)
+        table.add_row(zone.id, zone.name, zone.parent, str(heard[zone.id]), inside, radius, spill)
     return table
+
+
+def _heard(plan: Plan) -> Counter[str]:
+    """How many cells stand for each zone that has any."""
+    return Counter(cell.zone for cell in plan.cells if cell.zone != NOWHERE)
 
 
 def _counts(plan: Plan) -> dict[str, object]:
@@ -177,6 +188,7 @@ def _counts(plan: Plan) -> dict[str, object]:
         "plan": plan.hash(),
         "version": plan.version,
         "zones": len(plan.zones),
+        "without_cells": len(plan.zones) - len(_heard(plan)),
         "parents": len(plan.parents),
         "cells": len(plan.cells),
         "nowhere": sum(cell.zone == NOWHERE for cell in plan.cells),

@@ -50,7 +50,7 @@ def build(
 
     Raises:
         ThrongError: `places` if there are too many zones, or no cell has a position,
-            or they span half the globe.
+            or they span half the globe, or no zone has a cell.
     """
     if len(places) >= NO_ZONE:
         raise ThrongError("places", f"{len(places)} zones; a plan has {NO_ZONE - 1} at most")
@@ -66,6 +66,12 @@ def build(
     shapes = coverage(sites, x, y)
     shares = shares_of(shapes, outlines)
     zone_of, share = assigned(shares, len(sites.name))
+    if places and (zone_of == NONE).all():
+        raise ThrongError(
+            "places",
+            f"no zone has a cell: none of {sites.located.sum():,} cells is mostly in any of {len(places):,} zones; "
+            "do both files show the same region, and 'lon' and 'lat' stand in their columns?",
+        )
     _tell(places, outlines, sites, shapes, zone_of, flat, findings)
     parents, parent_of = _parents(places, raw, _flat(districts, flat), districts, findings)
     zones = _zones(places, parent_of, shares, zone_of, radii(shapes))

@@ -46,11 +46,35 @@ def test_a_plan_is_built_drawn_and_told_of(files: list[str], capsys: pytest.Capt
     assert "1 cells without a position: 001-01-0000004" in told
     assert "1 pairs of zones that overlap" in told
     assert "1 zones without a cell" in told
+    lines = told.splitlines()
+    assert lines[-1].startswith(
+        "warning: 1 of 3 zones have no cell: nobody is counted there; they are those with 0 cells in:"
+    )
+    assert lines[-1].endswith(f"throng zones show {files[0]}") and said["without_cells"] == 1
     assert "1 cells that are mostly in no zone" in told
     drawn = Tree.parse(files[3]).getroot()
     titles = [title.text for title in drawn.iter("{http://www.w3.org/2000/svg}title")]
     assert titles[0].startswith("<Market>: 100% inside")
     assert titles[1].endswith("no cell")
+
+
+def test_zones_that_all_have_a_cell_are_not_warned_of(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    geojson(Path(files[1]), feature("a", 9.0), feature("b", 9.012))
+    assert built(files) == 0
+    out, told = capsys.readouterr()
+    assert "warning" not in told and orjson.loads(out.splitlines()[-1])["without_cells"] == 0
+
+
+def test_a_plan_in_which_no_zone_has_a_cell_is_refused_with_a_way_out(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Longitude and latitude in each other's column.
+    Path(files[2]).write_text(CELLS.replace(",lon,lat,", ",lat,lon,"))
+    assert built(files) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no zone has a cell: none of 3 cells is mostly in any of 3 zones" in line
+    assert "same region, and 'lon' and 'lat' stand in their columns?" in line
+    assert not Path(files[0]).exists()
 
 
 def test_a_plan_that_says_the_same_keeps_its_version_and_another_is_the_next(files: list[str]) -> None:
@@ -74,7 +98,7 @@ def test_factors_stay_while_places_and_cells_do_and_are_said_to_be_left_out_else
     capsys.readouterr()
     assert built(files) == 0
     assert (load_plan(path).version, load_plan(path).calibration) == (2, factors)
-    assert "factors" not in capsys.readouterr().err
+    assert "factors of counts" not in capsys.readouterr().err
     Path(files[2]).write_text(CELLS.replace("9.2,50.2", "9.006,50.006"))
     assert built(files) == 0
     assert (load_plan(path).version, load_plan(path).calibration) == (3, ())
