@@ -16,6 +16,7 @@ from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.agents.answers import read_in_place
 from streams.agents.fetch import Fetched, hand_out_batches
 from streams.agents.roles import LogRange, Tenure, TransportSettings
 from streams.agents.sticky import sticky_assignor
@@ -96,7 +97,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         conf, settings = self.app.conf, self.batch_app.transport_settings
-        return aiokafka.AIOKafkaConsumer(
+        consumer = aiokafka.AIOKafkaConsumer(
             client_id=conf.broker_client_id,
             group_id=conf.id,
             bootstrap_servers=driver.server_list(transport.url, transport.default_port),
@@ -118,6 +119,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             check_crcs=True,
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
+        read_in_place(consumer._client)
+        return consumer
 
     async def _fetch_records(
         self,

@@ -1,0 +1,193 @@
+"""What brokers answer to fetches, from the socket into one piece of memory, for one client alone.
+
+In: the bytes of a connection. Out: each answer as aiokafka's connection would have given it, but for the records of a
+long answer to a fetch: those are views of the memory that the kernel wrote them to, which is used again once nobody
+looks at them. Stock each byte is copied four times more on its way (the loop's buffer, `StreamReader`'s, the answer,
+each partition's records), and a task is woken for every 128 kB.
+
+Kept: the beginning of an answer that is not whole yet. `read_in_place` exchanges one name in one client's
+`_get_conn`, and a connection's protocol once it is connected and authenticated; while nothing is asked nothing
+comes. Writing, and telling of a connection's end, stay with aiokafka's own protocol.
+
+What can fail: an answer that can't be read, or the connection's end, close the connection as stock; aiokafka connects
+anew.
+"""
+
+import asyncio
+import logging
+import sys
+import weakref
+from types import FunctionType, MethodType, SimpleNamespace
+from typing import Any, Final
+
+import numpy as np
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
+from aiokafka.protocol.fetch import FetchRequest
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+LENGTH_BYTES: Final = 4
+# What is read at once while no long answer is on its way; live nearly all answers are shorter.
+AT_ONCE: Final = 1 << 16
+# Shorter fields than this are given as bytes, since names are decoded from them.
+LONG_FIELD: Final = 1024
+# One that is read while another is looked at; more are seldom there, and are not kept.
+MOST_KEPT: Final = 2
+# References to memory that nobody looks at: the list's, and that of who asks.
+UNUSED: Final = 2
+
+
+class Memory:
+    """Memory for long answers. Fresh memory would have to be zeroed by the kernel page by page."""
+
+    def __init__(self) -> None:
+        self._kept: list[NDArray[np.uint8]] = []
+
+    def unused(self, size: int) -> memoryview:
+        """That many bytes that nobody looks at."""
+        for number in range(len(self._kept)):
+            if sys.getrefcount(self._kept[number]) == UNUSED:
+                if len(self._kept[number]) < size:
+                    self._kept[number] = np.empty(size, np.uint8)
+                return self._kept[number].data[:size]
+        fresh = np.empty(size, np.uint8)
+        if len(self._kept) < MOST_KEPT:
+            self._kept.append(fresh)
+        return fresh.data
+
+
+class Fields:
+    """Stands for `BytesIO` where aiokafka takes an answer apart: long fields are views."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._at = 0
+
+    def read(self, number: int) -> bytes | memoryview:
+        """The next bytes, fewer at the end."""
+        begin = self._at
+        self._at = min(begin + number, len(self._data))
+        field = self._data[begin : self._at]
+        return field if len(field) >= LONG_FIELD else bytes(field)
+
+
+# `_handle_frame` names `io.BytesIO` as a global of its module.
+_stock = AIOKafkaConnection._handle_frame
+_handle_in_place = FunctionType(_stock.__code__, {**_stock.__globals__, "io": SimpleNamespace(BytesIO=Fields)})
+
+
+class Answers(asyncio.BufferedProtocol):
+    """A connection's protocol: cuts what comes into answers, and hands them to the connection."""
+
+    def __init__(self, connection: AIOKafkaConnection, memory: Memory) -> None:
+        # As aiokafka's reader: a connection that is forgotten must be able to go.
+        self._connection = weakref.ref(connection)
+        self._stock = connection._protocol
+        self._memory = memory
+        self._short = memoryview(bytearray(AT_ONCE))
+        self._filled = 0
+        self._long: memoryview | None = None
+        self._read = 0
+
+    def get_buffer(self, _: int) -> memoryview:
+        """Where the next bytes go."""
+        return self._short[self._filled :] if self._long is None else self._long[self._read :]
+
+    def buffer_updated(self, number: int) -> None:
+        """So many have come."""
+        try:
+            if self._long is None:
+                self._filled += number
+                self._cut()
+            else:
+                self._read += number
+                self._hand_over_long()
+        except Exception as error:  # noqa: BLE001 - the connection tells whoever waits for an answer
+            # Not what it says: it may hold a record.
+            log.error("an answer could not be read: %s", type(error).__name__)
+            self._close(error)
+
+    def eof_received(self) -> None:
+        """The broker says no more."""
+        self._stock.eof_received()
+        self._close(EOFError("the broker closed the connection"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection's end."""
+        self._stock.connection_lost(exc)
+        self._close(exc)
+
+    def pause_writing(self) -> None:
+        """The broker takes no more for now."""
+        self._stock.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        self._stock.resume_writing()
+
+    def _cut(self) -> None:
+        """Hand the whole answers over; of one that is longer than what is read at once, take what is there."""
+        at = 0
+        while self._filled - at >= LENGTH_BYTES:
+            begin = at + LENGTH_BYTES
+            size = int.from_bytes(self._short[at:begin], "big", signed=True)
+            if size < 0:
+                raise ValueError(f"an answer of {size} bytes")
+            if LENGTH_BYTES + size > len(self._short):
+                self._long = self._memory.unused(size)
+                self._read = self._filled - begin
+                self._long[: self._read] = self._short[begin : self._filled]
+                at = self._filled
+            elif begin + size > self._filled:
+                break
+            else:
+                at = begin + size
+                self._hand_over(bytes(self._short[begin:at]))
+        left = self._filled - at
+        self._short[:left] = self._short[at : self._filled]
+        self._filled = left
+
+    def _hand_over_long(self) -> None:
+        if self._long is not None and self._read == len(self._long):
+            answer, self._long = self._long, None
+            self._hand_over(answer)
+
+    def _hand_over(self, answer: bytes | memoryview) -> None:
+        connection = self._connection()
+        if connection is None or connection._reader is None:  # closed since it was asked
+            return
+        _, request, _ = connection._requests[0]
+        if isinstance(answer, memoryview) and getattr(request, "API_KEY", None) == FetchRequest.API_KEY:
+            _handle_in_place(connection, answer)
+        else:
+            connection._handle_frame(bytes(answer))
+
+    def _close(self, error: Exception | None) -> None:
+        connection = self._connection()
+        if connection is not None and connection._reader is not None:
+            connection.close(reason=CloseReason.CONNECTION_BROKEN, exc=error)
+
+
+def read_in_place(client: AIOKafkaClient) -> None:
+    """Make the connections that a client opens from now on read like this."""
+    memory = Memory()
+
+    async def create(*args: Any, **kwargs: Any) -> AIOKafkaConnection:
+        connection = await create_conn(*args, **kwargs)
+        take_over(connection, memory)
+        return connection
+
+    stock = type(client)._get_conn
+    names = {**stock.__globals__, "create_conn": create}
+    bound = FunctionType(stock.__code__, names, stock.__name__, stock.__defaults__, stock.__closure__)
+    bound.__kwdefaults__ = stock.__kwdefaults__
+    client._get_conn = MethodType(bound, client)
+
+
+def take_over(connection: AIOKafkaConnection, memory: Memory) -> None:
+    """Read a connection, of which nothing has been asked yet, in place of aiokafka's reader."""
+    transport = connection._writer.transport
+    connection._read_task.cancel()
+    transport.set_protocol(Answers(connection, memory))
