@@ -96,8 +96,8 @@ def test_a_bad_element_does_not_hurt_its_neighbours() -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (raw(imsi="00101x000000001"), "bad_imsi"),
-        (raw(ts="yesterday"), "bad_time"),
+        (raw(cell="001-01-1A2B3CX"), "bad_cell"),
+        (raw(ts="2026-02-30T04:00:00Z"), "bad_time"),
         (raw(event_id='a, ]} \\" b'), "OK"),
         (raw(more={"a": ["}", {"b": "],"}]}), "OK"),
         (b'{"event_id":"e2","imsi":"001010000000001"} x', "not_json"),
@@ -111,6 +111,27 @@ def test_the_reference_reads_only_the_element_that_is_not_plain(
     monkeypatch.setattr(decoding, "decode_element", lambda element: asked.append(element) or decode_element(element))
     assert reasons(b"[" + raw() + b" , " + bad + b"\n," + raw(event_id="e3") + b"]") == ["OK", reason, "OK"]
     assert asked == [bad]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (raw(imsi="00101x000000001"), "bad_imsi"),
+        (raw(ts="yesterday"), "bad_time"),
+        (raw(ts=""), "bad_time"),
+        (raw(imsi="x", ts="yesterday"), "bad_imsi"),
+        (raw(imsi="x", ts="yesterday", kind="beat"), "BEAT"),
+        (b'{"event_id":"e2","imsi":"x"}', "missing_field"),
+    ],
+)
+def test_what_goes_wrong_most_is_seen_without_the_reference(
+    bad: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(decoding, "decode_element", lambda element: asked.append(element) or decode_element(element))
+    for value in (bad, b"[" + raw() + b" , " + bad + b"\n]"):
+        assert reasons(value)[-1] == reason
+    assert asked == []
 
 
 def test_trailing_bytes_behind_an_array_are_one_more_bad_event() -> None:
