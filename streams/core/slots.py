@@ -70,9 +70,14 @@ ROW_BYTES: Final = ROW.itemsize
 SMALLEST: Final = 8192
 # A table is enlarged by this part of it: by a larger one each row is moved less often, and more of it stays free.
 GROWS_BY: Final = 10
-# Rows looked up while memory brings one.
-AHEAD: Final = 16
 _LINE: Final = 64
+_TO_A_LINE: Final = _LINE // ROW_BYTES
+# Lines, and so rows, in which a subscriber is looked for first.
+_LINES: Final = 3
+AT_HAND: Final = _LINES * _TO_A_LINE
+# Subscribers looked up while memory brings their rows: at hand, and beyond.
+AHEAD: Final = 64
+NEAR: Final = 8
 
 
 class Slots(NamedTuple):
@@ -221,21 +226,48 @@ def fill(slots, rows, used, known, departed, areas):  # type: ignore[no-untyped-
         _put(slots, rows, used, known, departed, areas, i)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _first_at_hand(rows, pseudonym):  # type: ignore[no-untyped-def]
+    """Where the rows begin that are looked at for a pseudonym first: in its place's cache line, or before the end."""
+    return min(_home(rows, pseudonym), len(rows) - AT_HAND) & -_TO_A_LINE
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _fetch_lines(row):  # type: ignore[no-untyped-def]
+    for line in range(_LINES):
+        fetch(row + line * _LINE)
+
+
 @njit(cache=True, nogil=True)
 def find_or_add(rows, pseudonyms, adds, room, found):  # type: ignore[no-untyped-def]
     """Write the rows' numbers of `pseudonyms` to `found`, adding new ones (nowhere yet) where `adds`, else -1 for one
     that isn't there. Returns how many were new, and for how many that went: there it stops once it would have to add
-    more than `room`.
+    more than `room`. Of a table of `AT_HAND` rows at least.
 
-    Done for many at a time, so that the waits for memory overlap.
+    Done for many at a time, so that the waits for memory overlap: most are in the rows at hand, which are compared
+    without a branch that could be guessed wrong; the others, and the new ones, are gone through after them.
     """
+    rows, pseudonyms, adds, found = borrowed(rows), borrowed(pseudonyms), borrowed(adds), borrowed(found)
+    memory, number = np.int64(rows.ctypes.data), len(pseudonyms)
+    others, other = np.empty(number, np.int64), 0
+    for i in range(min(AHEAD, number)):
+        _fetch_lines(memory + _first_at_hand(rows, pseudonyms[i]) * ROW_BYTES)
+    for i in range(number):
+        if i + AHEAD < number:
+            _fetch_lines(memory + _first_at_hand(rows, pseudonyms[i + AHEAD]) * ROW_BYTES)
+        pseudonym = pseudonyms[i]
+        first, place = _first_at_hand(rows, pseudonym), -1
+        for row in range(AT_HAND):
+            place = row if word(memory + (first + row) * ROW_BYTES) == pseudonym else place
+        found[i] = first + place
+        others[other] = i
+        other += int(place < 0)
     added = 0
-    memory = np.int64(rows.ctypes.data)
-    for i in range(len(pseudonyms)):
-        if i + AHEAD < len(pseudonyms):
-            home = memory + _home(rows, pseudonyms[i + AHEAD]) * rows.itemsize
-            fetch(home)
-            fetch(home + _LINE)
+    for n in range(other):
+        if n + NEAR < other:
+            first = _first_at_hand(rows, pseudonyms[others[n + NEAR]]) + AT_HAND
+            _fetch_lines(memory + first * ROW_BYTES)
+        i = others[n]
         at = _find(rows, pseudonyms[i])
         if rows[at]["pseudonym"] == 0:
             if not adds[i]:
@@ -249,4 +281,4 @@ def find_or_add(rows, pseudonyms, adds, room, found):  # type: ignore[no-untyped
             rows[at]["stayed"] = NOWHERE
             added += 1
         found[i] = at
-    return added, len(pseudonyms)
+    return added, number

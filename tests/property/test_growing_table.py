@@ -73,3 +73,15 @@ def test_a_look_up_stops_at_the_first_whom_there_is_no_room_for() -> None:
     assert found[0] == found[2]
     assert found[3] == -1
     assert sorted(rows["pseudonym"][rows["pseudonym"] > 0]) == [3, 5]
+
+
+def test_in_a_full_table_everybody_is_found_and_nobody_else() -> None:
+    who = np.random.default_rng(3).integers(1, 1 << 63, 1050).astype(np.uint64)
+    rows, found = slots.new_slots(600, []).rows, np.empty(1050, np.int64)
+    for first in range(0, 525, 25):  # as they come, so that some lie far behind their place
+        assert slots.find_or_add(rows, who[first : first + 25], np.ones(25, np.bool_), 25, found) == (25, 25)
+    assert slots.find_or_add(rows, who, np.zeros(1050, np.bool_), 0, found) == (0, 1050)
+    assert (rows["pseudonym"][found[:525]] == who[:525]).all()
+    assert (found[525:] == -1).all()
+    behind = found[:525] - (who[:525] * slots.FACTOR >> np.uint64(32)).astype(np.int64) * 600 // (1 << 32)
+    assert np.count_nonzero(behind >= slots.AT_HAND) > 50, "everybody is at hand"
