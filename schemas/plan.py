@@ -34,7 +34,7 @@ class Zone(msgspec.Struct, frozen=True):
     """A place that people ask about. Its position in the plan is its number.
 
     What the network can't know, from the coverage of the zone's cells, each cell counting the same and people spread
-    evenly over a cell:
+    over a cell evenly, or as a grid has them:
 
     Attributes:
         inside: share of those counted here that is inside the zone. radius_m: location uncertainty: the root mean
@@ -42,6 +42,8 @@ class Zone(msgspec.Struct, frozen=True):
             are; what is missing to 1 is in no zone.
         counted: the other way round, by the signal of cells: where those in the zone are counted, itself included; what
             is missing to 1 is counted nowhere. With it the estimates of people are weighted. Nothing: not known.
+        step: how far they are, of the whole way. None: half, as people are taken to be spread evenly over the zone; 1
+            where a grid says where they are.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Zone(msgspec.Struct, frozen=True):
     radius_m: float | None = None
     spill: tuple[Spill, ...] = ()
     counted: tuple[Spill, ...] = ()
+    step: float | None = None
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -83,7 +86,7 @@ class Correction(msgspec.Struct, frozen=True):
 
 
 # Left out of the hash where they say nothing: plans of before there were such fields keep theirs.
-_ZONE_ADDED: Final = ("inside", "radius_m", "spill", "counted")
+_ZONE_ADDED: Final = ("inside", "radius_m", "spill", "counted", "step")
 _CELL_ADDED: Final = ("share",)
 
 

@@ -13,9 +13,9 @@ import orjson
 
 from streams.progress import Progress
 from streams.stores.noise import draw
-from validation import calibrated, page, picture, reference
+from validation import by_grid, calibrated, page, picture, reference
 from validation.judge import judge, together
-from validation.summary import last_line, noise_alone, results
+from validation.summary import by_grid_line, last_line, noise_alone, results
 from validation.towns import TOWNS, live
 
 DOCS = Path(__file__).parents[1] / "docs" / "explanation"
@@ -31,7 +31,7 @@ def main() -> int:
         print(f"VALIDATE is {size!r}; it may be quick or full", file=sys.stderr)
         return 2
     told = Progress()
-    days, judged, corrected = [], [], []
+    days, judged, corrected, grids = [], [], [], []
     agreed = None
     for shape in TOWNS[-1:] if size == "quick" else TOWNS:
         last = shape is TOWNS[-1]
@@ -39,11 +39,12 @@ def main() -> int:
         day = live(shape, told, keep_rows=last)
         print(f"   {day.events:,} events counted; releasing them", flush=True)
         judged.append(judge(day, draw))
+        grids.append(by_grid.by_grid(day, draw))
         corrected.append(calibrated.calibrate(day, draw, told))
         if last:
             agreed = reference.agree(day, told)
         days.append(day._replace(stretches=day.stretches[:0], counts={}, rows=None))
-    found = results(days, together(judged), agreed, calibrated.together(corrected))
+    found = results(days, together(judged), agreed, calibrated.together(corrected), by_grid.together(grids))
     print(page.tables(found), end="")
     if chosen.write:
         kept = DOCS / "validation"
@@ -52,6 +53,7 @@ def main() -> int:
         picture.draw(found, kept / "errors.svg")
         page.write(DOCS / "validation.md", found)
     print(orjson.dumps({"against_what_was_counted": noise_alone(found)}).decode())
+    print(orjson.dumps({"with_a_density_grid": by_grid_line(found)}).decode())
     print(orjson.dumps(last_line(found)).decode(), flush=True)
     return 1 if agreed and any(one.apart for one in agreed.values()) else 0
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from attacks.verdict import Json
 from validation.errors import SIZES
-from validation.summary import GOALS, last_line, met, noise_alone
+from validation.summary import GOALS, by_grid_line, last_line, met, noise_alone
 
 BEGIN, END = "<!-- results: python -m validation --write -->\n", "<!-- end of results -->\n"
 
@@ -29,6 +29,8 @@ def tables(results: dict[str, Json]) -> str:
     parts = [goals, _errors, _coverage, _medians, _reference, _towns]
     if "calibrated" in results:
         parts.insert(4, _calibrated)
+    if "by_grid" in results:
+        parts.insert(4, _by_grid)
     return "\n".join(part(results) for part in parts)
 
 
@@ -121,14 +123,36 @@ def _calibrated(results: dict[str, Json]) -> str:
     return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + _calibrated_goals(results)
 
 
-def _calibrated_goals(results: dict[str, Json]) -> str:
-    line = last_line(results)["calibrated"]
-    told = [
+def _by_grid(results: dict[str, Json]) -> str:
+    found, rows = results["by_grid"], []
+    for kind in found["before"]:
+        for size in map(str, SIZES):
+            sides = (results["errors"]["before"], found["before"], results["errors"]["released"], found["released"])
+            lines = [side.get(kind, {}).get(size) for side in sides]
+            if any(line is None for line in lines):
+                continue
+            medians = " | ".join(f"{100 * line['median']:.1f} %" for line in lines)
+            holds = f"{100 * lines[-1]['covered']:.1f} %"
+            rows.append(f"| {kind} | {int(size):,} | {medians} | {holds} |")
+    head = "| with a density grid | people | before noise | by the grid | released | by the grid | intervals hold |\n"
+    believed = ", ".join(f"{share:.0%}" for share in found["believed"])
+    zones = f"\nZones of which the grid is believed, by town: {believed}.\n"
+    told = f"\nWith a density grid, against the goals: {_against_goals(by_grid_line(results))}.\n"
+    return head + "|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + zones + told
+
+
+def _against_goals(line: Json) -> str:
+    return ", ".join(
         f"{name} {_told(line[side][name])} of {_bar(goal)} ({'met' if met(line[side][name], goal) else 'missed'})"
         for side, goals in GOALS.items()
         for name, goal in goals.items()
-    ]
-    return f"\nCalibrated by two days, against the goals: {', '.join(told)}.\n"
+        if name in line[side]
+    )
+
+
+def _calibrated_goals(results: dict[str, Json]) -> str:
+    line = last_line(results)["calibrated"]
+    return f"\nCalibrated by two days, against the goals: {_against_goals(line)}.\n"
 
 
 def _reference(results: dict[str, Json]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from attacks.verdict import Json
 from validation import errors, medians
+from validation.by_grid import ByGrid
 from validation.calibrated import DAYS, Calibrated
 from validation.errors import Error, Pairs
 from validation.judge import Judged
@@ -26,9 +27,14 @@ EDGES: Final = np.geomspace(10, 10_240, 21)
 
 
 def results(
-    towns: list[Day], every: Judged, agreed: dict[str, Agreement] | None, factors: Calibrated | None = None
+    towns: list[Day],
+    every: Judged,
+    agreed: dict[str, Agreement] | None,
+    factors: Calibrated | None = None,
+    grids: ByGrid | None = None,
 ) -> dict[str, Json]:
-    """All that is kept of a run. `factors`: the same with those that counts on site have found."""
+    """All that is kept of a run. `factors`: the same with those that counts on site have found; `grids`: the same by
+    plans with a density grid."""
     sides = {side: found for side, found in every._asdict().items() if side != "stays"}
     tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
     middles = {str(size): medians.error(every.stays, size) for size in errors.SIZES}
@@ -54,7 +60,14 @@ def results(
         "median_stay": {size: each._asdict() for size, each in middles.items() if each is not None},
         "reference": {name: each._asdict() for name, each in agreed.items()} if agreed is not None else {},
         **({} if factors is None else {"calibrated": _calibrated(factors)}),
+        **({} if grids is None else {"by_grid": _by_grid(grids)}),
     }
+
+
+def _by_grid(grids: ByGrid) -> Json:
+    sides = {"before": grids.before, "released": grids.released}
+    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
+    return {**tables, "believed": [round(share, 3) for share in grids.believed]}
 
 
 def _calibrated(factors: Calibrated) -> Json:
@@ -80,6 +93,18 @@ def calibrated_line(found: Json) -> Json:
         "before_noise": {kind: _median(found["before"], kind, BEFORE_AT) for kind in GOALS["before_noise"]},
         "released": _released(found["released"], {"all": found["coverage"]})
         | {f"{kind}_500": _median(found["released"], kind, 500) for kind in ("dwell", "visits")},
+    }
+
+
+def by_grid_line(found: dict[str, Json]) -> Json:
+    """What is left by plans with a density grid, of the numbers that it changes."""
+    table = found["by_grid"]
+    return {
+        "before_noise": {kind: _median(table["before"], kind, BEFORE_AT) for kind in ("footfall", "visits")},
+        "released": {
+            **{f"present_{size}": _median(table["released"], "present", size) for size in errors.SIZES},
+            "footfall_500": _median(table["released"], "footfall", 500),
+        },
     }
 
 

@@ -30,6 +30,7 @@ from streams.core.registry import RegistryTable
 from streams.core.rules import limits
 from streams.core.zones import CellTable
 from streams.places.coverage import as_objects, coverage
+from streams.places.density import People
 from streams.places.findings import Findings
 from streams.places.served import where_counted
 from streams.places.shares import disjoint
@@ -118,9 +119,14 @@ class Day(NamedTuple):
     lives: NDArray[np.int64]
 
 
+def town_of(shape: Shape) -> Town:
+    """The town that a day is lived in."""
+    return make_town(shape.seed, shape.people, shape.zones, shape.cells, consent=shape.consent, radio=shape.radio)
+
+
 def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
     """Simulate the town's day, and count it."""
-    town = make_town(shape.seed, shape.people, shape.zones, shape.cells, consent=shape.consent, radio=shape.radio)
+    town = town_of(shape)
     made = with_outlines(town)
     deployment = _Deployment(made, shape.start_ms, keep_rows)
     deployment.people.take(registry(town))
@@ -143,9 +149,10 @@ def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
     return Day(shape, epoch, made, parents, counts, stretches, excluded, events, rows, *who)
 
 
-def with_outlines(town: Town) -> Plan:
+def with_outlines(town: Town, people: People | None = None) -> Plan:
     """The town's plan, with where those in each zone are counted: from the cells' positions and ranges, and from the
-    zones' outlines, the discs that they are (of where two meet the smaller one has it), as a map has them."""
+    zones' outlines, the discs that they are (of where two meet the smaller one has it), as a map has them. `people`:
+    where they are, as a grid has it."""
     made = msgspec.convert(plan(town), Plan)
     x, y = town.cell_xy.astype(np.float64).T
     names, rats = [cell.cell for cell in made.cells], [RAT_NAMES[rat] for rat in town.cell_rat.tolist()]
@@ -154,8 +161,11 @@ def with_outlines(town: Town) -> Plan:
     sites = Sites(names, [""] * len(x), rats, nothing, nothing, unknown, unknown, reach)
     ids = [zone.id for zone in made.zones]
     discs = disjoint(as_objects([shapely.Point(a, b).buffer(r) for a, b, r in town.discs.tolist()]), ids, Findings())
-    shares = where_counted(sites, x, y, coverage(sites, x, y), discs, town.cell_zone.astype(np.int64), ids)
-    zones = [msgspec.structs.replace(zone, counted=share) for zone, share in zip(made.zones, shares, strict=True)]
+    found = where_counted(sites, x, y, coverage(sites, x, y), discs, town.cell_zone.astype(np.int64), ids, people)
+    zones = [
+        msgspec.structs.replace(zone, counted=each.shares, step=each.step)
+        for zone, each in zip(made.zones, found, strict=True)
+    ]
     return msgspec.structs.replace(made, zones=tuple(zones))
 
 

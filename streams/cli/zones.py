@@ -59,6 +59,11 @@ def zones() -> None:
 @click.option("--name", help="Of the plan.  [default: the file's]")
 @click.option("--timezone", default="Europe/Berlin", show_default=True, help="IANA name; days change by it.")
 @click.option("--weighted", is_flag=True, help="Give estimates of people back to zones that neighbours' cells serve.")
+@click.option(
+    "--density",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="CSV grid of where people are: weight; lat and lon, or x and y (EPSG:3035).  [default: spread evenly]",
+)
 @click.option("--picture", type=click.Path(dir_okay=False, path_type=Path), help="Draw it, SVG.")
 def build(
     out: Path,
@@ -72,18 +77,20 @@ def build(
     name: str | None,
     timezone: str,
     weighted: bool,
+    density: Path | None,
     picture: Path | None,
 ) -> None:
     """Build the zone plan OUT (JSON) from zones and a plan of cells.
 
-    Each cell stands for the zone that has most of its coverage, or for none if most of it is in no zone. What was found
-    to be odd is told on standard error; the last line of standard output counts what was made, as JSON. An OUT that
-    exists is replaced by the next version, unless it says the same. Zones without a cell are warned of; if no zone has
-    one, nothing is written.
+    Each cell stands for the zone that has most of its coverage, or for none if most of it is in no zone; with --density
+    most of the people there. What was found to be odd is told on standard error; the last line of standard output
+    counts what was made, as JSON. An OUT that exists is replaced by the next version, unless it says the same. Zones
+    without a cell are warned of; if no zone has one, nothing is written.
     """
     check_installed("throng zones build")
     # Only now: they need the packages just asked for.
     from streams.places.build import build as built_from
+    from streams.places.density import read_density
     from streams.places.picture import draw
     from streams.places.polygons import h3_around, read_places
     from streams.places.sites import read_sites
@@ -102,7 +109,8 @@ def build(
     districts = read_places(parents, findings, id_property, name_property) if parents else []
     before = load_plan(out) if out.exists() else None
     about = (before.version if before else 1, name or out.stem, timezone)
-    built = built_from(places, districts, sites, about, findings, weighted)
+    grid = read_density(density) if density else None
+    built = built_from(places, districts, sites, about, findings, weighted, grid)
     plan = built.plan
     if before is not None and msgspec.structs.replace(before, calibration=()).hash() == plan.hash():
         plan = before  # with its factors, as they are of these very places and cells

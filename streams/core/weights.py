@@ -8,8 +8,9 @@ population density from mobile network operator data"). Here it is one step of v
 
     T = I + (I - A) / 2
 
-for the shares are no more than likely: people aren't evenly spread, and there are fewer of them at a border. Sums stay
-as they are where all are counted somewhere, no weight is far from 1, and only neighbours mix.
+for the shares are no more than likely: people aren't evenly spread, and there are fewer of them at a border. Where a
+grid has said where the zone's people are (`Zone.step`), its column takes the whole step. Sums stay as they are where
+all are counted somewhere, no weight is far from 1, and only neighbours mix.
 
 Trips F between districts, which are counted at both ends, become T F T', with the matrix of districts: of each the mean
 of its zones. (Between zones that gains nothing: who flaps at a border makes trips of his own.)
@@ -120,12 +121,13 @@ def _of_people(plan: Plan, excluded: Collection[str]) -> tuple[Weights, NDArray[
     for number, zone in enumerate(plan.zones):
         row.append(number)
         column.append(number)
-        weight.append(1.0 + STEP if within[number] else 1.0)
+        step = STEP if zone.step is None else zone.step
+        weight.append(1.0 + step if within[number] else 1.0)
         for part in zone.counted if within[number] else ():
             if within[numbers[part.zone]]:
                 row.append(numbers[part.zone])
                 column.append(number)
-                weight.append(-STEP * part.share)
+                weight.append(-step * part.share)
     rows, zones = np.array(row, np.int64), np.array(column, np.int64)
     pairs, which = np.unique(rows * len(numbers) + zones, return_inverse=True)
     values = np.bincount(which, np.array(weight), len(pairs)).astype(np.float64)

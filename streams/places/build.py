@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from schemas.plan import NO_ZONE, NOWHERE, Cell, Parent, Plan, Spill, Zone
 from streams.errors import ThrongError
 from streams.places.coverage import Shapes, as_objects, coverage, plane, projected, radii
+from streams.places.density import Grid, on_plane, tell_of
 from streams.places.findings import Findings
 from streams.places.meridian import seamless, usual
 from streams.places.polygons import ALL, Place
-from streams.places.served import where_counted
+from streams.places.served import Counted, where_counted
 from streams.places.shares import NONE, Shares, assigned, disjoint, holes, shares_of
 from streams.places.sites import Sites
 
@@ -44,13 +45,14 @@ def build(
     about: tuple[int, str, str],
     findings: Findings,
     weighted: bool = False,
+    density: Grid | None = None,
 ) -> Built:
     """Build a plan; `about`: its version, name and time zone. `districts`: parents by outline, () by property.
-    `weighted`: with where those in each zone are counted.
+    `weighted`: with where those in each zone are counted. `density`: where people are; evenly spread if there is none.
 
     Raises:
         ThrongError: `places` if there are too many zones, or no cell has a position,
-            or they span half the globe, or no zone has a cell.
+            or they span half the globe, or the grid has nobody in any zone, or no zone has a cell.
     """
     if len(places) >= NO_ZONE:
         raise ThrongError("places", f"{len(places)} zones; a plan has {NO_ZONE - 1} at most")
@@ -64,7 +66,10 @@ def build(
     outlines = disjoint(raw, [place.id for place in places], findings)
     x, y = flat(sites.lon, sites.lat)
     shapes = coverage(sites, x, y)
-    shares = shares_of(shapes, outlines)
+    people = None if density is None else on_plane(density, flat, flat(0, 0, inverse=True)[1])
+    if people is not None:
+        tell_of(outlines, people, [place.id for place in places], findings)
+    shares = shares_of(shapes, outlines, people)
     zone_of, share = assigned(shares, len(sites.name))
     if places and (zone_of == NONE).all():
         raise ThrongError(
@@ -76,7 +81,8 @@ def build(
     parents, parent_of = _parents(places, raw, _flat(districts, flat), districts, findings)
     zones = _zones(places, parent_of, shares, zone_of, radii(shapes))
     if weighted:
-        zones = _weighted(zones, where_counted(sites, x, y, shapes, outlines, zone_of, [zone.id for zone in zones]))
+        ids = [zone.id for zone in zones]
+        zones = _weighted(zones, where_counted(sites, x, y, shapes, outlines, zone_of, ids, people))
     cells = _cells(sites, places, shapes, zone_of, share)
     version, name, timezone = about
     return Built(Plan(version, name, timezone, parents, zones, cells), outlines, shapes, zone_of)
@@ -180,8 +186,11 @@ def _zones(
     )
 
 
-def _weighted(zones: tuple[Zone, ...], shares: list[tuple[Spill, ...]]) -> tuple[Zone, ...]:
-    return tuple(msgspec.structs.replace(zone, counted=each) for zone, each in zip(zones, shares, strict=True))
+def _weighted(zones: tuple[Zone, ...], found: list[Counted]) -> tuple[Zone, ...]:
+    return tuple(
+        msgspec.structs.replace(zone, counted=each.shares, step=each.step)
+        for zone, each in zip(zones, found, strict=True)
+    )
 
 
 def _sums(

@@ -1,8 +1,9 @@
 """Where those in a zone are counted: the zones whose cells serve them, by how strong each cell is where they are.
 
 In: sites and zones' outlines in metres, cells' coverage, and the zone that each cell stands for. Out: of each zone the
-shares of its people by the zone that counts them, for `Zone.counted`. People are taken to be spread evenly over the
-outline: points of it stand for them, each served by each cell with a chance that is greater the stronger it is.
+shares of its people by the zone that counts them, for `Zone.counted`. Points of the outline stand for its people, who
+are spread evenly over it or as a grid has them, each served by each cell with a chance that is greater the stronger it
+is.
 
 A cell's mean level is its power less the loss over distance of 3GPP TR 38.901 (table 7.4.1-1, UMa NLOS: 39.08 log10 of
 it, antennas 23.5 m above the phone), powers being such that all cells are alike at the end of their range (where that
@@ -13,7 +14,7 @@ Gumbel variables with this deviation (McFadden 1974).
 """
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import shapely
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 
 from schemas.plan import Spill
 from streams.places.coverage import Shapes
+from streams.places.density import People
 from streams.places.shares import NONE
 from streams.places.sites import Sites
+from streams.places.spread import points
 
-POINTS: Final = 128
-MOST_DRAWN: Final = 16 * POINTS  # for an outline that fills little of its box
+POINTS_BY_GRID: Final = 256
 LOSS_A_DECADE_DB: Final = 39.08
 ABOVE_M: Final = 23.5
 SHADOWING_DB: Final = 6.0 * math.sqrt(0.5)
@@ -36,20 +38,40 @@ BEHIND_DB: Final = 30.0
 RANGES: Final = 4.0
 CELLS_AWAY: Final = 8.0
 LEAST: Final = 0.002
-# The plane's most even sequence (Roberts 2018: the plastic number's powers).
-EVEN: Final = (0.7548776662466927, 0.5698402909980532)
+
+# Of the way back by weights, where a grid has said where a zone's people are.
+STEP_BY_GRID: Final = 1.0
 
 Floats = NDArray[np.float64]
 
 
+class Counted(NamedTuple):
+    """Where those in a zone are counted, the largest share first, and whether a grid has said where they are."""
+
+    shares: tuple[Spill, ...] = ()
+    by_grid: bool = False
+
+    @property
+    def step(self) -> float | None:
+        """For `Zone.step`."""
+        return STEP_BY_GRID if self.by_grid else None
+
+
 def where_counted(
-    sites: Sites, x: Floats, y: Floats, coverage: Shapes, outlines: Shapes, zone_of: NDArray[np.int64], ids: list[str]
-) -> list[tuple[Spill, ...]]:
-    """Of each zone where those in it are counted, the largest share first; () of zones that no cell stands for.
+    sites: Sites,
+    x: Floats,
+    y: Floats,
+    coverage: Shapes,
+    outlines: Shapes,
+    zone_of: NDArray[np.int64],
+    ids: list[str],
+    people: People | None = None,
+) -> list[Counted]:
+    """Of each zone where those in it are counted; nothing of zones that no cell stands for.
 
     Args:
         x, y: f64[cells], metres. coverage: None for cells without a position. zone_of: i64[cells], NONE: nowhere.
-        ids: of the zones.
+        ids: of the zones. people: where they are; evenly spread over zones of which it isn't believed.
     """
     rows = np.flatnonzero(~shapely.is_missing(coverage))
     radius = _radii(sites, coverage, rows)
@@ -58,32 +80,32 @@ def where_counted(
     far = np.minimum(RANGES * reach, CELLS_AWAY * radius)
     tree = shapely.STRtree(shapely.box(cells[:, 0] - far, cells[:, 1] - far, cells[:, 0] + far, cells[:, 1] + far))
     heard = np.isin(np.arange(len(ids)), zone_of[rows])
-    found: list[tuple[Spill, ...]] = []
+    found: list[Counted] = []
     for zone, outline in enumerate(outlines):
         near = np.sort(tree.query(outline)) if heard[zone] else np.empty(0, np.int64)
         if not len(near):
-            found.append(())
+            found.append(Counted())
             continue
         serves = zone_of[rows[near]]
-        share = served(points(outline), cells[near]).mean(axis=0)
+        at, weight = _peopled(outline, people)
+        chance = served(at, cells[near])
+        share = chance.mean(axis=0) if weight is None else weight @ chance
         sums = np.bincount(serves[serves != NONE], share[serves != NONE], len(ids))
         kept = np.flatnonzero(sums >= LEAST)
         order = kept[np.lexsort((kept, -sums[kept]))].tolist()
-        found.append(tuple(Spill(ids[other], round(float(sums[other]), 4)) for other in order))
+        shares = tuple(Spill(ids[other], round(float(sums[other]), 4)) for other in order)
+        found.append(Counted(shares, weight is not None))
     return found
 
 
-def points(outline: shapely.Geometry) -> Floats:
-    """About POINTS points spread evenly over an outline, f64[n, 2]; one within at least."""
-    west, south, east, north = outline.bounds
-    filled = outline.area / max((east - west) * (north - south), 1e-9)
-    number = np.arange(1, min(math.ceil(POINTS / max(filled, 1e-9)), MOST_DRAWN) + 1)
-    drawn = np.column_stack(
-        [west + (number * EVEN[0]) % 1 * (east - west), south + (number * EVEN[1]) % 1 * (north - south)]
-    )
-    shapely.prepare(outline)
-    inside = drawn[shapely.contains_xy(outline, drawn)]
-    return np.asarray(inside if len(inside) else shapely.get_coordinates(outline.representative_point()))
+def _peopled(outline: shapely.Geometry, people: People | None) -> tuple[Floats, Floats | None]:
+    """Points of an outline, and the shares of its people that they stand for, None: alike."""
+    if people is not None:
+        at = points(outline, POINTS_BY_GRID)
+        weight = people.at(at)
+        if people.believed(outline.area, weight):
+            return at, weight / weight.sum()
+    return points(outline), None
 
 
 def served(at: Floats, cells: Floats) -> Floats:

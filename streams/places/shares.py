@@ -1,8 +1,9 @@
 """How much of each cell lies in each zone, and which zone each cell then stands for.
 
-In: cells' coverage and zones' outlines in metres. Out: shares by (cell, zone); a cell's shares sum to 1 at most, for
-where outlines overlap the smaller zone has it: a shop within a district. A cell stands for the zone with its largest
-share (of equal ones the first), or for none if more than half of it lies in no zone.
+In: cells' coverage and zones' outlines in metres, and a grid of where people are, if there is one. Out: shares of the
+cell's area, or of its people as the grid has them, by (cell, zone); a cell's shares sum to 1 at most, for where
+outlines overlap the smaller zone has it: a shop within a district. A cell stands for the zone with its largest share
+(of equal ones the first), or for none if more than half of it lies in no zone.
 """
 
 from typing import Final, NamedTuple
@@ -12,12 +13,15 @@ import shapely
 from numpy.typing import NDArray
 
 from streams.places.coverage import Shapes
+from streams.places.density import People
 from streams.places.findings import Findings
+from streams.places.spread import points
 
 NONE: Final = -1
 # Overlaps smaller than that are how borders were drawn, and are not worth a word; no overlap is counted twice.
 TOLD_M2: Final = 1.0
 LEAST_INSIDE: Final = 0.5
+POINTS: Final = 256  # of a cell, to each of which the grid has a weight
 
 
 class Shares(NamedTuple):
@@ -58,8 +62,9 @@ def holes(outlines: Shapes) -> list[tuple[float, float, float]]:
     return sorted(inner, reverse=True)
 
 
-def shares_of(cells: Shapes, zones: Shapes) -> Shares:
-    """The share of each cell's area that lies in each zone; cells that are None have none."""
+def shares_of(cells: Shapes, zones: Shapes, people: People | None = None) -> Shares:
+    """The share of each cell that lies in each zone, of its people if there is a grid of them that is believed there,
+    else of its area; cells that are None have none."""
     there = np.flatnonzero(~shapely.is_missing(cells))
     tree = shapely.STRtree(zones)
     row, zone = tree.query(cells[there], predicate="intersects")
@@ -69,6 +74,8 @@ def shares_of(cells: Shapes, zones: Shapes) -> Shares:
     share = np.ones(len(cell))
     parts = shapely.area(shapely.intersection(cells[cell[~whole]], zones[zone[~whole]]))
     share[~whole] = np.clip(parts / shapely.area(cells[cell[~whole]]), 0.0, 1.0)
+    if people is not None:
+        _of_people(cells, zones, people, (cell, zone, share), whole)
     kept = share > 0
     cell, zone, share = cell[kept], zone[kept], share[kept]
     order = np.lexsort((zone, cell))
@@ -76,6 +83,28 @@ def shares_of(cells: Shapes, zones: Shapes) -> Shares:
     # Where rounding has them sum to a hair more than 1.
     sums = np.maximum(np.bincount(cell, share, len(cells)), 1.0)
     return Shares(cell, zone, share / sums[cell])
+
+
+def _of_people(
+    cells: Shapes,
+    zones: Shapes,
+    people: People,
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],
+    whole: NDArray[np.bool_],
+) -> None:
+    """Put shares of people into those of area, of the cells that aren't within one zone and of which the grid is
+    believed. A cell within one zone has all of its people there."""
+    cell, zone, share = pairs
+    order = np.argsort(cell, kind="stable")
+    order = order[~np.isin(cell[order], cell[whole])]
+    shapely.prepare(zones)
+    for rows in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1) if len(order) else ():
+        coverage = cells[cell[rows[0]]]
+        at = points(coverage, POINTS)
+        weight = people.at(at)
+        if people.believed(coverage.area, weight):
+            within = shapely.contains_xy(zones[zone[rows]][:, None], at[:, 0], at[:, 1])
+            share[rows] = within @ weight / weight.sum()
 
 
 def assigned(shares: Shares, cells: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

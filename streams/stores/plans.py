@@ -89,6 +89,8 @@ def _problems(plan: Plan) -> list[str]:
         found += [f"zone {zone.id!r} is counted in the unknown zone {other!r}" for other in unknown]
         if sum(part.share for part in zone.counted) > MOST_COUNTED or any(part.share < 0 for part in zone.counted):
             found.append(f"zone {zone.id!r} has shares in 'counted' that are no shares: 0 to 1, and 1 at most together")
+        if zone.step is not None and not 0 <= zone.step <= 1:
+            found.append(f"zone {zone.id!r} has the step {zone.step:g}; 0 to 1 is possible")
     for cell in plan.cells:
         try:
             pack_cell(cell.cell)

@@ -16,8 +16,9 @@ from streams.core.render import Page
 from streams.core.view import SIMULATED, SIMULATED_WEIGHTED, View
 from streams.core.weights import STEP, weights_of
 from streams.places.coverage import as_objects, coverage
-from streams.places.served import POINTS, points, served, where_counted
+from streams.places.served import served, where_counted
 from streams.places.sites import Sites
+from streams.places.spread import POINTS, points
 from tests.support.world import PLAN, epochs_at
 
 EPOCH = epochs_at(1_772_420_400_000)[0]
@@ -77,6 +78,12 @@ def test_weights_are_half_a_step_back_from_what_the_zones_count(drawn: list[list
     told = weights.applied(there)
     assert told == pytest.approx((expected @ there.reshape(-1, 2)).reshape(-1), abs=0.5001)
     assert told.sum() == pytest.approx(there.sum(), abs=len(there)), "nobody is made up, nobody lost"
+    # Where a grid has said where a zone's people are, its neighbours give all of them back.
+    plan = plan_of(counted.tolist())
+    steps = np.where(np.arange(len(counted)) % 2, STEP, 1.0)
+    zones = [msgspec.structs.replace(zone, step=None if n % 2 else 1.0) for n, zone in enumerate(plan.zones)]
+    expected = np.eye(len(counted)) + steps * (np.eye(len(counted)) - counted)
+    assert dense(people(msgspec.structs.replace(plan, zones=tuple(zones)))) == pytest.approx(expected)
 
 
 def test_districts_noise_is_that_of_their_zones_together():
@@ -232,7 +239,7 @@ def counted_at(zones: list[shapely.Geometry], zone_of: list[int], *rows: tuple[f
     sites, x, y = sites_at(*rows)
     ids = [f"z{n}" for n in range(len(zones))]
     found = where_counted(sites, x, y, coverage(sites, x, y), as_objects(zones), np.array(zone_of), ids)
-    return [{part.zone: part.share for part in each} for each in found]
+    return [{part.zone: part.share for part in each.shares} for each in found]
 
 
 def test_points_are_spread_evenly_and_lie_within():

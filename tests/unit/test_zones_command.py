@@ -159,3 +159,9 @@ def test_weights_are_built_if_asked_for_and_a_plan_with_wrong_ones_is_refused(fi
         Path(files[0]).write_bytes(msgspec.json.encode(kept))
         with pytest.raises(ThrongError, match=why):
             load_plan(Path(files[0]))
+    for step in (-0.1, 1.1):
+        wrong = msgspec.structs.replace(plan.zones[0], step=step)
+        kept = msgspec.structs.replace(plan, zones=(wrong, *plan.zones[1:]))
+        Path(files[0]).write_bytes(msgspec.json.encode(kept))
+        with pytest.raises(ThrongError, match=f"'a' has the step {step}; 0 to 1"):
+            load_plan(Path(files[0]))
