@@ -3,7 +3,8 @@
     python -m benchmarks.bench_zones [zones] [cells]
 
 Zones are a jittered grid of quadrangles that share their corners; sites are drawn evenly over it, three sectors a site
-in one half of the cells, single cells without an azimuth in the other. Tells the seconds of each step, wall and CPU.
+in one half of the cells, single cells without an azimuth in the other. The density grid has a million rows. Tells the
+seconds of each step, wall and CPU.
 """
 
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import orjson
 
 from streams.places.build import build
+from streams.places.density import read_density
 from streams.places.findings import Findings
 from streams.places.picture import draw
 from streams.places.polygons import read_places
@@ -56,6 +58,14 @@ def write_cells(path: Path, cells: int, rng: np.random.Generator) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+def write_density(path: Path, side: int, rng: np.random.Generator) -> None:
+    """A grid of that many rows a side, with people here and there."""
+    at = (np.arange(side) + 0.5) * SIDE / side
+    lon, lat = (axis.ravel() for axis in np.meshgrid(WEST + at, SOUTH + at))
+    rows = np.column_stack([lon, lat, np.rint(rng.exponential(30, lon.size))])
+    np.savetxt(path, rows, ("%.6f", "%.6f", "%d"), ",", header="lon,lat,weight", comments="")
+
+
 @contextmanager
 def timed(what: str, seconds: dict[str, list[float]]) -> Iterator[None]:
     began = time.perf_counter(), time.process_time()
@@ -71,6 +81,8 @@ def main(arguments: list[str]) -> None:
         polygons, sites_file = Path(folder) / "zones.geojson", Path(folder) / "cells.csv"
         write_zones(polygons, zones, rng)
         write_cells(sites_file, cells, rng)
+        grid = Path(folder) / "people.csv"
+        write_density(grid, 1000, rng)
         findings = Findings()
         with timed("all", seconds):
             with timed("read", seconds):
@@ -79,6 +91,10 @@ def main(arguments: list[str]) -> None:
                 built = build(places, [], sites, (1, "bench", "Europe/Berlin"), findings)
             with timed("build weighted", seconds):
                 build(places, [], sites, (1, "bench", "Europe/Berlin"), Findings(), weighted=True)
+            with timed("read density", seconds):
+                density = read_density(grid)
+            with timed("build weighted by density", seconds):
+                build(places, [], sites, (1, "bench", "Europe/Berlin"), Findings(), weighted=True, density=density)
             with timed("write", seconds):
                 (Path(folder) / "plan.json").write_bytes(msgspec.json.encode(built.plan))
             with timed("picture", seconds):

@@ -16,17 +16,18 @@ from streams.simulate.people import NOWHERE, populate
 from streams.simulate.town import Town
 
 CELL_M: Final = 100.0
+KINDS: Final = ("home", "work")
 ERROR: Final = 0.15
 LEAST: Final = 3
 
 
-def census(town: Town, cell_m: float = CELL_M) -> People:
+def census(town: Town, cell_m: float = CELL_M, kinds: tuple[str, ...] = KINDS, error: float = ERROR) -> People:
     """The grid, in the town's own metres."""
     others, _, _ = populate(town._replace(subscribers=2 * town.subscribers))
     places, numbers = ways(town, 0), range(town.subscribers, 2 * town.subscribers)
     spots = [
         spot(places, number, zone)
-        for kind in ("home", "work")
+        for kind in kinds
         for number, zone in zip(numbers, others[kind][town.subscribers :].tolist(), strict=True)
         if zone != NOWHERE
     ]
@@ -34,7 +35,7 @@ def census(town: Town, cell_m: float = CELL_M) -> People:
     side = int(-2 * west_south // cell_m) + 1
     column, row = ((np.array(spots, np.float64) - west_south) // cell_m).astype(np.int64).T
     counted = np.bincount(column * side + row, minlength=side * side).astype(np.float64)
-    counted = np.rint(counted * np.random.default_rng(town.seed).normal(1, ERROR, len(counted)))
+    counted = np.rint(counted * np.random.default_rng(town.seed).normal(1, error, len(counted)))
     counted[counted < LEAST] = 0
 
     def at(points: Floats) -> Floats:

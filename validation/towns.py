@@ -29,7 +29,7 @@ from streams.core.records import Records
 from streams.core.registry import RegistryTable
 from streams.core.rules import limits
 from streams.core.zones import CellTable
-from streams.places.coverage import as_objects, coverage
+from streams.places.coverage import Shapes, as_objects, coverage
 from streams.places.density import People
 from streams.places.findings import Findings
 from streams.places.served import where_counted
@@ -149,10 +149,10 @@ def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
     return Day(shape, epoch, made, parents, counts, stretches, excluded, events, rows, *who)
 
 
-def with_outlines(town: Town, people: People | None = None) -> Plan:
+def with_outlines(town: Town, people: People | None = None, outlines: Shapes | None = None) -> Plan:
     """The town's plan, with where those in each zone are counted: from the cells' positions and ranges, and from the
     zones' outlines, the discs that they are (of where two meet the smaller one has it), as a map has them. `people`:
-    where they are, as a grid has it."""
+    where they are, as a grid has it. `outlines`: others than these discs."""
     made = msgspec.convert(plan(town), Plan)
     x, y = town.cell_xy.astype(np.float64).T
     names, rats = [cell.cell for cell in made.cells], [RAT_NAMES[rat] for rat in town.cell_rat.tolist()]
@@ -160,13 +160,19 @@ def with_outlines(town: Town, people: People | None = None) -> Plan:
     reach = town.cell_range_m.astype(np.float64)
     sites = Sites(names, [""] * len(x), rats, nothing, nothing, unknown, unknown, reach)
     ids = [zone.id for zone in made.zones]
-    discs = disjoint(as_objects([shapely.Point(a, b).buffer(r) for a, b, r in town.discs.tolist()]), ids, Findings())
-    found = where_counted(sites, x, y, coverage(sites, x, y), discs, town.cell_zone.astype(np.int64), ids, people)
+    drawn = discs(town) if outlines is None else outlines
+    found = where_counted(sites, x, y, coverage(sites, x, y), drawn, town.cell_zone.astype(np.int64), ids, people)
     zones = [
         msgspec.structs.replace(zone, counted=each.shares, step=each.step)
         for zone, each in zip(made.zones, found, strict=True)
     ]
     return msgspec.structs.replace(made, zones=tuple(zones))
+
+
+def discs(town: Town) -> Shapes:
+    """The zones' outlines."""
+    whole = as_objects([shapely.Point(x, y).buffer(radius) for x, y, radius in town.discs.tolist()])
+    return disjoint(whole, [zone.name for zone in town.layout.zones], Findings())
 
 
 def cohorts(town: Town) -> NDArray[np.uint8]:

@@ -21,7 +21,6 @@ NONE: Final = -1
 # Overlaps smaller than that are how borders were drawn, and are not worth a word; no overlap is counted twice.
 TOLD_M2: Final = 1.0
 LEAST_INSIDE: Final = 0.5
-POINTS: Final = 256  # of a cell, to each of which the grid has a weight
 
 
 class Shares(NamedTuple):
@@ -92,19 +91,22 @@ def _of_people(
     pairs: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],
     whole: NDArray[np.bool_],
 ) -> None:
-    """Put shares of people into those of area, of the cells that aren't within one zone and of which the grid is
-    believed. A cell within one zone has all of its people there."""
+    """Make shares of people of those of area, of the cells that aren't within one zone and of which the grid is
+    believed: by how much denser the part in the zone is than the cell. A cell within one zone has all its people there.
+    """
     cell, zone, share = pairs
     order = np.argsort(cell, kind="stable")
     order = order[~np.isin(cell[order], cell[whole])]
     shapely.prepare(zones)
     for rows in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1) if len(order) else ():
         coverage = cells[cell[rows[0]]]
-        at = points(coverage, POINTS)
+        at = points(coverage)
         weight = people.at(at)
         if people.believed(coverage.area, weight):
             within = shapely.contains_xy(zones[zone[rows]][:, None], at[:, 0], at[:, 1])
-            share[rows] = within @ weight / weight.sum()
+            hits = within.sum(axis=1)
+            denser = within @ weight / np.maximum(hits, 1) / weight.mean()
+            share[rows] *= np.where(hits > 0, denser, 1.0)
 
 
 def assigned(shares: Shares, cells: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -130,7 +130,7 @@ class TestBelief:
         west = people_where(10, lambda x, y: np.where(x < 400, 9, 1))
         by_people, by_area = shares_of(cells, zones, west), shares_of(cells, zones)
         assert by_area.share == pytest.approx([0.4, 0.6, 1])
-        assert by_people.share == pytest.approx([3600 / 4200, 600 / 4200, 1], abs=0.01)
+        assert by_people.share == pytest.approx([3600 / 4200, 600 / 4200, 1], abs=0.02)
         assert assigned(by_area, 3)[0].tolist() == [1, NONE, 0]
         assert assigned(by_people, 3)[0].tolist() == [0, NONE, 0]
         # Of a grid as coarse as the cell nothing is believed.
@@ -141,7 +141,7 @@ class TestBelief:
         zones = as_objects([shapely.box(0, 0, 500, 400)])
         outside = people_where(10, lambda x, y: np.where(x > 500, 4, 1))
         found = shares_of(as_objects([shapely.box(0, 0, 1000, 400)]), zones, outside)
-        assert found.share == pytest.approx([0.2], abs=0.01)
+        assert found.share == pytest.approx([0.2], abs=0.02)
         assert assigned(found, 1)[0].tolist() == [NONE]
 
     def test_the_same_everywhere_is_area(self):
@@ -150,7 +150,7 @@ class TestBelief:
         by_area = shares_of(cells, zones)
         found = shares_of(cells, zones, EVENLY)
         assert found.cell.tolist() == by_area.cell.tolist()
-        assert found.share == pytest.approx(by_area.share, abs=0.02)
+        assert found.share == pytest.approx(by_area.share)
 
     def test_people_far_from_the_border_are_less_counted_by_the_neighbour_and_weigh_in_with_the_whole_step(self):
         zones = as_objects([shapely.box(-500, -200, 400, 200), shapely.box(400, -200, 1500, 200)])

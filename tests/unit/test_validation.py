@@ -16,7 +16,19 @@ from streams.simulate.network import TRUTH
 from streams.simulate.people import MOVING, OFF, STAYING
 from streams.simulate.registry import counted
 from tests.support.world import PLAN, epochs_at
-from validation import calibrated, errors, happened, judge, medians, page, picture, reference, released, summary
+from validation import (
+    by_grid,
+    calibrated,
+    errors,
+    happened,
+    judge,
+    medians,
+    page,
+    picture,
+    reference,
+    released,
+    summary,
+)
 from validation.errors import Pairs
 from validation.happened import Presences
 from validation.reference import Agreement
@@ -311,6 +323,11 @@ def test_results_have_all_numbers_of_the_last_line_a_page_and_a_picture(tmp_path
     assert more == line and list(with_factors["before_noise"]) == ["footfall", "flows", "dwell", "visits"]
     assert list(with_factors["released"]) == [*line["released"], "dwell_500", "visits_500"]
     assert "Calibrated by two days, against the goals" in page.tables(factors)
+    sides = [{kind: side[kind] for kind in by_grid.KINDS} for side in (every.before, every.released)]
+    gridded = summary.results([day], every, None, grids=by_grid.together([by_grid.ByGrid(*sides, [0.5])] * 2))
+    assert summary.last_line(gridded) == line, "what is the default configuration's stays as it is"
+    assert list(summary.by_grid_line(gridded)["released"]) == list(line["released"])[:4]
+    assert "Zones of which the grid is believed, by town: 50%, 50%." in page.tables(gridded)
     assert {side: list(values) for side, values in line.items()} == {
         "before_noise": ["footfall", "flows", "dwell", "visits"],
         "released": ["present_50", "present_500", "present_5000", "footfall_500", "flows_500", "coverage_95"],
@@ -406,6 +423,11 @@ def test_a_town_is_counted_by_the_core_and_its_truth_is_of_those_who_may_be_coun
     assert 0 < len(np.unique(day.rows.pseudonym)) <= len(may)
     order = np.lexsort([day.rows.ts, day.rows.pseudonym])
     assert (np.diff(order) > 0).all() and day.rows.ts.max() < day.epoch.end_ms
+    # So few are no census: its grid is believed of no zone, and weights are those of people spread evenly.
+    grid = by_grid.by_grid(day, lambda counts, *_: counts)
+    assert grid.believed == [0]
+    evenly = judge.judge(day, lambda counts, *_: counts)
+    assert all(np.array_equal(grid.before[kind].told, evenly.before[kind].told) for kind in by_grid.KINDS)
 
 
 def test_the_median_stay_is_of_those_that_ended_in_the_pane_cut_and_passes_left_out():
