@@ -21,7 +21,7 @@ class Readiness:
     """Reasons why not, by name. Starts with `starting`."""
 
     def __init__(self) -> None:
-        self._reasons: dict[str, str] = {"starting": "the worker has no partitions yet"}
+        self._reasons: dict[str, str] = {"starting": "the worker has not been told yet what to read"}
 
     def waiting(self, name: str, reason: str) -> None:
         """Not ready because of `reason` until `over(name)`."""

@@ -15,9 +15,10 @@ here, and nothing acknowledges what failed.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
+from streams.agents.health import Readiness
 from streams.core.records import RecordBatch
 from streams.errors import ThrongError
 
@@ -116,6 +117,16 @@ class Role:
     on_leaving: Callable[[frozenset[int]], Awaitable[None]] | None = None
     on_lost: Callable[[int, int, LogRange], Awaitable[int]] = _refuse_loss
     beside: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+
+
+def standing_by(role: Role, readiness: Readiness) -> Role:
+    """The role, ready also where it is given nothing: it stands by for when another ends, and nothing is wrong."""
+
+    async def assigned(partitions: frozenset[int]) -> None:
+        readiness.over("starting")
+        await role.on_assigned(partitions)
+
+    return replace(role, on_assigned=assigned)
 
 
 async def _within(task: "asyncio.Task[T]", deadline_s: float, away: Callable[[], Collection[str]]) -> T:

@@ -38,7 +38,7 @@ from streams.agents.producing import Producer
 from streams.agents.reach import Reach
 from streams.agents.registrar import Registrar
 from streams.agents.release import Releaser
-from streams.agents.roles import Role, TransportSettings
+from streams.agents.roles import Role, TransportSettings, standing_by
 from streams.agents.rules import GatewayRules, ReleaseRules, cut, log_differences, rules_of
 from streams.agents.single import FRAME_LEVEL, ZSTD_LEVEL
 from streams.core.crowd import Crowd
@@ -169,7 +169,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             on_lost=gateway.lost,
             beside={REGISTRY_SOURCE + r: (settings.topic(REGISTRY), r) for r in range(counts[REGISTRY])},
         )
-        app.append(_app(role, settings))
+        app.append(_app(role, settings, readiness))
 
         services = services_of(
             settings,
@@ -224,7 +224,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
             on_leaving=agent.leaving,
             on_lost=agent.lost,
         )
-        app = _app(role, settings)
+        app = _app(role, settings, readiness)
 
         async def keep_storing() -> None:
             await agent.keep_storing(settings.crowd.snapshot_ms)
@@ -283,14 +283,14 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             on_revoked=releaser.revoked,
             on_lost=releaser.lost,
         )
-        app, services = _app(role, settings), [releaser.keep_showing, releaser.keep_following, audit.follow]
+        app, services = _app(role, settings, readiness), [releaser.keep_showing, releaser.keep_following, audit.follow]
         releaser.going_on = lambda: app.tenure.generation is not None
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 
 
-def _app(role: Role, settings: Settings) -> RoleApp:
+def _app(role: Role, settings: Settings, readiness: Readiness) -> RoleApp:
     transport = TransportSettings(session_s=settings.kafka.session_ms / 1000, stall_s=settings.worker.stall_s)
-    return make_app(role, settings.kafka, settings.kafka.namespace, transport)
+    return make_app(standing_by(role, readiness), settings.kafka, settings.kafka.namespace, transport)
 
 
 async def _run(

@@ -37,13 +37,13 @@ class Complete(NamedTuple):
 
 
 async def all_ready(field: Field) -> None:
-    """Wait until every worker that has something to do is ready.
+    """Wait until every worker is ready, to stand by or to work.
 
     Raises:
         SystemExit: naming those that aren't after a while.
     """
     deadline = time.monotonic() + PATIENCE_S
-    while idle := {name: why for name, why in (await unready(field)).items() if not _spare(name, why)}:
+    while idle := await unready(field):
         if time.monotonic() > deadline:
             raise SystemExit(f"chaos: not ready after {PATIENCE_S:g} s: {idle}")
         await asyncio.sleep(POLL_S)
@@ -154,11 +154,6 @@ async def _idle(field: Field) -> None:
         await all_ready(field)
     except SystemExit as error:
         field.wrong.append(str(error))
-
-
-def _spare(name: str, why: object) -> bool:
-    """Whether a worker isn't ready because it has nothing to do: `panes` has one partition only."""
-    return name.startswith("release") and isinstance(why, list) and all("no partitions" in said for said in why)
 
 
 async def _lost(field: Field) -> Lost:

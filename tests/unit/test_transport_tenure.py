@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from streams.agents.app import Seldom
+from streams.agents.health import Readiness
 from streams.agents.life import told
-from streams.agents.roles import Chunk, LogRange, Role, Tenure
+from streams.agents.roles import Chunk, LogRange, Role, Tenure, standing_by
 from streams.errors import ThrongError
 
 LOGS = {0: LogRange(10, 100), 1: LogRange(0, 50)}
@@ -55,6 +56,15 @@ async def opened(recorder: Recorder) -> Tenure:
 async def test_no_position_means_the_logs_start() -> None:
     tenure = await opened(Recorder({0: None, 1: 7}))
     assert tenure.handled == {0: 10, 1: 7}
+
+
+async def test_who_is_given_nothing_is_ready_to_stand_by_and_who_is_placing_is_not_yet() -> None:
+    recorder, readiness = Recorder({0: None, 1: 7}), Readiness()
+    tenure = Tenure(standing_by(recorder.role, readiness))
+    term, _ = await tenure.place(LOGS, 1)
+    assert readiness.names == {"starting"}
+    assert await tenure.begin(term, 1, {})  # as the transport does where there are more workers than partitions
+    assert not readiness.names and recorder.seen == ["assigned"]
 
 
 @pytest.mark.parametrize(
