@@ -32,6 +32,7 @@ from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.gateway_services import Salts, services_of
 from streams.agents.health import HealthServer, Readiness
+from streams.agents.heap import keep_freed
 from streams.agents.learning import Learning
 from streams.agents.life import LAST_RESORT, Service, started
 from streams.agents.producing import Producer
@@ -85,6 +86,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
     leave_no_core()
+    keep_freed()
     plans = configured_plans(settings)
     files = configured_rules(settings)
     keys = key_provider(settings)
@@ -194,6 +196,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
+    keep_freed()
     plans = configured_plans(settings)
     await _partitions(settings)
     await asyncio.to_thread(rehearse)

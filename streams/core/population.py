@@ -133,8 +133,9 @@ class Population:
     def _make_room(self, rows: int) -> None:
         # What the windows still count must not be forgotten, so the last boundary decides, not the rows' times.
         forgotten = int(self.running.as_of[0]) - self.rules.horizon
-        self.departures = departures.with_room(self.departures, rows, forgotten)
-        self.fit()
+        before, self.departures = self.departures, departures.with_room(self.departures, rows, forgotten)
+        if self.departures is not before:
+            self.fit()
         self._make_list_room(rows)
 
     def fit(self) -> None:
@@ -142,7 +143,7 @@ class Population:
         self.running = windows.fitted(self.running, self.slots.rows, self.departures)
 
     def _make_list_room(self, rows: int) -> None:
-        needed = int(self.tally.filled.max(initial=0)) + MOST_LISTED * rows
+        needed = max(self.tally.filled.tolist(), default=0) + MOST_LISTED * rows
         if needed > self.tally.keys.shape[1]:
             more = ((0, 0), (0, needed * 5 // 4 - self.tally.keys.shape[1]))
             self.tally = self.tally._replace(keys=np.pad(self.tally.keys, more), who=np.pad(self.tally.who, more))
