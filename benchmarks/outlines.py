@@ -113,6 +113,13 @@ def main() -> None:
     options.add_argument("--towns", type=int, default=len(TOWNS))
     chosen = options.parse_args()
     towns = [known(shape._replace(seed=shape.seed + seeds)) for seeds in SEEDS for shape in TOWNS[: chosen.towns]]
+    for number in (len(towns) // len(SEEDS), len(towns)):
+        print(f"{number} towns")
+        tell(towns[:number])
+
+
+def tell(towns: list[Known]) -> None:
+    """The errors in each of these towns, by what the others teach."""
     true = [each.true for each in towns]
 
     def say(name: str, told: list[Counts]) -> None:
