@@ -4,8 +4,9 @@ A pure repeat of the ledger's bytes, so that doing it twice, or by two processes
 In Redis stands the newest pane only: `released:footfall:MEASURE:ZONE` (present by cohort: `...:ZONE:BAND:GENDER`),
 `released:flows:MEASURE` (travel times too), `released:areas:MEASURE`, `released:dwell:MEASURE:ZONE` and
 `released:visits:MEASURE:ZONE` (arrays of all their records), hashes of `end` (ms) and `record` (JSON); a write
-replaces older panes only. What may be known of the places is under `released:places:PLAN`, the hash that records have
-in `plan` (JSON, `schemas.plan.Places`).
+replaces older panes only. What is not written again for `KEPT_S` goes: the last pane of a measure that was withdrawn,
+or of a zone that is in no plan any more, is nobody's newest. What may be known of the places is under
+`released:places:PLAN`, the hash that records have in `plan` (JSON, `schemas.plan.Places`).
 """
 
 import asyncio
@@ -27,9 +28,11 @@ NEWER_OR_SAME = """
 local old = redis.call('HGET', KEYS[1], 'end')
 if old and tonumber(old) > tonumber(ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[1], 'end', ARGV[1], 'record', ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
 """
-
+# Panes are of an hour at most: longer than releases may be away without anybody noticing.
+KEPT_S: Final = 2 * 86_400
 
 # To a cluster: one by one, 10,000 places take 1.6 s; together, 0.2 s.
 KEYS_AT_ONCE: Final = 2000
@@ -85,13 +88,13 @@ class Publisher:
                 together = self._redis.pipeline()
                 for key, value in every[first : first + KEYS_AT_ONCE]:
                     # By its text, not its hash: a node that took over has never heard of it.
-                    together.execute_command("EVAL", NEWER_OR_SAME, 1, self._prefix + key, record.end_ms, value)
+                    together.execute_command("EVAL", NEWER_OR_SAME, 1, self._prefix + key, record.end_ms, value, KEPT_S)
                 await together.execute()
             return
         pipe = self._redis.pipeline(transaction=False)
         try:
             for key, value in values.items():
-                await self._script(keys=[self._prefix + key], args=[record.end_ms, value], client=pipe)
+                await self._script(keys=[self._prefix + key], args=[record.end_ms, value, KEPT_S], client=pipe)
             await pipe.execute()
         finally:
             await pipe.reset()  # type: ignore[no-untyped-call]

@@ -104,6 +104,7 @@ async def who_reads_what_is_released_reads_nothing_else(settings: Settings, user
     async with connect(reader) as redis:
         flows = f"{name}:released:flows:trips_zone"
         assert orjson.loads(await redis.hget(flows, "record") or b"")  # type: ignore[misc]
+        assert await redis.ttl(flows) > 0
         for words in (("HGETALL", f"{name}:{{p0}}:snapshot"), ("HSET", flows, "record", "[]")):
             with pytest.raises(NoPermissionError):
                 await redis.execute_command(*words)

@@ -4,11 +4,16 @@ import random
 from collections.abc import AsyncIterator
 
 import numpy as np
+import orjson
 import pytest
 from redis.asyncio import Redis
 
+from schemas.ledger import LedgerRecord, Publication
+from schemas.topics import FOOTFALL
+from streams.core.release import seal
 from streams.stores import snapshots
 from streams.stores.counts import CountStore, TickCounts, unpack
+from streams.stores.released import KEPT_S, Publisher
 from streams.stores.snapshots import BrokenSnapshot, SnapshotStore
 
 pytestmark = pytest.mark.integration
@@ -51,6 +56,25 @@ async def test_an_older_or_repeated_tick_changes_nothing(redis: Redis, namespace
     assert await store.write(1, {900_000: tick(10_000, 9)}) == 0
     read = await store.read(1, 900_000)
     assert read is not None and read.counts[0, 0] == 7
+
+
+async def test_a_released_pane_goes_once_no_newer_one_has_come_for_two_days(redis: Redis, namespace: str) -> None:
+    publisher = Publisher(None, redis, {}, {}, f"{namespace}:")  # type: ignore[arg-type]
+    key = f"{namespace}:released:footfall:present:z1"
+
+    def released(end_ms: int) -> LedgerRecord:
+        said = Publication(FOOTFALL, b"z1", orjson.dumps({"measure": "present", "zone": "z1", "at": end_ms}))
+        sealed = seal((said,))
+        return LedgerRecord(1, "present", 1, 0, end_ms, "release", b"", 1.0, b"", sealed, 0, 0.01, "one")
+
+    await publisher.to_redis(released(600_000))
+    assert KEPT_S - 60 < await redis.ttl(key) <= KEPT_S
+    await redis.expire(key, 1000)
+    await publisher.to_redis(released(300_000))  # an older one keeps nothing alive
+    assert await redis.ttl(key) <= 1000
+    await publisher.to_redis(released(900_000))
+    assert await redis.ttl(key) > 1000
+    assert await redis.hget(key, "end") == b"900000"  # type: ignore[misc]
 
 
 async def test_times_beyond_32_bits_are_ordered_right(redis: Redis, namespace: str) -> None:
