@@ -126,8 +126,8 @@ def newer_only(data: dict[str, Any], keys: Sequence[str], values: Sequence[bytes
     return len(keys)
 
 
-def newer_or_same(data: dict[str, Any], key: str, end: int, value: bytes) -> int:
-    """The newest pane stands."""
+def newer_or_same(data: dict[str, Any], key: str, end: int, value: bytes, _: int) -> int:
+    """The newest pane stands; no schedule is as long as it is kept."""
     if key in data and data[key][0] > end:
         return 0
     data[key] = (end, value)
