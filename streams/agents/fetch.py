@@ -87,6 +87,7 @@ class BatchViews:
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
         self.at = 0
+        self._end = self._found()
 
     def size_in_bytes(self) -> int:
         """All bytes, those of a batch that was cut off included."""
@@ -94,18 +95,19 @@ class BatchViews:
 
     def has_next(self) -> bool:
         """Whether a whole batch is left; the last one of an answer is often cut off."""
-        return self._end() is not None
+        return self._end is not None
 
     def next_batch(self) -> memoryview:
         """The next whole batch."""
-        end = self._end()
-        if end is None:
+        if self._end is None:
             raise StopIteration
-        view = self._data[self.at : end]
-        self.at = end
+        view = self._data[self.at : self._end]
+        self.at = self._end
+        self._end = self._found()
         return view
 
-    def _end(self) -> int | None:
+    def _found(self) -> int | None:
+        """Where the batch that begins here ends, if it is whole."""
         left = len(self._data) - self.at
         if left < BEFORE_LENGTH:
             return None
@@ -194,12 +196,14 @@ class BatchRuns:
 
     def _checked(self, view: memoryview) -> Header:
         header = Header._make(HEADER.unpack_from(view))
-        where = f"{self._tp.topic}, partition {self._tp.partition}, offset {header.base_offset}"
         if header.magic != 2:
-            raise CorruptRecordException(f"Record format v{header.magic} at {where}: only v2 is read")
+            raise CorruptRecordException(f"Record format v{header.magic} at {self._where(header)}: only v2 is read")
         if self._check_crcs and crc32c(view[CRC_FROM:]) != header.crc:
-            raise CorruptRecordException(f"Wrong checksum at {where}")
+            raise CorruptRecordException(f"Wrong checksum at {self._where(header)}")
         return header
+
+    def _where(self, header: Header) -> str:
+        return f"{self._tp.topic}, partition {self._tp.partition}, offset {header.base_offset}"
 
     def _skipped(self, header: Header, view: memoryview) -> bool:
         """Whether the batch is a control batch, or aborted and not to be read."""
