@@ -3,7 +3,9 @@
 In: the bytes of a connection. Out: each answer as aiokafka's connection would have given it, but for the records of a
 long answer to a fetch: those are views of the memory that the kernel wrote them to, which is used again once nobody
 looks at them. Stock each byte is copied four times more on its way (the loop's buffer, `StreamReader`'s, the answer,
-each partition's records), and a task is woken for every 128 kB.
+each partition's records), and a task is woken for every 128 kB. The records of a partition that is held wait, and a
+view would keep the whole answer: so no more than `MOST_KEPT` answers of a connection are kept, and what comes while all
+of these are looked at is copied as stock.
 
 Kept: the beginning of an answer that is not whole yet. `read_in_place` exchanges one name in one client's
 `_get_conn`, and a connection's protocol once it is connected and authenticated; while nothing is asked nothing
@@ -33,7 +35,7 @@ LENGTH_BYTES: Final = 4
 AT_ONCE: Final = 1 << 16
 # Shorter fields than this are given as bytes, since names are decoded from them.
 LONG_FIELD: Final = 1024
-# One that is read while another is looked at; more are seldom there, and are not kept.
+# Of a connection: one that is read while another is looked at; more are there only while partitions are held.
 MOST_KEPT: Final = 2
 # References to memory that nobody looks at: the list's, and that of who asks.
 UNUSED: Final = 2
@@ -45,17 +47,17 @@ class Memory:
     def __init__(self) -> None:
         self._kept: list[NDArray[np.uint8]] = []
 
-    def unused(self, size: int) -> memoryview:
-        """That many bytes that nobody looks at."""
+    def unused(self, size: int) -> memoryview | None:
+        """That many bytes that nobody looks at; None while all that may be kept are looked at."""
         for number in range(len(self._kept)):
             if sys.getrefcount(self._kept[number]) == UNUSED:
                 if len(self._kept[number]) < size:
                     self._kept[number] = np.empty(size, np.uint8)
                 return self._kept[number].data[:size]
-        fresh = np.empty(size, np.uint8)
-        if len(self._kept) < MOST_KEPT:
-            self._kept.append(fresh)
-        return fresh.data
+        if len(self._kept) == MOST_KEPT:
+            return None
+        self._kept.append(np.empty(size, np.uint8))
+        return self._kept[-1].data
 
 
 class Fields:
@@ -81,14 +83,15 @@ _handle_in_place = FunctionType(_stock.__code__, {**_stock.__globals__, "io": Si
 class Answers(asyncio.BufferedProtocol):
     """A connection's protocol: cuts what comes into answers, and hands them to the connection."""
 
-    def __init__(self, connection: AIOKafkaConnection, memory: Memory) -> None:
+    def __init__(self, connection: AIOKafkaConnection) -> None:
         # As aiokafka's reader: a connection that is forgotten must be able to go.
         self._connection = weakref.ref(connection)
         self._stock = connection._protocol
-        self._memory = memory
+        self._memory = Memory()
         self._short = memoryview(bytearray(AT_ONCE))
         self._filled = 0
         self._long: memoryview | None = None
+        self._in_place = False
         self._read = 0
 
     def get_buffer(self, _: int) -> memoryview:
@@ -136,7 +139,9 @@ class Answers(asyncio.BufferedProtocol):
             if size < 0:
                 raise ValueError(f"an answer of {size} bytes")
             if LENGTH_BYTES + size > len(self._short):
-                self._long = self._memory.unused(size)
+                kept = self._memory.unused(size)
+                self._in_place = kept is not None
+                self._long = memoryview(bytearray(size)) if kept is None else kept
                 self._read = self._filled - begin
                 self._long[: self._read] = self._short[begin : self._filled]
                 at = self._filled
@@ -152,7 +157,7 @@ class Answers(asyncio.BufferedProtocol):
     def _hand_over_long(self) -> None:
         if self._long is not None and self._read == len(self._long):
             answer, self._long = self._long, None
-            self._hand_over(answer)
+            self._hand_over(answer if self._in_place else bytes(answer))
 
     def _hand_over(self, answer: bytes | memoryview) -> None:
         connection = self._connection()
@@ -172,11 +177,10 @@ class Answers(asyncio.BufferedProtocol):
 
 def read_in_place(client: AIOKafkaClient) -> None:
     """Make the connections that a client opens from now on read like this."""
-    memory = Memory()
 
     async def create(*args: Any, **kwargs: Any) -> AIOKafkaConnection:
         connection = await create_conn(*args, **kwargs)
-        take_over(connection, memory)
+        take_over(connection)
         return connection
 
     stock = type(client)._get_conn
@@ -186,8 +190,8 @@ def read_in_place(client: AIOKafkaClient) -> None:
     client._get_conn = MethodType(bound, client)
 
 
-def take_over(connection: AIOKafkaConnection, memory: Memory) -> None:
+def take_over(connection: AIOKafkaConnection) -> None:
     """Read a connection, of which nothing has been asked yet, in place of aiokafka's reader."""
     transport = connection._writer.transport
     connection._read_task.cancel()
-    transport.set_protocol(Answers(connection, memory))
+    transport.set_protocol(Answers(connection))

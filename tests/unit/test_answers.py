@@ -50,39 +50,42 @@ def put(answers: Answers, data: bytes, most: int) -> None:
 def test_answers_arrive_whole_and_in_order_however_they_are_cut(sizes: list[int], most: int) -> None:
     wanted = [np.random.default_rng(size).bytes(size) for size in sizes]
     asked = Asked()
-    put(Answers(asked, Memory()), b"".join(struct.pack(">i", len(each)) + each for each in wanted), most)
+    put(Answers(asked), b"".join(struct.pack(">i", len(each)) + each for each in wanted), most)
     assert asked.handed == wanted
     assert asked.closed is None
 
 
 def test_a_length_below_zero_closes_the_connection() -> None:
     asked = Asked()
-    put(Answers(asked, Memory()), struct.pack(">i", -7), 100)
+    put(Answers(asked), struct.pack(">i", -7), 100)
     assert isinstance(asked.closed, ValueError)
 
 
 def test_what_comes_after_the_end_is_dropped() -> None:
     asked = Asked()
     asked._reader = None
-    put(Answers(asked, Memory()), struct.pack(">i", 3) + b"abc", 100)
+    put(Answers(asked), struct.pack(">i", 3) + b"abc", 100)
     assert asked.handed == []
 
 
 def test_memory_is_used_again_only_when_nobody_looks_at_it() -> None:
     memory = Memory()
     first = memory.unused(100)
+    assert first is not None
     part = first[10:20]
     first[:] = bytes(range(100))
     del first
     others = [memory.unused(100) for _ in range(MOST_KEPT)]
+    assert others.pop() is None
     for other in others:
+        assert other is not None
         other[:] = bytes(100)
     assert part == bytes(range(10, 20))
     kept = np.frombuffer(part, np.uint8).__array_interface__["data"][0] - 10
-    del part, others, other
-    again = {np.frombuffer(memory.unused(100), np.uint8).__array_interface__["data"][0] for _ in range(3)}
+    del part
+    again = {np.frombuffer(memory.unused(100) or b"", np.uint8).__array_interface__["data"][0] for _ in range(3)}
     assert again == {kept}
-    assert len(memory.unused(1_000)) == 1_000
+    assert len(memory.unused(1_000) or b"") == 1_000
 
 
 def answer_of(records: list[bytes]) -> bytes:
@@ -120,9 +123,9 @@ async def broker(answer: Callable[[int], bytes | None]) -> AsyncIterator[int]:
         server.close()
 
 
-async def connected(port: int, memory: Memory) -> AIOKafkaConnection:
+async def connected(port: int) -> AIOKafkaConnection:
     connection = await create_conn("127.0.0.1", port)
-    take_over(connection, memory)
+    take_over(connection)
     return connection
 
 
@@ -133,7 +136,7 @@ def fetch() -> FetchRequest:
 async def test_a_fetch_is_answered_as_by_aiokafkas_own_reader_and_long_records_are_not_copied() -> None:
     records = [b"", b"short", np.random.default_rng(1).bytes(500_000), bytes(2_000)]
     async with broker(lambda number: answer_of(records[: number + 1] if number < 4 else [b"later"] * 9)) as port:
-        connection = await connected(port, Memory())
+        connection = await connected(port)
         stock = await create_conn("127.0.0.1", port)
         before = [await connection.send(fetch()) for _ in range(4)]
         # What came later lies elsewhere.
@@ -148,9 +151,21 @@ async def test_a_fetch_is_answered_as_by_aiokafkas_own_reader_and_long_records_a
         stock.close()
 
 
+async def test_records_that_wait_for_long_keep_no_whole_answers_but_a_few() -> None:
+    records = [np.random.default_rng(size).bytes(size) for size in (3_000, 200_000)]
+    async with broker(lambda _: answer_of(records)) as port:
+        connection = await connected(port)
+        waiting = [(await connection.send(fetch())).topics[0][1][0][-1] for _ in range(MOST_KEPT + 3)]
+        assert [type(each) for each in waiting] == [memoryview] * MOST_KEPT + [bytes] * 3
+        assert {bytes(each) for each in waiting} == {records[0]}
+        del waiting[0]
+        assert type((await connection.send(fetch())).topics[0][1][1][-1]) is memoryview
+        connection.close()
+
+
 async def test_whoever_waits_when_the_broker_hangs_up_is_told_and_the_connection_is_closed() -> None:
     async with broker(lambda _: None) as port:
-        connection = await connected(port, Memory())
+        connection = await connected(port)
         with pytest.raises(KafkaConnectionError):
             await asyncio.wait_for(connection.send(fetch()), 5)
         assert not connection.connected()
@@ -160,7 +175,7 @@ async def test_whoever_waits_when_the_broker_hangs_up_is_told_and_the_connection
 
 async def test_an_answer_that_cannot_be_read_closes_the_connection() -> None:
     async with broker(lambda _: answer_of([bytes(2 * AT_ONCE)])[:-1]) as port:
-        connection = await connected(port, Memory())
+        connection = await connected(port)
         with pytest.raises(KafkaConnectionError):
             await asyncio.wait_for(connection.send(fetch()), 5)
         assert not connection.connected()
@@ -168,7 +183,7 @@ async def test_an_answer_that_cannot_be_read_closes_the_connection() -> None:
 
 async def test_closing_ends_the_connection() -> None:
     async with broker(lambda _: answer_of([b"x"])) as port:
-        connection = await connected(port, Memory())
+        connection = await connected(port)
         await connection.send(fetch())
         await asyncio.wait_for(connection.close(), 5)
         assert not connection.connected()
