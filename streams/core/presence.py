@@ -504,10 +504,10 @@ def _fetch_position(positions, zone):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _fetch_next(slots, ring, rules, running, found, zones, cohorts, i):  # type: ignore[no-untyped-def]
+def _fetch_next(slots, ring, rules, running, found, times, zones, cohorts, i):  # type: ignore[no-untyped-def]
     """Have brought what the sightings after `i` will look at: the row first, and then, if it isn't in the sighting's
-    zone, what a change of zones does: the newest departure, what the subscriber has used and visited, both zones'
-    counts and positions. So the waits for memory overlap."""
+    zone, what a change of zones does: the newest departure, what the subscriber has used, and visited if there is a
+    visit to number, both zones' counts and positions. So the waits for memory overlap."""
     rows, used, known = slots.rows, slots.used, slots.known
     if i + FAR < len(found) and found[i + FAR] >= 0:
         fetch(np.int64(rows.ctypes.data) + found[i + FAR] * rows.itemsize)
@@ -517,7 +517,10 @@ def _fetch_next(slots, ring, rules, running, found, zones, cohorts, i):  # type:
         if row["zone"] != zones[i + NEAR]:
             fetch(np.int64(ring.ctypes.data) + _place(row["left"], ring) * ring.itemsize)
             fetch(np.int64(used.ctypes.data) + at * used.shape[1] * used.itemsize)
-            fetch(np.int64(known.ctypes.data) + at * known.shape[1] * known.itemsize)
+            # As in `_lasted`, without a branch. Who makes no visit has the table's begin asked for, which is at hand.
+            lasted = (times[i + NEAR] - row["start"] >= rules.stay) & (row["last"] - row["start"] >= rules.seen)
+            visits = np.int64(lasted & (row["flags"] & STAY == 0))
+            fetch(np.int64(known.ctypes.data) + visits * at * known.shape[1] * known.itemsize)
             _fetch_count(running, row["zone"], row["cohort"])
             _fetch_count(running, zones[i + NEAR], cohorts[i + NEAR])
             _fetch_position(rules.positions, row["zone"])
@@ -543,7 +546,7 @@ def handle(  # type: ignore[no-untyped-def]
     ring, span = borrowed(departures.ring), borrowed(departures.span)
     barred = 0
     for i in range(len(found)):
-        _fetch_next(slots, ring, rules, running, found, zones, cohorts, i)
+        _fetch_next(slots, ring, rules, running, found, times, zones, cohorts, i)
         at = found[i]
         if at < 0:
             continue
