@@ -212,6 +212,16 @@ async def warm(deployment: Deployment) -> None:
     await asyncio.sleep(SETTLE_S)
 
 
+async def ended(watching: list[asyncio.Task[None]]) -> None:
+    """End them. Asked more than once: a wait for an answer that comes just then swallows it (Python before 3.12,
+    https://github.com/python/cpython/issues/86296)."""
+    left = set(watching)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=1)
+
+
 async def measure(stack: Stack, zones: int, chosen: argparse.Namespace, consents: list[Packed]) -> dict[str, Any]:
     """One run."""
     events = round(chosen.rate * chosen.seconds)
@@ -237,9 +247,7 @@ async def measure(stack: Stack, zones: int, chosen: argparse.Namespace, consents
             busy = {n: cpu_s(process.pid) - before[n] for n, process in deployment.workers.running.items()}
             await asyncio.sleep(SETTLE_S)
         finally:
-            for task in watching:
-                task.cancel()
-            await asyncio.gather(*watching, return_exceptions=True)
+            await ended(watching)
             await sender.stop()
             await deployment.stop()
     figures = {
