@@ -93,6 +93,14 @@ def test_a_bad_element_does_not_hurt_its_neighbours() -> None:
     assert reasons(value) == ["OK", "not_json", "bad_imsi", "not_an_object", "OK"]
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What the reference is asked to read."""
+    elements: list[bytes] = []
+    monkeypatch.setattr(decoding, "decode_element", lambda element: elements.append(element) or decode_element(element))
+    return elements
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
@@ -104,11 +112,7 @@ def test_a_bad_element_does_not_hurt_its_neighbours() -> None:
         (b'{"event_id":"\xff\xff","imsi":"001010000000001"}', "encoding"),
     ],
 )
-def test_the_reference_reads_only_the_element_that_is_not_plain(
-    bad: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    monkeypatch.setattr(decoding, "decode_element", lambda element: asked.append(element) or decode_element(element))
+def test_the_reference_reads_only_the_element_that_is_not_plain(bad: bytes, reason: str, asked: list[bytes]) -> None:
     assert reasons(b"[" + raw() + b" , " + bad + b"\n," + raw(event_id="e3") + b"]") == ["OK", reason, "OK"]
     assert asked == [bad]
 
@@ -124,11 +128,7 @@ def test_the_reference_reads_only_the_element_that_is_not_plain(
         (b'{"event_id":"e2","imsi":"x"}', "missing_field"),
     ],
 )
-def test_what_goes_wrong_most_is_seen_without_the_reference(
-    bad: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    monkeypatch.setattr(decoding, "decode_element", lambda element: asked.append(element) or decode_element(element))
+def test_what_goes_wrong_most_is_seen_without_the_reference(bad: bytes, reason: str, asked: list[bytes]) -> None:
     for value in (bad, b"[" + raw() + b" , " + bad + b"\n]"):
         assert reasons(value)[-1] == reason
     assert asked == []
