@@ -6,7 +6,7 @@ Events per CPU-second by shape and peer, each in its best configuration; ratios 
 `bench_latency.py` tells it. What wasn't run in this run, or gave no figure, is null. Progress is told as it goes.
 
     python -m benchmarks.bench [--rounds 3] [--peers throng,flink,…] [--shapes single,batched] [--ways all|best]
-                               [--events 3000000] [--subscribers 1000000] [--most-s 15]
+                               [--events 12000000] [--subscribers 1000000] [--most-s 15]
                                [--latency-s 60] [--latency-rate 50000] [--latency-zones 1000,10000] [--no-latency]
 """
 

@@ -2,7 +2,7 @@
 
 python -m benchmarks.peers install [NAME ...]
 python -m benchmarks.peers check [NAME ...]     each configuration on the small input, against the oracle
-python -m benchmarks.peers run [--rounds 3] [--peers throng,flink,...] [--events 3000000]
+python -m benchmarks.peers run [--rounds 3] [--peers throng,flink,...] [--events 12000000]
 """
 
 import argparse

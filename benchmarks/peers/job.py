@@ -67,9 +67,17 @@ class Size(NamedTuple):
 
 
 # 1,670 events/s of a million: the 115 a SIM and day of a national network are 1,330 on average, three times at peak.
-WHOLE: Final = Size(1_000_000, 3_000_000, 30)
+# As long as this because a JVM compiles for seconds of CPU: of runs a quarter as long Flink's rounds went from 900,000
+# to 2,100,000 events per CPU-second.
+WHOLE: Final = Size(1_000_000, 12_000_000, 120)
 # Arrays of 100 must span less than throng's lateness, or their first events would be late.
 SMALL: Final = Size(20_000, 300_000, 20, 60_000)
+
+
+def sized(events: int, subscribers: int) -> Size:
+    """So many at the rate of `WHOLE`, of which a third ends with a pane."""
+    thirds = max(1, round(WHOLE.minutes * events / WHOLE.events / 15))
+    return WHOLE._replace(events=events, subscribers=subscribers, minutes=15 * thirds)
 
 
 class Events(NamedTuple):

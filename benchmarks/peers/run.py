@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from benchmarks.peers import chart
 from benchmarks.peers.drive import Run, drive, pause
-from benchmarks.peers.job import PARTITIONS, SHAPES, WHOLE
+from benchmarks.peers.job import PARTITIONS, SHAPES, WHOLE, sized
 from benchmarks.peers.peers import BY_NAME, PEERS, RESULTS, THRONG, Configuration, install
 from benchmarks.peers.publish import Input, Packed, create, prepare, publish, registry
 from benchmarks.peers.throng import DOES_MORE, run_throng
@@ -26,6 +26,7 @@ from streams.local.stack import Stack, start
 TOLD: Final = tuple(peer.name for peer in PEERS if peer.told)
 # A configuration that is slower than its peer's best by more than this in the first round runs no more.
 GOES_ON: Final = 0.85
+THIRDS: Final = 3
 # By peer, configuration and shape: what each round gave.
 Rounds = dict[tuple[str, str, str], list[dict[str, Any]]]
 
@@ -43,7 +44,7 @@ def arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--events", type=int, default=WHOLE.events)
     command.add_argument("--subscribers", type=int, default=WHOLE.subscribers)
     command.add_argument("--ways", choices=("all", "best"), default="all", help="configurations in the first round")
-    command.add_argument("--most-s", type=float, default=15.0, help="a run of a slow peer ends then, s")
+    command.add_argument("--most-s", type=float, default=15.0, help="a slow peer's run on a third ends then, s")
     command.add_argument("--chart", type=Path, help="draw the results into this SVG file")
     command.add_argument("--results", type=Path, default=RESULTS / "peers.json")
 
@@ -81,10 +82,10 @@ def compare(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _rounds(chosen: argparse.Namespace, names: list[str], shapes: list[str]) -> Rounds:
-    size = WHOLE._replace(events=chosen.events, subscribers=chosen.subscribers)
+    size = sized(chosen.events, chosen.subscribers)
     rounds: Rounds = {}
     made = prepare(size, told)
-    part = prepare(size._replace(events=size.events // 3, minutes=size.minutes // 3), told)
+    part = prepare(size._replace(events=size.events // THIRDS, minutes=size.minutes // THIRDS), told)
     people = registry(size.subscribers) if THRONG in names else []
     with start(ephemeral=True, progress=told, heap_mb=1024) as stack:
         for shape in shapes:
@@ -124,12 +125,13 @@ async def _runs(
             continue
         began = time.monotonic()
 
-        async def on(topic: str, some: Input, way: Configuration = way) -> Run:
-            return await drive(stack.kafka, BY_NAME[name], way, f"{topic}-{shape}", shape, some.size, some.good, most_s)
+        async def on(topic: str, some: Input, within_s: float, way: Configuration = way) -> Run:
+            peer, topic = BY_NAME[name], f"{topic}-{shape}"
+            return await drive(stack.kafka, peer, way, topic, shape, some.size, some.good, within_s)
 
-        short = await on("part", part)
+        short = await on("part", part, most_s)
         # Who didn't get through a third in the time would not tell more of the whole.
-        done = await on("events", made) if short.events >= part.good else short
+        done = await on("events", made, most_s * THIRDS) if short.events >= part.good else short
         yield (
             way.name,
             {
