@@ -73,8 +73,8 @@ class TransportSettings:
     drain_s: float = 20.0
     metadata_s: float = 5.0
     stall_s: float = 120.0
-    chunk_bytes: int = 4 << 20
-    fetch_bytes: int = 1 << 20
+    chunk_bytes: int = 8 << 20
+    fetch_bytes: int = 2 << 20
     buffer_chunks: int = 4
 
 

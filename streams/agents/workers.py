@@ -45,7 +45,7 @@ from streams.agents.single import FRAME_LEVEL, ZSTD_LEVEL
 from streams.core.crowd import Crowd
 from streams.core.epochs import make_epoch
 from streams.core.following import Following
-from streams.core.framing import Framer
+from streams.core.framing import Framer, rows_at_once
 from streams.core.gateway import Context
 from streams.core.policy import PolicyTable
 from streams.core.population import countable
@@ -149,7 +149,11 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         )
         gateway = Gateway(
             Topics(settings.topic(ATTACH), settings.topic(SIGHTINGS), settings.topic(REJECTS)),
-            Limits(settings.gateway.flush_ms, settings.gateway.flush_rows, settings.gateway.max_record_bytes),
+            Limits(
+                settings.gateway.flush_ms,
+                rows_at_once(settings.gateway.flush_rows, counts[SIGHTINGS]),
+                settings.gateway.max_record_bytes,
+            ),
             framer,
             context,
             provide,

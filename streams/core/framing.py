@@ -25,7 +25,18 @@ from streams.core.gateway import NEVER_MS, Screened
 # What a source's record times may advance by and no row be too far from another: rows are off by the lateness at most,
 # which is an hour, and a minute.
 SURELY_NARROW_MS: Final = 20 * 86_400_000
+# Of 24 bytes each; a record of `sightings` may have 8 MB.
+MOST_IN_A_FRAME: Final = 250_000
 ROW_COLUMNS: Final = ("pseudonym", "ts", "offset", "index", "zone", "cohort", "kind")
+
+
+def rows_at_once(wanted: int, targets: int) -> int:
+    """After how many rows, `wanted` at most, to flush, so that no frame outgrows a record.
+
+    Subscribers are spread over targets by a hash, so none gets twice its share of them; and rows of one subscriber, who
+    may be a machine that goes mad, are packed into half their bytes.
+    """
+    return min(wanted, MOST_IN_A_FRAME * max(1, targets // 2))
 
 
 class Mark(NamedTuple):

@@ -100,9 +100,15 @@ class Gateway(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flush_ms: Annotated[
         int, Meta(ge=1, le=10_000, description="Longest time that sightings wait for their frame, ms.")
     ] = 250
-    flush_rows: Annotated[int, Meta(ge=1, le=250_000, description="Sightings after which frames are sent at once.")] = (
-        200_000
-    )
+    flush_rows: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=500_000,
+            description="Sightings after which frames are sent at once; 250000 at most where `sightings` has fewer "
+            "than four partitions.",
+        ),
+    ] = 400_000
     max_record_bytes: Annotated[
         int, Meta(ge=256, le=1_000_000, description="A longer raw record is rejected, bytes.")
     ] = 262_144
