@@ -9,6 +9,7 @@ file that isn't there is told as not run. The charts (`peers.svg`, `curves.svg`)
 import argparse
 import json
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from benchmarks.peers.job import SHAPES
 from benchmarks.peers.peers import BY_NAME, RESULTS, THRONG
 
 DOC: Final = Path(__file__).parent.parent / "docs" / "explanation" / "speed.md"
+SINGLE: Final = next(iter(SHAPES))
 BLOCK: Final = re.compile(r"<!-- figures: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 STAGES: Final = {
     "walk": ("Kafka's record format to columns", "a record's varints, one after the other: memory, in arrays"),
@@ -103,9 +105,32 @@ def peers(found: dict[str, Any]) -> str:
         for name in best["single"]
     ]
     of = "Events per CPU-second, each in its best configuration, median of the rounds"
-    return f"{of}; {found['events']:,} events of {found['subscribers']:,} subscribers:\n\n" + rows(
-        ("", "one a record", "arrays of 100", "throng's ratio, one a record"), body
+    heading = ("one a record", "arrays of 100", "throng's ratio, one a record")
+    every = rows(("all configurations", "", *heading), _configurations(found))
+    return (
+        f"{of}; {found['events']:,} events of {found['subscribers']:,} subscribers:\n\n"
+        f"{rows(('', *heading), body)}\n\n{every}"
     )
+
+
+def _configurations(found: dict[str, Any]) -> list[tuple[object, ...]]:
+    """Of each that ran the median of its rounds."""
+    rates: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for each in found["rounds"]:
+        if each["peer"] in BY_NAME and each.get("rate"):
+            of = rates.setdefault((each["peer"], each["configuration"]), {})
+            of.setdefault(each["shape"], []).append(each["rate"])
+    ours = found["summary"]["single"][THRONG]
+    body: list[tuple[object, ...]] = []
+    for peer in BY_NAME.values():
+        for way in peer.configurations:
+            of = rates.get((peer.name, way.name), {})
+            medians = {shape: statistics.median(rounds) for shape, rounds in of.items()}
+            if medians:
+                single = medians.get(SINGLE)
+                ratio = number(ours / single, 2) if ours and single else number(None)
+                body.append((peer.title, way.how, *(number(medians.get(shape)) for shape in SHAPES), ratio))
+    return body
 
 
 def latency(found: dict[str, Any]) -> str:

@@ -31,12 +31,14 @@ IN_MEMORY: Final = "no sorting by event time, no repartition by pseudonym; state
 
 @dataclass(frozen=True)
 class Configuration:
-    """One way to run a peer: options of its own, and of the JVM. `plausible`: it may be the peer's best."""
+    """One way to run a peer: options of its own, and of the JVM. `plausible`: it may be the peer's best. `how`: what is
+    chosen by it."""
 
     name: str
     options: tuple[str, ...] = ()
     java: tuple[str, ...] = ()
     plausible: bool = True
+    how: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ PEERS: Final = (
         "Faust 0.15.3, stock",
         "python",
         "stock_faust",
-        (Configuration("default"),),
+        (Configuration("default", how="an agent that takes 2,000 at a time"),),
         f"{NO_NOISE}; {IN_MEMORY}",
     ),
     Peer(
@@ -97,7 +99,10 @@ PEERS: Final = (
         "Quix Streams",
         "python",
         "quix_frame",
-        (Configuration("default"), Configuration("store", ("--state", "store"), plausible=False)),
+        (
+            Configuration("default", how="a dict in the function"),
+            Configuration("store", ("--state", "store"), plausible=False, how="its own state (RocksDB)"),
+        ),
         f"{NO_NOISE}; {IN_MEMORY} (store: the state lies in RocksDB, without a changelog)",
     ),
     Peer(
@@ -105,7 +110,15 @@ PEERS: Final = (
         "Bytewax",
         "python",
         "bytewax_flow",
-        (Configuration("default"), Configuration("stock", ("--state", "map", "--source", "stock"), plausible=False)),
+        (
+            Configuration("default", how="one consumer, batches, a dict under one key"),
+            Configuration(
+                "stock",
+                ("--state", "map", "--source", "stock"),
+                plausible=False,
+                how="as documented: `KafkaSource`, `stateful_map`",
+            ),
+        ),
         f"{NO_NOISE}; {IN_MEMORY}, and so are the offsets",
     ),
     Peer(
@@ -123,9 +136,9 @@ PEERS: Final = (
         "java",
         "peers.kstreams.StreamsPeer",
         (
-            Configuration("packed", ("--state", "packed"), _PARALLEL),
-            Configuration("memory", ("--state", "memory"), _PARALLEL, plausible=False),
-            Configuration("rocksdb", ("--state", "rocksdb"), _PARALLEL, plausible=False),
+            Configuration("packed", ("--state", "packed"), _PARALLEL, how="Flink's packed table in the processor"),
+            Configuration("memory", ("--state", "memory"), _PARALLEL, False, "its own store in memory"),
+            Configuration("rocksdb", ("--state", "rocksdb"), _PARALLEL, False, "its own store, RocksDB"),
         ),
         f"{NO_NOISE}, no sorting, no changelog of its state",
     ),
@@ -135,10 +148,10 @@ PEERS: Final = (
         "java",
         "peers.flink.FlinkPeer",
         (
-            Configuration("parallel", (), _PARALLEL),
-            Configuration("g1", (), _G1),
-            Configuration("record", ("--bundle", "1"), _PARALLEL),
-            Configuration("plain", ("--state", "plain"), _PARALLEL, plausible=False),
+            Configuration("parallel", (), _PARALLEL, how="sightings in bundles, a packed table, ParallelGC"),
+            Configuration("g1", (), _G1, how="the same, G1"),
+            Configuration("record", ("--bundle", "1"), _PARALLEL, how="a record a sighting, a packed table"),
+            Configuration("plain", ("--state", "plain"), _PARALLEL, False, "a `ValueState` of each subscriber"),
         ),
         f"{NO_NOISE}, no sorting, no checkpoints",
     ),
