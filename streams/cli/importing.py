@@ -29,6 +29,7 @@ from streams.importing.people import People
 from streams.importing.reading import check_readable
 from streams.importing.run import Made, Told, mapped, notified, take
 from streams.importing.spool import Spool
+from streams.owned import owned
 from streams.places.extra import check_installed
 from streams.places.findings import Findings
 from streams.settings import Settings
@@ -139,7 +140,7 @@ def import_(
     people = People(consent)
     totals: Counter[str] = Counter()
     with ExitStack() as stack:
-        told = Told(stack.enter_context(unusable.open("w", encoding="utf-8")) if unusable else None)
+        told = Told(stack.enter_context(owned(unusable).open("w", encoding="utf-8")) if unusable else None)
         spool = stack.enter_context(Spool())
         progress = _Progress()
         disguise = Disguise(key_of(key), keep_imsi)
@@ -178,13 +179,13 @@ def _to_file(
 ) -> None:
     pieces = slices(spool.by_time(), partitions)
     if path.suffix == ".ndjson":
-        with Recorder(path, {}) as recorder:
+        with Recorder(owned(path), {}) as recorder:
             for piece in pieces:
                 recorder.write(piece)
                 sent(piece)
         if len(people):
             beside = path.with_suffix(".registry.ndjson")
-            with beside.open("wb") as lines:
+            with owned(beside).open("wb") as lines:
                 lines.writelines(value + b"\n" for _, value in people.records())
         return
     from streams.recording.made import Run, write_recording

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from streams.errors import ThrongError
+from streams.owned import owned
 from streams.recording.columns import SCHEMA
 
 META: Final = b"throng.recording"
@@ -62,7 +63,8 @@ class Writer:
         self._waiting: dict[tuple[str, int], list[pa.Table]] = defaultdict(list)
         self._path, self._part = path, path.with_name(f"{path.name}.part")
         try:
-            self._file = pq.ParquetWriter(self._part, SCHEMA, compression="zstd", use_dictionary=["topic"])
+            self._part.unlink(missing_ok=True)
+            self._file = pq.ParquetWriter(owned(self._part), SCHEMA, compression="zstd", use_dictionary=["topic"])
         except OSError as error:
             raise ThrongError("recording", f"cannot write {path}: {error.strerror or error}") from error
 

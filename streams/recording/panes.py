@@ -21,6 +21,7 @@ from schemas.panes import Pane
 from schemas.plan import Plan
 from streams.core.sums import Counted, Sums, occurring
 from streams.errors import ThrongError
+from streams.owned import owned
 
 Key = tuple[int, int, str]
 
@@ -121,7 +122,7 @@ def save(table: pa.Table, path: Path) -> None:
         if path.suffix == ".duckdb":
             _save_to_duckdb(table, path)
         else:
-            pq.write_table(table, path, compression="zstd")
+            pq.write_table(table, owned(path), compression="zstd")
     except OSError as error:
         raise ThrongError("recording", f"cannot write {path}: {error.strerror or error}") from error
 
@@ -130,7 +131,10 @@ def _save_to_duckdb(table: pa.Table, path: Path) -> None:
     import duckdb  # only where it is asked for: it takes a moment to load
 
     try:
+        there = path.exists()
         with duckdb.connect(str(path)) as database:
+            if not there:
+                path.chmod(0o600)  # as `owned`, of which DuckDB takes no file: an empty one is none of its own
             database.register("counted", table)
             database.execute("CREATE OR REPLACE TABLE panes AS SELECT * FROM counted")
     except duckdb.Error as error:

@@ -29,6 +29,7 @@ from streams.core.crowd import Crowd
 from streams.core.distances import positions_of
 from streams.core.gateway import Screened
 from streams.errors import ThrongError
+from streams.owned import owned
 from streams.recording.panes import ROWS, places_of
 
 KNOWN_SALT: Final = b"throng diff: known to everybody.".ljust(32, b".")
@@ -137,7 +138,7 @@ def save_seen(panes_file: Path, seen: Seen, epochs: Sequence[Epoch], watermark_m
     for what, table in (("sightings", sightings_table(columns, plan)), ("counted", counted)):
         path = beside(panes_file, what)
         try:
-            pq.write_table(table, path, compression="zstd")
+            pq.write_table(table, owned(path), compression="zstd")
         except OSError as error:
             raise ThrongError("recording", f"cannot write {path}: {error.strerror or error}") from error
 

@@ -1,6 +1,7 @@
 """`throng diff`: two runs of the golden recording, one of them with something planted, explained down to the cause."""
 
 import os
+import stat
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -139,6 +140,7 @@ def test_parquet_and_duckdb_hold_the_same(whole: Path, tmp_path: Path, capsys: p
     save(read_run(whole).panes, tmp_path / "panes.duckdb")
     capsys.readouterr()
     assert run(["diff", str(whole), str(tmp_path / "panes.duckdb")]) == 0
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (whole, tmp_path / "panes.duckdb")} == {0o600}
     assert capsys.readouterr().out == "the runs counted the same\n"
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import stat
 from collections import Counter
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -328,6 +329,10 @@ class TestCommand:
             "rows.csv:5": "no subscriber",
             "rows.csv:6": "a time that is not of the mapping's form",
         }
+        files = (path for path in tmp_path.glob("*.ndjson"))
+        assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in files} == dict.fromkeys(
+            ("out.ndjson", "unusable.ndjson"), 0o600
+        )
         records = [orjson.loads(line) for line in out.read_bytes().splitlines()]
         events = [orjson.loads(record["value"]) for record in records]
         assert [(e["ts"], e["cell"], e["kind"]) for e in events] == [

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import stat
 from pathlib import Path
 
 import orjson
@@ -80,6 +81,7 @@ def test_what_is_written_replaces_a_file_and_nothing_does_not(
         assert orjson.loads(capsys.readouterr().out)["records"] == sum(numbers)
         assert sum(group.rows for group in Reader(path).about.groups) == there
     assert list(tmp_path.iterdir()) == [path]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600  # what is of persons, or exact, is its owner's alone
 
 
 def test_a_user_who_stops_it_gets_what_was_recorded_and_its_number(
