@@ -2,7 +2,8 @@
 
 In: the topics' replicas and settings as the broker says them. Out: nothing, or a refusal that names the topic and the
 setting. Logs in which the first record counts must never be compacted, which keeps the last; those that nothing can
-make anew must be kept for ever; what the deployment's own settings promise of replicas must be so.
+make anew must be kept for ever; what the deployment's own settings promise of replicas must be so. What keeps records
+of persons for longer than is said (docs/explanation/privacy.md) is told, and not refused: topics from before have it.
 """
 
 import logging
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, SALTS, SIGHTINGS
+from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Settings
 
@@ -20,6 +21,9 @@ log = logging.getLogger("throng.topics")
 LOGS = (ATTACH, SIGHTINGS, PANES, LEDGER, EPOCHS, SALTS, AUDIT)
 FOR_EVER = (LEDGER, EPOCHS, SALTS, AUDIT)
 REPLICAS = 3
+OF_PERSONS = {topic.name: topic for topic in TOPICS if topic.name in (ATTACH, REJECTS, SIGHTINGS, REGISTRY)}
+# Of a log that is deleted by time, how many of its segments at least make up the time that records are kept.
+SEGMENTS = 4
 
 
 def troubles(name: str, replicas: int, config: Mapping[str, str], settings: Settings) -> list[str]:
@@ -46,20 +50,39 @@ def troubles(name: str, replicas: int, config: Mapping[str, str], settings: Sett
     return [what for what, is_wrong in found.items() if is_wrong]
 
 
+def lingering(topic: Topic, config: Mapping[str, str]) -> str:
+    """What is to be set, as `NAME=VALUE,...`, lest records stay for longer than they are said to; empty if nothing.
+
+    What is kept on purpose for longer may have longer segments. `config`: by Kafka's names.
+    """
+    if topic.compacted_ms:
+        stays = any(int(config.get(name, "0")) > int(most) for name, most in topic.goes.items())
+    else:
+        stays = 0 <= int(config.get("retention.ms", "-1")) < SEGMENTS * int(config.get("segment.ms", "0"))
+    return ",".join(f"{name}={most}" for name, most in topic.goes.items()) if stays else ""
+
+
 async def check(admin: AIOKafkaAdminClient, settings: Settings) -> None:
     """Refuse a cluster that would lose what must be kept.
 
     Raises:
         ThrongError: `topics`, naming the first topic and setting that is wrong.
     """
-    names = {settings.topic(name): name for name in LOGS}
-    described = await admin.describe_topics(list(names))
+    names = {settings.topic(name): name for name in (*LOGS, *OF_PERSONS)}
+    described = await admin.describe_topics([settings.topic(name) for name in LOGS])
     replicas = {entry["topic"]: min(len(p["replicas"]) for p in entry["partitions"]) for entry in described}
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in names]
     for response in await admin.describe_configs(resources):
         for _, _, _, topic, entries in response.resources:
             config = {entry[0]: entry[1] or "" for entry in entries}
-            if wrong := troubles(names[topic], replicas[topic], config, settings):
+            name = names[topic]
+            if (
+                name in OF_PERSONS
+                and not settings.kafka.keep_forever
+                and (lacks := lingering(OF_PERSONS[name], config))
+            ):
+                log.warning("the topic %s keeps what is of persons longer than is said: set its %s", topic, lacks)
+            if name in LOGS and (wrong := troubles(name, replicas[topic], config, settings)):
                 raise ThrongError("topics", f"the topic {topic} would not keep what throng needs: {wrong[0]}")
     if min(replicas.values()) < REPLICAS:
         log.warning(

@@ -187,7 +187,8 @@ async def counts_of(settings: Settings, names: Sequence[str]) -> dict[str, int]:
 
 
 def _new(topic: Topic, settings: Settings) -> NewTopic:
-    config = dict(topic.config)
+    # A replay's records are of another time: Kafka would cut segments, and compact, by that.
+    config = {**topic.config, **({} if settings.kafka.keep_forever else topic.goes)}
     if "cleanup.policy" not in config:
         retention_ms = -1 if settings.kafka.keep_forever else topic.retention_ms
         config["retention.ms"] = str(retention_ms)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from schemas.topics import EPOCHS, PANES
+from schemas.topics import EPOCHS, PANES, REGISTRY, REJECTS, TOPICS
 from streams.settings import load_settings
-from streams.stores.durability import troubles
+from streams.stores.durability import OF_PERSONS, lingering, troubles
+from streams.stores.topics import _new
 
 GOOD = {
     "cleanup.policy": "delete",
@@ -35,3 +36,29 @@ def test_what_the_guarantees_rest_on_is_accepted() -> None:
 def test_what_would_lose_records_is_refused(replicas: int, changed: dict[str, str], said: str) -> None:
     (found,) = troubles(EPOCHS, replicas, GOOD | changed, SETTINGS)
     assert said in found
+
+
+WEEK = {"segment.ms": "604800000"}
+HOURS_2 = {"cleanup.policy": "delete", "retention.ms": "7200000"}
+EVER = {"cleanup.policy": "compact", "retention.ms": "-1", "max.compaction.lag.ms": str(2**63 - 1)}
+
+
+@pytest.mark.parametrize("topic", OF_PERSONS.values(), ids=list(OF_PERSONS))
+def test_topics_of_persons_are_made_so_that_what_is_old_goes(topic) -> None:
+    made = dict(_new(topic, SETTINGS).topic_configs)
+    assert lingering(topic, {"cleanup.policy": "delete", **made}) == ""
+    assert "segment.ms" in made
+
+
+def test_a_replays_topics_have_the_brokers_segments_since_its_records_are_of_another_time() -> None:
+    replay = load_settings(None, {"kafka.keep_forever": True}, {})
+    made = {name for topic in TOPICS for name in _new(topic, replay).topic_configs}
+    assert made & {"segment.ms", "max.compaction.lag.ms"} == set()
+
+
+def test_records_that_lie_in_a_segment_of_a_week_are_told_with_what_to_set() -> None:
+    assert lingering(OF_PERSONS[REJECTS], HOURS_2 | WEEK) == "segment.ms=900000"
+    assert lingering(OF_PERSONS[REJECTS], HOURS_2 | {"segment.ms": "1800000"}) == ""
+    assert lingering(OF_PERSONS[REJECTS], HOURS_2 | WEEK | {"retention.ms": "-1"}) == ""
+    said = lingering(OF_PERSONS[REGISTRY], EVER | {"segment.ms": "3600000"})
+    assert said == "segment.ms=3600000,max.compaction.lag.ms=86400000"
