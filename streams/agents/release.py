@@ -71,6 +71,8 @@ class Releaser:
         to_follow: published, and what follows from it isn't yet; None as in `follow`.
         going_on: says that the partition is still this worker's. Once it isn't, no further pane of a chunk is begun:
             many hours' panes may be in one, and whoever is next begins where the ledger still needs them.
+        forget_noise: throws away what was drawn ahead, once the ledger has records that weren't just appended here. A
+            process whose memory was copied, or put back, has noise that was used; on a second pane it hides nothing.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Releaser:
         self._writer = secrets.token_hex(8)
         self._not_shown: dict[str, LedgerRecord] = {}
         self.going_on: Callable[[], bool] = lambda: True
+        self.forget_noise: Callable[[], None] = lambda: None
         self._tell_skill(UNKNOWN)
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
@@ -114,6 +117,7 @@ class Releaser:
         await self._epochs.refresh()
         await self._rules.read()
         await self._ledger.reread()
+        self.forget_noise()
         self._sums = Sums(self._ledger.account, self._epochs.records)
         self._metrics.ledger_read.set(self._ledger.bytes_read)
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
@@ -144,7 +148,9 @@ class Releaser:
         while self.going_on() and (whole := self._sums.first_whole()) is not None:
             await self._rules.read()
             # What another has drawn, or a replay has brought along, is the release: nothing is drawn beside it.
-            await self._take(await self._ledger.read())
+            if others := await self._ledger.read():
+                self.forget_noise()
+                await self._take(others)
             # Footfall and departures of a pane build on who is present at its end.
             for measure in sorted(whole.epoch.due(whole.number), key=lambda each: each.statistic != "present"):
                 await self._close(whole, measure)
@@ -291,7 +297,10 @@ class Releaser:
         return bool(told.withheld) or record.end_ms <= told.quiet_ms or record.measure not in names
 
     async def _append(self, *records: LedgerRecord) -> None:
-        await self._take(await self._ledger.append(*records))
+        new = await self._ledger.append(*records)
+        if len(new) > len(records):
+            self.forget_noise()
+        await self._take(new)
 
     async def _take(self, new: list[LedgerRecord]) -> None:
         for valid in new:

@@ -270,12 +270,13 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         learning = Learning(following, History(past_log), lambda: ledger.began_at) if following else None
         follow, learn = (learning.take, learning.learn) if learning else (None, None)
         ledger = Ledger(ledger_log, producer, settings.topic(LEDGER), follow)
+        noise = Ahead()
         releaser = Releaser(
             Pages(plans.of, settings.release.confidence, configured_views(settings)),
             epochs,
             ledger,
             Publisher(producer, redis, names, counts, redis_prefix(settings)),
-            Ahead(),
+            noise,
             ReleaseMetrics(),
             readiness,
             ReleaseRules(audit, plans.all, PolicyMetrics()),
@@ -292,6 +293,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         )
         app, services = _app(role, settings, readiness), [releaser.keep_showing, releaser.keep_following, audit.follow]
         releaser.going_on = lambda: app.tenure.generation is not None
+        releaser.forget_noise = noise.forget
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 
 

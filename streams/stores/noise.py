@@ -6,7 +6,9 @@ saturates instead of overflowing, and releases the interpreter while it works. W
 account says is asked of OpenDP's own privacy map, at each draw.
 
 Exactness takes time, some 12 microseconds a key. Noise doesn't depend on what it is added to, so that of a measure's
-next pane is drawn while the crowd still counts it (`Ahead`); it lives in memory only, and is used once.
+next pane is drawn while the crowd still counts it (`Ahead`); it lives in memory only, and is used once. Memory may be
+copied: a machine that is put back to an earlier state has noise that it has used before. So where the ledger shows that
+somebody else has drawn, be it oneself, what was drawn ahead is forgotten.
 """
 
 import os
@@ -112,6 +114,11 @@ class Ahead:
             self._start_drawing(wanted)
         noise = self._of(wanted) if ready is None else ready.result()
         return counts + noise
+
+    def forget(self) -> None:
+        """Use nothing of what was drawn so far."""
+        with self._lock:
+            self._drawn.clear()
 
     def _of(self, wanted: Wanted) -> NDArray[np.int64]:
         keys, *scale = wanted

@@ -6,6 +6,7 @@ the epoch's rho.
 """
 
 import asyncio
+import itertools
 import random
 from collections import defaultdict
 
@@ -29,6 +30,7 @@ from streams.core.release import publications
 from streams.core.render import Page, Pages
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
+from streams.stores.noise import Ahead, Noise
 from streams.stores.released import Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
@@ -74,7 +76,7 @@ class Epochs:
         return []
 
 
-def releaser(logs: Logs, kind: type[Ledger] = Ledger, epoch: Epoch = EPOCH) -> Releaser:
+def releaser(logs: Logs, kind: type[Ledger] = Ledger, epoch: Epoch = EPOCH, noise: Noise = noise) -> Releaser:
     return Releaser(
         Pages(lambda _: PLAN, 0.95),
         Epochs(epoch),  # type: ignore[arg-type]
@@ -178,6 +180,40 @@ def first_of(logs: Logs) -> list[LedgerRecord]:
     for record in logs.ledger():
         first.setdefault((record.measure, record.number), record)
     return list(first.values())
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4, len(LOG)])
+async def test_noise_in_a_memory_that_was_copied_hides_no_two_panes(chunk: int) -> None:
+    """A machine that is put back to an earlier state has what was drawn ahead once more. On two panes it would hide
+    nothing: the difference of what was told would be that of the exact counts."""
+    logs, drawn = Logs(), itertools.count(1)
+
+    def each_its_own(counts: NDArray[np.int64], *_: float) -> NDArray[np.int64]:
+        return counts + next(drawn)
+
+    async def begun(noise: Ahead) -> Releaser:
+        role = releaser(logs, noise=noise)
+        await role.positions({0: LogRange(0, len(LOG))})
+        role.forget_noise = noise.forget
+        return role
+
+    async def go_on(role: Releaser, first: int, end: int) -> None:
+        for at in range(first, end, chunk):
+            part = LOG[at : min(at + chunk, end)]
+            batch = batch_of([(0, None, msgspec.msgpack.encode(one), []) for one in part], at)
+            await role.handle(Chunk(PANES, 0, (batch,), at, at + len(part), 1))
+
+    first = Ahead(each_its_own)
+    role = await begun(first)
+    await go_on(role, 0, 4)
+    copied = Ahead(each_its_own)
+    copied._drawn = dict(first._drawn)
+    role_copied = await begun(copied)
+    await go_on(role, 4, 12)
+    await go_on(role_copied, 4, len(LOG))
+    noises = [int(np.frombuffer(record.noisy, "<i8")[0]) for record in first_of(logs)]
+    assert len(noises) > 2 * PANES_IN_ALL - 12
+    assert len(set(noises)) == len(noises)
 
 
 async def test_who_believes_in_their_own_draws_would_be_seen() -> None:

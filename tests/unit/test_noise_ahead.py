@@ -77,6 +77,16 @@ def test_what_epochs_that_are_over_left_is_forgotten() -> None:
     assert len(ahead._drawn) == noise.MOST_DRAWN
 
 
+def test_what_was_drawn_is_not_used_once_it_is_to_be_forgotten() -> None:
+    draws = Draws()
+    ahead = Ahead(draws)
+    zeros = np.zeros(1, np.int64)
+    ahead(zeros, *SCALE)
+    assert draws.drawn[2].wait(PATIENCE_S)
+    ahead.forget()
+    assert ahead(zeros, *SCALE) > 2
+
+
 def test_the_real_mechanism_has_its_scale_drawn_ahead_or_not() -> None:
     ahead = Ahead()
     counts = np.arange(4_000)
