@@ -2,7 +2,8 @@
 
 In: a partition's vector of absolute counts at a tick. Kept: one packed value a partition and window,
 `{pN}` being the hash tag that keeps all of a partition in one slot of a Redis Cluster. A write carries its tick and
-replaces older ones only, so a repeat or a zombie changes nothing. Internal: SREs and tests read it, consumers never.
+replaces older ones only, so a repeat or a zombie changes nothing; what is not written again for `KEPT_S` goes, as exact
+counts must not lie there for good. Internal: SREs and tests read it, consumers never.
 
 Value layout, little-endian: tick i64 (ms), epoch i64 (YYYYMMDD), zones u32, cohorts u16, width u16, then the counts
 [zones, cohorts], unsigned, of 1, 2 or 4 bytes by what the largest one needs (`width`; 0, of old values: 4). Most fit
@@ -18,20 +19,24 @@ from numpy.typing import NDArray
 from redis.asyncio import Redis, RedisCluster
 
 HEADER = struct.Struct("<qqIHH")
+KEPT_S = 86_400
 
 # The tick stands in the value's first eight bytes; Lua's `struct` reads it (bundled with Redis). All of a partition's
 # windows in one call: what a call costs the client is more than what it costs Redis.
-NEWER_ONLY = """
+NEWER_ONLY = (
+    f"local kept_s = {KEPT_S}"
+    """
 local stored = 0
 for i, key in ipairs(KEYS) do
   local old = redis.call('GETRANGE', key, 0, 7)
   if #old < 8 or struct.unpack('<i8', old) < struct.unpack('<i8', ARGV[i]) then
-    redis.call('SET', key, ARGV[i])
+    redis.call('SET', key, ARGV[i], 'EX', kept_s)
     stored = stored + 1
   end
 end
 return stored
 """
+)
 
 
 class TickCounts(NamedTuple):

@@ -5,7 +5,8 @@ zstd under a random id, and one pointer to the newest complete snapshot. The poi
 a greater offset, so a zombie can do no harm. The id before the last is kept for a reader that has just taken the
 pointer; older ones are deleted by the same script. A write is announced beside the pointer before its first chunk
 (`try:ID`), so that the next one removes what a writer that failed or died half-way has left. Any complete snapshot,
-by anyone, is correct, only older: losing all of them costs a replay of the log, nothing else.
+by anyone, is correct, only older: losing all of them costs a replay of the log, nothing else. What is not written again
+for `KEPT_S` goes: nobody counts any more, and a day's pseudonymous ways must not lie there for good.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from redis.asyncio import Redis, RedisCluster
 from streams.stores.trouble import TROUBLE, kind_of
 
 CHUNK_BYTES = 8 << 20
+# An epoch: by then `sightings` reaches no longer back to where a snapshot stands.
+KEPT_S = 86_400
 
 # Chunks stand under keys of the head's hash tag, so in its slot, where a script reaches them also on a cluster.
 DROP = """
@@ -34,6 +37,7 @@ end
 # step. A snapshot whose attempt was swept meanwhile has lost its chunks: nothing may point to it.
 MOVE_FORWARD = (
     DROP
+    + f"local kept_s = {KEPT_S}"
     + """
 local attempt = 'try:' .. ARGV[3]
 if redis.call('HEXISTS', head, attempt) == 0 then return 0 end
@@ -46,6 +50,7 @@ end
 local name = ARGV[3] .. ' ' .. ARGV[4]
 redis.call('HSET', head, 'offset', ARGV[1], 'pointer', ARGV[2], 'name', name, 'before', old[2] or '')
 redis.call('HDEL', head, attempt)
+redis.call('EXPIRE', head, kept_s)
 local before, chunks = string.match(old[3] or '', '^(%x+) (%d+)$')
 if before then drop(before, chunks) end
 return 1
@@ -128,7 +133,7 @@ class SnapshotStore:
         try:
             await cast("Redis", self._redis).hset(head, f"try:{pointer.id}", str(pointer.chunks))
             for number, chunk in enumerate(chunks):
-                await self._redis.set(self._chunk(partition, pointer.id, number), chunk)
+                await self._redis.set(self._chunk(partition, pointer.id, number), chunk, ex=KEPT_S)
             args: list[bytes | str | int] = [offset, msgspec.msgpack.encode(pointer), pointer.id, pointer.chunks]
             moved = await self._move_forward(keys=[head], args=args)
         except TROUBLE as error:

@@ -77,6 +77,26 @@ async def test_a_released_pane_goes_once_no_newer_one_has_come_for_two_days(redi
     assert await redis.hget(key, "end") == b"900000"  # type: ignore[misc]
 
 
+async def test_what_nobody_has_written_again_for_a_day_goes(redis: Redis, namespace: str) -> None:
+    store, counts = SnapshotStore(redis, f"{namespace}:"), CountStore(redis, f"{namespace}:")
+
+    async def write(at: int) -> None:
+        await store.write(0, at, {"v": b"x"})
+        await counts.write(0, {900_000: tick(10_000 * at, 7)})
+
+    async def left() -> list[int]:
+        return [await redis.ttl(key) async for key in redis.scan_iter(f"{namespace}:*")]
+
+    await write(5)
+    assert len(await left()) == 3 and all(86_340 < seconds <= 86_400 for seconds in await left())
+    async for key in redis.scan_iter(f"{namespace}:*"):
+        await redis.expire(key, 1000)
+    await write(4)  # a zombie keeps nothing alive
+    assert max(await left()) <= 1000
+    await write(6)
+    assert sorted(seconds > 1000 for seconds in await left()) == [False, True, True, True]
+
+
 async def test_times_beyond_32_bits_are_ordered_right(redis: Redis, namespace: str) -> None:
     store = CountStore(redis, f"{namespace}:")
     assert await store.write(0, {1: tick(1_772_420_400_000, 1)}) == 1

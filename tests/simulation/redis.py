@@ -42,7 +42,7 @@ class Client:
             raise RedisAway("away")
         return self._redis.data
 
-    async def set(self, key: str, value: bytes) -> None:
+    async def set(self, key: str, value: bytes, ex: int | None = None) -> None:
         (await self._ask())[key] = value
         self._node.spring("store")  # chunks of snapshots are all that is set without a script
         await self._node.running.wait()
