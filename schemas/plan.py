@@ -1,8 +1,9 @@
 """The zone plan: places, the districts they belong to, and the zone of each network cell.
 
 `Places` is what of it may be told: all but the cells. Released records name the plan by its hash, and so does it.
-What a plan knows of its cells' coverage (`Zone.inside`, `radius_m`, `spill`, `counted`, `Cell.share`), and of counts on
-site (`calibration`), is optional: a plan without it is as good as ever, and has the same hash as before there was any.
+What a plan knows of its cells' coverage (`Zone.inside`, `radius_m`, `spill`, `counted`, `Cell.share`), of outlines
+(`Zone.area_m2`), and of counts on site (`calibration`), is optional: a plan without it is as good as ever, and has the
+same hash as before there was any.
 """
 
 import hashlib
@@ -44,6 +45,7 @@ class Zone(msgspec.Struct, frozen=True):
             is missing to 1 is counted nowhere. With it the estimates of people are weighted. Nothing: not known.
         step: how far they are, of the whole way. None: half, as people are taken to be spread evenly over the zone; 1
             where a grid says where they are.
+        area_m2: of the outline, less what smaller zones have of it.
     """
 
     id: str
@@ -57,6 +59,7 @@ class Zone(msgspec.Struct, frozen=True):
     spill: tuple[Spill, ...] = ()
     counted: tuple[Spill, ...] = ()
     step: float | None = None
+    area_m2: float | None = None
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -75,6 +78,7 @@ class Correction(msgspec.Struct, frozen=True):
     Attributes:
         measure: by its name. place: a zone or a district, as the measure counts them; of a flow its origin.
         destination: of a flow. part: of dwell the bucket, of visits the number. se: the factor's standard error.
+        foretold: nobody has counted there; counts of other places, and what the plan knows of it, say so.
     """
 
     measure: str
@@ -83,11 +87,13 @@ class Correction(msgspec.Struct, frozen=True):
     se: float
     destination: str = ""
     part: str = ""
+    foretold: bool = False
 
 
 # Left out of the hash where they say nothing: plans of before there were such fields keep theirs.
-_ZONE_ADDED: Final = ("inside", "radius_m", "spill", "counted", "step")
+_ZONE_ADDED: Final = ("inside", "radius_m", "spill", "counted", "step", "area_m2")
 _CELL_ADDED: Final = ("share",)
+_CORRECTION_ADDED: Final = ("foretold",)
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -129,10 +135,14 @@ class Plan(msgspec.Struct, frozen=True):
     def hash(self) -> str:
         """32 hex digits over all that the plan says, whatever the file's layout."""
         said = msgspec.to_builtins(self)
-        for entries, added in ((said["zones"], _ZONE_ADDED), (said["cells"], _CELL_ADDED)):
+        for entries, added in (
+            (said["zones"], _ZONE_ADDED),
+            (said["cells"], _CELL_ADDED),
+            (said["calibration"], _CORRECTION_ADDED),
+        ):
             for entry in entries:
                 for name in added:
-                    if entry[name] in (None, (), []):
+                    if entry[name] is False or entry[name] in (None, (), []):
                         del entry[name]
         if not self.calibration:
             del said["calibration"]

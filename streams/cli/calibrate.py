@@ -1,5 +1,6 @@
 """`throng calibrate`: from counts on site and released records to a plan with factors."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -17,9 +18,10 @@ from streams.cli.examples import examples
 from streams.cli.on_site import read_on_site
 from streams.cli.released import calibratable
 from streams.cli.values import check_writable
-from streams.core.calibration import LEAST, MOST, Found, found, odd
+from streams.core.calibration import FEWEST_ALIKE, LEAST, MOST, Found, found, odd
 from streams.core.evidence import Paired, Pairing
 from streams.core.factors import correction_of, part_names
+from streams.core.foretelling import STATISTICS, Foretold, foretold, sizes
 from streams.core.view import SIMULATED
 from streams.errors import ThrongError
 from streams.stores.plans import load_plan
@@ -27,7 +29,7 @@ from streams.stores.policies import load_measures
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DIGITS: Final = 4
-WIDTH: Final = 100  # of the table, at least
+WIDTH: Final = 110  # of the table, at least
 
 
 class _Measured(NamedTuple):
@@ -61,8 +63,20 @@ class _Measured(NamedTuple):
     show_default=True,
     help="How far one count on site is off, as a share of it (standard error).",
 )
+@click.option(
+    "--foretell/--no-foretell",
+    default=True,
+    help="Give zones that nobody counted factors of dwell by those counted and their areas, where that holds.  "
+    "[default: foretell]",
+)
 def calibrate(
-    on_site: Path, released: BinaryIO, plan_file: Path, to: Path, measures: Path | None, counter_error: float
+    on_site: Path,
+    released: BinaryIO,
+    plan_file: Path,
+    to: Path,
+    measures: Path | None,
+    counter_error: float,
+    foretell: bool,
 ) -> None:
     """Find from counts on site by how much people present, dwell, visits and flows of each place are off, and write the
     next version of the plan with these factors, which releases then multiply by.
@@ -82,7 +96,7 @@ def calibrate(
         if record is not None and record.measure in pairings:
             pairings[record.measure].take(record)
     results = [_measured(named[name], pairing.paired(), counter_error) for name, pairing in pairings.items()]
-    corrections = {_about(each): each for each in plan.calibration}
+    corrections = {_about(each): each for each in plan.calibration if not each.foretold}
     new = [each for result in results for each in _corrections(plan, result)]
     unknown = sum(result.paired.unknown for result in results)
     if not new:
@@ -91,17 +105,23 @@ def calibrate(
             "calibrate", f"no factor: of {len(counts)} counts {heard} are of released panes, and too few were told"
         )
     corrections |= {_about(each): each for each in new}
-    made = msgspec.structs.replace(plan, version=plan.version + 1, calibration=tuple(corrections.values()))
+    counted_plan = msgspec.structs.replace(plan, version=plan.version + 1, calibration=tuple(corrections.values()))
+    others = {name: foretold(counted_plan, each) for name, each in named.items()} if foretell else {}
+    more = [_rounded(factor) for parts in others.values() for part in parts for factor in part.factors]
+    made = msgspec.structs.replace(counted_plan, calibration=(*counted_plan.calibration, *more))
     to.write_bytes(msgspec.json.encode(made) + b"\n")
     load_plan(to)
-    Console(width=max(Console().width, WIDTH)).print(_table(results))
+    Console(width=max(Console().width, WIDTH)).print(_table(results, others))
     for result in results:
         for line in _contradicting(plan, result):
             click.echo(line, err=True)
+    if foretell:
+        for line in _not_foretold(plan, results, others):
+            click.echo(line, err=True)
     if unknown:
         click.echo(f"{unknown} counts are of panes that the records don't tell of, whole and under this plan", err=True)
-    counted = {"plan": made.hash(), "version": made.version, "counts": len(counts), "factors": len(new)}
-    click.echo(orjson.dumps(counted))
+    said = {"plan": made.hash(), "version": made.version, "counts": len(counts)}
+    click.echo(orjson.dumps({**said, "factors": len(new), "foretold": len(more)}))
 
 
 def _about(each: Correction) -> tuple[str, str, str, str]:
@@ -132,10 +152,15 @@ def _corrections(plan: Plan, result: _Measured) -> list[Correction]:
     ]
 
 
-def _table(results: list[_Measured]) -> Table:
+def _rounded(of: Correction) -> Correction:
+    return msgspec.structs.replace(of, factor=round(of.factor, _DIGITS), se=round(of.se, _DIGITS))
+
+
+def _table(results: list[_Measured], others: Mapping[str, list[Foretold]]) -> Table:
     table = Table(title="People on site to each one counted", box=None)
-    for column in ("measure", "part", "places", "panes", "withheld", "factor", "before", "left"):
-        table.add_column(column, justify="left" if column in ("measure", "part") else "right", no_wrap=True)
+    numbers = ("places", "panes", "withheld", "factor", "before", "left", "others", "left there")
+    for column in ("measure", "part", *numbers):
+        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
     for result in results:
         names = part_names(result.measure)
         for part, name in enumerate(names):
@@ -145,6 +170,8 @@ def _table(results: list[_Measured]) -> Table:
             factor, se, panes, told, _ = (column[at] for column in result.found)
             view = SIMULATED.get(result.measure.name)
             rest = 0.0 if view is None or view.calibrated_share is None else view.calibrated_share
+            more = [of for each in others.get(result.measure.name, ()) if each.part == name for of in each.factors]
+            off = np.array([of.se / of.factor for of in more])
             table.add_row(
                 result.measure.name,
                 name,
@@ -154,8 +181,32 @@ def _table(results: list[_Measured]) -> Table:
                 f"{np.median(factor):.2f} ({factor.min():.2f}-{factor.max():.2f})",
                 f"{np.sqrt(((1 / factor - 1) ** 2).mean()):.1%}",
                 f"{np.sqrt(((se / factor) ** 2 + rest**2).mean()):.1%}",
+                f"{len(more):,}" if more else "",
+                f"{np.sqrt((off**2 + rest**2).mean()):.1%}" if more else "",
             )
     return table
+
+
+def _not_foretold(plan: Plan, results: list[_Measured], others: Mapping[str, list[Foretold]]) -> list[str]:
+    """Why those counted say nothing of other places."""
+    about = [each.measure.name for each in results if each.measure.statistic in STATISTICS]
+    if about and not sizes(plan)[1].any():
+        return ["no other place has factors by those counted: the plan has no areas (throng zones build keeps them)"]
+    few, unlike = [], []
+    for name in about:
+        for each in others[name]:
+            if each.line is None:
+                few.append(f"{each.part} ({each.places})")
+            elif not each.line.holds:
+                unlike.append(each.part)
+    lines = []
+    if few:
+        lines.append(f"too few places of dwell to foretell others by, {FEWEST_ALIKE} are needed: {', '.join(few)}")
+    if unlike:
+        lines.append(
+            f"the areas of those counted don't foretell their factors of dwell, so no others': {', '.join(unlike)}"
+        )
+    return lines
 
 
 def _contradicting(plan: Plan, result: _Measured) -> list[str]:

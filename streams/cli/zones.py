@@ -112,11 +112,9 @@ def build(
     grid = read_density(density) if density else None
     built = built_from(places, districts, sites, about, findings, weighted, grid)
     plan = built.plan
-    if before is not None and msgspec.structs.replace(before, calibration=()).hash() == plan.hash():
-        plan = before  # with its factors, as they are of these very places and cells
-    elif before is not None:
-        plan = msgspec.structs.replace(plan, version=plan.version + 1)
-        if before.calibration:
+    if before is not None:
+        plan = _following(before, plan)
+        if before.calibration and not plan.calibration:
             click.echo(
                 f"{len(before.calibration)} factors of counts on site are left out: {_FACTORS_DROPPED}", err=True
             )
@@ -160,6 +158,19 @@ def show(plan: Path, only: str | None, publish: Path | None) -> None:
         return
     Console().print(_table(read))
     click.echo(orjson.dumps(_counts(read)))
+
+
+def _following(before: Plan, plan: Plan) -> Plan:
+    """The plan after the one before: that one if it says the same, else the next version; with its factors if they are
+    of these very places and cells."""
+    same = msgspec.structs.replace(before, calibration=())
+    if all(zone.area_m2 is None for zone in before.zones):  # built before areas were kept
+        areas = [zone.area_m2 for zone in plan.zones]
+        zones = [msgspec.structs.replace(zone, area_m2=area) for zone, area in zip(before.zones, areas, strict=False)]
+        same = msgspec.structs.replace(same, zones=tuple(zones))
+    if same.hash() == plan.hash():
+        plan = msgspec.structs.replace(plan, calibration=before.calibration)
+    return plan if plan.hash() == before.hash() else msgspec.structs.replace(plan, version=plan.version + 1)
 
 
 def _show_zone(plan: Plan, only: str) -> None:

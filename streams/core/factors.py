@@ -133,11 +133,13 @@ def key_of(measure: Measure, places: dict[str, int], of: Correction) -> int | No
     return place * len(names) + names.index(of.part)
 
 
-def correction_of(plan: Plan, measure: Measure, key: int, factor: float, se: float) -> Correction:
+def correction_of(
+    plan: Plan, measure: Measure, key: int, factor: float, se: float, foretold: bool = False
+) -> Correction:
     """The reverse: what is said of a key."""
     names, places = part_names(measure), list(place_numbers(plan, measure))
     place, part = divmod(key, len(names))
     if measure.statistic != "trips":
-        return Correction(measure.name, places[place], factor, se, "", names[part])
+        return Correction(measure.name, places[place], factor, se, "", names[part], foretold)
     origin, destination = divmod(place, len(places))
-    return Correction(measure.name, places[origin], factor, se, places[destination], names[part])
+    return Correction(measure.name, places[origin], factor, se, places[destination], names[part], foretold)

@@ -79,7 +79,7 @@ def build(
         )
     _tell(places, outlines, sites, shapes, zone_of, flat, findings)
     parents, parent_of = _parents(places, raw, _flat(districts, flat), districts, findings)
-    zones = _zones(places, parent_of, shares, zone_of, radii(shapes))
+    zones = _zones(places, parent_of, shares, zone_of, radii(shapes), shapely.area(outlines))
     if weighted:
         ids = [zone.id for zone in zones]
         zones = _weighted(zones, where_counted(sites, x, y, shapes, outlines, zone_of, ids, people))
@@ -153,6 +153,7 @@ def _zones(
     shares: Shares,
     zone_of: NDArray[np.int64],
     radius: NDArray[np.float64],
+    area: NDArray[np.float64],
 ) -> tuple[Zone, ...]:
     """The zones with what is known of those who are counted there."""
     placed = zone_of != NONE
@@ -181,6 +182,7 @@ def _zones(
                 Spill(places[zone].id, round(share, 4))
                 for share, zone in sorted(elsewhere[n], key=lambda pair: (-pair[0], pair[1]))
             ),
+            area_m2=round(float(area[n]), 1),
         )
         for n, (place, parent, (lat, lon)) in enumerate(zip(places, parent_of, map(_position, places), strict=True))
     )

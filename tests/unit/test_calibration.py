@@ -396,7 +396,7 @@ def test_the_command_writes_the_next_plan_with_the_factors_it_found(
     out, _ = capsys.readouterr()
     plan = load_plan(files["next.json"])
     said = orjson.loads(out.splitlines()[-1])
-    assert said == {"plan": plan.hash(), "version": 2, "counts": 40, "factors": 3}
+    assert said == {"plan": plan.hash(), "version": 2, "counts": 40, "factors": 3, "foretold": 0}
     assert "under_5" in out and "trips_zone" in out and "…" not in out
     factors = {(each.measure, each.place): each for each in plan.calibration}
     assert set(factors) == {("dwell", "z0"), ("dwell", "z1"), ("trips_zone", "z0")}, "z3 was never told"

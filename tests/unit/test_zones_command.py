@@ -105,6 +105,21 @@ def test_factors_stay_while_places_and_cells_do_and_are_said_to_be_left_out_else
     assert "2 factors of counts on site are left out" in capsys.readouterr().err
 
 
+def test_zones_have_their_areas_and_a_plan_of_before_there_were_any_keeps_its_factors(files: list[str]) -> None:
+    assert built(files) == 0
+    path, factors = Path(files[0]), (Correction("present", "a", 1.2, 0.1),)
+    plan = load_plan(path)
+    side = 0.01 * 111_250  # of latitude at 50 degrees
+    assert [zone.area_m2 for zone in plan.zones] == pytest.approx(
+        [0.645 * side**2, 0.645 * side**2 / 5, 0.645 * side**2], rel=0.01
+    ), "what b and c have in common is one's alone"
+    bare = tuple(msgspec.structs.replace(zone, area_m2=None) for zone in plan.zones)
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(plan, version=2, zones=bare, calibration=factors)))
+    assert built(files) == 0
+    again = load_plan(path)
+    assert (again.version, again.calibration, again.zones) == (3, factors, plan.zones)
+
+
 def test_what_consumers_may_know_of_a_plan_has_no_cells_and_is_what_its_schema_says(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
