@@ -8,6 +8,7 @@ the truth is for the comparison alone. docs/explanation/validation.md says what 
     happened    the measures by their definitions in docs/reference/semantics.md, of where people truly were
     released    noise and estimates, as RELEASE makes them
     calibrated  what is left once counts on site of the days before have made factors
+    foretold    what is left of dwell where nobody has counted, once counts of other places foretell it
     errors      relative errors by size of crowd, and how many intervals cover
     reference   the same sightings through trackintel (Martin et al. 2023), in a venv of its own
     page, picture, __main__    what is told

@@ -13,7 +13,7 @@ import orjson
 
 from streams.progress import Progress
 from streams.stores.noise import draw
-from validation import by_grid, calibrated, page, picture, reference
+from validation import by_grid, calibrated, foretold, page, picture, reference
 from validation.judge import judge, together
 from validation.summary import by_grid_line, last_line, noise_alone, results
 from validation.towns import TOWNS, live
@@ -31,7 +31,7 @@ def main() -> int:
         print(f"VALIDATE is {size!r}; it may be quick or full", file=sys.stderr)
         return 2
     told = Progress()
-    days, judged, corrected, grids = [], [], [], []
+    days, judged, corrected, grids, thirds = [], [], [], [], []
     agreed = None
     for shape in TOWNS[-1:] if size == "quick" else TOWNS:
         last = shape is TOWNS[-1]
@@ -40,11 +40,14 @@ def main() -> int:
         print(f"   {day.events:,} events counted; releasing them", flush=True)
         judged.append(judge(day, draw))
         grids.append(by_grid.by_grid(day, draw))
-        corrected.append(calibrated.calibrate(day, draw, told))
+        before = calibrated.counted_before(day, draw, told)
+        corrected.append(calibrated.judge(day, before, draw))
+        thirds.append(foretold.town(day, before, draw))
         if last:
             agreed = reference.agree(day, told)
         days.append(day._replace(stretches=day.stretches[:0], counts={}, rows=None))
-    found = results(days, together(judged), agreed, calibrated.together(corrected), by_grid.together(grids))
+    factors = calibrated.together(corrected), by_grid.together(grids), foretold.judge(thirds)
+    found = results(days, together(judged), agreed, *factors)
     print(page.tables(found), end="")
     if chosen.write:
         kept = DOCS / "validation"

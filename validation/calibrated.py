@@ -100,10 +100,12 @@ def _is_weighted(weights: PlanWeights | None, measure: Measure) -> bool:
 
 
 def calibrated_plan(day: Day, days: Sequence[Counted]) -> Plan:
-    """The day's plan with the factors that other days' counts give."""
+    """The day's plan with the factors that other days' counts give, of the measures that these have."""
     weights, plan = weights_of_day(day), day.plan
     said: list[Correction] = []
     for measure in counted_on_site(day):
+        if any(measure.name not in each.evidence for each in days):
+            continue
         estimates, se = map(np.concatenate, zip(*(each.told[measure.name] for each in days), strict=True))
         if not len(estimates):
             continue
@@ -168,9 +170,9 @@ def _all(day: Day, estimates: Mapping[str, Level]) -> list[tuple[str, Measure, L
     return [*every, ("footfall", arrivals, (footfall, np.sqrt(variance)))]
 
 
-def calibrate(day: Day, noise: Noise, told: Told) -> Calibrated:
-    """Live through the days before, count on site, and hold the day with the factors of these against its truth."""
-    return judge(day, [counted(live(shape, told), noise) for shape in days_before(day.shape)], noise)
+def counted_before(day: Day, noise: Noise, told: Told) -> list[Counted]:
+    """Live through the days before, the last one first, and count on site."""
+    return [counted(live(shape, told), noise) for shape in days_before(day.shape)]
 
 
 def corrected(day: Day, days: Sequence[Counted]) -> dict[str, Pairs]:

@@ -29,6 +29,8 @@ def tables(results: dict[str, Json]) -> str:
     parts = [goals, _errors, _coverage, _medians, _reference, _towns]
     if "calibrated" in results:
         parts.insert(4, _calibrated)
+    if "foretold" in results:
+        parts.insert(parts.index(_reference), _foretold)
     if "by_grid" in results:
         parts.insert(4, _by_grid)
     return "\n".join(part(results) for part in parts)
@@ -139,6 +141,29 @@ def _by_grid(results: dict[str, Json]) -> str:
     zones = f"\nZones of which the grid is believed, by town: {believed}.\n"
     told = f"\nWith a density grid, against the goals: {_against_goals(by_grid_line(results))}.\n"
     return head + "|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + zones + told
+
+
+def _foretold(results: dict[str, Json]) -> str:
+    found, rows = results["foretold"], []
+    for kind in found["before"]:
+        for size in map(str, SIZES):
+            sides = ("alone", "before", "released_alone", "released")
+            lines = [found[side].get(kind, {}).get(size) for side in sides]
+            if any(line is None for line in lines):
+                continue
+            medians = " | ".join(f"{100 * line['median']:.1f} %" for line in lines)
+            holds = f"{100 * lines[-2]['covered']:.1f} % | {100 * lines[-1]['covered']:.1f} %"
+            rows.append(f"| {kind} | {int(size):,} | {medians} | {holds} |")
+    head = (
+        "| zones that nobody counted | people | before noise | by others' counts | released | by others' counts | "
+        "intervals hold | by others' counts |\n"
+    )
+    parts = ", ".join(
+        f"{part} {each['places']}{'' if each['foretold'] else ' (not foretold)'}"
+        for part, each in found["places"].items()
+    )
+    places = f"\nOf the third that was counted, zones with a factor that others could learn from, by length: {parts}.\n"
+    return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + places
 
 
 def _against_goals(line: Json) -> str:

@@ -10,6 +10,7 @@ from validation import errors, medians
 from validation.by_grid import ByGrid
 from validation.calibrated import DAYS, Calibrated
 from validation.errors import Error, Pairs
+from validation.foretold import Foretold
 from validation.judge import Judged
 from validation.reference import Agreement
 from validation.towns import Day
@@ -32,9 +33,10 @@ def results(
     agreed: dict[str, Agreement] | None,
     factors: Calibrated | None = None,
     grids: ByGrid | None = None,
+    others: Foretold | None = None,
 ) -> dict[str, Json]:
     """All that is kept of a run. `factors`: the same with those that counts on site have found; `grids`: the same by
-    plans with a density grid."""
+    plans with a density grid; `others`: of zones without counts, with factors by those that have some."""
     sides = {side: found for side, found in every._asdict().items() if side != "stays"}
     tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
     middles = {str(size): medians.error(every.stays, size) for size in errors.SIZES}
@@ -61,7 +63,14 @@ def results(
         "reference": {name: each._asdict() for name, each in agreed.items()} if agreed is not None else {},
         **({} if factors is None else {"calibrated": _calibrated(factors)}),
         **({} if grids is None else {"by_grid": _by_grid(grids)}),
+        **({} if others is None else {"foretold": _foretold(others)}),
     }
+
+
+def _foretold(others: Foretold) -> Json:
+    sides = {side: found for side, found in others._asdict().items() if side != "places"}
+    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
+    return {**tables, "places": {part: {"places": n, "foretold": yes} for part, (n, yes) in others.places.items()}}
 
 
 def _by_grid(grids: ByGrid) -> Json:

@@ -162,9 +162,10 @@ def with_outlines(town: Town, people: People | None = None, outlines: Shapes | N
     ids = [zone.id for zone in made.zones]
     drawn = discs(town) if outlines is None else outlines
     found = where_counted(sites, x, y, coverage(sites, x, y), drawn, town.cell_zone.astype(np.int64), ids, people)
+    areas = shapely.area(drawn).tolist()
     zones = [
-        msgspec.structs.replace(zone, counted=each.shares, step=each.step)
-        for zone, each in zip(made.zones, found, strict=True)
+        msgspec.structs.replace(zone, counted=each.shares, step=each.step, area_m2=area)
+        for zone, each, area in zip(made.zones, found, areas, strict=True)
     ]
     return msgspec.structs.replace(made, zones=tuple(zones))
 

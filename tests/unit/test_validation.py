@@ -11,6 +11,7 @@ from schemas.cohorts import cohort
 from schemas.lengths import BUCKETS, VISITS
 from schemas.measures import Measure
 from streams.core.budget import sigma
+from streams.core.calibration import Evidence
 from streams.simulate import make_town
 from streams.simulate.network import TRUTH
 from streams.simulate.people import MOVING, OFF, STAYING
@@ -20,6 +21,7 @@ from validation import (
     by_grid,
     calibrated,
     errors,
+    foretold,
     happened,
     judge,
     medians,
@@ -454,3 +456,50 @@ def test_the_told_median_is_held_against_it_with_its_interval():
     assert (of.counts, of.covered, of.covered_counted) == (23, 0.0, 1.0)
     assert of.before == of.released == pytest.approx(5 / 40)
     assert medians.error(found, 50) is None
+
+
+def passing_by(seed: int) -> tuple[Day, list[calibrated.Counted]]:
+    """A day on which a thousand an hour pass each zone, of whom the fewer are counted the smaller it is, and the day
+    before, with a zone counted in three."""
+    zones = tuple(
+        msgspec.structs.replace(zone, area_m2=10_000.0 * 4**n, kind="shops") for n, zone in enumerate(PLAN.zones)
+    )
+    rows = 20 * 1000 * len(zones)
+    who = np.arange(rows)
+    lives = np.zeros(rows, TRUTH)
+    lives["who"], lives["zone"], lives["mode"] = who, who % len(zones), STAYING
+    lives["begin"] = EPOCH.start_ms + (2 + who // (1000 * len(zones))) * 60 * MINUTE
+    lives["end"] = lives["begin"] + 2 * MINUTE
+    there = happened.presences(lives, np.empty(0, np.int64), EPOCH)
+    truth = happened.dwell(there, EPOCH, MEASURES["dwell"])
+    share = np.repeat(0.4 + 0.1 * np.arange(len(zones)), len(BUCKETS))
+    counts = {"dwell": np.rint(truth * share).astype(np.int64)}
+    plan = msgspec.structs.replace(PLAN, zones=zones)
+    day = Day(
+        *(TOWNS[-1]._replace(seed=seed), EPOCH, plan, PARENTS, counts, lives, np.empty(0, np.int64), 1, None),
+        *(COHORT_OF[who % len(COHORT_OF)], LIVE_IN),
+    )
+    some = truth.shape[0] // 24
+    key = np.tile(np.arange(truth.shape[1]), len(truth) - some)
+    noisy, on_site = (each[some:].reshape(-1).astype(np.float64) for each in (counts["dwell"], truth))
+    se = np.full(len(key), 20.0)
+    told = noisy > 50
+    before = calibrated.Counted({"dwell": Evidence(key, on_site, told, noisy, se)}, {"dwell": (noisy[told], se[told])})
+    return day, [before]
+
+
+def test_places_that_were_counted_mend_what_is_told_of_those_that_were_not():
+    """Three towns of six zones are one plan: six zones counted in all."""
+    towns = [foretold.town(*passing_by(seed), lambda counts, *_: counts) for seed in (1, 2, 3)]
+    assert [town.others.mean() for town in towns] == [pytest.approx(2 / 3)] * 3
+    found = foretold.judge(towns)
+    assert found.places == {"under_5": (6, True)}
+    off = []
+    for pairs in (found.alone["dwell"], found.before["dwell"]):
+        large = pairs.true > 0
+        off.append(float(np.median(np.abs(pairs.told - pairs.true)[large] / pairs.true[large])))
+    assert off[0] > 0.2 and off[1] < 0.1
+    every = judge.together([judge.judge(a_day(), lambda counts, *_: counts)] * 2)
+    results = summary.results([a_day()], every, None, others=found)
+    assert "with a factor that others could learn from, by length: under_5 6." in page.tables(results)
+    assert "calibrated" not in summary.last_line(results)

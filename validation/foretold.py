@@ -1,0 +1,137 @@
+"""Foretold by other places: what is left of the errors of dwell where nobody has counted, once a third of zones were.
+
+In each town a third of the zones, drawn at random, is counted on site on the days before, as in `calibrated`. All towns
+are one plan, as an operator's is; what its counted zones say of the others (`streams.core.foretelling`) is put on the
+town's day, and those others alone are judged.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.measures import Measure
+from schemas.plan import Plan
+from streams.core.factors import factors_of, part_names
+from streams.core.foretelling import foretold
+from validation import errors, happened, released
+from validation.calibrated import Counted, calibrated_plan
+from validation.errors import Pairs
+from validation.judge import VIEWS, paired
+from validation.released import Noise
+from validation.towns import Day
+
+COUNTED: Final = 1 / 3  # of a town's zones
+DWELL: Final = "dwell"
+
+Level = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+class Town(NamedTuple):
+    """A town's dwell, f64[panes, keys]: what is so, and estimates with their errors as counted and as released.
+
+    Attributes:
+        plan: with the factors of the zones that were counted. others: bool[keys], of those that were not.
+    """
+
+    plan: Plan
+    measure: Measure
+    others: NDArray[np.bool_]
+    truth: NDArray[np.int64]
+    exact: Level
+    noisy: Level
+
+
+class Foretold(NamedTuple):
+    """Pairs by kind: as counted and as released, each without factors and with those foretold; and of how many places
+    with a factor of each part these are made, and whether the part is foretold."""
+
+    alone: dict[str, Pairs]
+    before: dict[str, Pairs]
+    released_alone: dict[str, Pairs]
+    released: dict[str, Pairs]
+    places: dict[str, tuple[int, bool]]
+
+
+def town(day: Day, days: Sequence[Counted], noise: Noise, share: float = COUNTED) -> Town:
+    """A town in which a share of the zones was counted on site on other days."""
+    measure = next(each for each in day.epoch.measures if each.name == DWELL)
+    zones, parts = day.epoch.zones, len(part_names(measure))
+    at = np.zeros(zones, bool)
+    at[np.random.default_rng(day.shape.seed).choice(zones, round(share * zones), replace=False)] = True
+    some = [
+        Counted({DWELL: (of := each.evidence[DWELL]).rows(at[of.key // parts])}, {DWELL: each.told[DWELL]})
+        for each in days
+    ]
+    drawn = released.release(day.counts[DWELL], measure, day.epoch, noise)
+    exact = day.counts[DWELL].astype(np.float64)
+    there = happened.presences(day.stretches, day.excluded, day.epoch)
+    return Town(
+        calibrated_plan(day, some),
+        measure,
+        np.repeat(~at, parts),
+        happened.dwell(there, day.epoch, measure),
+        (exact, np.zeros(exact.shape)),
+        (drawn.mean, drawn.se),
+    )
+
+
+def judge(towns: Sequence[Town]) -> Foretold:
+    """What the zones that were counted say of the others of all towns, held against the truth."""
+    found = foretold(_one([town.plan for town in towns]), towns[0].measure)
+    said = [factor for each in found for factor in each.factors]
+    with_factors = [
+        msgspec.structs.replace(
+            town.plan,
+            calibration=tuple(
+                msgspec.structs.replace(factor, place=place)
+                for factor in said
+                if (place := factor.place.removeprefix(f"{n} ")) != factor.place
+            ),
+        )
+        for n, town in enumerate(towns)
+    ]
+    without = [msgspec.structs.replace(town.plan, calibration=()) for town in towns]
+
+    def side(plans: list[Plan], noisy: bool) -> dict[str, Pairs]:
+        pairs = zip(towns, plans, strict=True)
+        many = [_pairs(town, plan, town.noisy if noisy else town.exact) for town, plan in pairs]
+        return {kind: errors.joined([each[kind] for each in many]) for kind in many[0]}
+
+    return Foretold(
+        side(without, False),
+        side(with_factors, False),
+        side(without, True),
+        side(with_factors, True),
+        {each.part: (each.places, bool(each.factors)) for each in found},
+    )
+
+
+def _one(plans: Sequence[Plan]) -> Plan:
+    """The towns as one plan; ids are the town's number and theirs."""
+    replace = msgspec.structs.replace
+    return replace(
+        plans[0],
+        zones=tuple(replace(zone, id=f"{n} {zone.id}") for n, plan in enumerate(plans) for zone in plan.zones),
+        cells=tuple(replace(cell, zone=f"{n} {cell.zone}") for n, plan in enumerate(plans) for cell in plan.cells),
+        calibration=tuple(
+            replace(each, place=f"{n} {each.place}") for n, plan in enumerate(plans) for each in plan.calibration
+        ),
+    )
+
+
+def _pairs(town: Town, plan: Plan, level: Level) -> dict[str, Pairs]:
+    """Of the zones that were not counted."""
+    mean, se = level
+    factors, view = factors_of(plan, town.measure), VIEWS[DWELL]
+    if factors is None:
+        told, errs = mean, np.hypot(se, view.se(mean))
+    else:
+        keys = np.tile(np.arange(mean.shape[1]), len(mean))
+        put_on, grown, corrected = factors.put_on(mean.reshape(-1), se.reshape(-1), keys)
+        told = put_on.reshape(mean.shape)
+        errs = np.hypot(grown, view.corrected_se(put_on, corrected)).reshape(mean.shape)
+    told, errs = told[:, town.others], errs[:, town.others]
+    return paired({DWELL: told}, {DWELL: town.truth[:, town.others]}, {DWELL: errs})
