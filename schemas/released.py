@@ -4,8 +4,9 @@ Every number here is noisy: `noisy` is the count plus noise, as drawn; `estimate
 panes before, with its standard error `se` and a 95 % interval from `low` to `high`: of those counted. Where it is
 `weighted`, those whom a neighbour's cells count were given back to the place first, by the plan's shares: `noisy` and
 it are then of different things, and the estimate is nearer to those there. Where it is `calibrated`, counts on
-site have shown how many people are there to each one counted (`throng calibrate`), and the estimate, with its errors,
-was multiplied by that; of a place's sums, by what any of its parts was. How far these are
+site, there or (of dwell) in other places, have shown how many people are there to each one counted (`throng
+calibrate`), and the estimate, with its errors, was multiplied by that; of a place's sums, by what any of its parts
+was. How far these are
 from those truly there is `view_se`, a standard error of the network's view, where it is known: `se` and it are
 independent, so that an interval of those there is the estimate and 1.96 sqrt(se^2 + view_se^2) to each side. What is
 not surely at least `k` people is not told: `suppressed` is true, there is no number, and `speaks_through` names the
