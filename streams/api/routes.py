@@ -62,7 +62,7 @@ _REFUSALS: Final = {
     "400": "A wrong parameter, or too many records.",
     "401": "No token, a wrong or an expired one.",
     "403": "Not within the token's purpose or scopes, or withheld.",
-    "404": "Nothing is known of that place or plan.",
+    "404": "Nothing is known of that place, measure or plan.",
     "429": "Too many requests.",
     "500": "The server can't answer.",
     "503": "What may be told is not known at the moment, Redis is away, or as many feeds are open as may be.",

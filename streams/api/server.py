@@ -106,6 +106,7 @@ class Api:
         app.add_routes([web.get(f"/v1/{topic}", self._records) for topic in SCOPES])
         app.add_routes([web.get(DISTANCES, self._distances), web.get(PLACES, self._places)])
         app.add_routes([web.get(FEED, self._feed, allow_head=False), web.get(OPENAPI, self._described)])
+        app.on_response_prepare.append(_unnamed)
         return app
 
     def told(self, item: Item) -> None:
@@ -189,6 +190,8 @@ class Api:
         if ends:  # of a place as a whole, or of pairs
             found = (item for item in found if bool(item.destination) != bool(asked["zone"]))
         shown = self._told(token, found, asked)
+        if asked["measure"] and not self._shelf.tells(topic, asked["measure"]):
+            raise Refused(404, "measure", "nothing was told by that measure lately")
         history = bool(asked["from"] or asked["to"])
         shown = sorted(shown, key=lambda item: item.end_ms) if history else _latest(shown)
         if len(shown) > MOST_RECORDS:
@@ -305,6 +308,11 @@ class Api:
 
     async def _described(self, _: web.Request) -> web.Response:
         return json_answer(self._description)
+
+
+async def _unnamed(_: web.Request, response: web.StreamResponse) -> None:
+    """Which versions of what serve is nobody's business."""
+    del response.headers["Server"]
 
 
 def _latest(items: Sequence[Item]) -> list[Item]:

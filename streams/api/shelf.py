@@ -64,6 +64,7 @@ class Shelf:
     def __init__(self, history_ms: int) -> None:
         self.history_ms = history_ms
         self._of: dict[tuple[str, str], dict[bytes, Item]] = {}
+        self._measures: set[tuple[str, str]] = set()
         self.newest_ms = 0
         self.plan = ""
 
@@ -76,6 +77,7 @@ class Shelf:
         there = self._of.setdefault((item.topic, item.place), {})
         while there and (first := next(iter(there.values()))).end_ms <= self.newest_ms - self.history_ms:
             del there[first.value]
+        self._measures.add((item.topic, item.measure))
         new = item.value not in there
         there[item.value] = item
         return new
@@ -92,3 +94,7 @@ class Shelf:
     def knows(self, topic: str, place: str) -> bool:
         """Was anything told of the place?"""
         return (topic, place) in self._of
+
+    def tells(self, topic: str, measure: str) -> bool:
+        """Was anything told by the measure, of any place?"""
+        return (topic, measure) in self._measures

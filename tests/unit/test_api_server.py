@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import msgspec
@@ -27,7 +28,7 @@ HOUR_MS = 3_600_000
 PLACES = msgspec.structs.replace(test_bands.PLACES, plan="abc")
 
 
-def told(minute: int, zone: str = "z1", topic: str = "footfall", **more: str) -> Item:
+def told(minute: int, zone: str = "z1", topic: str = "footfall", **more: object) -> Item:
     end = f"2026-03-02T11:{minute:02}:00Z"
     read = {"measure": "present", "end": end, "plan": "abc", "zone": zone, "purpose": "traffic", "n": minute} | more
     found = item_of(topic, orjson.dumps(read), "traffic")
@@ -66,7 +67,7 @@ class World:
 
     async def ask(self, path: str, token: str | None = None) -> tuple[int, dict[str, object]]:
         async with self.client.get(f"/v1/{path}", headers=self.bearer(token)) as answer:
-            assert answer.headers["Cache-Control"] == "no-store"
+            assert answer.headers["Cache-Control"] == "no-store" and "Server" not in answer.headers
             return answer.status, orjson.loads(await answer.read())
 
     def bearer(self, token: str | None = None) -> dict[str, str]:
@@ -154,6 +155,9 @@ async def test_now_history_and_wrong_parameters(world: World) -> None:
     for wrong in ("footfall", "footfall?zone=z1&x=1", "footfall?zone=z1&from=noon", "feed?topic=panes"):
         assert (await world.ask(wrong))[0] == 400, wrong
     assert (await world.ask("footfall?zone=z9"))[1]["error"] == "place"
+    assert (await world.ask("footfall?zone=z1&measure=presents"))[1]["error"] == "measure"
+    world.put(told(15, "z2"))
+    assert (await world.ask("footfall?zone=z2&measure=arrivals")) == (200, {"records": []})
     assert (await world.ask("panes"))[1]["error"] == "not_found"
     status, places = await world.ask("places")
     assert (status, places["plan"]) == (200, "abc")
@@ -326,6 +330,25 @@ async def test_an_id_that_is_none_a_method_that_is_none_and_a_parameter_twice_ar
             assert answer.status == 405 and "GET" in answer.headers["Allow"]
     status, said = await world.ask("footfall?zone=z1&zone=z2")
     assert (status, said["message"]) == (400, "zone is there more than once: ask for each by itself")
+
+
+async def test_the_pages_client_asks_and_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "api.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.setenv("TOKEN", world.token)
+    client: dict[str, Any] = {}
+    exec(code.replace("127.0.0.1:8400", f"{world.client.host}:{world.client.port}"), client)
+    world.put(told(5), told(5, "z2", suppressed=True), told(5, suppressed=False))
+    world.put(told(10, suppressed=False))
+    assert await asyncio.to_thread(client["people"], "z2") is None
+    assert (await asyncio.to_thread(client["people"], "z1"))["n"] == 10
+    heard = client["feed"](last="0-0-0")  # as who was connected to another process
+    found = [await asyncio.to_thread(next, heard) for _ in range(3)]
+    assert [record["n"] for _, record in found] == [5, 5, 5]
+    world.put(told(15))
+    found = [await asyncio.to_thread(next, heard) for _ in range(2)]
+    assert [record["n"] for _, record in found] == [10, 15]
+    heard.close()
 
 
 async def test_the_description_has_every_route_and_its_schemas_are_those_of_the_answers(world: World) -> None:
