@@ -22,8 +22,9 @@ from redis.asyncio import Redis, RedisCluster
 from streams.stores.trouble import TROUBLE, kind_of
 
 CHUNK_BYTES = 8 << 20
-# An epoch: by then `sightings` reaches no longer back to where a snapshot stands.
-KEPT_S = 86_400
+# Longer than an epoch: by then `sightings` mostly reaches no longer back to where a snapshot stands. It is not written
+# again while nothing comes, and a crowd that starts then must not find it gone after a night.
+KEPT_S = 2 * 86_400
 
 # Chunks stand under keys of the head's hash tag, so in its slot, where a script reaches them also on a cluster.
 DROP = """

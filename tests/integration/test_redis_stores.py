@@ -77,7 +77,7 @@ async def test_a_released_pane_goes_once_no_newer_one_has_come_for_two_days(redi
     assert await redis.hget(key, "end") == b"900000"  # type: ignore[misc]
 
 
-async def test_what_nobody_has_written_again_for_a_day_goes(redis: Redis, namespace: str) -> None:
+async def test_what_nobody_has_written_again_for_a_day_or_two_goes(redis: Redis, namespace: str) -> None:
     store, counts = SnapshotStore(redis, f"{namespace}:"), CountStore(redis, f"{namespace}:")
 
     async def write(at: int) -> None:
@@ -88,7 +88,8 @@ async def test_what_nobody_has_written_again_for_a_day_goes(redis: Redis, namesp
         return [await redis.ttl(key) async for key in redis.scan_iter(f"{namespace}:*")]
 
     await write(5)
-    assert len(await left()) == 3 and all(86_340 < seconds <= 86_400 for seconds in await left())
+    day = 86_400
+    assert [round(seconds / day, 2) for seconds in sorted(await left())] == [1, 2, 2]
     async for key in redis.scan_iter(f"{namespace}:*"):
         await redis.expire(key, 1000)
     await write(4)  # a zombie keeps nothing alive
