@@ -4,7 +4,8 @@
 sources. If `attach` has fewer partitions than the settings say, the new ones are announced first and made then, so
 that no watermark passes what comes in on them. It is safe to run twice and by several at once: Kafka decides who makes
 a topic, its partitions never become fewer, and a control record's version is the number of raw partitions that it
-names: one that names no more than a crowd knows of is ignored.
+names: one that names no more than a crowd knows of is ignored. It makes no log anew that a deployment at work has lost:
+what was drawn would be drawn once more, and everybody would have a second pseudonym in the epoch that runs.
 """
 
 import asyncio
@@ -23,15 +24,18 @@ from aiokafka.errors import (
 )
 
 from schemas.sightings import REGISTRY_SOURCE, encode_control, encode_reset
-from schemas.topics import ATTACH, PANES, REGISTRY, REJECTS, SIGHTINGS, TOPICS, Topic
+from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.connection import client_options, no_broker
+from streams.stores.log import TailReader
 
 SETTLE_S = 15.0
 # Record times are the broker's. Of the raw log and the registry they decide what is counted; of the others how long
 # records stay, which is no matter for the clock of whichever worker wrote them.
 STAMPED = (ATTACH, REGISTRY, REJECTS, SIGHTINGS, PANES)
+# The first record decides.
+DECIDE_ONCE = (EPOCHS, SALTS, LEDGER)
 
 
 def partitions_of(topic: Topic, settings: Settings) -> int:
@@ -62,11 +66,16 @@ async def create(settings: Settings) -> list[str]:
     """Create the topics and raw partitions that are missing, and announce the sources.
 
     Returns the names of what was created.
+
+    Raises:
+        ThrongError: `topics` if Kafka refuses, or a log is gone that a deployment at work must not begin anew.
     """
     admin = await open_admin(settings)
     try:
         there = set(await admin.list_topics())
         missing = [topic for topic in TOPICS if settings.topic(topic.name) not in there]
+        if settings.topic(PANES) in there:
+            await _refuse_anew(settings, [topic.name for topic in missing if topic.name in DECIDE_ONCE])
         response = await admin.create_topics([_new(topic, settings) for topic in missing]) if missing else None
         for error in response.topic_errors if response else ():
             if error[1] not in (0, TopicAlreadyExistsError.errno):
@@ -85,6 +94,24 @@ async def create(settings: Settings) -> list[str]:
     finally:
         await admin.close()
     return [topic.name for topic in missing] + added
+
+
+async def _refuse_anew(settings: Settings, gone: Sequence[str]) -> None:
+    """Refuse to make these logs where panes were counted by what was in them."""
+    if not gone:
+        return
+    panes = TailReader(settings.kafka, settings.topic(PANES))
+    await panes.start()
+    try:
+        _, counted = await panes.bounds()
+    finally:
+        await panes.stop()
+    if counted:
+        raise ThrongError(
+            "topics",
+            f"{settings.topic(gone[0])} is gone, and {settings.topic(PANES)} has counted by it: made anew, what was "
+            "drawn would be drawn once more. Restore it, or begin a new namespace; see docs/how-to/outages.md#ledger",
+        )
 
 
 async def differing(settings: Settings) -> list[str]:

@@ -29,12 +29,35 @@ from streams.stores.ledger import Ledger
 from streams.stores.ledger_trim import Cut, find_cut, trim
 from streams.stores.log import TailReader
 from streams.stores.salts import SaltGone, Vault
-from streams.stores.topics import create
+from streams.stores.topics import create, open_admin
 from tests.support.world import TERMS
 
 pytestmark = pytest.mark.integration
 
 NIGHT = 1_772_420_400_000
+
+
+@pytest.mark.parametrize("name", [LEDGER, SALTS, EPOCHS])
+async def test_a_log_that_decides_once_is_not_made_anew_under_a_deployment_at_work(
+    settings: Settings, name: str
+) -> None:
+    async def lose() -> None:
+        admin = await open_admin(settings)
+        await admin.delete_topics([settings.topic(name)])
+        async with asyncio.timeout(20):
+            while settings.topic(name) in await admin.list_topics():  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(0.05)
+        await admin.close()
+
+    await lose()
+    assert await create(settings) == [name]  # nothing was counted yet
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap)
+    await producer.start()
+    await producer.send_and_wait(settings.topic(PANES), b"a pane")
+    await producer.stop()
+    await lose()
+    with pytest.raises(ThrongError, match=rf"\.{name} is gone, and .*panes has counted by it"):
+        await create(settings)
 
 
 class Gateway(NamedTuple):
