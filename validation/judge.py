@@ -116,10 +116,10 @@ def with_view(
     se: Mapping[str, NDArray[np.float64]], told: Mapping[str, NDArray[np.generic]]
 ) -> dict[str, NDArray[np.float64]]:
     """Standard errors with those of the network's view, of the measures that have one."""
-    return {
-        name: np.hypot(each, VIEWS[name].se(told[name].astype(np.float64))) if name in VIEWS else each
-        for name, each in se.items()
-    }
+    view = {name: VIEWS[name].se(told[name].astype(np.float64)) for name in se if name in VIEWS}
+    # A place is seen alike in an hour's panes.
+    view["footfall_hour"] = hourly(view["footfall"], view["arrivals"]).astype(np.float64)
+    return {name: np.hypot(each, view[name]) if name in view else each for name, each in se.items()}
 
 
 def with_footfall(counts: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:

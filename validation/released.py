@@ -52,7 +52,16 @@ def release(
 
 def footfall(present: NDArray[np.generic], arrivals: NDArray[np.generic]) -> NDArray[np.generic]:
     """Footfall of the arrivals' panes: present at a pane's start, and arrivals in it; of the first 0 were present."""
-    start = np.zeros(arrivals.shape, present.dtype)
-    each = len(present) // len(arrivals)
-    start[1:] = present[each - 1 : -1 : each]
-    return np.asarray(np.add(start, arrivals))
+    return np.asarray(np.add(there_at_bounds(present, len(arrivals))[0], arrivals))
+
+
+def movements(footfall: NDArray[np.generic], present: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
+    """Who arrived in each pane of footfall and who left: footfall but those there at its start, or at its end."""
+    start, end = there_at_bounds(present, len(footfall))
+    return {"arrivals": np.subtract(footfall, start), "departures": np.subtract(footfall, end)}
+
+
+def there_at_bounds(present: NDArray[np.generic], panes: int) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Who is there at the start of each of so many panes, of the first nobody, and at its end."""
+    end = present[len(present) // panes - 1 :: len(present) // panes]
+    return np.concatenate([np.zeros_like(end[:1]), end[:-1]]), end

@@ -21,10 +21,12 @@ from streams.stores.noise import draw
 from validation import errors, happened
 from validation.calibrated import corrected, counted, days_before
 from validation.errors import FEWEST, Z_95, Pairs
-from validation.judge import paired, weighted, with_footfall
+from validation.judge import HOURS, paired, weighted, with_footfall
+from validation.released import movements
 from validation.towns import TOWNS, live
 
 SEEDS: Final = 10  # after those of the towns that are judged
+# By measure the kind that it is judged as. Who arrives and leaves is judged as part of footfall alone.
 KINDS: Final = {
     "present": "present",
     "present_cohort": "present by cohort",
@@ -34,6 +36,7 @@ KINDS: Final = {
     "dwell": "dwell",
     "visits": "visits",
 }
+MOVEMENTS: Final = ("arrivals", "departures")
 EDGES: Final = np.geomspace(25, 8000, 11)
 SHARES: Final = (0.0, *np.geomspace(0.01, 0.8, 28).tolist())
 APART: Final = (0.0, *np.geomspace(0.1, 60, 30).tolist())
@@ -76,14 +79,19 @@ def main() -> None:
     if chosen.calibrated:
         _calibrated()
         return
-    found: dict[str, list[Pairs]] = {name: [] for name in KINDS}
+    found: dict[str, list[Pairs]] = {name: [] for name in (*KINDS, *MOVEMENTS)}
     for shape in TOWNS:
         day = live(shape._replace(seed=shape.seed + SEEDS), lambda _: None)
         there = happened.presences(day.stretches, day.excluded, day.epoch)
         truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts)
-        pairs = paired(with_footfall(day.counts if chosen.as_counted else weighted(day)), truth)
+        told = with_footfall(day.counts if chosen.as_counted else weighted(day))
+        pairs = paired(told, truth)
         for name, kind in KINDS.items():
             found[name].append(pairs[kind])
+        moved, truly = (movements(side["footfall"], side["present"]) for side in (told, truth))
+        for name in MOVEMENTS:
+            later = slice(len(moved[name]) // HOURS, None)
+            found[name].append(errors.pairs(moved[name][later], truly[name][later]))
         print(f"{shape.name}: {day.events:,} events")
     for name, parts in found.items():
         view = fitted(errors.joined(parts))

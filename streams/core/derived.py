@@ -3,8 +3,9 @@
     came_from, goes_to    of a place: from where, and to where, with shares
     footfall_of           of a window of several panes
 
-Estimates of one place's successive panes err alike, since the filter carries errors on: their standard errors add up.
-Those of different places, and of arrivals and people present, are independent: variances are added.
+Estimates of one place's successive panes err alike, since the filter carries errors on, and so does the network's view
+of the place: their standard errors add up. Those of different places, and of arrivals and people present, are
+independent: variances are added.
 """
 
 import math
@@ -16,20 +17,23 @@ from schemas.released import Flow, Footfall
 
 
 class Sum(NamedTuple):
-    """People, and the standard error."""
+    """People, and the standard error; `view_se`: that of the network's view, None where a record tells of none."""
 
     estimate: float
     se: float
+    view_se: float | None = None
 
 
 class Part(NamedTuple):
-    """Trips from or to a place over the given panes, and their share of all that is told, with standard errors."""
+    """Trips from or to a place over the given panes, and their share of all that is told, with standard errors.
+    `view_se`: of the estimate, as in `Sum`."""
 
     place: str
     estimate: float
     se: float
     share: float
     share_se: float
+    view_se: float | None = None
 
 
 def came_from(flows: Iterable[Flow], place: str) -> list[Part]:
@@ -59,17 +63,19 @@ def footfall_of(footfall: Footfall, arrivals: Sequence[Footfall]) -> Sum | None:
         raise ValueError("the panes of a window must follow each other, and be of one place")
     if footfall.measure != "footfall" or any(record.measure != "arrivals" for record in arrivals):
         raise ValueError("a window is the footfall of its first pane, and arrivals in the others")
-    told = [(record.estimate, record.se) for record in panes]
-    if any(estimate is None or se is None for estimate, se in told):
-        return None
-    return Sum(sum(estimate or 0.0 for estimate, _ in told), sum(se or 0.0 for _, se in told))
+    found = Sum(0.0, 0.0, 0.0)
+    for record in panes:
+        if record.estimate is None or record.se is None:
+            return None
+        found = _added(found, Sum(record.estimate, record.se, record.view_se))
+    return found
 
 
 def _parts(flows: Iterable[Flow], other: Callable[[Flow], str]) -> list[Part]:
     sums: dict[str, Sum] = {}
     for flow in flows:
-        before = sums.get(other(flow), Sum(0.0, 0.0))
-        sums[other(flow)] = Sum(before.estimate + flow.estimate, before.se + flow.se)
+        before = sums.get(other(flow), Sum(0.0, 0.0, 0.0))
+        sums[other(flow)] = _added(before, Sum(flow.estimate, flow.se, flow.view_se))
     total, variance = sum(each.estimate for each in sums.values()), sum(each.se**2 for each in sums.values())
     found = [_part(place, each, total, variance) for place, each in sums.items() if total > 0]
     return sorted(found, key=lambda part: (-part.estimate, part.place))
@@ -79,4 +85,11 @@ def _part(place: str, own: Sum, total: float, variance: float) -> Part:
     """The share's error is that of a ratio, to the first order, of which the own trips are a part of the whole."""
     share = own.estimate / total
     error = math.sqrt(((1 - share) * own.se) ** 2 + share**2 * (variance - own.se**2)) / total
-    return Part(place, own.estimate, own.se, share, error)
+    return Part(place, own.estimate, own.se, share, error, own.view_se)
+
+
+def _added(one: Sum, other: Sum) -> Sum:
+    """Of one place, pane by pane."""
+    known = one.view_se is not None and other.view_se is not None
+    view_se = (one.view_se or 0.0) + (other.view_se or 0.0) if known else None
+    return Sum(one.estimate + other.estimate, one.se + other.se, view_se)

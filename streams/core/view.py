@@ -58,6 +58,8 @@ SIMULATED: Final[Views] = {
     "present": View(apart=8.2),
     "present_cohort": View(apart=0.9),
     "footfall": View(apart=10.3),
+    "arrivals": View(0.218, 6.61),
+    "departures": View(0.218, 6.61),
     "trips_zone": View(0.19, 2.7, 0.158, 2.19),
     "trips_parent": View(0.13, 2.2),
     "dwell": View(0.42, 2.7, 0.218, 6.61),
@@ -69,6 +71,8 @@ SIMULATED_WEIGHTED: Final[Views] = {
     "present": View(0.0, 4.25, 0.0, 1.41),
     "present_cohort": View(0.01, 0.47, 0.012, 0.3),
     "footfall": View(0.0, 5.3, 0.0, 3.41),
+    "arrivals": View(0.158, 8.24),
+    "departures": View(0.257, 4.25),
     "trips_parent": View(0.11, 2.2, 0.114, 2.19),
     "visits": View(0.3, 0.47, 0.114, 5.3),
 }

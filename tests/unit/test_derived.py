@@ -67,6 +67,12 @@ def test_where_people_come_from_and_where_they_go() -> None:
     assert came_from(flows, "c") == []
 
 
+def test_the_networks_view_of_a_place_errs_alike_in_all_panes() -> None:
+    flows = [msgspec.structs.replace(flow("a", "b", 300, 50, hour), view_se=40.0 + hour) for hour in (0, 1)]
+    assert came_from(flows, "b")[0].view_se == 81
+    assert came_from([*flows, flow("a", "b", 1, 1, hour=2)], "b")[0].view_se is None, "of one it is not known"
+
+
 def test_a_shares_error_is_that_of_many_draws() -> None:
     exact, noise = np.array([900.0, 500.0, 300.0]), np.array([40.0, 60.0, 50.0])
     drawn = exact + RNG.normal(0, noise, (20_000, 3))
@@ -81,8 +87,10 @@ def test_a_windows_footfall_adds_arrivals_to_the_first_panes() -> None:
         told("footfall", 8, 1000.0, 50.0),
         [told("arrivals", 9, 200.0, 30.0), told("arrivals", 10, 100.0, 30.0)],
     )
-    assert footfall_of(first, then) == (1300.0, 110.0)
-    assert footfall_of(first, []) == (1000.0, 50.0)
+    assert footfall_of(first, then) == (1300.0, 110.0, None)
+    assert footfall_of(first, []) == (1000.0, 50.0, None)
+    seen = [msgspec.structs.replace(record, view_se=70.0) for record in (first, *then)]
+    assert footfall_of(seen[0], seen[1:]) == (1300.0, 110.0, 210.0)
     assert footfall_of(first, [told("arrivals", 9, None, None)]) is None
     with pytest.raises(ValueError, match="must follow each other"):
         footfall_of(first, then[1:])

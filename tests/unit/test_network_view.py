@@ -34,7 +34,7 @@ def test_a_view_errs_by_a_share_of_all_and_by_each_head_at_the_border():
     assert View(0.02, 8.0).se(np.array([-50.0])) == 0, "an estimate below nobody is nobody"
 
 
-@pytest.mark.parametrize("name", ["present", "present_cohort", "trips_zone", "trips_parent", "visits"])
+@pytest.mark.parametrize("name", ["present", "present_cohort", "arrivals", "trips_zone", "trips_parent", "visits"])
 def test_a_record_says_the_views_error_beside_that_of_the_noise(name: str):
     bare, viewed = told(name), told(name, {name: View(0.1)})
     assert len(bare) == len(viewed) > 0

@@ -288,6 +288,21 @@ def test_footfall_of_an_hour_is_that_of_its_first_pane_and_later_arrivals():
     footfall = released.footfall(present, arrivals)
     assert footfall[:3, 0].tolist() == [2, 2 + 2, 5 + 2], "present at the start is the pane that ends there"
     assert judge.hourly(footfall, arrivals)[1, 0] == present[11, 0] + 4 * 2
+    moved = released.movements(footfall, present)
+    assert (moved["arrivals"] == 2).all()
+    assert np.array_equal(footfall - moved["departures"], present[2::3]), "who didn't leave is there at the end"
+
+
+def test_an_hours_footfall_is_seen_as_far_off_as_its_panes_together():
+    told = {
+        "footfall": np.full((96, 1), 400.0),
+        "arrivals": np.full((96, 1), 100.0),
+        "footfall_hour": np.zeros((24, 1)),
+    }
+    errs = judge.with_view({name: np.zeros(each.shape) for name, each in told.items()}, told)
+    of_hour = judge.VIEWS["footfall"].se(np.array(400.0)) + 3 * judge.VIEWS["arrivals"].se(np.array(100.0))
+    assert errs["footfall_hour"] == pytest.approx(np.full((24, 1), of_hour))
+    assert of_hour > 0
 
 
 def test_without_surprises_the_estimate_is_the_count_and_its_error_below_the_noise():
