@@ -12,6 +12,7 @@ import msgspec
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewTopic
 from click.testing import CliRunner
 
 from schemas.ledger import LedgerRecord
@@ -23,6 +24,7 @@ from streams.cli.topics import trim_ledger
 from streams.core.epochs import make_epoch
 from streams.errors import ThrongError
 from streams.settings import Settings, load_settings, to_environ
+from streams.stores import durability
 from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.keys import FileKeys
 from streams.stores.ledger import Ledger
@@ -35,6 +37,26 @@ from tests.support.world import TERMS
 pytestmark = pytest.mark.integration
 
 NIGHT = 1_772_420_400_000
+
+
+async def test_topics_that_keep_what_is_of_persons_for_longer_are_told_with_what_to_set(
+    settings: Settings, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = NewTopic(f"{namespace}old.rejects", 1, 1, topic_configs={"retention.ms": "7200000"})  # as they were made
+    before = msgspec.structs.replace(
+        settings, kafka=msgspec.structs.replace(settings.kafka, namespace=f"{namespace}old")
+    )
+    admin = await open_admin(settings)
+    await admin.create_topics([old])
+    await create(before)
+    await durability.check(admin, settings)
+    assert "of persons" not in caplog.text
+    await durability.check(admin, before)
+    assert (
+        f"{namespace}old.rejects keeps what is of persons longer than is said: set its segment.ms=900000" in caplog.text
+    )
+    assert caplog.text.count("of persons") == 1
+    await admin.close()
 
 
 @pytest.mark.parametrize("name", [LEDGER, SALTS, EPOCHS])
