@@ -310,6 +310,22 @@ class Api:
         return json_answer(self._description)
 
 
+class _Discreet(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Without what aiohttp quotes of a request that is none, which may be a header with a token."""
+        if record.exc_info and (kind := record.exc_info[0]):
+            record.msg, record.exc_info = f"{record.msg}: {kind.__name__}", None
+        return True
+
+
+def http_log() -> logging.Logger:
+    """What the HTTP server itself logs to."""
+    found = logging.getLogger("throng.api.http")
+    if not found.filters:
+        found.addFilter(_Discreet())
+    return found
+
+
 async def _unnamed(_: web.Request, response: web.StreamResponse) -> None:
     """Which versions of what serve is nobody's business."""
     del response.headers["Server"]

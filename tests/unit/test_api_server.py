@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from schemas.policy import Purpose
 from streams.api import tokens
 from streams.api.answers import Refused
-from streams.api.server import Api, Limits
+from streams.api.server import Api, Limits, http_log
 from streams.api.shelf import Item, Shelf, item_of
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics
@@ -82,7 +82,9 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     made = World(tmp_path / "tokens")
-    async with TestClient(TestServer(made.api.app())) as made.client:
+    server = TestServer(made.api.app())
+    await server.start_server(logger=http_log())
+    async with TestClient(server) as made.client:
         yield made
 
 
@@ -113,6 +115,21 @@ async def test_a_token_that_is_no_text_is_a_wrong_one(world: World) -> None:
     assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
     writer.close()
     assert world.registry.get_sample_value("throng_api_refused_total", {"reason": "wrong"}) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"Authorization : Bearer %b", b"Authorization: Bearer %b\0", b"Authorization: Bearer " + b"%b" * 200]
+)
+async def test_a_token_in_a_request_that_is_none_is_not_logged(
+    world: World, caplog: pytest.LogCaptureFixture, wrong: bytes
+) -> None:
+    line = wrong.replace(b"%b", world.token.encode())
+    reader, writer = await asyncio.open_connection(world.client.host, world.client.port)
+    writer.write(b"GET /v1/places HTTP/1.1\r\nHost: h\r\n" + line + b"\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+    writer.close()
+    assert "Error handling request from 127.0.0.1" in caplog.text
+    assert world.token not in caplog.text
 
 
 async def test_who_asks_too_often_is_told_when_to_ask_again_and_nobody_else_is_kept_waiting(world: World) -> None:
