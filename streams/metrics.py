@@ -46,7 +46,7 @@ class GatewayMetrics:
         )
         self.lost = Counter(
             "throng_gateway_lost_records",
-            "Raw records gone by retention before they were read.",
+            "Raw records gone by retention before they were read, of partitions that the group has committed.",
             ["partition"],
             registry=registry,
         )
@@ -154,6 +154,12 @@ class CrowdMetrics:
             "What a rule has filtered: presences annulled as a ping-pong, or no stay since only a glimpse was seen; "
             "sightings further away than anybody travels in the time.",
             ["partition", "rule"],
+            registry=registry,
+        )
+        self.lost = Counter(
+            "throng_crowd_lost_records",
+            "Raw records gone by retention that the partition has had nothing of; each partition counts all of them.",
+            ["partition"],
             registry=registry,
         )
         self.panes = Counter("throng_crowd_panes", "Panes acknowledged by Kafka.", ["partition"], registry=registry)

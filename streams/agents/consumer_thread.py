@@ -18,6 +18,7 @@ from faust.types import TP
 
 from streams.agents.answers import read_in_place
 from streams.agents.fetch import Fetched, hand_out_batches
+from streams.agents.kept_commits import keep_commits
 from streams.agents.roles import LogRange, Tenure, TransportSettings
 from streams.agents.sticky import sticky_assignor
 
@@ -67,7 +68,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def on_start(self) -> None:
         await super().on_start()
-        hand_out_batches(self._ensure_consumer(), self.batch_app.transport_settings.chunk_bytes)
+        consumer = self._ensure_consumer()
+        hand_out_batches(consumer, self.batch_app.transport_settings.chunk_bytes)
+        keep_commits(consumer)
 
     async def on_thread_stop(self) -> None:
         """Stop the consumer, within a time.

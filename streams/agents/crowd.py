@@ -5,8 +5,8 @@ In: chunks of frames of the assigned `sightings` partitions. Each frame goes thr
 partition that catches up five times a second. Kept: a snapshot of each partition in Redis every minute, written only
 after Kafka has acknowledged the panes that it is past. And through a rebalance every state in memory: a crowd is a
 function of its log, so a whole state is right whatever others did meanwhile, and a partition that comes back goes on
-from it, without Redis. Nothing is stored for a rebalance, which the whole group would wait for: whoever gets a
-partition replays at most one interval of its log.
+from it, without Redis (`states`). Nothing is stored for a rebalance, which the whole group would wait for: whoever gets
+a partition replays at most one interval of its log.
 
 What can fail: Redis away (panes go on, counts and snapshots wait and are tried again; readiness says so), a send to
 `panes` (the process ends; the next one starts at the snapshot and sends the same again), an epoch not yet seen (read
@@ -17,28 +17,27 @@ never silently begun anew).
 
 import asyncio
 import logging
-import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from schemas.epochs import Epoch
 from schemas.panes import Pane
 from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
+from streams.agents.states import Partition, States, add_epochs
 from streams.agents.transport import Chunk, LogRange
 from streams.core.crowd import Crowd, UnknownEpoch
 from streams.core.records import walk
-from streams.core.snapshot import restore, to_columns
+from streams.core.snapshot import to_columns
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics
 from streams.stores.counts import CountStore, TickCounts
 from streams.stores.epochs import EpochReader
-from streams.stores.snapshots import BrokenSnapshot, SnapshotStore
+from streams.stores.snapshots import SnapshotStore
 from streams.stores.trouble import TROUBLE
 
 log = logging.getLogger("throng.crowd")
@@ -47,8 +46,6 @@ RETRY_S = 0.2
 SHOW_S = 0.25
 # Of a partition that is caught up chunk by chunk more would be shown than anybody can look at.
 SHOWN_EVERY_S = 0.2
-GLANCE_S = 0.5
-LOADED_AT_ONCE = 4
 EPOCH_PATIENCE_S = 30.0
 GAP_PATIENCE_S = 30.0
 
@@ -58,27 +55,6 @@ class Stores(NamedTuple):
 
     snapshots: SnapshotStore
     counts: CountStore
-
-
-class _Partition:
-    """One owned partition: its state, the panes not yet acknowledged, when it was last stored."""
-
-    def __init__(self, crowd: Crowd) -> None:
-        self.crowd = crowd
-        self.acks: list[asyncio.Future[object]] = []
-        self.stored_offset = crowd.next_offset
-        self.shown_tick_ms: int | None = None
-        self.shown_at = -math.inf  # s, of the loop's time
-        self.taken = crowd.taken
-        self.gaps_since: dict[int, float] = {}  # by source, s
-        self.barred = crowd.barred
-
-    async def acknowledged(self) -> None:
-        """Wait until Kafka has every pane so far. Two may wait at once."""
-        while self.acks:
-            waited_for = set(self.acks)
-            await asyncio.gather(*waited_for)
-            self.acks = [ack for ack in self.acks if ack not in waited_for]
 
 
 class CrowdAgent:
@@ -95,27 +71,25 @@ class CrowdAgent:
         readiness: Readiness,
     ) -> None:
         self._panes_topic = panes_topic
-        self._new_crowd = new_crowd
         self._epochs = epochs
         self._stores = stores
         self._producer = producer
         self._metrics = metrics
         self._readiness = readiness
         self._redis = RedisWatch(metrics.redis_errors, readiness)
-        self._owned: dict[int, _Partition] = {}
-        self._loading = asyncio.Semaphore(LOADED_AT_ONCE)
-        self._kept: dict[int, _Partition] = {}  # as they were when a rebalance took them
+        self._owned: dict[int, Partition] = {}
+        self._states = States(new_crowd, epochs, stores.snapshots, self._redis)
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Take up partitions from memory, their snapshots, the log's beginning, or where what is left of it begins."""
         await self._epochs.refresh()
-        self._forget(logs.keys())
+        self._states.forget(logs.keys())
         begins: dict[int, int | None] = {}
-        states = await asyncio.gather(*(self._taken_up(*each) for each in logs.items()))
+        states = await asyncio.gather(*(self._states.find(*each) for each in logs.items()))
         for partition, (owned, source) in zip(logs, states, strict=True):
             crowd = owned.crowd
             self._owned[partition] = owned
-            self._kept.pop(partition, None)
+            self._states.given(partition)
             self._metrics.taken_up.labels(source).inc()
             begins[partition] = crowd.next_offset
             log.info("partition %d goes on from offset %d, from %s", partition, crowd.next_offset, source)
@@ -127,7 +101,7 @@ class CrowdAgent:
         """Retention overtook the reader: a zombie finds its successor's snapshot, else the state is of no use."""
         await self._epochs.refresh()
         before = self._owned[partition]
-        owned, source = await self._taken_up(partition, log_range)
+        owned, source = await self._states.find(partition, log_range)
         owned.acks = before.acks
         self._owned[partition] = owned
         self._metrics.taken_up.labels(source).inc()
@@ -136,38 +110,7 @@ class CrowdAgent:
 
     async def assigned(self, partitions: frozenset[int]) -> None:
         """Forget what others own now; called also where this worker got nothing, so was not asked for positions."""
-        self._forget(partitions)
-
-    def _forget(self, still_owned: Collection[int]) -> None:
-        for partition in self._kept.keys() - still_owned:
-            del self._kept[partition]
-
-    async def _taken_up(self, partition: int, log_range: LogRange) -> tuple[_Partition, str]:
-        """The newest state that there is, and where it comes from."""
-        kept = self._kept.get(partition)
-        at = kept.crowd.next_offset if kept is not None else -1
-        usable = kept is not None and at >= log_range.start
-        if kept is not None and usable and at >= await self._stored_offset(partition):
-            self._add(kept.crowd, self._epochs.records)
-            return kept, "memory"
-        async with self._loading:
-            columns = await self._load(partition)
-            crowd = await asyncio.to_thread(self._restored, partition, columns)
-        if kept is not None and usable and at > crowd.next_offset:  # what is stored can't be used
-            self._add(kept.crowd, self._epochs.records)
-            return kept, "memory"
-        if crowd.next_offset < log_range.start:
-            return _Partition(self._resumed(partition, crowd.next_offset, log_range.start)), "rest"
-        return _Partition(crowd), "snapshot" if crowd.next_offset else "log"
-
-    def _resumed(self, partition: int, wanted: int, start: int) -> Crowd:
-        log.error(
-            "partition %d lost its state: offset %d is wanted, the log begins at %d; it is resumed there",
-            *(partition, wanted, start),
-        )
-        crowd = self._fresh(partition)
-        crowd.resume(start)
-        return crowd
+        self._states.forget(partitions)
 
     def _tell_shut(self, partition: int, crowd: Crowd) -> None:
         """Say what the partition can't count for now, and until when."""
@@ -182,7 +125,7 @@ class CrowdAgent:
             measures = (f"{measure} until {rfc3339(until)}" for measure, until in sorted(shut.items()))
             self._readiness.waiting(name, f"partition {partition} lost its state: shut are {', '.join(measures)}")
 
-    def _tell_gaps(self, partition: int, owned: _Partition) -> None:
+    def _tell_gaps(self, partition: int, owned: Partition) -> None:
         """Say that rows are missing of which later ones came, unless they come soon: a restart of their gateway."""
         crowd, now = owned.crowd, asyncio.get_running_loop().time()
         owned.gaps_since = {source: owned.gaps_since.get(source, now) for source in crowd.open_gaps}
@@ -194,52 +137,10 @@ class CrowdAgent:
         else:
             self._readiness.over(f"gap {partition}")
 
-    async def _stored_offset(self, partition: int) -> int:
-        """How far the newest snapshot is: ahead of us if another owner, whom we never heard of, went on."""
-        try:
-            async with asyncio.timeout(GLANCE_S):
-                return await self._stores.snapshots.newest(partition) or 0
-        except (*TROUBLE, TimeoutError):
-            return 0  # what is in memory is right without Redis as well
-
-    def _restored(self, partition: int, columns: dict[str, bytes] | None) -> Crowd:
-        if columns is not None:
-            crowd = self._fresh(partition)
-            try:
-                restore(crowd, columns)
-            except ValueError as error:
-                log.error("%s; the state is rebuilt from the log", error)
-            else:
-                return crowd
-        return self._fresh(partition)
-
-    def _fresh(self, partition: int) -> Crowd:
-        crowd = self._new_crowd(partition)
-        self._add(crowd, self._epochs.records)
-        return crowd
-
-    def _add(self, crowd: Crowd, epochs: list[Epoch]) -> None:
-        for epoch in epochs:
-            crowd.add_epoch(epoch)
-
-    async def _load(self, partition: int) -> dict[str, bytes] | None:
-        while True:
-            try:
-                found = await self._stores.snapshots.read(partition)
-            except BrokenSnapshot as error:
-                log.error("%s; the state is rebuilt from the log", error)
-                return None
-            except TROUBLE as error:
-                self._redis.failed("snapshots", error)
-                await asyncio.sleep(RETRY_S)
-            else:
-                self._redis.done("snapshots")
-                return None if found is None else found[1]
-
     async def revoked(self, partitions: frozenset[int]) -> None:
         """Give partitions up, and keep their states until it is known who has them next."""
         for partition in partitions & self._owned.keys():
-            self._kept[partition] = self._owned.pop(partition)
+            self._states.keep(partition, self._owned.pop(partition))
             for what in ("shut", "gap"):
                 self._readiness.over(f"{what} {partition}")
             self._metrics.shut.labels(partition).set(0)
@@ -251,7 +152,7 @@ class CrowdAgent:
         for partition in partitions & self._owned.keys():
             await self.store(partition)
         self._owned.clear()
-        self._kept.clear()
+        self._states.forget()
 
     async def handle(self, chunk: Chunk) -> None:
         """Feed one chunk's frames, send the panes that they close, show the newest counts."""
@@ -271,7 +172,7 @@ class CrowdAgent:
             await self._show(chunk.partition, owned)
         self._count(chunk.partition, owned, len(records.offset), time.perf_counter() - began)
 
-    async def _send(self, owned: _Partition, panes: list[Pane]) -> None:
+    async def _send(self, owned: Partition, panes: list[Pane]) -> None:
         """Hand panes over to the producer, which takes as long as Kafka does.
 
         The state is past them already: what stands for them until then keeps a store meanwhile from being ahead.
@@ -290,14 +191,14 @@ class CrowdAgent:
             except UnknownEpoch:
                 new = await self._epochs.refresh()
                 for owned in self._owned.values():
-                    self._add(owned.crowd, new)
+                    add_epochs(owned.crowd, new)
                 if not new and time.monotonic() > deadline:
                     raise ThrongError(
                         "epochs", "a sighting's epoch is not in the epochs topic: was it deleted?"
                     ) from None
                 await asyncio.sleep(RETRY_S)
 
-    async def _show(self, partition: int, owned: _Partition) -> None:
+    async def _show(self, partition: int, owned: Partition) -> None:
         crowd, tick_ms = owned.crowd, owned.crowd.last_tick_ms
         if tick_ms is None or tick_ms == owned.shown_tick_ms or crowd.epoch is None:
             return
@@ -363,13 +264,15 @@ class CrowdAgent:
             if not owned:
                 await asyncio.sleep(RETRY_S)
 
-    def _count(self, partition: int, owned: _Partition, frames: int, seconds: float) -> None:
+    def _count(self, partition: int, owned: Partition, frames: int, seconds: float) -> None:
         crowd, metrics = owned.crowd, self._metrics
         metrics.frames.labels(partition).inc(frames)
         metrics.sightings.labels(partition).inc(crowd.taken - owned.taken)
         owned.taken = crowd.taken
         metrics.barred.labels(partition).inc(crowd.barred - owned.barred)
         owned.barred = crowd.barred
+        metrics.lost.labels(partition).inc(crowd.lost - owned.lost)
+        owned.lost = crowd.lost
         for measure, dropped in crowd.take_capped().items():
             metrics.capped.labels(partition, measure).inc(dropped)
         for rule, presences in crowd.take_filtered().items():

@@ -6,8 +6,8 @@ refused on `rejects`. Kept: nothing that the log doesn't have. Once Kafka has ac
 flush, the raw offsets are committed, with the running maximum of record times beside them; a restart begins there.
 
 What can fail: a send (the process ends; the next one begins at the commit, and what is sent twice the crowd takes
-once, by the chain), records gone by retention (covered by a section flagged lost, counted), an epoch nobody has
-written (written first, before the event goes on).
+once, by the chain), records gone by retention (covered by a section flagged lost; counted from a commit on), an epoch
+nobody has written (written first, before the event goes on).
 """
 
 import asyncio
@@ -122,8 +122,11 @@ class Gateway:
             self.silent_since[source] = time.monotonic()
             self._metrics.lost.labels(source)  # a series that says zero, rather than none
             begins[source] = max(mark.next_offset, log_range.start)
-            if log_range.start > mark.next_offset:
+            if log_range.start > mark.next_offset and source in committed:
                 await self.lost(source, mark.next_offset, log_range)
+            elif log_range.start > mark.next_offset:  # what of it was read the crowds know
+                self._framer.lose(source, log_range.start)
+                log.warning("partition %d has no commit, and begins at offset %d", source, log_range.start)
         if self._registrar is not None:
             await self._registrar.open(logs.keys(), committed)
         self._readiness.over("starting")
@@ -159,7 +162,6 @@ class Gateway:
         if mark is None or chunk.next_offset <= mark.next_offset:
             return
         self.silent_since[source] = began
-        await self._registry_in_time()
         records = _from_offset(walk(chunk.batches), mark.next_offset)
         events = decode(records, self._limits.max_record_bytes)
         screened = await self._screen(records, events, mark.running_max)
@@ -228,6 +230,7 @@ class Gateway:
 
     async def _screen(self, records: Records, events: Events, running_max: int) -> Screened:
         while True:
+            await self._registry_in_time()
             screened = screen(records, events, running_max, await self._in_force(running_max))
             if screened.needs_epoch is None:
                 return screened
@@ -278,7 +281,7 @@ class Gateway:
             await self._provide_epoch(max(table.horizon_ms, running_max - LONG_SILENCE_MS))
 
     async def _registry_in_time(self) -> None:
-        """Nothing is sent by a registry that may lack the last seconds' opt-outs."""
+        """Nothing is sent by a registry that may lack the last seconds' opt-outs, or what was there before an epoch."""
         while not self._registry_fresh():
             self._readiness.waiting("registry", "the registry has not been read for 5 s: nothing is sent meanwhile")
             await asyncio.sleep(REGISTRY_POLL_S)

@@ -7,7 +7,8 @@ the running maximum of record times. A worker that loses a source forgets it wit
 `open` where the group's commit says.
 
 Rows of one section lie within 24 days (`schemas.sightings`). A source whose log jumps further, over a pause or in a
-sparse recording, gets several, one behind the other; their watermark is the last one's.
+sparse recording, gets several, one behind the other; their watermark is the last one's. So does one of which retention
+took records: what is lost is a section of its own, so that crowds can count it.
 
 Two frames that overlap, from a zombie or after a restart, are harmless: the crowd takes each offset once (`chain`).
 """
@@ -60,7 +61,7 @@ class _Source:
         self.sent_max = mark.running_max
         self.lateness_ms = lateness_ms
         self.mark = mark
-        self.lost = False
+        self.lost_to: int | None = None
         self.pending: list[Screened] = []
 
 
@@ -100,11 +101,11 @@ class Framer:
         )
 
     def lose(self, source: int, log_start: int) -> int:
-        """Cover offsets below `log_start`, gone by retention, by a section flagged lost. Returns how many are
-        lost."""
+        """Cover offsets below `log_start`, gone by retention, by a section of their own, flagged lost: nothing may be
+        pending of the source. Returns how many they are."""
         state = self._sources[source]
         lost = log_start - state.mark.next_offset
-        state.lost = True
+        state.lost_to = log_start
         state.mark = Mark(log_start, state.mark.running_max)
         return lost
 
@@ -124,21 +125,24 @@ class Framer:
         flush = Flush(frames(sections, self._targets), {number: state.mark for number, state in moved}, self.rows)
         for _, state in moved:
             state.sent_to, state.sent_max = state.mark
-            state.lost = False
+            state.lost_to = None
             state.pending = []
         self.rows = 0
         return flush
 
 
 def _sections(number: int, state: _Source) -> Iterator[Outgoing]:
-    """The source's section; more than one if its rows are too far apart for one."""
-    flags = LOST if state.lost else 0
+    """The source's section; more than one if its rows are too far apart for one, or some of it was lost."""
     until_ms, since_ms = (at - state.lateness_ms for at in (state.mark.running_max, state.sent_max))
-    cuts = () if number < REGISTRY_SOURCE and until_ms - since_ms < SURELY_NARROW_MS else _cuts(state.pending)
+    cuts: Sequence[int] = (
+        () if number < REGISTRY_SOURCE and until_ms - since_ms < SURELY_NARROW_MS else _cuts(state.pending)
+    )
+    if state.lost_to is not None and state.lost_to < state.mark.next_offset:
+        cuts = (state.lost_to, *cuts)
     for from_, to in pairwise((state.sent_to, *cuts, state.mark.next_offset)):
         parts = [_part(screened, from_, to) for screened in state.pending] if cuts else state.pending
         at_ms = until_ms if to == state.mark.next_offset else since_ms
-        yield Outgoing(number, flags if from_ == state.sent_to else 0, from_, to, at_ms, parts)
+        yield Outgoing(number, LOST if state.lost_to == to else 0, from_, to, at_ms, parts)
 
 
 def _cuts(pending: Sequence[Screened]) -> list[int]:

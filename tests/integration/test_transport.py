@@ -2,14 +2,16 @@
 
 import asyncio
 import random
+import struct
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
 from streams.agents.app import RoleApp, make_app, run
+from streams.agents.kept_commits import KEPT_MS
 from streams.agents.roles import Chunk, LogRange
 from streams.agents.transport import Committed
 from streams.local.stack import Stack
@@ -212,6 +214,23 @@ async def test_commits_carry_a_text_and_are_read_for_the_whole_group(stack: Stac
     app = make_app(reader.role, stack.kafka, namespace, QUICK)
     await run(app, [committing(app, reader)], reader.stop)
     assert results == [{}, True, False, marks]
+    kept = [until_ms - committed_ms async for committed_ms, until_ms in commits_of(stack.kafka, topic)]
+    assert kept == [KEPT_MS] * 2, "a commit outlives the group, whatever the brokers' offsets.retention.minutes"
+
+
+async def commits_of(kafka: str, topic: str) -> AsyncIterator[tuple[int, int]]:
+    """When the brokers took each commit of a topic's partitions, and until when they keep it, ms."""
+    async with AIOKafkaConsumer(
+        "__consumer_offsets", bootstrap_servers=kafka, auto_offset_reset="earliest", exclude_internal_topics=False
+    ) as consumer:
+        ends = await consumer.end_offsets(consumer.assignment())
+        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                for record in records:
+                    if record.key[:2] in (b"\0\0", b"\0\1") and topic.encode() in record.key and record.value:
+                        # OffsetCommitValue, version 1: ..., commitTimestamp, expireTimestamp
+                        assert record.value[:2] == b"\0\1"
+                        yield struct.unpack(">qq", record.value[-16:])
 
 
 async def test_batches_cost_a_fraction_of_records(stack: Stack, namespace: str) -> None:

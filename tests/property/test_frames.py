@@ -112,6 +112,19 @@ def test_rows_of_any_pauses_come_as_they_were(records, source: int, known: bool,
         assert found == [row for row in wanted if row[0] == target]
 
 
+def test_what_is_lost_is_a_section_of_its_own_however_long_it_is() -> None:
+    """Offsets of rows are told from their section's first, in 32 bits."""
+    framer = Framer(1, 10_000)
+    framer.open(0, Mark(0, NEVER_MS))
+    assert framer.lose(0, 5 << 32) == 5 << 32
+    framer.add(0, screened([(0, 1_700_000_000_000, (5 << 32) + 7)], 1, 1_700_000_000_000), (5 << 32) + 9)
+    flush = framer.take()
+    assert flush is not None
+    lost, rest = decode_frame(flush.frames[0])
+    assert (lost.from_, lost.to, lost.flags, len(lost.ts)) == (0, 5 << 32, LOST, 0)
+    assert (rest.from_, rest.to, rest.flags, rest.offset.tolist()) == (5 << 32, (5 << 32) + 9, 0, [(5 << 32) + 7])
+
+
 def screened(rows: list[tuple[int, int, int]], targets: int, running_max: int) -> Screened:
     """Rows (target, time, offset) in the order of the log, as a batch."""
     ordered = sorted(rows, key=lambda row: row[0])

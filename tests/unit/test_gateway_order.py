@@ -70,11 +70,12 @@ def gateway_of(
     metrics: GatewayMetrics,
     epochs: list[Epoch] | None = None,
     flush_ms: int = 250,
+    found: Mapping[int, Committed] | None = None,
 ) -> Gateway:
-    """A gateway whose commits go to `committed`."""
+    """A gateway that finds these commits, and whose own go to `committed`."""
 
     async def read() -> Mapping[int, Committed]:
-        return {}
+        return found or {}
 
     async def write(marks: Mapping[int, Committed]) -> bool:
         committed.update(marks)
@@ -113,6 +114,43 @@ async def test_what_was_read_before_a_loss_is_not_told_as_lost(metrics: GatewayM
     await gateway.flush()
     sections = [section for frame in producer.frames for section in decode_frame(frame)]  # type: ignore[union-attr]
     assert {(s.from_, s.to, s.flags) for s in sections} == {(0, 3, 0), (3, 10, LOST)}
+
+
+async def test_without_a_commit_nothing_is_told_as_lost_but_the_crowds_are_told_what_is_gone() -> None:
+    producer, metrics = Held(holds=-1), GatewayMetrics(CollectorRegistry())
+    gateway = gateway_of(producer, {}, metrics)
+    assert await gateway.positions({0: LogRange(10, 20)}) == {0: 10}
+    await gateway.flush()
+    sections = [section for frame in producer.frames for section in decode_frame(frame)]  # type: ignore[union-attr]
+    assert {(s.from_, s.to, s.flags) for s in sections} == {(0, 10, LOST)}
+    assert metrics.lost.labels(0)._value.get() == 0
+
+
+async def test_from_a_commit_on_all_that_is_gone_is_told_as_lost() -> None:
+    metrics = GatewayMetrics(CollectorRegistry())
+    gateway = gateway_of(Held(holds=-1), {}, metrics, found={0: Committed(4, "7")})
+    assert await gateway.positions({0: LogRange(10, 20)}) == {0: 10}
+    assert metrics.lost.labels(0)._value.get() == 6
+
+
+async def test_nothing_is_screened_under_a_new_epoch_by_a_registry_from_before_it(metrics: GatewayMetrics) -> None:
+    gateway = gateway_of(Held(holds=-1), {}, metrics)
+    salts: dict[int, object] = gateway._context.salts  # type: ignore[assignment]
+    later, order = dict(salts), list[str]()
+    salts.clear()
+
+    async def provide(_: int) -> None:
+        salts.update(later)
+        order.append("provided")
+
+    def fresh() -> bool:
+        order.append("asked")
+        return True
+
+    gateway._provide_epoch, gateway._registry_fresh = provide, fresh
+    await gateway.positions({0: LogRange(0, 0)})
+    await gateway.handle(chunk_of([GOOD]))
+    assert order[:3] == ["asked", "provided", "asked"]
 
 
 async def test_no_commit_passes_an_event_whose_reject_is_not_sent(metrics: GatewayMetrics) -> None:

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.panes import Pane
-from schemas.sightings import Section, encode_control, encode_frame
+from schemas.sightings import LOST, Section, encode_control, encode_frame
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.health import Readiness
 from streams.agents.roles import Chunk, LogRange
@@ -305,3 +305,17 @@ async def test_a_snapshot_with_a_column_cut_short_is_not_taken(cache: Cache, pan
         assert second.at[0] == 0, name
     await second.reads(0, LOG_LENGTH)
     assert_all_panes(panes, 0)
+
+
+async def test_raw_records_that_are_gone_count_as_lost_as_far_as_nothing_was_had_of_them(
+    cache: Cache, panes: Panes
+) -> None:
+    worker = Worker(cache, panes)
+    await worker.given([0])
+    await worker.reads(0, 11)  # offsets below 300 of the source
+    none = [np.empty(0, kind) for kind in ("u8", "i8", "i8", "u4", "u2", "u1", "u1")]
+    gone = encode_frame([Section(0, LOST, 0, 450, START, *none)])  # type: ignore[arg-type]
+    for offset in (11, 12):  # and again, by a gateway that found no commit once more
+        batch = batch_of([(START, None, gone, [])], offset)
+        await worker.agent.handle(Chunk("sightings", 0, (batch,), offset, offset + 1, 1))
+        assert worker.registry.get_sample_value("throng_crowd_lost_records_total", {"partition": "0"}) == 150

@@ -85,13 +85,13 @@ class LateEpochs:
 class Worker:
     """An agent that has one partition, 3, with what the transport would do for it."""
 
-    def __init__(self, cache: Cache | None = None) -> None:
+    def __init__(self, cache: Cache | None = None, epochs: Epochs | LateEpochs | None = None) -> None:
         self.registry, self.readiness = CollectorRegistry(), Readiness()
         self.panes, self.counts = Panes(), Counts()
         self.agent = CrowdAgent(
             "panes",
             lambda partition: Crowd(partition, PARENTS),
-            Epochs(),  # type: ignore[arg-type]
+            epochs or Epochs(),  # type: ignore[arg-type]
             Stores(cache or Cache(), self.counts),  # type: ignore[arg-type]
             self.panes,  # type: ignore[arg-type]
             CrowdMetrics(self.registry),
@@ -216,8 +216,7 @@ async def test_a_snapshot_of_before_the_log_is_of_no_use_and_one_of_a_resumed_st
 
 async def test_a_zombie_of_before_the_epochs_knows_them_when_it_takes_up_its_successors_snapshot() -> None:
     cache = Cache()
-    zombie, successor = Worker(cache), Worker(cache)
-    zombie.agent._epochs = LateEpochs()  # type: ignore[assignment]
+    zombie, successor = Worker(cache, LateEpochs()), Worker(cache)
     await zombie.given(0)
     await successor.given(0)
     await successor.reads(90)
@@ -236,8 +235,7 @@ async def test_what_waits_for_redis_is_with_others_once_the_partition_is() -> No
 
 async def test_an_epoch_that_comes_after_a_long_wait_is_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.agents.crowd.EPOCH_PATIENCE_S", -1.0)
-    worker = Worker()
-    worker.agent._epochs = LateEpochs()  # type: ignore[assignment]
+    worker = Worker(epochs=LateEpochs())
     await worker.given(0)
     await worker.reads(40)
     assert [pane.number for pane in worker.panes.sent] == list(range(1, 8))

@@ -48,6 +48,7 @@ def test_the_compiled_parts_are_loaded() -> None:
         (fetcher.Fetcher._proc_fetch_request, "self assignment node_id request"),
         (fetcher.Fetcher.fetched_records, "self partitions timeout max_records"),
         (GroupCoordinator.fetch_committed_offsets, "self partitions"),
+        (GroupCoordinator._do_commit_offsets, "self assignment offsets"),
         (StickyPartitionAssignor.on_assignment, "assignment"),
         (StickyPartitionAssignor.on_generation_assignment, "generation"),
         (GroupCoordinator._on_join_complete, "self generation member_id protocol member_assignment_bytes"),
