@@ -166,7 +166,7 @@ def replay(
         raise ThrongError("usage", "--topic and --only don't go with --embedded: it plays attach and registry")
     if (as_json or out) and not embedded and topics.get(ATTACH) != ATTACH:
         raise ThrongError("usage", "--json and --out wait for panes, and none come unless attach is played into attach")
-    span = _span(reader, {ATTACH} if embedded else set(topics) - FIRST, from_, to)
+    span = _span(reader, {ATTACH} if embedded else set(topics) - {*FIRST}, from_, to)
     if sightings:
         _check_sightings(reader, out, contains_personal_data)
     if loop and (embedded or as_json or out):
@@ -186,7 +186,7 @@ def replay(
 
     async def run() -> None:
         with _progress("records") as told:
-            played = await play(reader, settings, way, lambda at, records: told(records, _clock(at)))
+            played = await play(reader, settings, way, lambda at, records: told(records, _clock(at)), _say)
         if not (as_json or out):
             click.echo(orjson.dumps({"records": played.records}))
             return
@@ -197,6 +197,10 @@ def replay(
         _tell(panes, played.events, settings, out, as_json)
 
     asyncio.run(run())
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _check_sightings(reader: Reader, out: Path | None, contains_personal_data: bool) -> None:

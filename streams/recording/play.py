@@ -1,11 +1,13 @@
 """From a recording to Kafka: the same partitions and record times, at their true spacing times N or as fast as it goes.
 
-Registry records go first and whole, so that no event comes before its consent; so does a ledger, so that what it holds
-is the release here too: nothing is drawn for its panes a second time. If raw events are played into a
+Registry records go first and whole, so that no event comes before its consent. If raw events are played into a
 deployment without epochs, the first epoch is opened here, by the recording's first record time: gateways that race
-for it would agree, but not on the same hour in each replay. What can fail: a topic that is missing, has fewer
-partitions than the recording (`attach`: or more, whose silence would hold the watermark), or is stamped by the broker
-(record times decide what is late).
+for it would agree, but not on the same hour in each replay. It comes behind the registry: a gateway that takes up an
+epoch reads the registry once more before it lets an event of it pass. Where the epochs are older, nothing tells what
+each gateway knows, but none goes by a copy that is older than `FRESH_S`. Then comes a ledger, so that what it holds is
+the release here too: nothing is drawn for its panes a second time; and then all else. What can fail: a topic that is
+missing, has fewer partitions than the recording (`attach`: or more, whose silence would hold the watermark), or is
+stamped by the broker (record times decide what is late).
 """
 
 import asyncio
@@ -18,6 +20,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
+from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane
 from schemas.policy import Rulebook
@@ -44,7 +47,7 @@ from streams.stores.topics import counts_of, open_admin, partition_counts, stamp
 STEP_MS = 1_000
 # As fast as it goes: fewer waits for acknowledgements; far below what gateways hold sources apart by.
 FAST_STEP_MS = 10_000
-FIRST = frozenset({REGISTRY, LEDGER})
+FIRST = (REGISTRY, LEDGER)
 QUIET_S = 60.0
 
 
@@ -72,8 +75,10 @@ class Played(NamedTuple):
         return min(self.reached_ms.values()) - settings.epoch.lateness_ms
 
 
-async def play(reader: Reader, settings: Settings, way: Way, told: Callable[[int, int], None]) -> Played:
-    """Play; `told` gets (record time reached in ms, records so far).
+async def play(
+    reader: Reader, settings: Settings, way: Way, told: Callable[[int, int], None], say: Callable[[str], None]
+) -> Played:
+    """Play; `told` gets (record time reached in ms, records so far), `say` a line to show if there is a wait.
 
     Raises:
         ThrongError: see the module.
@@ -84,14 +89,19 @@ async def play(reader: Reader, settings: Settings, way: Way, told: Callable[[int
     )
     await sender.start()
     try:
-        if way.topics.get(ATTACH) == ATTACH:
-            await _open_epoch(reader, settings, sender, way.from_ms)
         records, reached = 0, dict[int, int]()
-        for name in FIRST & way.topics.keys():
-            whole = Way({name: way.topics[name]}, -LAST_MS, LAST_MS, None)
-            records += (await _send(reader, settings, whole, sender, told, reached))[0]
-        if REGISTRY in way.topics:
-            # No gateway goes by an older copy, not even one that starts just now. Nothing else tells what each knows.
+        raw = way.topics.get(ATTACH) == ATTACH
+        epoch = await _first_epoch(reader, settings, sender, way.from_ms) if raw else None
+        for name in FIRST:
+            if name in way.topics:
+                whole = Way({name: way.topics[name]}, -LAST_MS, LAST_MS, None)
+                records += (await _send(reader, settings, whole, sender, told, reached))[0]
+            if name == REGISTRY and epoch is not None:
+                await sender.send_and_wait(
+                    settings.topic(EPOCHS), msgspec.json.encode(epoch), key=str(epoch.epoch).encode(), partition=0
+                )
+        if raw and epoch is None and REGISTRY in way.topics:
+            say(f"waiting {FRESH_S:g} s: by then no gateway that has counted here before goes by an older registry")
             await asyncio.sleep(FRESH_S)
         others = way._replace(topics={name: to for name, to in way.topics.items() if name not in FIRST})
         more, events = await _send(reader, settings, others, sender, told, reached)
@@ -137,22 +147,21 @@ def check_partitions(topic: str, is_attach: bool, there: int, needed: int) -> No
         )
 
 
-async def _open_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProducer, from_ms: int) -> None:
+async def _first_epoch(reader: Reader, settings: Settings, sender: AIOKafkaProducer, from_ms: int) -> Epoch | None:
+    """The epoch to begin with, if the deployment has none."""
     first_ms = first_event_ms(reader, from_ms)
     if first_ms is None or not settings.gateway.plan:
-        return
+        return None
     epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
     await epochs.start()
     try:
-        if not epochs.records:
-            plan = load_plan(Path(settings.gateway.plan))
-            rules, audit = await _rules(settings, sender)
-            counts = await counts_of(settings, [ATTACH, SIGHTINGS])
-            terms = terms_of(settings, plan, rules, counts[SIGHTINGS], counts[ATTACH], audit=audit)
-            epoch = countable(make_epoch(first_ms, terms, epochs.table))
-            await sender.send_and_wait(
-                settings.topic(EPOCHS), msgspec.json.encode(epoch), key=str(epoch.epoch).encode(), partition=0
-            )
+        if epochs.records:
+            return None
+        plan = load_plan(Path(settings.gateway.plan))
+        rules, audit = await _rules(settings, sender)
+        counts = await counts_of(settings, [ATTACH, SIGHTINGS])
+        terms = terms_of(settings, plan, rules, counts[SIGHTINGS], counts[ATTACH], audit=audit)
+        return countable(make_epoch(first_ms, terms, epochs.table))
     finally:
         await epochs.stop()
 

@@ -3,6 +3,7 @@ and single partitions as a log from given positions, for the rows that go to `si
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -25,7 +26,8 @@ class RegistryReader:
     def __init__(self, at: At, topic: str) -> None:
         self._reader = TailReader(at, topic)
         self.table = RegistryTable()
-        self._known_at = 0.0
+        self._known_at = self._wanted_at = 0.0
+        self._wanted = asyncio.Event()
 
     async def start(self) -> None:
         """Read the whole topic."""
@@ -44,14 +46,23 @@ class RegistryReader:
         await self._reader.stop()
 
     def fresh(self) -> bool:
-        """Whether all is known that was in the topic 5 seconds ago: a long reading knows nothing of its own time."""
-        return time.monotonic() - self._known_at < FRESH_S
+        """Whether all is known that was in the topic 5 seconds ago, and when `look_again` was called: a long reading
+        knows nothing of its own time."""
+        return self._known_at >= self._wanted_at and time.monotonic() - self._known_at < FRESH_S
+
+    def look_again(self) -> None:
+        """What is in the topic now must be known: nothing is fresh until it has been read once more."""
+        self._wanted_at = time.monotonic()
+        self._wanted.set()
 
     async def follow(self) -> None:
         """Take up changes as they come, for ever."""
         while True:
+            self._wanted.clear()
             await self._read()
-            await asyncio.sleep(POLL_MS / 1000)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_MS / 1000):
+                    await self._wanted.wait()
 
 
 class Stretch(NamedTuple):

@@ -1,17 +1,20 @@
-"""`throng replay`: what is refused before anything is played."""
+"""`throng replay`: what is refused before anything is played, and in which order all else goes."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
+from schemas.epochs import Epoch
 from streams.cli.main import run
 from streams.errors import ThrongError
+from streams.recording import play
+from streams.recording.file import Reader, Writer
 from streams.recording.file import Settings as TopicSettings
-from streams.recording.file import Writer
 from streams.recording.play import check_partitions
 from streams.settings import load_settings
 from streams.stores.topics import partition_counts
+from tests.support.world import epochs_at
 
 MORNING = Path(__file__).parents[1] / "golden" / "morning.parquet"
 
@@ -77,3 +80,44 @@ def test_how_to_make_a_missing_topic_is_told(name: str, says: str) -> None:
     settings = load_settings(environ={"THRONG_KAFKA_NAMESPACE": "r"})
     with pytest.raises(ThrongError, match=f"the topic r.{name} is missing: {says}"):
         asyncio.run(partition_counts(Admin(), settings, [name]))
+
+
+@pytest.mark.parametrize("counted_before", [False, True])
+async def test_the_epoch_comes_behind_the_registry_and_only_older_ones_need_a_wait(
+    counted_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    class Producer:
+        def __init__(self, **_: object) -> None: ...
+        async def start(self) -> None: ...
+        async def stop(self) -> None: ...
+        async def send_and_wait(self, topic: str, value: bytes, **_: object) -> None:
+            order.append(topic)
+
+    async def send(_: Reader, __: object, way: play.Way, *___: object) -> tuple[int, int]:
+        order.append("+".join(sorted(way.topics)))
+        return 1, 1
+
+    async def first_epoch(*_: object) -> Epoch | None:
+        return None if counted_before else epochs_at(1_772_427_600_000)[0]
+
+    async def nothing(*_: object) -> None: ...
+
+    async def sleep(_: float) -> None:
+        order.append("wait")
+
+    monkeypatch.setattr(play, "AIOKafkaProducer", Producer)
+    monkeypatch.setattr(play, "_send", send)
+    monkeypatch.setattr(play, "_first_epoch", first_epoch)
+    monkeypatch.setattr(play, "_check", nothing)
+    monkeypatch.setattr(play.asyncio, "sleep", sleep)
+    topics = {name: name for name in ("attach", "ledger", "panes", "registry")}
+    said: list[str] = []
+    await play.play(
+        Reader(MORNING), load_settings(environ={}), play.Way(topics, 0, 1, None), lambda *_: None, said.append
+    )
+    if counted_before:
+        assert order == ["registry", "ledger", "wait", "attach+panes"] and said[0].startswith("waiting 5 s: ")
+    else:
+        assert order == ["registry", "epochs", "ledger", "attach+panes"] and not said
