@@ -17,16 +17,15 @@ anew.
 
 import asyncio
 import logging
-import sys
 import weakref
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any, Final
 
-import numpy as np
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.protocol.fetch import FetchRequest
-from numpy.typing import NDArray
+
+from streams.agents.reused import looked_at
 
 log = logging.getLogger(__name__)
 
@@ -37,27 +36,25 @@ AT_ONCE: Final = 1 << 16
 LONG_FIELD: Final = 1024
 # Of a connection: one that is read while another is looked at; more are there only while partitions are held.
 MOST_KEPT: Final = 2
-# References to memory that nobody looks at: the list's, and that of who asks.
-UNUSED: Final = 2
 
 
 class Memory:
-    """Memory for long answers. Fresh memory would have to be zeroed by the kernel page by page."""
+    """Memory for long answers."""
 
     def __init__(self) -> None:
-        self._kept: list[NDArray[np.uint8]] = []
+        self._kept: list[bytearray] = []
 
     def unused(self, size: int) -> memoryview | None:
         """That many bytes that nobody looks at; None while all that may be kept are looked at."""
-        for number in range(len(self._kept)):
-            if sys.getrefcount(self._kept[number]) == UNUSED:
-                if len(self._kept[number]) < size:
-                    self._kept[number] = np.empty(size, np.uint8)
-                return self._kept[number].data[:size]
+        for number, kept in enumerate(self._kept):
+            if not looked_at(kept):
+                if len(kept) < size:
+                    self._kept[number] = bytearray(size)
+                return memoryview(self._kept[number])[:size]
         if len(self._kept) == MOST_KEPT:
             return None
-        self._kept.append(np.empty(size, np.uint8))
-        return self._kept[-1].data
+        self._kept.append(bytearray(size))
+        return memoryview(self._kept[-1])
 
 
 class Fields:

@@ -16,7 +16,6 @@ aiokafka's modules, are as they were. `tests/unit/test_transport_contract.py` ho
 """
 
 import struct
-import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from types import FunctionType, MethodType
@@ -30,9 +29,9 @@ from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 from crc32c import crc32c
-from numpy.typing import NDArray
 
 from streams.agents import lz4
+from streams.agents.reused import looked_at
 from streams.core.records import RecordBatch
 
 # https://kafka.apache.org/documentation/#recordbatch
@@ -46,8 +45,6 @@ DECOMPRESS: Final = {1: gzip_decode, 2: snappy_decode, 4: zstd_decode}
 LAST_BATCH: Final = 1 << 20
 # As many as are on their way from fetcher to role at once.
 MOST_ROOMS: Final = 8
-# References to a room that nobody looks at: the list's, the loop's, and that of who asks.
-UNUSED: Final = 3
 
 
 class Fetched(NamedTuple):
@@ -117,22 +114,21 @@ class BatchViews:
 
 
 class Rooms:
-    """Memory for what comes out of a run's batches, one behind the other. It is used again once nobody looks at it any
-    more: the kernel would have to zero fresh memory page by page."""
+    """Memory for what comes out of a run's batches, one behind the other, used again once nobody looks at it."""
 
     def __init__(self, run_bytes: int) -> None:
         self._size = run_bytes + LAST_BATCH
-        self._rooms: list[NDArray[np.uint8]] = []
+        self._rooms: list[bytearray] = []
 
     def unused(self) -> memoryview:
         """A room that nobody looks at."""
         for room in self._rooms:
-            if sys.getrefcount(room) == UNUSED:
-                return room.data
-        room = np.empty(self._size, np.uint8)
-        if len(self._rooms) < MOST_ROOMS:
-            self._rooms.append(room)
-        return room.data
+            if not looked_at(room):
+                return memoryview(room)
+        if len(self._rooms) == MOST_ROOMS:
+            return np.empty(self._size, np.uint8).data
+        self._rooms.append(bytearray(self._size))
+        return memoryview(self._rooms[-1])
 
 
 class BatchRuns:
