@@ -31,6 +31,7 @@ from schemas.measures import Measure
 from schemas.panes import Pane
 from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
+from streams.agents.showing import Showing
 from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import check_shares, keys_delta, rho_of, sensitivity, sigma, threshold
 from streams.core.following import AT_HAND, Following
@@ -47,12 +48,9 @@ from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.noise import Noise, draw_keyed
 from streams.stores.released import Publisher
-from streams.stores.trouble import TROUBLE
 
 log = logging.getLogger("throng.release")
 
-SHOWN = "panes shown"
-PLACES = "places shown"
 # A thread can't be cancelled: with 10,000 places this is a second of it.
 FOLLOWED_AT_ONCE: Final = 50
 
@@ -68,6 +66,7 @@ class Releaser:
     """The release role of one worker. `learn`: what is to be done, once, before anything that follows is worked out.
 
     Attributes:
+        showing: what Redis shows.
         to_follow: published, and what follows from it isn't yet; None as in `follow`.
         going_on: says that the partition is still this worker's. Once it isn't, no further pane of a chunk is begun:
             many hours' panes may be in one, and whoever is next begins where the ledger still needs them.
@@ -100,11 +99,10 @@ class Releaser:
         self._learn = learn
         self.to_follow = asyncio.Queue[LedgerRecord | None]()
         self._latest: Epoch | None = None
-        self._places = ""
         self._redis = RedisWatch(metrics.redis_errors, readiness)
+        self.showing = Showing(publisher, pages, self._redis, self._withheld)
         self._sums = Sums(ledger.account, epochs.records)
         self._writer = secrets.token_hex(8)
-        self._not_shown: dict[str, LedgerRecord] = {}
         self.going_on: Callable[[], bool] = lambda: True
         self.forget_noise: Callable[[], None] = lambda: None
         self._tell_skill(UNKNOWN)
@@ -158,7 +156,7 @@ class Releaser:
             self._sums.drop(whole)
             self._latest = whole.epoch
             if not self._redis.trouble:
-                await self._show_places()
+                await self.showing.places(self._latest)
 
     async def revoked(self, _: frozenset[int]) -> None:
         """How far releases are tells whoever has the panes now."""
@@ -169,12 +167,7 @@ class Releaser:
         while True:
             await asyncio.sleep(1.0)
             self._tell_rules()
-            await self._show_places()
-            for name, record in list(self._not_shown.items()):
-                if self._withheld(record):
-                    del self._not_shown[name]
-                else:
-                    await self._show(record)
+            await self.showing.catch_up(self._latest)
 
     async def keep_following(self) -> None:
         """Publish what follows from what was published, behind it: no release waits for that. For ever."""
@@ -208,19 +201,6 @@ class Releaser:
     def _count(self, sent: Mapping[str, int]) -> None:
         for topic, number in sent.items():
             self._metrics.published.labels(topic).inc(number)
-
-    async def _show_places(self) -> None:
-        """Show the places that released records tell of, once a plan."""
-        epoch = self._latest
-        if epoch is None or epoch.plan == self._places:
-            return
-        try:
-            await self._publisher.places(self._pages.places(epoch))
-        except TROUBLE as error:
-            self._redis.failed(PLACES, error)
-        else:
-            self._places = epoch.plan
-            self._redis.done(PLACES)
 
     async def lost(self, _: int, position: int, log_range: LogRange) -> int:
         """Retention took panes that were not released: go on at the log's start, and close what can't be whole."""
@@ -351,23 +331,8 @@ class Releaser:
         if self._following is not None:
             self._metrics.outlook_behind.set(self._following.behind_ms() / 1000)
             self.to_follow.put_nowait(record)
-        if self._redis.trouble:
-            self._not_shown[record.measure] = record  # `keep_showing` tries again: releases don't wait for it
-        else:
-            await self._show(record)
+        await self.showing.pane(record)
         self._metrics.suppressed.labels(record.measure).set(_suppressed(record))
-
-    async def _show(self, record: LedgerRecord) -> None:
-        try:
-            await self._publisher.to_redis(record)
-        except TROUBLE as error:
-            self._not_shown[record.measure] = record
-            self._redis.failed(SHOWN, error)
-        else:
-            if self._not_shown.get(record.measure) in (None, record):
-                self._not_shown.pop(record.measure, None)
-            if not self._not_shown:
-                self._redis.done(SHOWN)
 
 
 def _suppressed(record: LedgerRecord) -> int:

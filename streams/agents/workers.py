@@ -136,6 +136,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             epoch = (await keeper.provide(ts_ms)).epoch
             try:
                 if epoch not in salts:
+                    # Whoever wrote the registry before the epoch (a replay) needn't wait until each gateway knows it.
+                    registry.look_again()
                     salt = await vault.ensure(epoch)
                     salts[epoch] = key_state(salt)
                     wipe(salt)
@@ -291,7 +293,8 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             on_revoked=releaser.revoked,
             on_lost=releaser.lost,
         )
-        app, services = _app(role, settings, readiness), [releaser.keep_showing, releaser.keep_following, audit.follow]
+        services = [releaser.keep_showing, releaser.keep_following, releaser.showing.give_ends, audit.follow]
+        app = _app(role, settings, readiness)
         releaser.going_on = lambda: app.tenure.generation is not None
         releaser.forget_noise = noise.forget
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)

@@ -13,9 +13,12 @@ from streams.settings import Settings
 from streams.stores.access import Acl, RedisUser
 from streams.stores.redis_client import redis_prefix
 
-# What asks about or changes the server or others' connections is in none of these, but KEYS and SCAN are.
-READING: Final = ("+@read", "+@connection", "-@dangerous", "-scan", "-randomkey", "-dbsize")
-WORKING: Final = ("+@read", "+@write", "+@scripting", "+@transaction", "+@connection", "-@dangerous")
+# What asks about or changes the server or others' connections, and KEYS, is among the dangerous ones; SCAN is not.
+UNLISTED: Final = ("-@dangerous", "-scan", "-randomkey", "-dbsize")
+READING: Final = ("+@read", "+@connection", *UNLISTED)
+WORKING: Final = ("+@read", "+@write", "+@scripting", "+@transaction", "+@connection", *UNLISTED)
+# The release lets go what an older version has left. It sees the names of others' keys by that, and nothing of them.
+LISTING: Final = (*WORKING, "+scan")
 ON_A_CLUSTER: Final = ("+cluster|slots", "+cluster|shards", "+cluster|nodes", "+command")
 
 
@@ -68,7 +71,7 @@ def redis_users(settings: Settings, prefix: str) -> list[RedisUser]:
         _redis_user(settings, f"{prefix}{name}", pattern, commands)
         for name, pattern, commands in (
             ("crowd", f"{keys}{{p*}}:*", WORKING),
-            ("release", f"{keys}released:*", WORKING),
+            ("release", f"{keys}released:*", LISTING),
             (API, f"{keys}released:*", READING),
             (consumer, f"{keys}released:*", READING),
         )

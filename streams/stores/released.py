@@ -6,12 +6,13 @@ In Redis stands the newest pane only: `released:footfall:MEASURE:ZONE` (present 
 `released:visits:MEASURE:ZONE` (arrays of all their records), hashes of `end` (ms) and `record` (JSON); a write
 replaces older panes only. What is not written again for `KEPT_S` goes: the last pane of a measure that was withdrawn,
 or of a zone that is in no plan any more, is nobody's newest. What may be known of the places is under
-`released:places:PLAN`, the hash that records have in `plan` (JSON, `schemas.plan.Places`).
+`released:places:PLAN`, the hash that records have in `plan` (JSON, `schemas.plan.Places`), for `PLACES_KEPT_S` after it
+was written last. What a version before there were such times has left gets one by `give_ends`.
 """
 
 import asyncio
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -33,6 +34,11 @@ return 1
 """
 # Panes are of an hour at most: longer than releases may be away without anybody noticing.
 KEPT_S: Final = 2 * 86_400
+# Records that name a plan stay in their topics for a week.
+PLACES_KEPT_S: Final = 8 * 86_400
+
+PLACES_OF: Final = "released:places:"
+ENDLESS: Final = -1  # as TTL has it
 
 # To a cluster: one by one, 10,000 places take 1.6 s; together, 0.2 s.
 KEYS_AT_ONCE: Final = 2000
@@ -101,7 +107,35 @@ class Publisher:
 
     async def places(self, places: Places) -> None:
         """Show what may be known of a plan's places, under the hash by which released records name it."""
-        await self._redis.set(f"{self._prefix}released:places:{places.plan}", msgspec.json.encode(places))
+        await self._redis.set(f"{self._prefix}{PLACES_OF}{places.plan}", msgspec.json.encode(places), ex=PLACES_KEPT_S)
+
+    async def give_ends(self) -> int:
+        """Give all that is shown and has no end one; returns how many keys that were."""
+        given, places = 0, f"{self._prefix}{PLACES_OF}".encode()
+        every = self._redis.scan_iter(match=f"{self._prefix}released:*", count=KEYS_AT_ONCE)
+        async for keys in _together(every, KEYS_AT_ONCE):
+            asked = self._redis.pipeline()
+            for key in keys:
+                asked.ttl(key)
+            endless = [key for key, left_s in zip(keys, await asked.execute(), strict=True) if left_s == ENDLESS]
+            if endless:
+                giving = self._redis.pipeline()
+                for key in endless:
+                    giving.expire(key, PLACES_KEPT_S if key.startswith(places) else KEPT_S)
+                await giving.execute()
+            given += len(endless)
+        return given
+
+
+async def _together(keys: AsyncIterator[bytes], most: int) -> AsyncIterator[list[bytes]]:
+    found: list[bytes] = []
+    async for key in keys:
+        found.append(key)
+        if len(found) == most:
+            yield found
+            found = []
+    if found:
+        yield found
 
 
 def redis_values(items: Sequence[Publication], measure: str) -> dict[str, bytes]:

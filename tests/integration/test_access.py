@@ -278,7 +278,7 @@ async def redis_keeps_the_roles_apart(url_of: dict[str, str], namespace: str) ->
         ),
         ("consumer-marketing", [("KEYS", "*"), ("CONFIG", "GET", "*"), ("FLUSHALL",), ("ACL", "LIST")]),
         ("release", [("HGETALL", inside), ("GET", f"{namespace}:{{p0}}:counts:900"), ("FLUSHALL",)]),
-        ("crowd", [("SET", released, "0"), ("GET", released), ("KEYS", "*")]),
+        ("crowd", [("SET", released, "0"), ("GET", released), ("KEYS", "*"), ("SCAN", "0")]),
     ):
         async with Redis.from_url(url_of[role]) as redis:
             for words in forbidden:

@@ -11,10 +11,12 @@ from redis.asyncio import Redis
 from schemas.ledger import LedgerRecord, Publication
 from schemas.topics import FOOTFALL
 from streams.core.release import seal
+from streams.stores import released as released_store
 from streams.stores import snapshots
 from streams.stores.counts import CountStore, TickCounts, unpack
-from streams.stores.released import KEPT_S, Publisher
+from streams.stores.released import KEPT_S, PLACES_KEPT_S, Publisher
 from streams.stores.snapshots import BrokenSnapshot, SnapshotStore
+from tests.support.world import PLAN
 
 pytestmark = pytest.mark.integration
 
@@ -96,6 +98,29 @@ async def test_what_nobody_has_written_again_for_a_day_or_two_goes(redis: Redis,
     assert max(await left()) <= 1000
     await write(6)
     assert sorted(seconds > 1000 for seconds in await left()) == [False, True, True, True]
+
+
+async def test_what_an_older_version_wrote_without_an_end_gets_one_and_nothing_else_does(
+    redis: Redis, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(released_store, "KEYS_AT_ONCE", 3)
+    publisher = Publisher(None, redis, {}, {}, f"{namespace}:")  # type: ignore[arg-type]
+    gone = [f"{namespace}:released:footfall:withdrawn:z{number}" for number in range(7)]
+    for key in gone:
+        await redis.hset(key, "end", "1")  # type: ignore[misc]
+    places, newest = f"{namespace}:released:places:old", f"{namespace}:released:footfall:present:z1"
+    others = [f"{namespace}:{{p0}}:snapshot", f"{namespace}x:released:places:old"]
+    for key in (places, *others):
+        await redis.set(key, b"{}")
+    await redis.set(newest, b"{}", ex=1000)
+    assert await publisher.give_ends() == 8
+    assert all([KEPT_S - 60 < await redis.ttl(key) <= KEPT_S for key in gone])
+    assert KEPT_S < await redis.ttl(places) <= PLACES_KEPT_S
+    assert await redis.ttl(newest) <= 1000
+    assert [await redis.ttl(key) for key in others] == [-1, -1]
+    assert await publisher.give_ends() == 0
+    await publisher.places(PLAN.places())
+    assert KEPT_S < await redis.ttl(f"{namespace}:released:places:{PLAN.hash()}") <= PLACES_KEPT_S
 
 
 async def test_times_beyond_32_bits_are_ordered_right(redis: Redis, namespace: str) -> None:

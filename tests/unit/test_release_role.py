@@ -16,6 +16,7 @@ from schemas.panes import Pane, from_dense, sealed
 from schemas.plan import Places, Plan
 from schemas.released import Footfall
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
+from streams.agents import showing
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.roles import Chunk, LogRange
@@ -24,7 +25,7 @@ from streams.core.rules import Told
 from streams.core.times import rfc3339
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
-from streams.stores.released import Publisher
+from streams.stores.released import PLACES_KEPT_S, Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
 from tests.support.world import PLAN, epochs_at
@@ -53,7 +54,8 @@ class Logs:
         done.set_result(None)
         return done
 
-    async def set(self, key: str, value: bytes) -> None:
+    async def set(self, key: str, value: bytes, ex: int) -> None:
+        assert ex == PLACES_KEPT_S
         self.shown.append((key, value))
 
     def pipeline(self, transaction: bool) -> "Logs":
@@ -356,8 +358,11 @@ async def test_what_a_replay_has_brought_before_the_release_begins_is_published_
     assert other.values[FOOTFALL] and other.values[FLOWS]
 
 
-async def test_consumers_find_the_places_under_the_hash_that_records_name_written_once() -> None:
-    logs = Logs()
+async def test_consumers_find_the_places_under_the_hash_that_records_name_written_once_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logs, now_s = Logs(), 1000.0
+    monkeypatch.setattr(showing.time, "monotonic", lambda: now_s)
     role = releaser(logs)
     await role.positions({0: LogRange(0, 4)})
     await role.handle(chunk(both(1), 0))
@@ -365,6 +370,9 @@ async def test_consumers_find_the_places_under_the_hash_that_records_name_writte
     named = {msgspec.json.decode(value)["plan"] for value in logs.values[FOOTFALL]}
     assert [key for key, _ in logs.shown] == [f"released:places:{plan}" for plan in named]
     assert msgspec.json.decode(logs.shown[0][1], type=Places) == PLAN.places()
+    now_s += PLACES_KEPT_S / 4  # also where no pane comes any more
+    await role.showing.catch_up(EPOCH)
+    assert len(logs.shown) == 2 and logs.shown[0] == logs.shown[1]
 
 
 class Excluding(SettledRules):

@@ -1,0 +1,101 @@
+"""What Redis shows of what is released: of each measure the newest pane, and the places. Topics never wait for it.
+
+In: records as they are published, and the epoch that they are of. Out: Redis, through the publisher. Kept: by measure
+the newest record that Redis lacks, and which plan's places it has since when. What has an end there is written again
+long before it.
+
+What can fail: Redis away (what is owed is tried again, once a second; readiness says so).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from redis.exceptions import NoPermissionError
+
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord
+from streams.agents.redis_watch import RedisWatch
+from streams.core.render import Pages
+from streams.stores.released import Publisher
+from streams.stores.trouble import TROUBLE
+
+log = logging.getLogger("throng.release")
+
+PANES = "panes shown"
+PLACES = "places shown"
+PLACES_AGAIN_S: Final = 86_400
+RETRY_S: Final = 60.0
+
+
+class Showing:
+    """Of one worker. `withheld`: do the rules forbid to tell a record by now?"""
+
+    def __init__(
+        self, publisher: Publisher, pages: Pages, redis: RedisWatch, withheld: Callable[[LedgerRecord], bool]
+    ) -> None:
+        self._publisher = publisher
+        self._pages = pages
+        self._redis = redis
+        self._withheld = withheld
+        self._owed: dict[str, LedgerRecord] = {}
+        self._plan = ""
+        self._places_at = 0.0
+
+    async def pane(self, record: LedgerRecord) -> None:
+        """Show a record that was just published. While Redis is in trouble it is owed: releases don't wait."""
+        if self._redis.trouble:
+            self._owed[record.measure] = record
+        else:
+            await self._show(record)
+
+    async def places(self, epoch: Epoch) -> None:
+        """Show the places that released records of the epoch tell of: once a plan, and again every day."""
+        now = time.monotonic()
+        if epoch.plan == self._plan and now - self._places_at < PLACES_AGAIN_S:
+            return
+        try:
+            await self._publisher.places(self._pages.places(epoch))
+        except TROUBLE as error:
+            self._redis.failed(PLACES, error)
+        else:
+            self._plan, self._places_at = epoch.plan, now
+            self._redis.done(PLACES)
+
+    async def catch_up(self, epoch: Epoch | None) -> None:
+        """Show what is owed, if the rules still let it be told. `epoch`: that of the last pane, if there was one."""
+        if epoch is not None:
+            await self.places(epoch)
+        for name, record in list(self._owed.items()):
+            if self._withheld(record):
+                del self._owed[name]
+            else:
+                await self._show(record)
+
+    async def give_ends(self) -> None:
+        """Let what was written before keys had an end go in its time: once, behind a start."""
+        while True:
+            try:
+                await self._publisher.give_ends()
+            except NoPermissionError:
+                log.info("keys that an older version wrote keep no end: this user may not list keys (SCAN)")
+                return
+            except TROUBLE as error:
+                log.debug("ends of old keys wait: %s", error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    async def _show(self, record: LedgerRecord) -> None:
+        try:
+            await self._publisher.to_redis(record)
+        except TROUBLE as error:
+            self._owed[record.measure] = record
+            self._redis.failed(PANES, error)
+        else:
+            if self._owed.get(record.measure) in (None, record):
+                self._owed.pop(record.measure, None)
+            if not self._owed:
+                self._redis.done(PANES)
