@@ -26,7 +26,7 @@ log = logging.getLogger("throng.release")
 
 PANES = "panes shown"
 PLACES = "places shown"
-PLACES_AGAIN_S: Final = 86_400
+AGAIN_S: Final = 86_400
 RETRY_S: Final = 60.0
 
 
@@ -54,7 +54,7 @@ class Showing:
     async def places(self, epoch: Epoch) -> None:
         """Show the places that released records of the epoch tell of: once a plan, and again every day."""
         now = time.monotonic()
-        if epoch.plan == self._plan and now - self._places_at < PLACES_AGAIN_S:
+        if epoch.plan == self._plan and now - self._places_at < AGAIN_S:
             return
         try:
             await self._publisher.places(self._pages.places(epoch))
@@ -74,19 +74,18 @@ class Showing:
             else:
                 await self._show(record)
 
-    async def give_ends(self) -> None:
-        """Let what was written before keys had an end go in its time: once, behind a start."""
+    async def keep_giving_ends(self) -> None:
+        """Let what was written before keys had an end go in its time: looked for behind a start, and daily, for ever."""
         while True:
+            pause_s = AGAIN_S
             try:
                 await self._publisher.give_ends()
             except NoPermissionError:
                 log.info("keys that an older version wrote keep no end: this user may not list keys (SCAN)")
-                return
             except TROUBLE as error:
                 log.debug("ends of old keys wait: %s", error)
-                await asyncio.sleep(RETRY_S)
-            else:
-                return
+                pause_s = RETRY_S
+            await asyncio.sleep(pause_s)
 
     async def _show(self, record: LedgerRecord) -> None:
         try:

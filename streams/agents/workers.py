@@ -293,7 +293,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             on_revoked=releaser.revoked,
             on_lost=releaser.lost,
         )
-        services = [releaser.keep_showing, releaser.keep_following, releaser.showing.give_ends, audit.follow]
+        services = [releaser.keep_showing, releaser.keep_following, releaser.showing.keep_giving_ends, audit.follow]
         app = _app(role, settings, readiness)
         releaser.going_on = lambda: app.tenure.generation is not None
         releaser.forget_noise = noise.forget
