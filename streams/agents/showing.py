@@ -75,7 +75,7 @@ class Showing:
                 await self._show(record)
 
     async def keep_giving_ends(self) -> None:
-        """Let what was written before keys had an end go in its time: looked for behind a start, and daily, for ever."""
+        """Let what was written before keys had an end go in its time: look for it at a start, and daily, for ever."""
         while True:
             pause_s = AGAIN_S
             try:

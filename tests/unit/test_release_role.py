@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 import pytest
 from prometheus_client import CollectorRegistry
+from redis.exceptions import NoPermissionError
 
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
@@ -373,6 +374,28 @@ async def test_consumers_find_the_places_under_the_hash_that_records_name_writte
     now_s += PLACES_KEPT_S / 4  # also where no pane comes any more
     await role.showing.catch_up(EPOCH)
     assert len(logs.shown) == 2 and logs.shown[0] == logs.shown[1]
+
+
+async def test_keys_without_an_end_are_looked_for_daily_whatever_redis_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Exception | None] = [ConnectionError(), NoPermissionError(), None, None]
+    paused: list[float] = []
+
+    async def give_ends() -> int:
+        if error := answers.pop(0):
+            raise error
+        return 0
+
+    async def sleep(pause_s: float) -> None:
+        paused.append(pause_s)
+        if not answers:
+            raise asyncio.CancelledError
+
+    role = releaser(Logs())
+    monkeypatch.setattr(role.showing._publisher, "give_ends", give_ends)
+    monkeypatch.setattr(showing.asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await role.showing.keep_giving_ends()
+    assert paused == [showing.RETRY_S, *[showing.AGAIN_S] * 3]
 
 
 class Excluding(SettledRules):
