@@ -19,6 +19,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -166,13 +167,13 @@ class CrowdAgent:
             if offset < owned.crowd.next_offset:
                 continue
             if panes := await self._feed(owned.crowd, records.payload[start:end].tobytes(), offset):
-                await self._send(owned, panes)
+                await self._send(chunk.partition, owned, panes)
         now = asyncio.get_running_loop().time()
         if not self._redis.trouble and now - owned.shown_at >= SHOWN_EVERY_S:
             await self._show(chunk.partition, owned)
         self._count(chunk.partition, owned, len(records.offset), time.perf_counter() - began)
 
-    async def _send(self, owned: Partition, panes: list[Pane]) -> None:
+    async def _send(self, partition: int, owned: Partition, panes: list[Pane]) -> None:
         """Hand panes over to the producer, which takes as long as Kafka does.
 
         The state is past them already: what stands for them until then keeps a store meanwhile from being ahead.
@@ -180,8 +181,14 @@ class CrowdAgent:
         handed_over: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         owned.acks.append(handed_over)
         for pane in panes:
-            owned.acks.append(await self._producer.send(self._panes_topic, msgspec.msgpack.encode(pane), partition=0))
+            ack = await self._producer.send(self._panes_topic, msgspec.msgpack.encode(pane), partition=0)
+            ack.add_done_callback(partial(self._acknowledged, partition))
+            owned.acks.append(ack)
         handed_over.set_result(None)
+
+    def _acknowledged(self, partition: int, ack: "asyncio.Future[object]") -> None:
+        if not ack.cancelled() and ack.exception() is None:
+            self._metrics.panes.labels(partition).inc()
 
     async def _feed(self, crowd: Crowd, frame: bytes, offset: int) -> list[Pane]:
         deadline = time.monotonic() + EPOCH_PATIENCE_S

@@ -38,6 +38,7 @@ log = logging.getLogger("throng.gateway")
 AHEAD_MS = 3_600_000
 LONG_SILENCE_MS = 2 * 86_400_000
 REGISTRY_POLL_S = 0.1
+REGISTRY_PATIENCE_S = 1.0
 # As numbers and bytes: an enumeration takes a microsecond to be asked, and is for each reject.
 REASONS = {int(reason): reason.name.encode() for reason in Reason}
 NULL_VALUE = int(Reason.null_value)
@@ -282,8 +283,11 @@ class Gateway:
 
     async def _registry_in_time(self) -> None:
         """Nothing is sent by a registry that may lack the last seconds' opt-outs, or what was there before an epoch."""
+        since = time.monotonic()
         while not self._registry_fresh():
-            self._readiness.waiting("registry", "the registry has not been read for 5 s: nothing is sent meanwhile")
+            # An epoch's own reading takes a moment, and is nothing to be told of.
+            if time.monotonic() - since > REGISTRY_PATIENCE_S:
+                self._readiness.waiting("registry", "the registry has not been read for 5 s: nothing is sent meanwhile")
             await asyncio.sleep(REGISTRY_POLL_S)
         self._readiness.over("registry")
 

@@ -122,14 +122,17 @@ class ReleaseRules:
         """Read the audit log to its end; waits while Kafka is away."""
         await self._audit.read()
 
+    def look(self) -> None:
+        """Take up what was read, also where nobody asks of an epoch."""
+        if self._audit.chain.head != self._head:
+            self._head, self._told = self._audit.chain.head, {}
+            show(self._audit.chain, self._metrics)
+
     def of(self, epoch: Epoch) -> Told:
         """What holds of the epoch, by what was read."""
-        chain = self._audit.chain
-        if chain.head != self._head:
-            self._head, self._told = chain.head, {}
-            show(chain, self._metrics)
+        self.look()
         if epoch.epoch not in self._told:
-            base, since = rules_of(chain, epoch)
+            base, since = rules_of(self._audit.chain, epoch)
             self._told[epoch.epoch] = told(epoch, base, since, self._home)
         return self._told[epoch.epoch]
 

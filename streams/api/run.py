@@ -138,15 +138,16 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         if tls is None and settings.api.host not in HERE:
             log.warning("tokens cross the network unencrypted: set api.tls_certificate, or put TLS before the API")
         readiness.over("starting")
-        services: list[Service] = [audit.follow, partial(_say, audit, readiness)]
+        services: list[Service] = [audit.follow, partial(_say, audit, rules, readiness)]
         services += [partial(follow, topic) for topic in logs]
         if tls is not None:
             services.append(partial(_renew, tls))
         await until(stop, services)
 
 
-async def _say(audit: AuditReader, readiness: Readiness) -> None:
+async def _say(audit: AuditReader, rules: ReleaseRules, readiness: Readiness) -> None:
     while True:
+        rules.look()
         if audit.fresh():
             readiness.over("rules")
         else:

@@ -16,12 +16,14 @@ import msgspec
 import orjson
 import pytest
 from msgspec.structs import asdict, replace
+from prometheus_client import Histogram
 from redis.asyncio import Redis
 
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import FLOWS, REJECTS, RELEASED, SALTS, SIGHTINGS
 from streams.core.pseudonyms import pseudonym
 from streams.core.snapshot import Header
+from streams.metrics_page import PARTS, exposed, metrics_of
 from streams.simulate.people import imsis, msisdns
 from streams.stores.keys import FileKeys
 from streams.stores.log import TailReader
@@ -48,6 +50,8 @@ pytestmark = pytest.mark.integration
 
 
 HOUR_MS = 3_600_000
+# Series that begin with what happens seldom: an epoch's end, a pane without a release.
+SELDOM = {"throng_gateway_keys_destroyed_total", "throng_release_voids_total"}
 # The default ones, and all others that there are.
 MEASURES = (
     *(replace(measure, share=measure.share * 0.75) for measure in DEFAULT_MEASURES),
@@ -199,6 +203,14 @@ def metrics_say_what_was_fed(run: Run) -> None:
     assert total(run.metrics, "gateway", "throng_gateway_rejects_total") == Counter(run.gate.rejects.values())
     assert total(run.metrics, "gateway", "throng_gateway_drops_total") == run.gate.drops
     assert total(run.metrics, "gateway", "throng_gateway_sightings_total")[""] == len(run.gate.sightings)
+    assert total(run.metrics, "crowd", "throng_crowd_panes_total").keys() == {
+        str(partition) for partition in range(run.settings.kafka.partitions)
+    }
+    names = {line.split("{")[0].split(" ")[0] for text in run.metrics.values() for line in text.splitlines()}
+    for part in PARTS.keys() - {"API"}:
+        for metric in metrics_of(part):
+            name = exposed(metric) + ("_count" if isinstance(metric, Histogram) else "")
+            assert name in names | SELDOM, f"no worker has a series of {name}"
     # What is read again after a rebalance is work done again, so the crowds' counters may be ahead.
     assert sum(total(run.metrics, "crowd", "throng_crowd_sightings_total").values()) >= len(run.gate.sightings)
 

@@ -179,6 +179,10 @@ async def test_a_partition_that_stays_goes_on_from_memory_and_no_snapshot_is_rea
     assert worker.taken_up("memory") == 6
     assert cache.stored == {}, "a rebalance waits for no snapshot"
     assert_all_panes(panes, 0, 1)
+    told = [
+        worker.registry.get_sample_value("throng_crowd_panes_total", {"partition": partition}) for partition in "01"
+    ]
+    assert told == [len(expected(0)), len(expected(1))]
 
 
 async def test_a_state_that_went_to_others_is_forgotten(cache: Cache, panes: Panes) -> None:
