@@ -26,7 +26,7 @@ log = logging.getLogger("throng.release")
 
 PANES = "panes shown"
 PLACES = "places shown"
-AGAIN_S: Final = 86_400
+AGAIN_S: Final = 86_400.0
 RETRY_S: Final = 60.0
 
 
