@@ -134,7 +134,7 @@ MUTANTS: dict[str, Sequence[Change]] = {
     ],
     "noise is drawn before the ledger is read": [
         Change(Releaser.positions, "await self._ledger.reread()", "pass"),
-        Change(Releaser.handle, "await self._take(await self._ledger.read())", "pass"),
+        Change(Releaser.handle, "others := await self._ledger.read()", "others := list[LedgerRecord]()"),
     ],
     "a salt is destroyed by an uncommitted watermark": [
         Change(
