@@ -14,7 +14,7 @@ from benchmarks.peers.peers import BY_NAME, RESULTS, THRONG
 
 OUT: Final = Path(__file__).parent.parent.parent / "docs" / "explanation" / "peers.svg"
 WIDTH: Final = 760
-LABELS: Final = 190
+LABELS: Final = 240  # the longest name in the widest of the usual fonts
 BAR: Final = 16
 GAP: Final = 14
 TOP: Final = 46
