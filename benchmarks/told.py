@@ -9,7 +9,6 @@ file that isn't there is told as not run. The charts (`peers.svg`, `curves.svg`)
 import argparse
 import json
 import re
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +17,9 @@ from benchmarks import bench_functions, curves_chart
 from benchmarks.peers import chart
 from benchmarks.peers.job import SHAPES
 from benchmarks.peers.peers import BY_NAME, RESULTS, THRONG
+from benchmarks.peers.run import Rounds, medians
 
 DOC: Final = Path(__file__).parent.parent / "docs" / "explanation" / "speed.md"
-SINGLE: Final = next(iter(SHAPES))
 BLOCK: Final = re.compile(r"<!-- figures: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 STAGES: Final = {
     "walk": ("Kafka's record format to columns", "a record's varints, one after the other: memory, in arrays"),
@@ -115,21 +114,18 @@ def peers(found: dict[str, Any]) -> str:
 
 def _configurations(found: dict[str, Any]) -> list[tuple[object, ...]]:
     """Of each that ran the median of its rounds."""
-    rates: dict[tuple[str, str], dict[str, list[float]]] = {}
+    rounds: Rounds = {}
     for each in found["rounds"]:
-        if each["peer"] in BY_NAME and each.get("rate"):
-            of = rates.setdefault((each["peer"], each["configuration"]), {})
-            of.setdefault(each["shape"], []).append(each["rate"])
-    ours = found["summary"]["single"][THRONG]
+        key = each["peer"], each["configuration"], each["shape"]
+        rounds.setdefault(key, []).append({"rate": each.get("rate")})
+    rates, ours = medians(rounds), found["summary"]["single"][THRONG]
     body: list[tuple[object, ...]] = []
     for peer in BY_NAME.values():
         for way in peer.configurations:
-            of = rates.get((peer.name, way.name), {})
-            medians = {shape: statistics.median(rounds) for shape, rounds in of.items()}
-            if medians:
-                single = medians.get(SINGLE)
-                ratio = number(ours / single, 2) if ours and single else number(None)
-                body.append((peer.title, way.how, *(number(medians.get(shape)) for shape in SHAPES), ratio))
+            of = {shape: rates.get((peer.name, way.name, shape)) for shape in SHAPES}
+            if any(of.values()):
+                ratio = number(ours / of["single"] if ours and of["single"] else None, 2)
+                body.append((peer.title, way.how, *map(number, of.values()), ratio))
     return body
 
 

@@ -17,8 +17,9 @@ from schemas.lengths import BUCKETS, CUT
 from schemas.measures import Measure
 from schemas.plan import Correction, Plan
 from streams.core.calibration import WORTH_OF_ESTIMATE, Evidence, found, told_from
-from streams.core.factors import OF_PRESENT, STATISTICS, correction_of, factors_of, of_estimates, part_names
+from streams.core.factors import OF_PRESENT, STATISTICS, Factors, correction_of, factors_of, of_estimates, part_names
 from streams.core.render import Estimates, Page
+from streams.core.view import View
 from streams.core.weights import PlanWeights
 from streams.settings import Settings
 from validation import errors, happened, released
@@ -142,22 +143,23 @@ def with_factors(
     """What is told, what is so, and the standard errors, of the noise, the factors and the network's view together."""
     told, errs = {}, {}
     arrivals = next(measure for measure in day.epoch.measures if measure.statistic == "arrivals")
-    for name, measure, (mean, se) in _all(day, estimates):
-        of = factors_of(plan, measure)
-        view = VIEWS.get(name)
-        if of is None:
-            told[name], errs[name] = mean, se if view is None else np.hypot(se, view.se(mean))
-            continue
-        keys = np.tile(np.arange(mean.shape[1]), len(mean))
-        put_on, grown, corrected = of.put_on(mean.reshape(-1), se.reshape(-1), keys)
-        told[name], off = put_on.reshape(mean.shape), corrected.off
-        if view is not None:
-            off = view.corrected_se(put_on, corrected)
-        errs[name] = np.hypot(grown, off).reshape(mean.shape)
+    for name, measure, level in _all(day, estimates):
+        told[name], errs[name] = corrected_level(factors_of(plan, measure), VIEWS.get(name), level)
     # A zone's factor goes through sums of its panes.
     told["footfall_hour"] = hourly(told["footfall"], told[arrivals.name]).astype(np.float64)
     errs["footfall_hour"] = hourly(errs["footfall"], errs[arrivals.name]).astype(np.float64)
     return told, truth, errs
+
+
+def corrected_level(of: Factors | None, view: View | None, level: Level) -> Level:
+    """A measure's estimates with its factors, and their errors with those of the factors and the network's view."""
+    mean, se = level
+    if of is None:
+        return mean, se if view is None else np.hypot(se, view.se(mean))
+    keys = np.tile(np.arange(mean.shape[1]), len(mean))
+    put_on, grown, corrected = of.put_on(mean.reshape(-1), se.reshape(-1), keys)
+    off = corrected.off if view is None else view.corrected_se(put_on, corrected)
+    return put_on.reshape(mean.shape), np.hypot(grown, off).reshape(mean.shape)
 
 
 def _all(day: Day, estimates: Mapping[str, Level]) -> list[tuple[str, Measure, Level]]:

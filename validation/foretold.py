@@ -17,7 +17,7 @@ from schemas.plan import Plan
 from streams.core.factors import factors_of, part_names
 from streams.core.foretelling import foretold
 from validation import errors, happened, released
-from validation.calibrated import Counted, calibrated_plan
+from validation.calibrated import Counted, Level, calibrated_plan, corrected_level
 from validation.errors import Pairs
 from validation.judge import VIEWS, paired
 from validation.released import Noise
@@ -25,8 +25,6 @@ from validation.towns import Day
 
 COUNTED: Final = 1 / 3  # of a town's zones
 DWELL: Final = "dwell"
-
-Level = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class Town(NamedTuple):
@@ -124,14 +122,6 @@ def _one(plans: Sequence[Plan]) -> Plan:
 
 def _pairs(town: Town, plan: Plan, level: Level) -> dict[str, Pairs]:
     """Of the zones that were not counted."""
-    mean, se = level
-    factors, view = factors_of(plan, town.measure), VIEWS[DWELL]
-    if factors is None:
-        told, errs = mean, np.hypot(se, view.se(mean))
-    else:
-        keys = np.tile(np.arange(mean.shape[1]), len(mean))
-        put_on, grown, corrected = factors.put_on(mean.reshape(-1), se.reshape(-1), keys)
-        told = put_on.reshape(mean.shape)
-        errs = np.hypot(grown, view.corrected_se(put_on, corrected)).reshape(mean.shape)
-    told, errs = told[:, town.others], errs[:, town.others]
+    corrected = corrected_level(factors_of(plan, town.measure), VIEWS[DWELL], level)
+    told, errs = (column[:, town.others] for column in corrected)
     return paired({DWELL: told}, {DWELL: town.truth[:, town.others]}, {DWELL: errs})

@@ -1,5 +1,6 @@
 """The results as the tables of docs/explanation/validation.md, between its two marks."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -106,54 +107,41 @@ def _medians(results: dict[str, Json]) -> str:
     return head + "\n|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
-def _calibrated(results: dict[str, Json]) -> str:
-    found, rows = results["calibrated"], []
-    for kind in found["before"]:
+def _compared(sides: Sequence[Json], holding: Sequence[Json]) -> str:
+    """Rows of the kinds and sizes that all sides have: their medians, and how many intervals of some of them hold."""
+    rows = []
+    for kind in sides[0]:
         for size in map(str, SIZES):
-            named = (results["errors"]["before"], found["one_day"], found["before"])
-            lines = [
-                side.get(kind, {}).get(size) for side in (*named, results["errors"]["released"], found["released"])
-            ]
-            if any(line is None for line in lines):
+            if any(side.get(kind, {}).get(size) is None for side in sides):
                 continue
-            medians = " | ".join(f"{100 * line['median']:.1f} %" for line in lines)
-            holds = f"{100 * lines[-1]['covered']:.1f} %"
-            rows.append(f"| {kind} | {int(size):,} | {medians} | {holds} |")
+            shares = [side[kind][size]["median"] for side in sides] + [side[kind][size]["covered"] for side in holding]
+            rows.append(f"| {kind} | {int(size):,} | {' | '.join(f'{100 * share:.1f} %' for share in shares)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _calibrated(results: dict[str, Json]) -> str:
+    found, before, released = results["calibrated"], results["errors"]["before"], results["errors"]["released"]
+    sides = (before, found["one_day"], found["before"], released, found["released"])
     head = (
         "| calibrated | people | before noise | by one day | by two days | released | by two days | intervals hold |\n"
     )
-    return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + _calibrated_goals(results)
+    rows = _compared(sides, [found["released"]])
+    return head + "|---|---|---|---|---|---|---|---|\n" + rows + _calibrated_goals(results)
 
 
 def _by_grid(results: dict[str, Json]) -> str:
-    found, rows = results["by_grid"], []
-    for kind in found["before"]:
-        for size in map(str, SIZES):
-            sides = (results["errors"]["before"], found["before"], results["errors"]["released"], found["released"])
-            lines = [side.get(kind, {}).get(size) for side in sides]
-            if any(line is None for line in lines):
-                continue
-            medians = " | ".join(f"{100 * line['median']:.1f} %" for line in lines)
-            holds = f"{100 * lines[-1]['covered']:.1f} %"
-            rows.append(f"| {kind} | {int(size):,} | {medians} | {holds} |")
+    found, before, released = results["by_grid"], results["errors"]["before"], results["errors"]["released"]
+    rows = _compared((before, found["before"], released, found["released"]), [found["released"]])
     head = "| with a density grid | people | before noise | by the grid | released | by the grid | intervals hold |\n"
     believed = ", ".join(f"{share:.0%}" for share in found["believed"])
     zones = f"\nZones of which the grid is believed, by town: {believed}.\n"
     told = f"\nWith a density grid, against the goals: {_against_goals(by_grid_line(results))}.\n"
-    return head + "|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + zones + told
+    return head + "|---|---|---|---|---|---|---|\n" + rows + zones + told
 
 
 def _foretold(results: dict[str, Json]) -> str:
-    found, rows = results["foretold"], []
-    for kind in found["before"]:
-        for size in map(str, SIZES):
-            sides = ("alone", "before", "released_alone", "released")
-            lines = [found[side].get(kind, {}).get(size) for side in sides]
-            if any(line is None for line in lines):
-                continue
-            medians = " | ".join(f"{100 * line['median']:.1f} %" for line in lines)
-            holds = f"{100 * lines[-2]['covered']:.1f} % | {100 * lines[-1]['covered']:.1f} %"
-            rows.append(f"| {kind} | {int(size):,} | {medians} | {holds} |")
+    found = results["foretold"]
+    sides = [found[side] for side in ("alone", "before", "released_alone", "released")]
     head = (
         "| zones that nobody counted | people | before noise | by others' counts | released | by others' counts | "
         "intervals hold | by others' counts |\n"
@@ -163,7 +151,7 @@ def _foretold(results: dict[str, Json]) -> str:
         for part, each in found["places"].items()
     )
     places = f"\nOf the third that was counted, zones with a factor that others could learn from, by length: {parts}.\n"
-    return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + places
+    return head + "|---|---|---|---|---|---|---|---|\n" + _compared(sides, sides[2:]) + places
 
 
 def _against_goals(line: Json) -> str:

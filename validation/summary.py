@@ -1,6 +1,7 @@
 """The results as JSON: tables, curves, and the last line with its goals."""
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -38,7 +39,7 @@ def results(
     """All that is kept of a run. `factors`: the same with those that counts on site have found; `grids`: the same by
     plans with a density grid; `others`: of zones without counts, with factors by those that have some."""
     sides = {side: found for side, found in every._asdict().items() if side != "stays"}
-    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
+    tables = _tables(sides)
     middles = {str(size): medians.error(every.stays, size) for size in errors.SIZES}
     curves = {
         side: {
@@ -69,20 +70,19 @@ def results(
 
 def _foretold(others: Foretold) -> Json:
     sides = {side: found for side, found in others._asdict().items() if side != "places"}
-    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
+    tables = _tables(sides)
     return {**tables, "places": {part: {"places": n, "foretold": yes} for part, (n, yes) in others.places.items()}}
 
 
 def _by_grid(grids: ByGrid) -> Json:
-    sides = {"before": grids.before, "released": grids.released}
-    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
-    return {**tables, "believed": [round(share, 3) for share in grids.believed]}
+    return {
+        **_tables({"before": grids.before, "released": grids.released}),
+        "believed": [round(share, 3) for share in grids.believed],
+    }
 
 
 def _calibrated(factors: Calibrated) -> Json:
-    sides = factors._asdict().items()
-    tables = {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides}
-    return {**tables, "coverage": coverage(factors.released, None)}
+    return {**_tables(factors._asdict()), "coverage": coverage(factors.released, None)}
 
 
 def last_line(found: dict[str, Json]) -> Json:
@@ -150,6 +150,10 @@ def coverage(found: dict[str, Pairs], size: int | None) -> float | None:
     lines = [errors.error(found[kind], each) for kind in COVERED if kind in found for each in sizes]
     shares = [line.covered for line in lines if line is not None and not math.isnan(line.covered)]
     return round(float(np.mean(shares)), 4) if shares else None
+
+
+def _tables(sides: Mapping[str, dict[str, Pairs]]) -> Json:
+    return {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
 
 
 def _sizes(pairs: Pairs) -> Json:

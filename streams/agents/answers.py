@@ -18,13 +18,14 @@ anew.
 import asyncio
 import logging
 import weakref
-from types import FunctionType, MethodType, SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.protocol.fetch import FetchRequest
 
+from streams.agents.rebound import rebind
 from streams.agents.reused import looked_at
 
 log = logging.getLogger(__name__)
@@ -180,11 +181,7 @@ def read_in_place(client: AIOKafkaClient) -> None:
         take_over(connection)
         return connection
 
-    stock = type(client)._get_conn
-    names = {**stock.__globals__, "create_conn": create}
-    bound = FunctionType(stock.__code__, names, stock.__name__, stock.__defaults__, stock.__closure__)
-    bound.__kwdefaults__ = stock.__kwdefaults__
-    client._get_conn = MethodType(bound, client)
+    rebind(client, "_get_conn", create_conn=create)
 
 
 def take_over(connection: AIOKafkaConnection) -> None:

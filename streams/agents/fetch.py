@@ -18,7 +18,6 @@ aiokafka's modules, are as they were. `tests/unit/test_transport_contract.py` ho
 import struct
 from collections.abc import Iterator, Sequence
 from functools import partial
-from types import FunctionType, MethodType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -31,6 +30,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from crc32c import crc32c
 
 from streams.agents import lz4
+from streams.agents.rebound import rebind
 from streams.agents.reused import looked_at
 from streams.core.records import RecordBatch
 
@@ -242,12 +242,5 @@ def hand_out_batches(consumer: AIOKafkaConsumer, run_bytes: int) -> None:
     Must be called before the consumer subscribes. aiokafka names the classes that unpack an answer as globals of its
     module, so the handler is bound once more with other globals, to this fetcher only.
     """
-    fetcher = consumer._fetcher
-    stock = type(fetcher)._proc_fetch_request
-    names = {
-        **stock.__globals__,
-        "MemoryRecords": BatchViews,
-        "PartitionRecords": partial(BatchRuns, run_bytes=run_bytes, rooms=Rooms(run_bytes)),
-    }
-    handler = FunctionType(stock.__code__, names, stock.__name__, stock.__defaults__, stock.__closure__)
-    fetcher._proc_fetch_request = MethodType(handler, fetcher)
+    runs = partial(BatchRuns, run_bytes=run_bytes, rooms=Rooms(run_bytes))
+    rebind(consumer._fetcher, "_proc_fetch_request", MemoryRecords=BatchViews, PartitionRecords=runs)

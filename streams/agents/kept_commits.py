@@ -6,11 +6,12 @@ The request has had a field for it in versions 2 to 4 (https://kafka.apache.org/
 aiokafka speaks none above 3, and leaves it empty.
 """
 
-from types import FunctionType, MethodType
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.protocol.commit import OffsetCommitRequest
+
+from streams.agents.rebound import rebind
 
 # Longer than anybody is away; Kafka adds it to its clock, in 64 bits.
 KEPT_MS: Final = 100 * 365 * 86_400_000
@@ -21,12 +22,5 @@ class _KeptCommits(OffsetCommitRequest):
 
 
 def keep_commits(consumer: AIOKafkaConsumer) -> None:
-    """Make what a started consumer of a group commits stay.
-
-    As in `fetch.hand_out_batches`, a method is bound once more with another global, to this coordinator only.
-    """
-    coordinator = consumer._coordinator
-    stock = type(coordinator)._do_commit_offsets
-    names = {**stock.__globals__, "OffsetCommitRequest": _KeptCommits}
-    method = FunctionType(stock.__code__, names, stock.__name__, stock.__defaults__, stock.__closure__)
-    coordinator._do_commit_offsets = MethodType(method, coordinator)
+    """Make what a started consumer of a group commits stay."""
+    rebind(consumer._coordinator, "_do_commit_offsets", OffsetCommitRequest=_KeptCommits)

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from schemas.lengths import BUCKETS
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import NOWHERE, Cell, Correction, Plan
-from streams.cli.main import run
 from streams.core.calibration import LEAST, MOST, SPREAD
 from streams.core.foretelling import EARNED, Line, fitted, foretold
 from streams.core.release import publications
 from streams.core.times import rfc3339
 from streams.stores.plans import load_plan
 from tests.support.world import PLAN
-from tests.unit.test_calibration import EPOCH, HOUR_MS, record_of, told, write
+from tests.unit.test_calibration import EPOCH, HOUR_MS, calibrate, record_of, told, write
 from tests.unit.test_schemas import validator
 
 DWELL = next(measure for measure in DEFAULT_MEASURES if measure.name == "dwell")
@@ -204,11 +203,6 @@ def files(tmp_path: Path) -> dict[str, Path]:
     paths["plan.json"].write_bytes(msgspec.json.encode(plan))
     write(paths["counts.csv"], rows)
     return paths
-
-
-def calibrate(files: dict[str, Path], *more: str) -> int:
-    options = {"--on-site": "counts.csv", "--released": "released.ndjson", "--plan": "plan.json", "--to": "next.json"}
-    return run(["calibrate", *(part for name, file in options.items() for part in (name, str(files[file]))), *more])
 
 
 def test_the_command_gives_the_place_that_nobody_counted_its_factor_and_says_so(
