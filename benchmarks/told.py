@@ -1,7 +1,8 @@
 """The generated figures of docs/explanation/speed.md, from the files in benchmarks/results: run after the benchmarks.
 
 Between `<!-- figures: NAME -->` and `<!-- end -->` stands what the function NAME below makes of its results' file; a
-file that isn't there is told as not run. The charts (`peers.svg`, `curves.svg`) are drawn by the same command.
+file that isn't there is told as not run. `goals` is of them all. The charts (`peers.svg`, `curves.svg`) are drawn by
+the same command.
 
     python -m benchmarks.told [--results benchmarks/results] [--doc docs/explanation/speed.md]
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import bench_functions, curves_chart
+from benchmarks.goals import goals
 from benchmarks.peers import chart
 from benchmarks.peers.job import SHAPES
 from benchmarks.peers.peers import BY_NAME, RESULTS, THRONG
@@ -234,6 +236,7 @@ def soak(found: dict[str, Any]) -> str:
     return f"{about}:\n\n" + rows(("", "more"), body)
 
 
+GOALS: Final = "goals"
 FIGURES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     function.__name__: function for function in (stages, functions, peers, latency, curves, scale, extrapolation, soak)
 }
@@ -241,6 +244,8 @@ FIGURES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
 
 def block(name: str, folder: Path) -> str:
     """What stands between the marks."""
+    if name == GOALS:
+        return rows(("", "goal", "measured", "met"), [goal.cells() for goal in goals(folder)])
     path = folder / f"{name}.json"
     return FIGURES[name](json.loads(path.read_text())) if path.exists() else f"(`{path.name}`: not run yet.)"
 

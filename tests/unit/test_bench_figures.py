@@ -9,8 +9,9 @@ import pytest
 from benchmarks import bench_functions, bench_scale, bench_soak, curves, curves_chart, extrapolate, told
 from benchmarks.core_job import Core, chunks_of
 from benchmarks.extrapolate import Measured, Network
+from benchmarks.goals import goals
 from benchmarks.peers.job import Size
-from benchmarks.peers.peers import RESULTS
+from benchmarks.peers.peers import BY_NAME, RESULTS
 from benchmarks.peers.throng import Mark
 from streams.core.decode import decode
 from streams.core.records import walk
@@ -157,8 +158,39 @@ def test_every_function_has_a_cost_and_a_unit():
 
 def test_the_page_tells_what_the_results_hold():
     page = told.DOC.read_text()
-    assert set(told.BLOCK.findall(page)) == set(told.FIGURES)
+    assert set(told.BLOCK.findall(page)) == {told.GOALS, *told.FIGURES}
     assert told.rewritten(page, RESULTS) == page, "run: python -m benchmarks.told"
+
+
+def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
+    single = {"throng": 700_000, "flink": 500_000, "quix": 10_000}
+    summary = {"single": single, "batched": {"throng": 900_000}, "ratios": {"flink": 1.4, "quix": 70.0}}
+    (tmp_path / "peers.json").write_text(json.dumps({"summary": summary}))
+    late = {"1000_zones": {"counter": {"p99": 999}, "release": {"p99": 501}}}
+    (tmp_path / "latency.json").write_text(json.dumps({"latency_ms": late}))
+    sizes = {"zones": [point(100, 9), point(10_000, 6)], "subscribers": [point(1_000_000, 9, table_bytes=64.5)]}
+    flat = {"zones": 0.5, "subscribers": 0.0}
+    (tmp_path / "curves.json").write_text(json.dumps({"sizes": sizes, "flatness": flat}))
+    leaking = [hour(200.0, 100) for _ in range(31)] + [hour(240.0, 100)] * 2
+    soaked = {"hours": leaking, "grew": bench_soak.growth(leaking)}
+    (tmp_path / "soak.json").write_text(json.dumps(soaked))
+    found = {goal.what: goal.cells()[1:] for goal in goals(tmp_path)}
+    assert found["events per CPU-second, one event a record"] == ("600,000", "700,000", "yes")
+    assert found["events per CPU-second, arrays of 100"] == ("1,000,000", "900,000", "**no**")
+    assert [found[f"times as fast as {BY_NAME[name].title}"][1:] for name in ("flink", "quix", "bytewax")] == [
+        *(("1.40", "**no**"), ("70.00", "yes"), ("–", "not measured")),
+    ]
+    assert [each[2] for what, each in found.items() if what.startswith("ms at p99")] == [
+        "yes",
+        "**no**",
+        "not measured",
+    ]
+    assert found["dearer at worst, 100 to 10,000 zones"] == ("20%", "50%", "**no**")
+    assert found["bytes a subscriber in a crowd, of 1,000,000 in 16 partitions"] == ("64", "64.5", "**no**")
+    assert found["bytes a subscriber in Redis, of 1,000,000 in 16 partitions"] == ("32", "20.0", "yes")
+    assert found["grows from the first day to the second beyond its rhythm"][1:] == (
+        *("gateway MB, crowd MB, release MB", "**no**"),
+    )
 
 
 def test_what_has_no_results_is_told_as_not_run(tmp_path: Path):

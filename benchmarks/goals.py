@@ -1,0 +1,113 @@
+"""What was aimed at, beside what the kept results hold: the first table of docs/explanation/speed.md."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from benchmarks.bench_soak import grown
+from benchmarks.peers.peers import BY_NAME, THRONG
+
+Found = dict[str, Any]
+
+# Subscribers at whom bytes are told: the figures of steady state at a whole network's partition size or so.
+SUBSCRIBERS: Final = 1_000_000
+RATIOS: Final = {"flink": 1.5, "kafka_streams": 5.0, "quix": 10.0, "bytewax": 10.0, "stock_faust": 30.0}
+FLAT: Final = 0.2
+BYTES: Final = {"table_bytes": ("in a crowd", 64.0), "snapshot_bytes": ("in Redis", 32.0)}
+LATENCY_MS: Final = {
+    ("counter", "1000_zones"): ("an event's arrival to the counter in Redis, 1,000 zones", 1_000.0),
+    ("release", "1000_zones"): ("the watermark's passing to the released record, 1,000 zones", 500.0),
+    ("release", "10000_zones"): ("the watermark's passing to the released record, 10,000 zones", 2_000.0),
+}
+
+
+class Goal(NamedTuple):
+    """One line. `found`: None if it wasn't measured."""
+
+    what: str
+    aim: str
+    found: str | None
+    met: bool
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Of the table."""
+        if self.found is None:
+            return self.what, self.aim, "–", "not measured"
+        return self.what, self.aim, self.found, "yes" if self.met else "**no**"
+
+
+def _throughput(found: Found) -> list[Goal]:
+    best = found["summary"]
+    aims = {"single": ("one event a record", 600_000), "batched": ("arrays of 100", 1_000_000)}
+    rates = [
+        Goal(f"events per CPU-second, {how}", f"{aim:,}", f"{best[shape][THRONG]:,}", best[shape][THRONG] >= aim)
+        for shape, (how, aim) in aims.items()
+    ]
+    return rates + [
+        Goal(
+            f"times as fast as {BY_NAME[name].title}",
+            f"{aim:g}",
+            None if (ratio := best["ratios"].get(name)) is None else f"{ratio:.2f}",
+            ratio is not None and ratio >= aim,
+        )
+        for name, aim in RATIOS.items()
+    ]
+
+
+def _flat(found: Found) -> list[Goal]:
+    ends = {name: (points[0]["value"], points[-1]["value"]) for name, points in found["sizes"].items()}
+    flat = [
+        Goal(f"dearer at worst, {low:,} to {high:,} {name}", f"{FLAT:.0%}", f"{more:.0%}", more <= FLAT)
+        for name, more in found["flatness"].items()
+        for low, high in (ends[name],)
+    ]
+    at = next((point for point in found["sizes"].get("subscribers", ()) if point["value"] == SUBSCRIBERS), None)
+    return flat + [
+        Goal(
+            f"bytes a subscriber {where}, of {SUBSCRIBERS:,} in 16 partitions",
+            f"{aim:g}",
+            f"{at[name]:.1f}" if at else None,
+            at is not None and at[name] <= aim,
+        )
+        for name, (where, aim) in BYTES.items()
+    ]
+
+
+def _late(found: Found) -> list[Goal]:
+    told = found["latency_ms"]
+    of = {key: told.get(key[1], {}).get(key[0], {}).get("p99") for key in LATENCY_MS}
+    return [
+        Goal(
+            f"ms at p99 from {what}",
+            f"{aim:,.0f}",
+            None if p99 is None else f"{p99:,.0f}",
+            p99 is not None and p99 <= aim,
+        )
+        for key, (what, aim) in LATENCY_MS.items()
+        for p99 in (of[key],)
+    ]
+
+
+def _steady(found: Found) -> list[Goal]:
+    more = grown(found["hours"], found["grew"])
+    told = None if more is None else ", ".join(more) or "nothing"
+    return [Goal("grows from the first day to the second beyond its rhythm", "nothing", told, not more)]
+
+
+FROM: Final[dict[str, Callable[[Found], list[Goal]]]] = {
+    "peers": _throughput,
+    "latency": _late,
+    "curves": _flat,
+    "soak": _steady,
+}
+
+
+def goals(folder: Path) -> list[Goal]:
+    """All of them, of the results that are there."""
+    return [
+        goal
+        for name, of in FROM.items()
+        if (path := folder / f"{name}.json").exists()
+        for goal in of(json.loads(path.read_text()))
+    ]
