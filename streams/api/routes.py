@@ -49,7 +49,7 @@ ROUTES: Final = {
 
 _PARAMETERS: Final = {
     "zone": "A zone's or a district's id.",
-    "measure": "One measure alone.",
+    "measure": "One measure alone; without a place and times its newest pane of all places.",
     "origin": "The zone or district where trips began.",
     "destination": "The zone or district where trips ended.",
     "from": "Panes that end after this time. Without from and to: the newest pane.",
@@ -104,7 +104,6 @@ def _operation(path: str, route: Route) -> dict[str, Any]:
             "name": name,
             "in": "query",
             "description": _PARAMETERS[name],
-            "required": name == "zone" and "origin" not in route.parameters,
             "schema": {"type": "string", "format": "date-time"} if name in _HISTORY else {"type": "string"},
         }
         for name in route.parameters

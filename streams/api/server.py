@@ -4,7 +4,7 @@ aiohttp serves it, which Faust and the workers' own health need already. Every a
 caches: what is withdrawn must be silent. No token, a wrong or an expired one: 401; outside its scopes: 403; too often:
 429; rules that are not known for sure: 503. A feed holds a bounded number of records; whoever is slower is told so, and
 dropped. Whoever comes back with the id of the last event is told what came since. `/v1/openapi.json` describes it all,
-to anybody.
+to anybody, and `/map/` is a page that shows it to whoever has a token.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from schemas.released import Flow
 from schemas.topics import FLOWS
 from streams.api.answers import HEADERS, Refused, asked_of, event, json_answer, refusal, time_of, words
 from streams.api.feed import Feed, Lately
+from streams.api.page import page
 from streams.api.rate import Rate
 from streams.api.routes import DISTANCES, FEED, OPENAPI, PLACES, ROUTES, description
 from streams.api.shelf import SCOPES, Item, Shelf
@@ -41,6 +42,8 @@ BEAT_S: Final = 10.0
 SEND_S: Final = 10.0
 # Records in one write to a feed.
 AT_ONCE: Final = 500
+EITHER: Final = "name a place: origin=…, or zone=… for travel times"
+NO_PLACE: Final = "; or measure=… alone, for its newest pane of all places"
 # RFC 6750, section 3: what is asked for, and that what came is no good.
 ASKS: Final = {"WWW-Authenticate": "Bearer"}
 INVALID: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -106,6 +109,7 @@ class Api:
         app.add_routes([web.get(f"/v1/{topic}", self._records) for topic in SCOPES])
         app.add_routes([web.get(DISTANCES, self._distances), web.get(PLACES, self._places)])
         app.add_routes([web.get(FEED, self._feed, allow_head=False), web.get(OPENAPI, self._described)])
+        app.add_routes(page())
         app.on_response_prepare.append(_unnamed)
         return app
 
@@ -180,19 +184,22 @@ class Api:
         self._within(token, f"{self._purpose}:{SCOPES[topic]}")
         ends = ("origin", "destination") if topic == FLOWS else ()
         asked = asked_of(request, ROUTES[request.path].parameters)
-        place = asked["zone"] or asked.get("origin", "")
-        if not place or (asked["zone"] and any(asked[end] for end in ends)):
-            either = "origin=…, or zone=… for travel times" if ends else "zone=…"
-            raise Refused(400, "parameter", f"name a place: {either}")
-        if not self._shelf.knows(topic, place):
+        place, history = asked["zone"] or asked.get("origin", ""), bool(asked["from"] or asked["to"])
+        if asked["zone"] and any(asked[end] for end in ends):
+            raise Refused(400, "parameter", EITHER)
+        if not place and (history or not asked["measure"]):
+            raise Refused(400, "parameter", (EITHER if ends else "name a place: zone=…") + NO_PLACE)
+        if place and not self._shelf.knows(topic, place):
             raise Refused(404, "place", "nothing was told of that place lately")
-        found = self._shelf.of(topic, place, *self._times(asked))
+        if place:
+            found = self._shelf.of(topic, place, *self._times(asked))
+        else:
+            found = self._shelf.newest(topic, asked["measure"])
         if ends:  # of a place as a whole, or of pairs
             found = (item for item in found if bool(item.destination) != bool(asked["zone"]))
         shown = self._told(token, found, asked)
         if asked["measure"] and not self._shelf.tells(topic, asked["measure"]):
             raise Refused(404, "measure", "nothing was told by that measure lately")
-        history = bool(asked["from"] or asked["to"])
         shown = sorted(shown, key=lambda item: item.end_ms) if history else _latest(shown)
         if len(shown) > MOST_RECORDS:
             raise Refused(400, "too_many", f"these are over {MOST_RECORDS} records: ask for a shorter time")

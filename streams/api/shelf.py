@@ -5,9 +5,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas.topics import AREAS, DWELL, FLOWS, FOOTFALL, OUTLOOK, VISITS
+from schemas.topics import AREAS, DWELL, FLOWS, FOOTFALL, HOUR_MS, OUTLOOK, VISITS
 from streams.core.times import milliseconds
 
+# Measures' panes are released in turn: a record may come behind one of a pane that ended so much later, none more.
+LATE_MS: Final = 2 * HOUR_MS
 SCOPES: Final = {
     FOOTFALL: "footfall:read",
     FLOWS: "flows:read",
@@ -64,7 +66,7 @@ class Shelf:
     def __init__(self, history_ms: int) -> None:
         self.history_ms = history_ms
         self._of: dict[tuple[str, str], dict[bytes, Item]] = {}
-        self._measures: set[tuple[str, str]] = set()
+        self._newest: dict[tuple[str, str], int] = {}
         self.newest_ms = 0
         self.plan = ""
 
@@ -77,7 +79,8 @@ class Shelf:
         there = self._of.setdefault((item.topic, item.place), {})
         while there and (first := next(iter(there.values()))).end_ms <= self.newest_ms - self.history_ms:
             del there[first.value]
-        self._measures.add((item.topic, item.measure))
+        named = item.topic, item.measure
+        self._newest[named] = max(item.end_ms, self._newest.get(named, 0))
         new = item.value not in there
         there[item.value] = item
         return new
@@ -91,10 +94,26 @@ class Shelf:
         """The same of all places."""
         return (item for name, place in self._of if name == topic for item in self.of(topic, place, from_ms, to_ms))
 
+    def newest(self, topic: str, measure: str) -> Iterator[Item]:
+        """Records of all places of the measure's newest pane."""
+        end_ms = self._newest.get((topic, measure), 0)
+        for (name, _), there in self._of.items():
+            if name == topic:
+                yield from _of_pane(reversed(there.values()), measure, end_ms)
+
     def knows(self, topic: str, place: str) -> bool:
         """Was anything told of the place?"""
         return (topic, place) in self._of
 
     def tells(self, topic: str, measure: str) -> bool:
         """Was anything told by the measure, of any place?"""
-        return (topic, measure) in self._measures
+        return (topic, measure) in self._newest
+
+
+def _of_pane(backwards: Iterator[Item], measure: str, end_ms: int) -> Iterator[Item]:
+    """Those of the pane, the newest records first: none of it comes behind one that is so much older."""
+    for item in backwards:
+        if item.end_ms < end_ms - LATE_MS:
+            return
+        if item.end_ms == end_ms and item.measure == measure:
+            yield item

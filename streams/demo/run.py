@@ -1,6 +1,6 @@
 """Runs the demo: a stack of its own, a town, the worker, the simulation, and what watches them; ends all of it.
 
-    stack -> topics -> plan and registry -> worker (gateway, crowd, release) -> simulate -> watch, draw, count
+    stack -> topics -> plan and registry -> worker (gateway, crowd, release), API -> simulate -> watch, draw, count
 
 Everything lives in a temporary folder, with free ports; whatever ends it (the time, Ctrl-C, a failure), nothing stays.
 """
@@ -16,15 +16,19 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo
 
+import msgspec
 import orjson
 from redis.asyncio import Redis
 from rich.console import Console
 from rich.live import Live
 
-from schemas.topics import REGISTRY
+from schemas.policy import Purpose
+from schemas.topics import HOUR_MS, REGISTRY
+from streams.api import tokens
+from streams.api.page import MAP
 from streams.demo.processes import Children
 from streams.demo.state import DemoState
 from streams.demo.view import plain_line, render
@@ -46,6 +50,9 @@ WINDOW_MS = 900_000
 RAW_PARTITIONS = 4
 PARTITIONS = 4
 WORKERS = 3  # gateway, crowd and release, each with a port of its own
+API = WORKERS  # behind them the API's, for its health, and the one that it serves on
+VISITOR = "demo"
+TOKEN_LASTS_MS = 24 * HOUR_MS
 
 
 class Options(NamedTuple):
@@ -104,9 +111,12 @@ async def _play(
     async with Children(folder) as children:
         step_to("starting the worker: gateway, crowd, release")
         await children.start("worker", ["worker"], environ)
+        await children.start("api", ["worker", "api"], environ | _beside(settings, API))
         await _ready(children, settings, stop)
         if stop.is_set():
             return
+        state.map = _map(settings)
+        console.print(f"the map, live in a browser: {state.map}", highlight=False, soft_wrap=True)
         step_to(f"playing the morning at {options.speed:g} times its speed")
         await children.start("simulation", _simulation(options, stack), environ)
         async with _watching(settings, state, names):
@@ -117,6 +127,7 @@ async def _play(
 
 
 def _settings(stack: Stack, folder: Path) -> Settings:
+    ports = free_ports(API + 2)
     return load_settings(
         None,
         {
@@ -127,10 +138,26 @@ def _settings(stack: Stack, folder: Path) -> Settings:
             "kafka.partitions": PARTITIONS,
             "gateway.plan": str(folder / "plan.json"),
             "gateway.keys": str(folder / "keys"),
-            "worker.http_port": free_ports(WORKERS)[0],
+            "worker.http_port": ports[0],
+            "api.port": ports[-1],
+            "api.tokens": str(folder / "tokens"),
         },
         {},
     )
+
+
+def _beside(settings: Settings, place: int) -> dict[str, str]:
+    """The environment of a process of its own, whose health is told on a port behind the workers'."""
+    worker = msgspec.structs.replace(settings.worker, http_port=settings.worker.http_port + place)
+    return to_environ(msgspec.structs.replace(settings, worker=worker))
+
+
+def _map(settings: Settings) -> str:
+    """Where the live map is, with a token for whoever looks at it."""
+    until_ms = round(time.time() * 1000) + TOKEN_LASTS_MS
+    purpose = cast(Purpose, settings.gateway.purpose)
+    token = tokens.make(Path(settings.api.tokens), VISITOR, purpose, until_ms)
+    return f"http://{settings.api.host}:{settings.api.port}{MAP}#token={token}"
 
 
 async def _prepare(options: Options, settings: Settings, folder: Path) -> tuple[dict[str, str], ZoneInfo]:
@@ -162,10 +189,11 @@ def _simulation(options: Options, stack: Stack) -> list[str]:
 
 
 async def _ready(children: Children, settings: Settings, stop: asyncio.Event) -> None:
-    """Wait until every role says on /readyz that it is ready."""
-    waiting = {settings.worker.http_port + place for place in range(WORKERS)}
+    """Wait until every role, and the API, says on /readyz that it is ready."""
+    waiting = {settings.worker.http_port + place for place in range(API + 1)}
     while waiting and not stop.is_set():
         children.ended("worker")
+        children.ended("api")
         for port in list(waiting):
             if await _answers(port):
                 waiting.discard(port)
@@ -229,6 +257,7 @@ async def _show(
     with live or contextlib.nullcontext():
         while not stop.is_set() and (over_at is None or time.monotonic() < over_at):
             children.ended("worker")
+            children.ended("api")
             if children.ended("simulation"):
                 settled = time.monotonic() + SETTLE_S
                 over_at = min(over_at, settled) if over_at is not None else settled
@@ -243,7 +272,8 @@ async def _show(
 
 
 def _keep_picture(path: Path, state: DemoState, zone: ZoneInfo) -> None:
-    """The last screen as SVG."""
+    """The last screen as SVG, without the address of a map that is gone."""
+    state.map = ""
     canvas = Console(record=True, width=118, file=io.StringIO(), force_terminal=True)
     canvas.print(render(state, zone, None))
     drawing = canvas.export_svg(title="throng demo")

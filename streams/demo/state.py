@@ -47,6 +47,7 @@ class DemoState:
     first_event_at: float | None = None
     first_release_at: float | None = None
     step: str = ""
+    map: str = ""
 
     def seen(self, place: str, estimate: float) -> None:
         """Add to a place's curve."""

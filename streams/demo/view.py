@@ -74,6 +74,9 @@ def _headline(state: DemoState, zone: tzinfo, left_s: float | None) -> Panel:
         (f"{state.footfall_released + state.flows_released:,}", "bold magenta"),
     )
     line.no_wrap = True
+    if state.map:
+        address = Text(state.map, style=f"underline link {state.map}", no_wrap=True, overflow="ellipsis")
+        line = Text("\n").join([line, Text.assemble(("live in a browser ", "dim"), address)])
     ends = f"{left_s:.0f} s left" if left_s is not None else "Ctrl-C ends"
     return Panel(line, title="throng: where crowds are and move, without knowing anyone", subtitle=state.step or ends)
 

@@ -1,14 +1,18 @@
-"""`throng demo` on a small town: it counts what arrived, and a Ctrl-C leaves nothing behind."""
+"""`throng demo` on a small town: it counts and shows what arrived, and a Ctrl-C leaves nothing behind."""
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import uuid
 from pathlib import Path
 
+import aiohttp
 import orjson
 import pytest
+
+from tests.support import browser
 
 pytestmark = pytest.mark.integration
 
@@ -57,11 +61,39 @@ async def test_ctrl_c_leaves_no_process_and_no_file(tmp_path: Path, early: bool)
     assert next(tmp_path.iterdir(), None) is None  # noqa: ASYNC240
 
 
-async def test_the_last_line_counts_and_the_picture_shows_what_arrived(tmp_path: Path) -> None:
+async def looked_at(origin: str, path: str) -> None:
+    """Whoever opens the map sees people; in a real browser, if there is one."""
+    headers = {"Authorization": f"Bearer {path.partition('=')[2]}"}
+    async with aiohttp.ClientSession(origin, headers=headers) as session:
+        async with session.get("/map/") as page:
+            assert page.status == 200
+        async with session.get("/v1/footfall?measure=present") as answer:
+            while answer.status == 404:  # nothing is released yet
+                await asyncio.sleep(0.5)
+                answer = await session.get("/v1/footfall?measure=present")
+            told = (await answer.json())["records"]
+            assert len({record["zone"] for record in told}) == len(told) > 10
+    if browser.found() is None:
+        return
+    async with browser.opened(origin, path) as seen:
+        await seen.until("#clock", "people present")
+        await seen.until("#state", "live")
+        assert await seen.page.locator("circle[data-place]").count() == await seen.page.locator("tbody tr").count() > 10
+        await seen.page.locator("tbody button").first.click()
+        await seen.until("#place", "people, in 19 of 20 cases")
+
+
+async def test_the_last_line_counts_and_the_map_and_the_picture_show_what_arrived(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     picture = tmp_path / "demo.svg"
-    demo = await start(tmp_path / "tmp", "", "--for", "25", "--picture", str(picture))
+    demo = await start(tmp_path / "tmp", "", "--for", "35", "--picture", str(picture))
+    assert demo.stderr is not None
     async with asyncio.timeout(150):
+        while not (
+            at := re.search(r"(http://127.0.0.1:\d+)(/map/#token=\S+)", said := (await demo.stderr.readline()).decode())
+        ):
+            assert said, "it ended before it told where the map is"
+        await looked_at(*at.groups())
         out, err = await demo.communicate()
     assert demo.returncode == 0, err.decode()
     totals = orjson.loads(out.splitlines()[-1])
@@ -69,4 +101,4 @@ async def test_the_last_line_counts_and_the_picture_shows_what_arrived(tmp_path:
     assert 0 < totals["sightings"] < totals["attach_events"]
     assert totals["footfall_released"] > 0
     drawn = picture.read_text()
-    assert "busiest" in drawn and "http" not in drawn.split("</style>")[0].split("<style>")[1]
+    assert "busiest" in drawn and "token" not in drawn and "http" not in drawn.split("</style>")[0].split("<style>")[1]

@@ -109,6 +109,51 @@ async def test_who_has_no_token_a_wrong_one_or_not_the_scope_is_refused(world: W
     assert count("throng_api_request_seconds_count", {"route": "/v1/footfall"}) == 5
 
 
+async def test_without_a_place_the_newest_pane_of_all_is_told(world: World) -> None:
+    world.put(told(5), told(5, "z2"), told(10, "z2"), told(10, "z3"), told(30, measure="arrivals"))
+    world.put(told(10, "z1", age_band="18_29"))  # not within the token's scopes
+    status, said = await world.ask("footfall?measure=present")
+    assert (status, [(each["zone"], each["n"]) for each in said["records"]]) == (200, [("z2", 10), ("z3", 10)])
+    trips = [orjson.loads(msgspec.json.encode(each)) for each in (flow("z1", "z2", 500, 4), flow("z2", "z1", 300, 4))]
+    for each in trips:
+        found = item_of("flows", orjson.dumps(each | {"purpose": "traffic", "end": "2026-03-02T11:10:00Z"}), "traffic")
+        assert found is not None
+        world.put(found)
+    measure = trips[0]["measure"]
+    assert len((await world.ask(f"flows?measure={measure}"))[1]["records"]) == 2
+    to_z2 = (await world.ask(f"flows?measure={measure}&destination=z2"))[1]["records"]
+    assert [each["origin"] for each in to_z2] == ["z1"]
+    assert (await world.ask("footfall?measure=present_cohort"))[:1] == (404,)
+    for asked in ("footfall", "footfall?from=2026-03-02T11:00:00Z&measure=present", "flows?destination=z2"):
+        status, said = await world.ask(asked)
+        assert status == 400 and "measure=… alone" in said["message"]
+
+
+async def test_a_record_that_comes_late_is_of_the_newest_pane_all_the_same(world: World) -> None:
+    hourly = told(0, measure="present_hourly")
+    world.put(told(5), *(told(minute) for minute in range(6, 60)), hourly)
+    assert list(world.shelf.newest("footfall", "present_hourly")) == [hourly]
+    world.put(told(1, "z2", measure="present_hourly"))
+    assert [item.place for item in world.shelf.newest("footfall", "present_hourly")] == ["z2"]
+    assert list(world.shelf.newest("footfall", "none")) == []
+
+
+async def test_the_page_needs_no_token_and_may_talk_to_nobody_else(world: World) -> None:
+    async with world.client.get("/", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (308, "/map/")
+    kinds = {"": "text/html", "main.js": "text/javascript", "map.css": "text/css", "icon.svg": "image/svg+xml"}
+    for name, kind in kinds.items():
+        async with world.client.get(f"/map/{name}") as answer:
+            assert (answer.status, answer.content_type) == (200, kind)
+            policy = answer.headers["Content-Security-Policy"]
+            assert policy.startswith("default-src 'none'") and "http" not in policy and "unsafe" not in policy
+            text = await answer.text()
+            assert not re.search(r"""(src|href|from)\s*=?\s*["'](https?:)?//""", text), f"{name} asks elsewhere"
+    for name in ("other.js", "../page.py", "%2e%2e/page.py", "index.html/x"):
+        async with world.client.get(f"/map/{name}") as answer:
+            assert answer.status == 404
+
+
 async def test_a_token_that_is_no_text_is_a_wrong_one(world: World) -> None:
     reader, writer = await asyncio.open_connection(world.client.host, world.client.port)
     writer.write(b"GET /v1/places HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer \xff\xfe\r\nConnection: close\r\n\r\n")
@@ -373,7 +418,8 @@ async def test_the_description_has_every_route_and_its_schemas_are_those_of_the_
         assert answer.status == 200
         described = orjson.loads(await answer.read())
     routes = {route.resource.canonical for route in world.api.app().router.routes() if route.resource}
-    assert set(described["paths"]) == routes - {"/v1/openapi.json"}
+    asked = {route for route in routes if route.startswith("/v1/")}
+    assert set(described["paths"]) == asked - {"/v1/openapi.json"}
     text = orjson.dumps(described).decode()
     for name in set(re.findall(r'"\$ref":"#/([^"]+)"', text)):
         place = described

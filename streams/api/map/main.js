@@ -1,0 +1,234 @@
+// The page: what is known, who asks for it, and what is drawn when something comes.
+
+import { Client } from "./client.js";
+import { ask, panel } from "./place.js";
+import { Scene } from "./scene.js";
+import { fill } from "./table.js";
+import { View } from "./view.js";
+import { clock, element } from "./words.js";
+
+const TOKEN = "throng token";
+const AGAIN_MS = 5000;
+// Beside the feed everything is asked for this often: what is withdrawn is told by no record.
+const ANEW_MS = 30000;
+// A pane is hundreds of records, drawn once; a place's own numbers are asked for no more often than this.
+const PANEL_MS = 2000;
+const NO_ENTRY = ["token", "expired", "purpose"];
+
+const $ = (id) => document.getElementById(id);
+const scene = new Scene($("scene"), $("legend"), choose);
+const known = {
+  places: null,
+  zones: [],
+  names: new Map(),
+  time: String,
+  present: new Map(),
+  outlooks: new Map(),
+  flows: {},
+  chosen: null,
+  told: null,
+};
+let client = null;
+let drawing = false;
+let asking = null;
+
+new View($("scene"), document.querySelectorAll("[data-zoom]"));
+$("between").addEventListener("change", draw);
+$("filter").addEventListener("input", draw);
+$("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  enter($("token").value.trim());
+});
+const given = new URLSearchParams(location.hash.slice(1)).get("token");
+if (given) history.replaceState(null, "", location.pathname);
+const held = given ?? sessionStorage.getItem(TOKEN);
+if (held) enter(held);
+else $("ask").hidden = false;
+
+async function enter(token) {
+  client = new Client(token);
+  const mine = client;
+  while (client === mine) {
+    try {
+      await whole();
+      break;
+    } catch (refused) {
+      if (NO_ENTRY.includes(refused.code)) return leave(refused);
+      say("waiting", refused.code === "plan" ? "nothing is released yet" : refused.message);
+      await new Promise((over) => setTimeout(over, AGAIN_MS));
+    }
+  }
+  sessionStorage.setItem(TOKEN, token);
+  setInterval(() => client === mine && anew(), ANEW_MS);
+  document.addEventListener("visibilitychange", () => client === mine && !document.hidden && anew());
+  client.follow(take, (state, refused) => (state === "ended" ? leave(refused) : say(state, refused?.message ?? state)));
+}
+
+function leave(refused) {
+  client = null;
+  sessionStorage.removeItem(TOKEN);
+  forget();
+  document.querySelector("main").hidden = true;
+  $("ask").hidden = false;
+  $("refused").textContent = refused.message;
+  say("ended", "");
+}
+
+/** All of it: the places of the newest plan, and what is told of them now. */
+async function whole() {
+  const places = await client.get("places");
+  const districts = new Map(places.parents.map((parent) => [parent.id, parent.name]));
+  known.places = places;
+  known.zones = places.zones.map((zone) => ({ ...zone, district: districts.get(zone.parent) ?? zone.parent }));
+  known.names = new Map([...districts, ...places.zones.map((zone) => [zone.id, zone.name])]);
+  known.time = clock(places.timezone);
+  $("town").textContent = places.name;
+  document.querySelector("main").hidden = false;
+  $("ask").hidden = true;
+  const placed = scene.lay(places);
+  $("map").classList.toggle("nowhere", placed === 0);
+  await now();
+}
+
+async function now() {
+  const [present, outlooks, between, among] = await Promise.all([
+    client.records("footfall", { measure: "present" }),
+    client.records("outlook", { measure: "present" }),
+    client.records("flows", { measure: "trips_parent" }),
+    client.records("flows", { measure: "trips_zone" }),
+  ]);
+  known.present = new Map(present.map((record) => [record.zone, record]));
+  known.outlooks = new Map(outlooks.map((record) => [record.zone, record]));
+  known.flows = { trips_parent: between, trips_zone: among };
+  draw();
+}
+
+async function anew() {
+  try {
+    await now();
+  } catch (refused) {
+    if (NO_ENTRY.includes(refused.code)) return leave(refused);
+    if (refused.code === "withheld") forget();
+    say("waiting", refused.message);
+  }
+}
+
+/** Withdrawn is withdrawn: nothing of it stays on the screen. */
+function forget() {
+  Object.assign(known, { present: new Map(), outlooks: new Map(), flows: {}, told: null });
+  draw();
+}
+
+function take(topic, record) {
+  if (known.places && record.plan !== known.places.plan)
+    return void whole().catch((refused) => say("waiting", refused.message));
+  if (topic === "footfall" && record.measure === "present") keep(known.present, record);
+  else if (topic === "outlook") keep(known.outlooks, record);
+  else if (topic === "flows" && record.destination && !record.band) flow(record);
+  else return;
+  draw();
+}
+
+function keep(records, record) {
+  const before = records.get(record.zone);
+  if (!before || before.end <= record.end) records.set(record.zone, record);
+}
+
+function flow(record) {
+  const pane = known.flows[record.measure]?.filter((each) => each.end >= record.end) ?? [];
+  const newer = pane.some((each) => each.end > record.end);
+  if (!newer)
+    known.flows[record.measure] = [
+      ...pane.filter((each) => each.origin !== record.origin || each.destination !== record.destination),
+      record,
+    ];
+}
+
+function choose(id) {
+  known.chosen = known.chosen === id ? null : id;
+  known.told = null;
+  draw();
+}
+
+/** Draw once for whatever comes until the next frame. */
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => {
+    drawing = false;
+    if (known.places) drawn_now();
+  });
+}
+
+function drawn_now() {
+  const ends = [...known.present.values()].map((record) => record.end).sort();
+  const newest = ends.at(-1);
+  $("clock").textContent = newest ? `people present ${known.time(newest)}` : "";
+  scene.show(known.present, known.outlooks, known.chosen);
+  scene.trips(known.flows[$("between").value] ?? [], known.chosen);
+  fill(
+    document.querySelector("tbody"),
+    $("more"),
+    known.zones,
+    known.present,
+    known.outlooks,
+    $("filter").value,
+    known.chosen,
+    choose,
+  );
+  terms(known.present.values().next().value);
+  const place =
+    known.zones.find((zone) => zone.id === known.chosen) ??
+    known.places.parents.find((parent) => parent.id === known.chosen);
+  if (!place)
+    return $("place").replaceChildren(
+      element("p", "Choose a place, on the map or in the table.", { className: "note" }),
+    );
+  if (known.told?.place === place.id) show(place);
+  const stale = known.told?.place !== place.id || known.told.end !== newest;
+  if (stale && newest && !asking) asking = ask_of(place, newest);
+}
+
+async function ask_of(place, end) {
+  try {
+    const told = await ask(client, place, end);
+    if (known.chosen === place.id) known.told = { ...told, place: place.id, end };
+  } catch (refused) {
+    say("waiting", refused.message);
+  }
+  draw();
+  setTimeout(
+    () => {
+      asking = null;
+      draw();
+    },
+    known.chosen === place.id ? PANEL_MS : 0,
+  );
+}
+
+function show(place) {
+  const level = place.district ? "trips_zone" : "trips_parent";
+  const flows = known.flows[level] ?? [];
+  $("place").replaceChildren(
+    ...panel(
+      place,
+      known.present.get(place.id),
+      known.outlooks.get(place.id),
+      known.told,
+      flows,
+      known.names,
+      known.time,
+    ),
+  );
+}
+
+function terms(record) {
+  $("terms").textContent = record
+    ? `Every number carries noise: epsilon ${record.epsilon} for all that is told of a person's day. Fewer than surely ${record.k} people are not told. For ${record.purpose}, counted under: ${record.policy}.`
+    : "";
+}
+
+function say(state, words) {
+  $("state").className = state;
+  $("state").textContent = words;
+}

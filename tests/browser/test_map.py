@@ -1,0 +1,220 @@
+"""The live map in a real browser, on a real server of records that the test makes."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import orjson
+import pytest
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
+
+from schemas.plan import Parent, Places, Zone
+from streams.api import tokens
+from streams.api.server import Api, Limits, http_log
+from streams.api.shelf import Item, Shelf, item_of
+from streams.metrics import ApiMetrics
+from tests.support import browser
+
+pytestmark = browser.needed
+
+HOUR_MS = 3_600_000
+MARKUP = '<img src=x onerror="document.title=1">'
+ZONES = (
+    ("station", "Station", "old", 52.50, 13.40),
+    ("market", MARKUP, "old", 52.51, 13.41),
+    ("docks", "Docks", "harbour", 52.49, 13.43),
+)
+
+
+def plan(name: str, *zones: tuple[str, str, str, float, float]) -> Places:
+    districts = (Parent("old", "Old town"), Parent("harbour", "Harbour"))
+    return Places(
+        name, 1, f"Town {name}", "Europe/Berlin", districts, tuple(Zone(i, n, d, "", y, x) for i, n, d, y, x in zones)
+    )
+
+
+PLANS = {"abc": plan("abc", *ZONES), "new": plan("new", *ZONES, ("park", "Park", "harbour", 52.48, 13.44))}
+
+
+class Source:
+    """What the server asks: rules that may withhold everything, and places."""
+
+    withheld = ""
+
+    def known(self) -> bool:
+        return True
+
+    def why_not(self, _: Item) -> str:
+        return self.withheld
+
+    async def places(self, plan: str) -> bytes | None:
+        return msgspec.json.encode(PLANS[plan]) if plan in PLANS else None
+
+
+class World:
+    def __init__(self, file: Path) -> None:
+        self.file, self.source, self.shelf = file, Source(), Shelf(24 * HOUR_MS)
+        self.token = tokens.make(file, "visitor", "marketing", round(time.time() * 1000) + HOUR_MS)
+        metrics = ApiMetrics(CollectorRegistry())
+        self.api = Api("marketing", self.shelf, tokens.Tokens(file), self.source, Limits(9, 9_999, 99, 99), metrics)
+        self.server = TestServer(self.api.app())
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.server.port}"
+
+    @property
+    def link(self) -> str:
+        return f"/map/#token={self.token}"
+
+    def tell(self, topic: str, minute: int, **said: object) -> None:
+        about = {
+            "end": f"2026-03-02T11:{minute:02}:00Z",
+            "plan": "abc",
+            "purpose": "marketing",
+            "k": 20,
+            "epsilon": 2.0,
+        }
+        item = item_of(topic, orjson.dumps(about | {"policy": "Test network"} | said), "marketing")
+        assert item is not None
+        if self.shelf.put(item):
+            self.api.told(item)
+
+    def present(self, minute: int, zone: str, people: float | None, **more: object) -> None:
+        numbers = (
+            {}
+            if people is None
+            else {"estimate": people, "se": 30.0, "low": people - 59, "high": people + 59, "view_se": 40.0}
+        )
+        self.tell(
+            "footfall", minute, measure="present", level="zone", zone=zone, suppressed=people is None, **numbers, **more
+        )
+
+    def trips(self, minute: int, origin: str, destination: str, people: float) -> None:
+        said = {"origin": origin, "destination": destination, "estimate": people, "se": 9.0, "low": 0.0, "high": 99.0}
+        self.tell("flows", minute, measure="trips_zone", level="zone", **said)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path / "tokens")
+    for minute, people in ((0, 900.0), (5, 1000.0), (10, 1210.0)):
+        made.present(minute, "station", people)
+        made.present(minute, "docks", people / 4)
+        made.present(minute, "market", None, speaks_through="old")
+    made.trips(0, "station", "docks", 120.0)
+    made.tell(
+        "dwell",
+        0,
+        measure="dwell",
+        level="zone",
+        zone="station",
+        suppressed=False,
+        bucket="21_60",
+        estimate=77.0,
+        se=9.0,
+    )
+    await made.server.start_server(logger=http_log(), shutdown_timeout=0.1)
+    yield made
+    await made.server.close()
+
+
+async def test_whoever_has_a_token_sees_who_is_where_and_where_they_go(world: World) -> None:
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("#clock", "12:10")
+        assert "token" not in seen.page.url, "it stays in no history"
+        assert await seen.text("#town") == "Town abc"
+        rows = [" ".join(row.split()) for row in await seen.page.locator("tbody tr").all_inner_texts()]
+        assert rows[0].startswith("Station Old town 1,210 98") and rows[1].startswith("Docks Harbour 303 98")
+        assert rows[2].endswith("too few")
+        radius = {
+            zone: float(await seen.page.locator(f"[data-place={zone}]").get_attribute("r"))
+            for zone in ("station", "docks")
+        }
+        assert radius["station"] == pytest.approx(2 * radius["docks"], rel=0.02), "areas go by people"
+        assert "suppressed" in await seen.page.locator("[data-place=market]").get_attribute("class")
+        await seen.page.locator("[data-place=station]").click()
+        await seen.until("#place", "where they go next")
+        said = await seen.text("#place")
+        assert "1,210 people, in 19 of 20 cases 1,112 to 1,308" in said
+        assert "where they go next Docks 120" in said and "how long they stay 21 to 60 77" in said
+        assert await seen.page.locator("#place polyline").count() == 1
+        await seen.page.select_option("#between", "trips_zone")
+        await seen.page.wait_for_selector("path.trip.near", state="attached")
+        assert "epsilon 2" in await seen.text("#terms") and "20 people" in await seen.text("#terms")
+
+
+async def test_names_are_text_whatever_is_in_them(world: World) -> None:
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("tbody", MARKUP)
+        assert await seen.page.locator("img").count() == 0
+        await seen.page.locator("tbody button", has_text="onerror").click()
+        await seen.until("#place", "Too few people to be told. It speaks through Old town.")
+        assert await seen.page.locator("img").count() == 0 and await seen.page.title() == "throng: where crowds are"
+
+
+async def test_what_is_released_appears_by_itself_and_a_new_plan_too(world: World) -> None:
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("#state", "live")
+        world.present(15, "docks", 2222.0)
+        await seen.until("tbody tr", "2,222")
+        assert (await seen.text("tbody tr")).startswith("Docks")
+        await seen.until("#clock", "12:15")
+        world.present(20, "park", 50.0, plan="new")
+        await seen.until("#town", "Town new")
+        await seen.until("tbody", "Park")
+
+
+async def test_it_goes_on_where_it_was_once_the_server_is_back(world: World) -> None:
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("#state", "live")
+        world.present(15, "station", 1500.0)
+        await seen.until("tbody tr", "1,500")
+        port = world.server.port
+        await world.server.close()
+        await seen.until("#state", "does not answer")
+        world.present(20, "station", 1700.0)
+        world.server = TestServer(world.api.app(), port=port)
+        await world.server.start_server(shutdown_timeout=0.1)
+        await seen.until("#state", "live")
+        await seen.until("tbody tr", "1,700")
+
+
+async def test_what_is_withdrawn_leaves_the_screen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("tbody tr", "1,210")
+        monkeypatch.setattr(Source, "withheld", "suspended by the ministry")
+        await seen.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as whoever comes back to it
+        await seen.until("#state", "suspended by the ministry")
+        assert "1,210" not in await seen.text("body")
+
+
+async def test_a_token_is_typed_in_and_a_wrong_or_revoked_one_is_told_so(world: World) -> None:
+    async with browser.opened(world.origin, "/") as seen:
+        await seen.page.fill("#token", "throng_no")
+        await seen.page.click("#ask button")
+        await seen.until("#refused", "this is none that is known")
+        await seen.page.fill("#token", world.token)
+        await seen.page.keyboard.press("Enter")
+        await seen.until("tbody tr", "1,210")
+        await seen.page.reload()
+        await seen.until("tbody tr", "1,210")
+        tokens.revoke(world.file, "visitor")
+        world.present(15, "station", 1500.0)
+        await seen.until("#refused", "none that is known")
+        assert not await seen.page.is_visible("main") and "1,210" not in await seen.text("body")
+
+
+async def test_the_keyboard_is_enough(world: World) -> None:
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("tbody tr", "1,210")
+        await seen.page.focus("[data-place=docks]")
+        await seen.page.keyboard.press("Enter")
+        await seen.until("#place h2", "Docks")
+        assert await seen.page.get_attribute("[data-place=docks]", "aria-label") == "Docks: 303 people, give or take 98"
+        box = await seen.page.get_attribute("#scene", "viewBox")
+        await seen.page.click("[aria-label=Nearer]")
+        nearer = await seen.page.get_attribute("#scene", "viewBox")
+        assert float(nearer.split()[2]) == pytest.approx(float(box.split()[2]) / 1.5)
