@@ -28,6 +28,7 @@ class Distances(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         origin, destination: the place that they are from or to; none: from and to any.
         start, end: of the first and of the last of the panes that they were told in. flows: how many records they are.
+        covered: the smallest share of the network that any of the records is from.
     """
 
     schema: Literal["distances/1"]
@@ -36,6 +37,7 @@ class Distances(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start: str
     end: str
     flows: int
+    covered: float
     bands: tuple[Distance, ...]
     plan: str
     origin: str = ""

@@ -25,6 +25,8 @@ class Pane(msgspec.Struct, frozen=True):
         heard: distinct pseudonyms heard in the epoch so far.
         shut: measures whose pane ends here but isn't whole, since the partition's state was lost; not in `counts`.
         resumed: the state was taken up amid the log after such a loss, and is not whole yet.
+        lacking: by measure of how many raw partitions records are missing in what it is counted from, since retention
+            took them before they were read; none: nothing is. sources: raw partitions in all, 0 if `lacking` is empty.
         digest: over all else; repeats of a pane are equal, so one that differs is a defect; but one of a resumed state
             may be of less than another worker had.
     """
@@ -41,6 +43,8 @@ class Pane(msgspec.Struct, frozen=True):
     digest: bytes = NO_DIGEST
     shut: tuple[str, ...] = ()
     resumed: bool = False
+    lacking: dict[str, int] = {}
+    sources: int = 0
 
 
 def sparse(keys: NDArray[np.integer], values: NDArray[np.integer]) -> Counts:
@@ -60,10 +64,13 @@ def pairs(counts: Counts) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
 
 
 def digest(pane: Pane) -> bytes:
-    """BLAKE2b-128 over everything but the digest itself, and but what only a resumed state says if it is none."""
+    """BLAKE2b-128 over everything but the digest itself, what only a resumed state says if it is none, and what is
+    lacking if nothing is."""
     bare = msgspec.to_builtins(msgspec.structs.replace(pane, digest=NO_DIGEST), builtin_types=(bytes,))
     if not pane.resumed:
         del bare["shut"], bare["resumed"]
+    if not pane.lacking:
+        del bare["lacking"], bare["sources"]
     return hashlib.blake2b(msgspec.msgpack.encode(bare, order="sorted"), digest_size=16).digest()
 
 

@@ -32,7 +32,9 @@ class Released(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         start, end: of the pane. window_s: its length.
         epsilon: of a subscriber's whole day over all measures. rho: this measure's part, as zCDP.
-        covered: share of the network's raw partitions that the count is from.
+        covered: share of the network's raw partitions of which nothing was lost in the time that the count is from, the
+            mean over those who count: the pane, of people present the 65 minutes before its end. 1: all of it is there.
+            What is made of several panes (footfall, departures) has the smallest of theirs.
         complete: false until everyone has been heard once since pseudonyms changed.
         plan, policy: version of the zone plan, and the countries that are counted.
         purpose: what the number may be used for; those counted allow it for this alone.

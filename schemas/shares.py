@@ -44,7 +44,7 @@ class People(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A released number of phones, and the people that it stands for.
 
     Attributes:
-        start, end, measure, level, zone, estimate, se, plan, purpose: as in the record of `footfall`.
+        start, end, measure, level, zone, estimate, se, covered, plan, purpose: as in the record of `footfall`.
         people, people_se, low, high: with the errors of the shares; 95 % from `low` to `high`.
         source: of the shares. area: whose share it is, or `everywhere`.
     """
@@ -57,6 +57,7 @@ class People(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     zone: str
     estimate: float
     se: float
+    covered: float
     people: float
     people_se: float
     low: float

@@ -256,8 +256,8 @@ class Releaser:
             await self._release(whole, told, now)
             return
         log.warning("%s of the pane to %s is shut: state was lost", measure.name, rfc3339(whole.end_ms))
-        page = self._pages.of(whole.epoch, told.excluded)
-        await self._append(shut_record(whole.epoch, measure, whole.number, page, needed, self._writer))
+        page, covered = self._pages.of(whole.epoch, told.excluded), whole.covered[measure.name]
+        await self._append(shut_record(whole.epoch, measure, whole.number, page, needed, self._writer, covered))
 
     def _tell_rules(self) -> None:
         """Say in the readiness why nothing is told of the epoch that panes come of, or of the first to come."""
@@ -297,7 +297,7 @@ class Releaser:
         counted = whole.counts[measure.name]
         noisy, keys = await asyncio.to_thread(self._drawn, epoch, measure, counted)
         record = next_record(
-            Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys),
+            Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys, whole.covered.get(measure.name, 1.0)),
             account.last.get(measure.name),
             account.last.get("present"),
             self._pages.of(epoch, told.excluded),

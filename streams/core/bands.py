@@ -73,6 +73,7 @@ def distances(flows: Iterable[Flow], places: Places, origin: str = "", destinati
             start=sums.start,
             end=sums.end,
             flows=sums.flows,
+            covered=sums.covered,
             bands=tuple(
                 Distance(round(b.estimate, 1), round(b.se, 1), round(b.share, 4), b.pairs, b.from_km, b.to_km)
                 for b in sums.bands(places, ENDS_KM)
@@ -94,6 +95,7 @@ class _Sums:
         self.level: Level = "zone"
         self.start = self.end = self.purpose = ""
         self.flows = 0
+        self.covered = 1.0
 
     def add(self, flow: Flow, places: Places) -> None:
         if flow.plan != places.plan:
@@ -106,6 +108,7 @@ class _Sums:
         self.start, self.end = min(self.start or flow.start, flow.start), max(self.end, flow.end)
         self.level, self.purpose = flow.level, flow.purpose
         self.flows += 1
+        self.covered = min(self.covered, flow.covered)
 
     def bands(self, places: Places, ends_km: Sequence[float]) -> list[Band]:
         limits = (0.0, *ends_km)

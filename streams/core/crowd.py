@@ -1,8 +1,8 @@
 """CROWD: the state machine of one partition of `sightings`, a deterministic function of its log.
 
 In: frames and control records at their offsets (`feed`), and epochs (`add_epoch`). Out: panes. Kept: the chain, the
-watermarks, the reorder buffer, and the population of the current epoch; `snapshot.to_columns` gives all of it, and
-`snapshot.restore` takes it back.
+watermarks, the losses, the reorder buffer, and the population of the current epoch; `snapshot.to_columns` gives all of
+it, and `snapshot.restore` takes it back.
 
     feed     a frame's sections pass the chain; taken rows wait in the reorder buffer; watermarks advance
     advance  to the last tick that the watermark has passed: rows before each boundary in the total order, then at a
@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.panes import Pane, sealed
 from schemas.sightings import GENESIS, LOST, REGISTRY_SOURCE, Control, Head, decode_heads
+from streams.core import losses
 from streams.core.chain import Link, link
+from streams.core.losses import EVER_MS, Loss
 from streams.core.population import Population
 from streams.core.reorder import Reorder, select
 from streams.core.resumed import Resumed, oldest_awaited
 from streams.core.watermarks import UNHEARD, Watermarks
 
-# Before any event time.
-EVER_MS = -(1 << 62)
 OnTick = Callable[[int, "Crowd"], None]
 Parents = NDArray[np.uint16] | Callable[[Epoch], NDArray[np.uint16]]
 Positions = NDArray[np.int64] | Callable[[Epoch], NDArray[np.int64]] | None
@@ -67,6 +67,7 @@ class Crowd:
         following: next offset of each source. open_gaps: sources of which rows are missing there, while later ones
             came. gaps, repeats: sections ignored; lost: raw records gone before they were read; early: rows of before
             the first epoch opened; taken: rows taken up; barred: dropped by an opt-out, since this object was made.
+        losses: raw records gone before they were read, as far as a pane to come may lack them.
         resumed: that state was lost, until all of it is whole again.
         resets: when pseudonyms are to change within an epoch, ms.
     """
@@ -85,6 +86,7 @@ class Crowd:
         self.next_offset = 0
         self.resumed: Resumed | None = None
         self.resets: tuple[int, ...] = ()
+        self.losses: tuple[Loss, ...] = ()
         self.last_tick_ms: int | None = None
         self._capped = Counter[str]()
         self._filtered = Counter[str]()
@@ -252,7 +254,10 @@ class Crowd:
             raise UnknownEpoch(least_ms)
 
     def _take(self, value: bytes, sections: list[tuple[Head, int]]) -> None:
-        self.lost += sum(head.to - max(first, head.from_) for head, first in sections if head.flags & LOST)
+        lost = sum(head.to - max(first, head.from_) for head, first in sections if head.flags & LOST)
+        self.lost += lost
+        if lost or losses.are_open(self.losses):
+            self.losses = losses.after(self.losses, (head for head, _ in sections), self.watermarks.heard)
         # Where the registry doesn't hold the watermark its rows may come late: they count from now on.
         late = EVER_MS if self.at_ms is None else self.at_ms
         since = [(head, first, late if head.source >= REGISTRY_SOURCE else EVER_MS) for head, first in sections]
@@ -304,6 +309,8 @@ class Crowd:
         # After a loss thousands of panes may be passed of which there is nothing to count.
         nothing = population.heard == 0 and len(shut) == len(epoch.due(number))
         counts = {} if nothing else population.close_pane(boundary)
+        lacking, sources = losses.told(self.losses, epoch, number, shut, self.watermarks.live)
+        self.losses = losses.still_needed(self.losses, epoch, boundary)
         return sealed(
             Pane(
                 epoch=epoch.epoch,
@@ -317,6 +324,8 @@ class Crowd:
                 heard=population.heard,
                 shut=tuple(sorted(shut)),
                 resumed=self.resumed is not None,
+                lacking=lacking,
+                sources=sources,
             )
         )
 

@@ -5,7 +5,7 @@
 
 Estimates of one place's successive panes err alike, since the filter carries errors on, and so does the network's view
 of the place: their standard errors add up. Those of different places, and of arrivals and people present, are
-independent: variances are added.
+independent: variances are added. Each covers what the least whole of the panes that it is made of does.
 """
 
 import math
@@ -17,16 +17,18 @@ from schemas.released import Flow, Footfall
 
 
 class Sum(NamedTuple):
-    """People, and the standard error; `view_se`: that of the network's view, None where a record tells of none."""
+    """People, and the standard error; `view_se`: that of the network's view, None where a record tells of none;
+    `covered`: the smallest share of the network that any of the panes is from."""
 
     estimate: float
     se: float
     view_se: float | None = None
+    covered: float = 1.0
 
 
 class Part(NamedTuple):
     """Trips from or to a place over the given panes, and their share of all that is told, with standard errors.
-    `view_se`: of the estimate, as in `Sum`."""
+    `view_se`: of the estimate, as in `Sum`. `covered`: of all that the share is of."""
 
     place: str
     estimate: float
@@ -34,6 +36,7 @@ class Part(NamedTuple):
     share: float
     share_se: float
     view_se: float | None = None
+    covered: float = 1.0
 
 
 def came_from(flows: Iterable[Flow], place: str) -> list[Part]:
@@ -67,7 +70,7 @@ def footfall_of(footfall: Footfall, arrivals: Sequence[Footfall]) -> Sum | None:
     for record in panes:
         if record.estimate is None or record.se is None:
             return None
-        found = _added(found, Sum(record.estimate, record.se, record.view_se))
+        found = _added(found, Sum(record.estimate, record.se, record.view_se, record.covered))
     return found
 
 
@@ -75,9 +78,10 @@ def _parts(flows: Iterable[Flow], other: Callable[[Flow], str]) -> list[Part]:
     sums: dict[str, Sum] = {}
     for flow in flows:
         before = sums.get(other(flow), Sum(0.0, 0.0, 0.0))
-        sums[other(flow)] = _added(before, Sum(flow.estimate, flow.se, flow.view_se))
+        sums[other(flow)] = _added(before, Sum(flow.estimate, flow.se, flow.view_se, flow.covered))
     total, variance = sum(each.estimate for each in sums.values()), sum(each.se**2 for each in sums.values())
-    found = [_part(place, each, total, variance) for place, each in sums.items() if total > 0]
+    covered = min((each.covered for each in sums.values()), default=1.0)
+    found = [_part(place, each, total, variance)._replace(covered=covered) for place, each in sums.items() if total > 0]
     return sorted(found, key=lambda part: (-part.estimate, part.place))
 
 
@@ -92,4 +96,4 @@ def _added(one: Sum, other: Sum) -> Sum:
     """Of one place, pane by pane."""
     known = one.view_se is not None and other.view_se is not None
     view_se = (one.view_se or 0.0) + (other.view_se or 0.0) if known else None
-    return Sum(one.estimate + other.estimate, one.se + other.se, view_se)
+    return Sum(one.estimate + other.estimate, one.se + other.se, view_se, min(one.covered, other.covered))

@@ -77,7 +77,8 @@ class Pairing:
     def take(self, record: Record) -> None:
         """Take a record up; one of another measure, level or plan says nothing."""
         ours = record.measure == self._measure.name and record.level == self._measure.level
-        if not ours or record.plan != self._plan or record.state_lost or not record.complete:
+        whole = record.complete and record.covered == 1 and not record.state_lost
+        if not ours or record.plan != self._plan or not whole:
             return
         pane = milliseconds(record.start), milliseconds(record.end)
         if isinstance(record, FlowSummary):

@@ -132,6 +132,7 @@ class _Word(msgspec.Struct):
     zone: str
     end: str
     plan: str
+    covered: float
     complete: bool
     purpose: str = ""
     estimate: float | None = None
@@ -164,7 +165,7 @@ def _pane_of(record: LedgerRecord) -> _Pane | None:
     if not of:
         return None
     numbers = np.array([_TOLD(each) for each in of], np.float64).reshape(len(of), 2)
-    numbers[np.isnan(numbers).any(axis=1) | ~np.array([each.complete for each in of])] = np.nan
+    numbers[np.isnan(numbers).any(axis=1) | ~np.array([each.complete and each.covered == 1 for each in of])] = np.nan
     now, se = np.ascontiguousarray(numbers.T)
     first = of[0]
     return _Pane(record.end_ms, first.end, first.plan, first.purpose, [(e.level, e.zone) for e in of], now, se)

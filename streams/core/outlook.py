@@ -92,7 +92,9 @@ class Outlooks:
         numbers = np.full((2, len(self._places)), np.nan)
         for number, place in enumerate(self._places):
             record = pane.get(place)
-            if record is not None and record.estimate is not None and record.se is not None and record.complete:
+            if record is None or not record.complete or record.covered < 1:
+                continue
+            if record.estimate is not None and record.se is not None:
                 numbers[:, number] = record.estimate, record.se
         now, se = numbers
         clock = clock_of(self._pane_ms, self._zone)

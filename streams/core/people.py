@@ -85,6 +85,7 @@ def people(record: Footfall, shares: Shares, parent_of: Mapping[str, str]) -> Pe
         zone=record.zone,
         estimate=record.estimate,
         se=record.se,
+        covered=record.covered,
         people=round(found.estimate, 1),
         people_se=round(found.se, 1),
         low=round(max(found.estimate - TWO_SIDED_95 * found.se, 0.0), 1),

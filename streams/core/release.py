@@ -5,7 +5,7 @@ the bytes to publish and the state that the pane after builds on. All but the no
 the noise is post-processing: the exact counts go no further than the addition.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -32,6 +32,7 @@ class State(msgspec.Struct, frozen=True):
     Attributes:
         gap: why the pane before the first of these was void, if it was.
         districts: people present alone: the filter that follows each district by itself.
+        covered: people present alone: of `ends_ms` those that were not from all of the network, and their share.
     """
 
     epoch: int
@@ -40,10 +41,12 @@ class State(msgspec.Struct, frozen=True):
     belief: bytes = b""
     gap: str = ""
     districts: bytes = b""
+    covered: dict[int, float] = {}
 
 
 class Draw(NamedTuple):
-    """A noisy pane. `noisy` i64[keys], of all keys or of `keys` u32; `end_ms`: where base pane `number` ends."""
+    """A noisy pane. `noisy` i64[keys], of all keys or of `keys` u32; `end_ms`: where base pane `number` ends;
+    `covered`: the share of the network that it is from."""
 
     epoch: Epoch
     measure: Measure
@@ -51,6 +54,7 @@ class Draw(NamedTuple):
     end_ms: int
     noisy: NDArray[np.int64]
     keys: NDArray[np.uint32] | None = None
+    covered: float = 1.0
 
 
 class Seen(NamedTuple):
@@ -80,7 +84,9 @@ def next_record(
         state = msgspec.structs.replace(state, districts=of_districts)
         ends, levels = (before.ends_ms, before.levels) if before is not None else ((), ())
         ends, levels = (*ends, draw.end_ms), (*levels, estimate.pack_level(level))
-        state = msgspec.structs.replace(state, ends_ms=ends[-REMEMBERED:], levels=levels[-REMEMBERED:])
+        ends = ends[-REMEMBERED:]
+        covered = _covered_until(draw, before, ends)
+        state = msgspec.structs.replace(state, ends_ms=ends, levels=levels[-REMEMBERED:], covered=covered)
     cost = rho_of(draw.measure, draw.epoch)
     return LedgerRecord(
         epoch=draw.epoch.epoch,
@@ -99,6 +105,12 @@ def next_record(
         keys=b"" if draw.keys is None else draw.keys.astype("<u4").tobytes(),
         delta=keys_delta(draw.measure, draw.epoch),
     )
+
+
+def _covered_until(draw: Draw, before: State | None, ends_ms: Collection[int]) -> dict[int, float]:
+    """Of the pane and those before it that are remembered the ones that were not from all of the network."""
+    found = {**(before.covered if before is not None else {}), draw.end_ms: draw.covered}
+    return {end_ms: share for end_ms, share in found.items() if share < 1 and end_ms in ends_ms}
 
 
 def _estimated(draw: Draw, before: State | None, page: Page) -> tuple[Level, bytes]:
@@ -138,10 +150,10 @@ def lost_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, 
 
 
 def shut_record(
-    epoch: Epoch, measure: Measure, number: int, page: Page, panes_offset: int, writer: str
+    epoch: Epoch, measure: Measure, number: int, page: Page, panes_offset: int, writer: str, covered: float = 0.0
 ) -> LedgerRecord:
     """What closes a pane that not every partition can count: it is never drawn, and consumers are told so."""
-    pane = Pane(epoch, epoch.start_ms + number * epoch.pane_ms, measure.pane_ms, rho_of(measure, epoch))
+    pane = Pane(epoch, epoch.start_ms + number * epoch.pane_ms, measure.pane_ms, rho_of(measure, epoch), covered)
     said = parts.shut(page, measure, pane) if measure.statistic in parts.STATISTICS else page.shut(measure, pane)
     return _void(epoch, measure, number, "shut", said, panes_offset, writer)
 
@@ -193,7 +205,7 @@ def _publications(
     draw: Draw, level: Level, districts: Level | None, present: LedgerRecord | None, page: Page, cost: float
 ) -> Iterable[Publication]:
     measure = draw.measure
-    pane = Pane(draw.epoch, draw.end_ms, measure.pane_ms, cost)
+    pane = Pane(draw.epoch, draw.end_ms, measure.pane_ms, cost, draw.covered)
     as_counted = _as_counted(draw, draw.noisy, level, page)
     estimates = _with_factors(as_counted, draw, page)
     if measure.statistic in PAIRED:
@@ -239,24 +251,26 @@ def _windows(
 ) -> Iterable[Publication]:
     """What follows of a pane's arrivals, as counted, and who was present at its start and its end: footfall and
     departures. A zone's factor is put on them whole: so those at the start and who arrived, less those who left, are
-    those at the end."""
+    those at the end. Each covers what the least whole of its parts does."""
     counted = any(measure.name == "present" for measure in draw.epoch.measures)
     if not counted and (present is None or present.epoch != draw.epoch.epoch):
         return  # nobody was asked to count who is present: nothing was lost
     start = _present_at(present, draw.epoch.epoch, draw.end_ms - draw.measure.pane_ms)
     end = _present_at(present, draw.epoch.epoch, draw.end_ms)
+    at_start = pane._replace(covered=min(pane.covered, _covered_at(present, draw, pane.window_ms)))
+    at_both = pane._replace(covered=min(at_start.covered, _covered_at(present, draw)))
     if start is None and draw.end_ms - draw.measure.pane_ms <= draw.epoch.opens_ms:
         return
     if start is None:
-        yield from page.untold("footfall", pane, lost=not _withheld(present))
+        yield from page.untold("footfall", at_start, lost=not _withheld(present))
     else:
         footfall = _with_present(arrived, start, 1)
-        yield from page.places("footfall", pane, _with_factors(footfall, draw, page))
+        yield from page.places("footfall", at_start, _with_factors(footfall, draw, page))
     if start is None or end is None:
-        yield from page.untold("departures", pane, lost=not _withheld(present))
+        yield from page.untold("departures", at_both, lost=not _withheld(present))
     else:
         departures = _with_present(footfall, end, -1)
-        yield from page.places("departures", pane, _with_factors(departures, draw, page))
+        yield from page.places("departures", at_both, _with_factors(departures, draw, page))
 
 
 def _with_present(counted: Estimates, level: Level, sign: int) -> Estimates:
@@ -290,6 +304,15 @@ def _present_at(record: LedgerRecord | None, epoch: int, time_ms: int) -> Level 
     if state is None or state.epoch != epoch or time_ms not in state.ends_ms:
         return None
     return estimate.unpack_level(state.levels[state.ends_ms.index(time_ms)])
+
+
+def _covered_at(record: LedgerRecord | None, draw: Draw, before_ms: int = 0) -> float:
+    """The share of the network that people present so long before the draw's end were counted from, as far as it is
+    known."""
+    state = _state(record)
+    if state is None or state.epoch != draw.epoch.epoch:
+        return 1.0
+    return state.covered.get(draw.end_ms - before_ms, 1.0)
 
 
 def _state(record: LedgerRecord | None) -> State | None:

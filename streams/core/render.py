@@ -54,12 +54,14 @@ class Estimates(NamedTuple):
 
 
 class Pane(NamedTuple):
-    """What the records say of themselves. `rho`: cost of the measure; `window_ms`: the pane's length."""
+    """What the records say of themselves. `rho`: cost of the measure; `window_ms`: the pane's length; `covered`: share
+    of the network."""
 
     epoch: Epoch
     end_ms: int
     window_ms: int
     rho: float
+    covered: float = 1.0
 
 
 class Numbers(TypedDict):
@@ -338,7 +340,7 @@ def common(pane: Pane) -> Common:
         "epsilon": epoch.epsilon,
         "rho": round(pane.rho, 9),
         "k": epoch.k,
-        "covered": 1.0,
+        "covered": pane.covered,
         "complete": pane.end_ms >= epoch.opens_ms + epoch.silence_ms,
         "plan": epoch.plan,
         "policy": epoch.policy,

@@ -16,6 +16,7 @@ from streams.core import departures as ring
 from streams.core import slots
 from streams.core.crowd import Crowd
 from streams.core.listed import Listed, joined
+from streams.core.losses import Loss
 from streams.core.packing import from_planes, pack_rows, ranks, to_planes, unpack_rows
 from streams.core.population import Population
 from streams.core.reorder import Rows
@@ -48,6 +49,7 @@ class Header(msgspec.Struct, frozen=True):
     since: tuple[int, ...] = ()
     resumed: Resumed | None = None
     resets: tuple[int, ...] = ()
+    losses: tuple[Loss, ...] = ()
 
 
 def to_columns(crowd: Crowd) -> dict[str, bytes]:
@@ -91,7 +93,7 @@ def restore(crowd: Crowd, columns: dict[str, bytes]) -> None:
     crowd.population = population
     crowd.next_offset, crowd.at_ms = header.next_offset, header.at_ms
     crowd.taken, crowd.gaps, crowd.repeats, crowd.lost, crowd.early = header.counters
-    crowd.resumed, crowd.resets = header.resumed, header.resets
+    crowd.resumed, crowd.resets, crowd.losses = header.resumed, header.resets, header.losses
     crowd.following = dict(header.following)
     crowd.watermarks = Watermarks(header.heard_sources, header.control, frozenset(header.live), header.least_ms)
     begin = 0
@@ -119,6 +121,7 @@ def _header(crowd: Crowd, waiting: dict[int, int]) -> Header:
         waiting=waiting,
         resumed=crowd.resumed,
         resets=crowd.resets,
+        losses=crowd.losses,
     )
 
 

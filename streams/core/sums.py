@@ -16,7 +16,10 @@ What can fail: a repeat that differs (`PaneDiffers`): two workers computed diffe
 defect, and nothing more may be released until it is understood.
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -59,13 +62,17 @@ def occurring(counted: Counted) -> Keyed:
 
 
 class Whole(NamedTuple):
-    """A pane that every partition has sent, by measure. `shut`: measures that some can't count."""
+    """A pane that every partition has sent, by measure.
+
+    `shut`: measures that some can't count. `covered`: what share of the network the others are from, where not all.
+    """
 
     epoch: Epoch
     number: int
     end_ms: int
     counts: dict[str, Counted]
     shut: frozenset[str]
+    covered: dict[str, float]
 
 
 class _Sent(NamedTuple):
@@ -86,11 +93,23 @@ class _Part:
         self.partitions: set[int] = set()
         self.counts: dict[str, Counted] = {}
         self.shut: frozenset[str] = frozenset()
+        # By measure the sum of the partitions' missing shares: exact, so the same in any order.
+        self._lacking = defaultdict[str, Fraction](Fraction)
+
+    def covered(self) -> dict[str, float]:
+        """The mean over the partitions of the share of raw partitions of which nothing is missing, of which a partition
+        that can't count a measure has none. Cut to a millionth, so that it is 1 only where nothing is missing."""
+        found = ((name, 1 - lacking / self.epoch.partitions) for name, lacking in self._lacking.items())
+        return {name: math.floor(share * 1_000_000) / 1_000_000 for name, share in found}
 
     def add(self, sent: _Sent) -> None:
         self.first_offset = min(self.first_offset, sent.offset)
         self.partitions.add(sent.pane.partition)
         self.shut |= set(sent.pane.shut)
+        for name in sent.pane.shut:
+            self._lacking[name] += Fraction(1)
+        for name, sources in sent.pane.lacking.items():
+            self._lacking[name] += Fraction(sources, sent.pane.sources)
         for name, counts in sent.pane.counts.items():
             measure = next(m for m in self.epoch.measures if m.name == name)
             self.counts[name] = self._added(measure, *pairs(counts))
@@ -181,7 +200,7 @@ class Sums:
         part = self._parts[key]
         if len(part.partitions) < part.epoch.partitions:
             return None
-        return Whole(part.epoch, key[1], part.end_ms, part.counts, part.shut)
+        return Whole(part.epoch, key[1], part.end_ms, part.counts, part.shut, part.covered())
 
     def drop(self, whole: Whole) -> None:
         """Forget a pane of which nothing is to be drawn any more: a restart needs it no longer."""

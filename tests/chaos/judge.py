@@ -3,8 +3,10 @@
 `panes`, `wanted`: counts by key, by (epoch, measure, number).
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -103,6 +105,33 @@ def wrong_publications(firsts: Mapping[Name, LedgerRecord], published: Iterable[
             found.append(f"published, but not what the ledger's first record says: {name}")
     missing = Counter(said[record] for record in said.keys() - seen)
     return found + [f"release {name}: {number} records of it were not published" for name, number in missing.items()]
+
+
+def wrong_coverage(
+    panes: Iterable[Pane], firsts: Mapping[Name, LedgerRecord], lost: Mapping[int, Iterable[tuple[int, int]]]
+) -> list[str]:
+    """Panes that lack something where nothing was lost, or none where something was; releases that say otherwise.
+
+    Args:
+        panes: the first of each partition and number. lost: ranges of offsets by source.
+    """
+    missing: dict[Name, Fraction] = {}
+    lacking: set[int] = set()
+    for pane in panes:
+        for measure, sources in pane.lacking.items():
+            name = (pane.epoch, measure, pane.number)
+            missing[name] = missing.get(name, Fraction()) + Fraction(sources, pane.sources * pane.partitions)
+            lacking.add(pane.partition)
+    found = []
+    if bool(lacking) != any(lost.values()):
+        found.append(f"of sources {sorted(lost)} records were lost, the panes of partitions {sorted(lacking)} say so")
+    for name, record in firsts.items():
+        share = math.floor((1 - missing.get(name, Fraction())) * 1_000_000) / 1_000_000
+        read = (orjson.loads(item.value) for item in publications(record) if record.kind == "release")
+        said = {each["covered"] for each in read if each["measure"] == record.measure}
+        if said - {share}:
+            found.append(f"release {name} says that it covers {sorted(said)}, where its panes say {share}")
+    return found
 
 
 def wrong_rejects(told: Iterable[tuple[Position, str]], wanted: Mapping[Position, str]) -> list[str]:

@@ -9,6 +9,7 @@ from tests.chaos.judge import (
     differing_panes,
     differing_repeats,
     releases,
+    wrong_coverage,
     wrong_publications,
     wrong_rejects,
     wrong_releases,
@@ -35,7 +36,7 @@ async def verdict(cluster: Cluster, answer: Answer, done: Complete) -> Verdict:
     for record in await cluster.read(REJECTS):
         said = {name: value.decode() for name, value in record.headers}
         told.append(((int(said["partition"]), int(said["offset"]), int(said["index"])), said["reason"]))
-    others = list(done.lost.wrong)
+    others = [*done.lost.wrong, *wrong_coverage(firsts.values(), drawn, done.lost.ranges)]
     if answer.until != done.until:
         others.append(f"the gateways' watermark ends at {done.until}, the log's at {answer.until}")
     if not answer.panes or not drawn or not done.published:

@@ -339,6 +339,7 @@ async def consumers_are_told(run: Deployment, ledger: dict[tuple[int, str, int],
                 assert said.get("suppressed", True)
                 assert not said["complete"]
                 assert "estimate" not in said
+                assert said["covered"] < 1, "a partition that can't count covers nothing"
                 told[said["measure"], said["end"]] += 1
     zones, parents = len(plan(TOWN)["zones"]), len(plan(TOWN)["parents"])
     sizes = {"arrivals": zones, "present_cohort": zones} | dict.fromkeys(

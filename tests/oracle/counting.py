@@ -79,6 +79,28 @@ def window(result, epoch, zones, tick, length):
     return counts
 
 
+def lacking(told, epoch, measure, end):
+    """The sources of which something may be missing in the measure's pane to `end`.
+
+    `told`: by source what its sections say, one after the other: (records were lost, watermark)."""
+    length = epoch["silence_ms"] if measure["statistic"] in ("present", "present_cohort") else measure["pane_ms"]
+    start = max(end - length, epoch["opens_ms"])
+    found = set()
+    for source, sections in told.items():
+        for n, (lost, _) in enumerate(sections):
+            if not lost:
+                continue
+            since = max((ms for _, ms in sections[:n]), default=float("-inf"))
+            until = float("inf")
+            for m in range(n + 1, len(sections)):
+                if not sections[m][0] and sections[m][1] > max(ms for _, ms in sections[:m]):
+                    until = sections[m][1] + epoch["lateness_ms"] + MINUTE
+                    break
+            if since < end and until >= start:
+                found.add(source)
+    return found
+
+
 class Story:
     """One subscriber in one epoch."""
 

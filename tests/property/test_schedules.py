@@ -50,6 +50,13 @@ def test_a_pane_that_kafka_lost_is_released_before_the_next_one_that_it_took() -
         assert run(seed, lost_together(seed)).wrong == [], seed
 
 
+def test_what_retention_took_before_anybody_read_it_is_missing_and_every_release_says_so() -> None:
+    for seed in range(24):
+        schedule = run(seed, losing=True)
+        assert schedule.wrong == [], seed
+        assert schedule.lacking > 0, seed
+
+
 def test_a_failing_seed_shrinks_to_the_faults_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     seed = next(seed for seed in range(100) if {"flush", "kill"} <= {fault.what for fault in faults_of(seed)})
     monkeypatch.setattr(

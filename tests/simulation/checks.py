@@ -2,17 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 
 import msgspec
 import numpy as np
+import orjson
 
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
-from schemas.topics import LEDGER, PANES, REJECTS, RELEASED
+from schemas.sightings import LOST, Control, decode_frame
+from schemas.topics import LEDGER, PANES, REJECTS, RELEASED, SIGHTINGS
 from streams.core.release import publications
 from streams.stores.ledger import Ledger
+from tests.oracle.counting import lacking
 from tests.simulation.broker import Broker
-from tests.simulation.world import PARTITIONS, Measured, Position, World
+from tests.simulation.world import PARTITIONS, SOURCES, Measured, Position, World
 from tests.support.panes import summed
 
 
@@ -28,6 +32,7 @@ def wrongs(broker: Broker, world: World, read_by: Mapping[str, Sequence[int]], m
     yield from _releases(broker, first, world, may_miss)
     yield from _publications(broker, first)
     yield from _draws(broker, read_by)
+    yield from _covered(broker, first, world)
     yield from _rejects(broker, world)
 
 
@@ -103,12 +108,13 @@ def _published(broker: Broker) -> Counter[bytes]:
 def _first_sent(broker: Broker) -> dict[tuple[int, int, int], Pane]:
     """By (epoch, partition, number) the first pane of the log."""
     firsts: dict[tuple[int, int, int], Pane] = {}
-    for pane in _sent(broker):
+    for pane in sent(broker):
         firsts.setdefault((pane.epoch, pane.partition, pane.number), pane)
     return firsts
 
 
-def _sent(broker: Broker) -> list[Pane]:
+def sent(broker: Broker) -> list[Pane]:
+    """All panes of the log, repeats too."""
     return [msgspec.msgpack.decode(value, type=Pane) for value in broker.logs[PANES, 0].values]
 
 
@@ -119,13 +125,13 @@ def shut(broker: Broker) -> set[Measured]:
 
 def _panes(broker: Broker, world: World, may_miss: bool) -> Iterator[str]:
     firsts = _first_sent(broker)
-    for pane in _sent(broker):
+    for pane in sent(broker):
         first = firsts[pane.epoch, pane.partition, pane.number]
         if pane != first and not (pane.resumed or first.resumed):
             yield f"pane {pane.number} of partition {pane.partition} was sent twice and differs"
     void = shut(broker)
-    sent = Counter((epoch, number) for epoch, _, number in firsts)
-    panes = {key: +counts for key, counts in summed(firsts.values()).items() if sent[key[0], key[2]] == PARTITIONS}
+    senders = Counter((epoch, number) for epoch, _, number in firsts)
+    panes = {key: +counts for key, counts in summed(firsts.values()).items() if senders[key[0], key[2]] == PARTITIONS}
     wanted = {key: counts for key, counts in world.panes.items() if key not in void}
     panes = {key: counts for key, counts in panes.items() if key not in void}
     if more := panes.keys() - wanted.keys():
@@ -173,6 +179,46 @@ def _draws(broker: Broker, read_by: Mapping[str, Sequence[int]]) -> Iterator[str
         read = max(length for length in read_by[record.writer] if length <= at)
         if closed.setdefault(key, at) < read:
             yield f"{key} was drawn again by one who began when it was released"
+
+
+def _covered(broker: Broker, first: Mapping[Measured, LedgerRecord], world: World) -> Iterator[str]:
+    """Panes lack what the sections that their partition took say, and at least what was lost; releases tell of it."""
+    epochs = {epoch.epoch: epoch for epoch in world.epochs}
+    said = {number: _told(broker, number) for number in range(PARTITIONS)}
+    missing: dict[Measured, Fraction] = {}
+    for pane in _first_sent(broker).values():
+        epoch = msgspec.to_builtins(epochs[pane.epoch])
+        for measure in (each for each in epoch["measures"] if each["name"] in pane.counts):
+            begins = max(pane.end_ms - measure["pane_ms"], epoch["opens_ms"])
+            sources = lacking(said[pane.partition], epoch, measure, pane.end_ms)
+            times = {source for (source, _), found in world.lost.items() for ms in found if begins <= ms < pane.end_ms}
+            # A resumed state doesn't know what was lost before the log's beginning, and is shut as far as that goes.
+            if not pane.resumed and pane.lacking.get(measure["name"], 0) != len(sources):
+                yield f"pane {pane.number} of partition {pane.partition} lacks {pane.lacking}, not {sources}"
+            if len(times) > pane.lacking.get(measure["name"], 0):
+                yield f"pane {pane.number} of partition {pane.partition} lacks more than it says"
+            key = (pane.epoch, measure["name"], pane.number)
+            missing[key] = missing.get(key, Fraction()) + Fraction(pane.lacking.get(key[1], 0), SOURCES)
+    for key, record in first.items():
+        items = [orjson.loads(item.value) for item in publications(record)]
+        told = {item["covered"] for item in items if item["measure"] == key[1]}
+        share = float(1 - missing.get(key, Fraction()) / PARTITIONS)
+        if record.kind == "release" and told != {share}:
+            yield f"release {key} says that it covers {told}, not {share}"
+
+
+def _told(broker: Broker, partition: int) -> dict[int, list[tuple[bool, int]]]:
+    """What the raw sources' sections say that the partition took, by the chain's rule, read plainly."""
+    following: dict[int, int] = {}
+    told: dict[int, list[tuple[bool, int]]] = {}
+    for value in broker.logs[SIGHTINGS, partition].values:
+        frame = decode_frame(value)
+        for section in [] if isinstance(frame, Control) else frame:
+            at = following.get(section.source, 0)
+            if section.source < SOURCES and section.from_ <= at < section.to:
+                following[section.source] = section.to
+                told.setdefault(section.source, []).append((bool(section.flags & LOST), section.watermark_ms))
+    return told
 
 
 def _rejects(broker: Broker, world: World) -> Iterator[str]:

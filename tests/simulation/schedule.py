@@ -31,7 +31,7 @@ from streams.stores import salts
 from streams.stores.ledger import Ledger
 from streams.stores.ledger_trim import cut_of
 from tests.simulation.broker import Broker, Node, Tail
-from tests.simulation.checks import complete, how_far, misaccounted, shut, wrongs
+from tests.simulation.checks import complete, how_far, misaccounted, sent, shut, wrongs
 from tests.simulation.clock import VirtualLoop
 from tests.simulation.faults import FORGET, NAMES, PLAY_S, TRIM, Fault, faults_of, may_lose_state, with_retention
 from tests.simulation.redis import Redis
@@ -71,17 +71,19 @@ class Schedule:
         struck: how far the releases were whenever a worker was killed or paused (`checks.how_far`).
         gaps: sections that the crowds ignored because rows before them were missing. told: what they gave as reasons.
         cut: how many of the ledger's records were deleted.
+        lacking: how many panes say that they lack something.
         apart_ms: the most that the sources were apart in a crowd: what its reorder buffer has to hold.
     """
 
-    def __init__(self, seed: int, faults: Sequence[Fault]) -> None:
+    def __init__(self, seed: int, faults: Sequence[Fault], losing: bool = False) -> None:
         self.seed = seed
         self.faults = faults
-        self.world = world(seed // 4 % WORLDS, opting=not may_lose_state(seed))
+        self.world = world(seed // 4 % WORLDS, opting=not may_lose_state(seed), losing=losing)
         self.wrong: list[str] = []
         self.trace = ""
         self.struck: set[str] = set()
         self.apart_ms = 0
+        self.lacking = 0
         self.gaps = 0
         self.told: set[str] = set()
         self.cut = 0
@@ -132,6 +134,7 @@ class Schedule:
             worker.kill()
         await asyncio.gather(*(worker.task for worker in self._workers.values()), return_exceptions=True)
         self.wrong += wrongs(broker, self.world, self._ledger_read, may_miss=self._lossy)
+        self.lacking = sum(bool(pane.lacking) for pane in sent(broker))
         if (told := shut(broker)) and not may_lose_state(self.seed):
             self.wrong.append(f"{len(told)} panes are shut, though no state was lost")
         self.trace = self._digest()
@@ -184,13 +187,24 @@ class Schedule:
     async def _grow(self) -> None:
         """The raw logs and the registry's, as time goes."""
         todo = [
-            (batch[0][0], ATTACH, source, batch) for source, batches in self.world.batches.items() for batch in batches
+            (batch[0][0], ATTACH, source, batch, (source, at) in self.world.lost)
+            for source, batches in self.world.batches.items()
+            for at, batch in enumerate(batches)
         ]
-        todo += [(change[0], REGISTRY, 0, [change]) for change in self.world.changes]
-        for time, topic, number, batch in sorted(todo, key=itemgetter(0)):
+        todo += [(change[0], REGISTRY, 0, [change], False) for change in self.world.changes]
+        for time, topic, number, batch, lost in sorted(todo, key=itemgetter(0)):
             due = (time - START) / LENGTH * PLAY_S
             await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-            self._broker.logs[topic, number].append(batch)
+            log = self._broker.logs[topic, number]
+            if lost:
+                await self._until(partial(self._committed, number), f"nobody reads on in source {number}")
+            log.append(batch)
+            log.start = log.end if lost else log.start
+
+    def _committed(self, source: int) -> bool:
+        """Whether all of the source that isn't lost was read, so that retention takes nothing else with it."""
+        log, commit = self._broker.logs[ATTACH, source], self._broker.groups[ATTACH].commits.get(source)
+        return log.start == log.end or (commit is not None and commit.offset == log.end)
 
     async def _beat(self) -> None:
         """Where state may be lost, the gateways' beats once all is said, which tell no later time than the last record.
@@ -319,10 +333,10 @@ def read_ahead() -> dict[int, int]:
     return found
 
 
-def run(seed: int, faults: Sequence[Fault] | None = None) -> Schedule:
-    """Run one schedule."""
+def run(seed: int, faults: Sequence[Fault] | None = None, losing: bool = False) -> Schedule:
+    """Run one schedule. `losing`: retention takes raw records before anybody can read them."""
     global _current
-    schedule = _current = Schedule(seed, faults_of(seed) if faults is None else faults)
+    schedule = _current = Schedule(seed, faults_of(seed) if faults is None else faults, losing)
     with (
         asyncio.Runner(loop_factory=VirtualLoop) as runner,
         patch.object(salts, "secrets", _Secrets(seed)),

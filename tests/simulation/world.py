@@ -39,7 +39,10 @@ Position = tuple[int, int, int]  # source, offset, index
 
 
 class World(NamedTuple):
-    """Raw batches by source, with the registry as it was before and its log, and what the oracle makes of them."""
+    """Raw batches by source, with the registry as it was before and its log, and what the oracle makes of them.
+
+    `lost`: batches (source, number) that retention takes before anybody can read them, with the times of their events.
+    """
 
     batches: dict[int, list[list[Written]]]
     changes: list[Written]
@@ -47,19 +50,24 @@ class World(NamedTuple):
     epochs: list[Epoch]
     panes: dict[Measured, Counter]
     rejects: dict[Position, str]
+    lost: dict[tuple[int, int], list[int]]
 
 
 @cache
-def world(number: int, *, opting: bool) -> World:
-    """A world of the few there are. `opting`: people opt out and in again."""
+def world(number: int, *, opting: bool, losing: bool = False) -> World:
+    """A world of the few there are. `opting`: people opt out and in again. `losing`: some raw records are lost."""
     rng = random.Random(number)
     imsis = [f"00101{n:010d}" for n in range(PEOPLE)]
     registry = {imsi: _person(imsi, 1970 + n) for n, imsi in enumerate(imsis)}
     batches = {source: _source(rng, imsis) for source in range(SOURCES)}
+    lost = _lost(batches) if losing else {}
     log = [
         (source, offset, time, value)
         for source, found in batches.items()
-        for offset, (time, _, value, _) in enumerate(record for batch in found for record in batch)
+        for offset, (at, (time, _, value, _)) in enumerate(
+            (at, each) for at, batch in enumerate(found) for each in batch
+        )
+        if (source, at) not in lost
     ]
     epochs = _epochs()
     builtin = [msgspec.to_builtins(epoch) for epoch in epochs]
@@ -68,7 +76,19 @@ def world(number: int, *, opting: bool) -> World:
     sightings = [*gate.sightings, *_rows(changes, epochs)]
     result = count(sightings, builtin, list(PLAN.zone_parents()), gate.until)
     panes = {key: +counts for key, counts in result.panes.items()}
-    return World(batches, changes, registry, epochs, panes, gate.rejects)
+    return World(batches, changes, registry, epochs, panes, gate.rejects, lost)
+
+
+def _lost(batches: dict[int, list[list[Written]]]) -> dict[tuple[int, int], list[int]]:
+    """Two batches of the first source, one of them right behind another that is lost, and one of the second."""
+    rng = random.Random(len(batches[0]))
+    third, other = len(batches[0]) // 3, len(batches[1])
+    first, second = rng.randrange(2, third), rng.randrange(third + 2, 2 * third)
+    chosen = [(0, first), (0, second), (0, second + 1), (1, rng.randrange(2, other - 2))]
+    return {
+        (source, at): [orjson.loads(value or b"")["ts"] for _, _, value, _ in batches[source][at]]
+        for source, at in chosen
+    }
 
 
 def _epochs() -> list[Epoch]:

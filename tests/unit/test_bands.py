@@ -89,6 +89,8 @@ def test_each_measure_is_told_by_itself_and_of_one_place_if_asked() -> None:
     (to_b,) = distances(flows[:3], PLACES, destination="b")
     assert [(band.from_km, band.estimate) for band in to_b.bands if band.pairs] == [(1.0, 500.0), (2.0, 100.0)]
     assert distances(flows, PLACES, origin="far") == []
+    flows[1] = msgspec.structs.replace(flows[1], covered=0.5)
+    assert [line.covered for line in distances(flows, PLACES)] == [1.0, 0.5], "what the least whole of them covers"
 
 
 def test_the_command_tells_how_far_people_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

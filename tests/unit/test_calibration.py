@@ -465,7 +465,7 @@ def test_records_of_another_plan_or_of_incomplete_panes_are_no_evidence(
     files: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = [orjson.loads(line) for line in files["released.ndjson"].read_bytes().splitlines()]
-    for change in ({"plan": "another"}, {"complete": False}, {"state_lost": True}):
+    for change in ({"plan": "another"}, {"complete": False}, {"state_lost": True}, {"covered": 0.9}):
         files["released.ndjson"].write_bytes(b"\n".join(orjson.dumps(each | change) for each in lines))
         assert calibrate(files) == 1
         assert "of 40 counts 0 are of released panes" in capsys.readouterr().err

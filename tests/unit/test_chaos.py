@@ -27,6 +27,7 @@ from tests.chaos.judge import (
     differing_repeats,
     lost_ranges,
     releases,
+    wrong_coverage,
     wrong_publications,
     wrong_rejects,
     wrong_releases,
@@ -123,6 +124,21 @@ def test_parts_of_a_place_are_not_repeats_of_each_other() -> None:
     ]
     ledger = {NAME: msgspec.structs.replace(drawn(), publish=seal(parts))}
     assert wrong_publications(ledger, [Published(part.topic, part.key, part.value) for part in parts]) == []
+
+
+def test_a_release_that_covers_something_else_than_its_panes_is_found() -> None:
+    whole = Pane(*NAME[:1], 0, 2, NAME[2], 0, 1, 1, {}, 3)
+    panes = [msgspec.structs.replace(whole, lacking={"present": 1}, sources=4), whole]
+
+    def covering(share: float) -> dict[tuple[int, str, int], LedgerRecord]:
+        said = [Publication("footfall", b"z", orjson.dumps({"measure": "present", "covered": share}))]
+        return {NAME: msgspec.structs.replace(drawn(), publish=seal(said))}
+
+    assert wrong_coverage(panes, covering(0.875), {3: [(4, 9)]}) == []
+    assert wrong_coverage([whole, whole], covering(1.0), {}) == []
+    assert "covers [1.0], where its panes say 0.875" in wrong_coverage(panes, covering(1.0), {3: [(4, 9)]})[0]
+    assert "records were lost, the panes of partitions []" in wrong_coverage([whole], {}, {3: [(4, 9)]})[0]
+    assert "of sources [] records were lost" in wrong_coverage(panes, {}, {})[0]
 
 
 def test_rejects_must_be_the_wanted_ones() -> None:

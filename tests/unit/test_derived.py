@@ -87,10 +87,10 @@ def test_a_windows_footfall_adds_arrivals_to_the_first_panes() -> None:
         told("footfall", 8, 1000.0, 50.0),
         [told("arrivals", 9, 200.0, 30.0), told("arrivals", 10, 100.0, 30.0)],
     )
-    assert footfall_of(first, then) == (1300.0, 110.0, None)
-    assert footfall_of(first, []) == (1000.0, 50.0, None)
+    assert footfall_of(first, then) == (1300.0, 110.0, None, 1.0)
+    assert footfall_of(first, []) == (1000.0, 50.0, None, 1.0)
     seen = [msgspec.structs.replace(record, view_se=70.0) for record in (first, *then)]
-    assert footfall_of(seen[0], seen[1:]) == (1300.0, 110.0, 210.0)
+    assert footfall_of(seen[0], seen[1:]) == (1300.0, 110.0, 210.0, 1.0)
     assert footfall_of(first, [told("arrivals", 9, None, None)]) is None
     with pytest.raises(ValueError, match="must follow each other"):
         footfall_of(first, then[1:])
@@ -98,3 +98,12 @@ def test_a_windows_footfall_adds_arrivals_to_the_first_panes() -> None:
         footfall_of(first, [msgspec.structs.replace(then[0], zone="b")])
     with pytest.raises(ValueError, match="arrivals in the others"):
         footfall_of(first, [told("footfall", 9, 1.0, 1.0)])
+
+
+def test_what_is_made_of_several_panes_covers_what_the_least_whole_of_them_does() -> None:
+    first, then = told("footfall", 8, 1000.0, 50.0), told("arrivals", 9, 200.0, 30.0)
+    found = footfall_of(first, [msgspec.structs.replace(then, covered=0.75)])
+    assert found is not None and found.covered == 0.75
+    flows = [flow("a", "b", 300, 50), msgspec.structs.replace(flow("c", "b", 600, 40), covered=0.5)]
+    assert [part.covered for part in came_from(flows, "b")] == [0.5, 0.5], "a share is of all of them"
+    assert [part.covered for part in goes_to(flows, "a")] == [1.0]

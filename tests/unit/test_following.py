@@ -135,6 +135,7 @@ def test_they_say_what_the_reference_says_whatever_is_told_of_places(chance: Ran
                 each,
                 msgspec.structs.replace(each, estimate=None, se=None, suppressed=True),
                 msgspec.structs.replace(each, complete=False),
+                msgspec.structs.replace(each, covered=0.9),
                 msgspec.structs.replace(each, measure="arrivals"),
             ])
             for each in pane(number)

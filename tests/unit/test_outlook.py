@@ -92,9 +92,13 @@ def test_a_pane_that_is_not_whole_is_taken_when_the_next_begins(profile: bytes) 
     assert [each.zone for each in outlooks.close()] == ["a"]
 
 
-def test_a_pane_that_is_not_complete_teaches_nothing(profile: bytes) -> None:
+@pytest.mark.parametrize("change", [{"complete": False}, {"covered": 0.99}])
+def test_a_pane_that_is_not_whole_teaches_nothing(profile: bytes, change: dict[str, float]) -> None:
     outlooks = Outlooks(PLACES, profile)
-    assert taken(outlooks, [msgspec.structs.replace(each, complete=False) for each in pane(A_WEEK)]) == []
+    assert taken(outlooks, [msgspec.structs.replace(each, **change) for each in pane(A_WEEK)]) == []
+    later = [msgspec.structs.replace(each, end=rfc3339(MONDAY + 2 * A_WEEK * QUARTER_MS)) for each in pane(A_WEEK)]
+    usual = [each.usual for each in taken(Outlooks(PLACES, profile), later)]
+    assert [each.usual for each in taken(outlooks, later)] == usual and len(usual) == 3
 
 
 def test_a_new_plan_keeps_what_is_usual_of_old_places(profile: bytes) -> None:

@@ -125,7 +125,7 @@ def test_the_command_writes_a_line_for_each_number(
     out, said = capsys.readouterr()
     (line,) = map(orjson.loads, out.splitlines())
     validator("people").validate(line)
-    assert (line["zone"], line["area"], line["source"]) == ("z0", "north", "a report")
+    assert (line["zone"], line["area"], line["source"], line["covered"]) == ("z0", "north", "a report", 1.0)
     assert line["people"] == pytest.approx(900 / 0.3 / 1.1, rel=0.01)
     assert said == "1 numbers of people; 3 records not told, without a share, or not of places\n"
 

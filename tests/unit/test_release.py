@@ -8,7 +8,7 @@ import zstandard
 
 from schemas.measures import DEFAULT_MEASURES, Measure
 from streams.core import estimate
-from streams.core.release import Draw, _state, next_record, publications, shut_record
+from streams.core.release import Draw, State, _state, next_record, publications, shut_record
 from streams.core.render import Page
 from streams.core.rollup import added
 from streams.stores.released import redis_values
@@ -17,11 +17,13 @@ from tests.support.world import PLAN, epochs_at
 START = 1_772_420_400_000
 EPOCH = epochs_at(START)[0]
 PAGE = Page(PLAN, 0.95)
+MADE_OF_ARRIVALS = ("arrivals", "footfall", "departures")
 PRESENT, ARRIVALS, TRIPS_ZONE, TRIPS_PARENT, COHORT = DEFAULT_MEASURES[:5]
 
 
-def drawn(measure, noisy, number: int = 12, last=None, present=None):
-    draw = Draw(EPOCH, measure, number, EPOCH.start_ms + number * EPOCH.pane_ms, np.array(noisy, np.int64))
+def drawn(measure, noisy, number: int = 12, last=None, present=None, covered: float = 1.0):
+    end_ms = EPOCH.start_ms + number * EPOCH.pane_ms
+    draw = Draw(EPOCH, measure, number, end_ms, np.array(noisy, np.int64), covered=covered)
     return next_record(draw, last, present, PAGE, 0, "me")
 
 
@@ -72,6 +74,38 @@ def test_a_windows_footfall_is_present_at_its_start_and_arrivals_in_it() -> None
     assert footfall[0]["estimate"] == pytest.approx(there + came, abs=0.1)
     assert footfall[0]["estimate"] == pytest.approx(5000, rel=0.01)
     assert footfall[0]["se"] > next(r for r in records if r["measure"] == "arrivals")["se"]
+
+
+@pytest.mark.parametrize(
+    ("at_start", "arrived", "at_end", "said"),
+    [(0.5, 1.0, 1.0, (1.0, 0.5, 0.5)), (1.0, 0.75, 1.0, (0.75, 0.75, 0.75)), (1.0, 1.0, 0.25, (1.0, 1.0, 0.25))],
+)
+def test_what_is_made_of_several_panes_covers_what_the_least_whole_of_them_does(
+    at_start, arrived, at_end, said
+) -> None:
+    present = drawn(PRESENT, [3000] * 6, number=9, covered=at_start)
+    present = drawn(PRESENT, [3000] * 6, number=12, last=present, covered=at_end)
+    assert {record["covered"] for record in told(present)} == {at_end}
+    arrivals = drawn(ARRIVALS, [2000] * 6, number=12, present=present, covered=arrived)
+    found = {name: {r["covered"] for r in told(arrivals) if r["measure"] == name} for name in MADE_OF_ARRIVALS}
+    assert found == {name: {share} for name, share in zip(MADE_OF_ARRIVALS, said, strict=True)}
+
+
+def test_what_was_not_whole_is_remembered_as_long_as_its_pane() -> None:
+    last = None
+    for number in range(1, 20):
+        last = drawn(PRESENT, [3000] * 6, number=number, last=last, covered=0.5 if number == 4 else 1.0)
+        state = _state(last)
+        assert state is not None
+        of_four = EPOCH.start_ms + 4 * EPOCH.pane_ms
+        assert state.covered == ({of_four: 0.5} if of_four in state.ends_ms else {})
+    assert last is not None and of_four not in state.ends_ms
+
+
+def test_a_state_of_before_any_could_be_less_than_whole_is_read() -> None:
+    state = msgspec.to_builtins(_state(drawn(PRESENT, [3000] * 6)), builtin_types=(bytes,))
+    del state["covered"]
+    assert msgspec.convert(state, State).covered == {}
 
 
 def test_where_nobody_counts_people_present_no_window_is_said_to_be_lost() -> None:

@@ -185,6 +185,27 @@ async def test_panes_gone_by_retention_are_void_and_the_next_are_released() -> N
     assert registry.get_sample_value("throng_release_voids_total", {"measure": "present", "reason": "lost"}) == 3
 
 
+async def test_records_say_what_share_of_the_network_they_are_from() -> None:
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 6)})
+    panes = both(*range(1, 13))
+    # Partition 1 has had nothing of some records of 1 source of 2, of the arrivals' time but of no pane's before.
+    less = {measure.name: 1 for measure in EPOCH.due(12) if measure.statistic in ("arrivals", "dwell", "trips")}
+    panes[-1] = sealed(msgspec.structs.replace(panes[-1], lacking=less, sources=2))
+    await role.handle(chunk(panes, 0))
+    said: dict[str, set[float]] = {}
+    end = rfc3339(EPOCH.start_ms + 12 * EPOCH.pane_ms)
+    for topic in (FOOTFALL, FLOWS, DWELL, VISITS):
+        for value in map(orjson.loads, logs.values[topic]):
+            if value["end"] == end:
+                said.setdefault(value["measure"], set()).add(value["covered"])
+            else:
+                assert value["covered"] == 1.0
+    lacking = {*less, "footfall", "departures"}
+    assert said == {name: {0.75 if name in lacking else 1.0} for name in said} and said.keys() > lacking
+
+
 async def test_what_a_partition_cannot_count_is_void_and_consumers_are_told() -> None:
     logs, registry = Logs(), CollectorRegistry()
     role = releaser(logs, registry)
@@ -208,6 +229,7 @@ async def test_what_a_partition_cannot_count_is_void_and_consumers_are_told() ->
         ),
     }
     assert all(said["suppressed"] and not said["complete"] and "noisy" not in said for said in told.values())
+    assert {said["covered"] for said in told.values()} == {0.5}
     for topic in (DWELL, VISITS):
         parted = [said for value in logs.values[topic] if (said := orjson.loads(value)).get("state_lost")]
         assert [(said["level"], said["zone"]) for said in parted] == [*places, ("parent", "north"), ("parent", "south")]

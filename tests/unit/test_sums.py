@@ -1,5 +1,6 @@
 """Sums over partitions: which panes are whole, which wait for others, which are lost."""
 
+import hashlib
 import random
 
 import msgspec
@@ -25,6 +26,11 @@ def pane(partition: int, number: int, counts: dict[str, Counts] | None = None, e
     end = epoch.start_ms + number * epoch.pane_ms
     counts = counts if counts is not None else {"present": from_dense(np.array([number, 0, 0, partition, 0, 0]))}
     return sealed(Pane(epoch.epoch, partition, 3, number, end - epoch.pane_ms, end, 1, counts, 0))
+
+
+def lacking(whole: Pane, sources: int, of: int) -> Pane:
+    """The pane of a partition that had nothing of some records of so many sources."""
+    return sealed(msgspec.structs.replace(whole, lacking={"present": sources}, sources=of))
 
 
 def test_a_pane_is_whole_once_every_partition_has_sent_it() -> None:
@@ -97,6 +103,47 @@ def test_a_runs_table_begins_where_its_topic_does() -> None:
     table = PaneTable([EPOCH])
     table.add(pane(partition, 7) for partition in range(3))
     assert table.panes == 1
+
+
+def test_a_pane_covers_the_mean_of_what_its_partitions_have() -> None:
+    """Of 3 partitions one lacks 1 source of 4, one can't count at all, and one has everything."""
+    sums = Sums()
+    sums.add(lacking(pane(0, 1), 1, 4), 0, EPOCH)
+    sums.add(resumed(pane(1, 1)), 1, EPOCH)
+    sums.add(pane(2, 1), 2, EPOCH)
+    whole = sums.first_whole()
+    assert whole is not None
+    assert whole.covered == {"present": 0.583333}
+    sums.drop(whole)
+    for partition in range(3):
+        sums.add(pane(partition, 2), 3 + partition, EPOCH)
+    whole = sums.first_whole()
+    assert whole is not None and whole.covered == {}
+
+
+def test_what_lacks_the_least_is_not_rounded_to_all() -> None:
+    sums = Sums()
+    for partition in range(3):
+        sums.add(lacking(pane(partition, 1), 1, 3_000_000) if partition else pane(0, 1), partition, EPOCH)
+    whole = sums.first_whole()
+    assert whole is not None and whole.covered == {"present": 0.999999}
+
+
+def test_a_repeat_that_lacks_something_else_halts() -> None:
+    sums = Sums()
+    sums.add(pane(0, 1), 0, EPOCH)
+    with pytest.raises(PaneDiffers):
+        sums.add(lacking(pane(0, 1), 1, 4), 1, EPOCH)
+
+
+def test_a_pane_that_lacks_nothing_has_the_digest_of_one_from_before_any_could_say_so() -> None:
+    old = msgspec.to_builtins(pane(0, 1), builtin_types=(bytes,))
+    del old["lacking"], old["sources"]
+    read = msgspec.convert(old, Pane)
+    assert (read.lacking, read.sources, sealed(read).digest) == ({}, 0, read.digest)
+    del old["shut"], old["resumed"]
+    bare = msgspec.msgpack.encode({**old, "digest": b""}, order="sorted")
+    assert hashlib.blake2b(bare, digest_size=16).digest() == read.digest
 
 
 @pytest.mark.parametrize("whole_first", [True, False])
