@@ -9,6 +9,7 @@ An epoch's rules are at most as loose as those of the next one, so a chunk that 
 stricter. What can fail: an epoch that was made by an audit log that is not this one (`audit`).
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ from streams.metrics import PolicyMetrics
 
 log = logging.getLogger("throng.rules")
 
+SHOWN_EVERY_S = 0.5
 # Contexts at hand: sources lie in an epoch and the next one, or are not heard yet.
 KEPT = 4
 
@@ -66,7 +68,7 @@ class GatewayRules:
         self._plans = plans
         self._metrics = metrics
         metrics.age.set_function(audit.age_s)
-        self._head = ""
+        self._head = self._shown = ""
         self._contexts: dict[int, Context] = {}
 
     def fresh(self) -> bool:
@@ -83,6 +85,18 @@ class GatewayRules:
         ts_ms = first.start_ms if running_max == NEVER_MS else running_max - self._context.lateness_ms
         return self._of(epochs.find(max(ts_ms, first.start_ms)))
 
+    def look(self) -> None:
+        """Tell the metrics of what was read, also where no chunk asks for it."""
+        if self._audit.chain.head != self._shown:
+            self._shown = self._audit.chain.head
+            show(self._audit.chain, self._metrics)
+
+    async def keep_looking(self) -> None:
+        """The same for ever."""
+        while True:
+            self.look()
+            await asyncio.sleep(SHOWN_EVERY_S)
+
     def table(self, epoch: Epoch) -> PolicyTable:
         """Who may be used in an epoch."""
         return self._of(epoch).policies
@@ -91,7 +105,7 @@ class GatewayRules:
         chain = self._audit.chain
         if chain.head != self._head:
             self._head, self._contexts = chain.head, {}
-            show(chain, self._metrics)
+            self.look()
             cut(self._context.epochs, chain)
         number = epoch.epoch if epoch is not None else 0
         if number not in self._contexts:

@@ -192,7 +192,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             metrics,
             readiness,
         )
-        services += [registry.follow, audit.follow]
+        services += [registry.follow, audit.follow, rules.keep_looking]
         await _run(app[0], services, producer, readiness, stop, settings.worker.stall_s)
 
 

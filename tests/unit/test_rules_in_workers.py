@@ -16,7 +16,7 @@ from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Policy, Rulebook
 from schemas.topics import FOOTFALL, LEDGER, RELEASED
 from streams.agents.roles import LogRange
-from streams.agents.rules import GatewayRules, ReleaseRules
+from streams.agents.rules import SHOWN_EVERY_S, GatewayRules, ReleaseRules
 from streams.core.audit import Chain, canonical, sealed
 from streams.core.budget import rho_for
 from streams.core.gateway import NEVER_MS, Context
@@ -85,6 +85,21 @@ def test_a_suspension_is_at_once_and_a_resumption_with_the_next_epoch_that_is_wr
     assert not suspended(rules.at(after.start_ms + lateness))
     assert registry.get_sample_value("throng_policy_suspended", {"country": "Test"}) == 0
     assert registry.get_sample_value("throng_policy_entries") == 3
+
+
+async def test_an_idle_gateway_tells_of_a_suspension_too() -> None:
+    audit, registry = Audit(), CollectorRegistry()
+    looking = asyncio.create_task(gateway_rules(audit, epochs_at(NOON), registry).keep_looking())
+
+    async def told() -> list[float | None]:
+        await asyncio.sleep(1.2 * SHOWN_EVERY_S)
+        names = ("throng_policy_suspended", {"country": "Test"}), ("throng_policy_entries", {})
+        return [registry.get_sample_value(name, labels) for name, labels in names]
+
+    assert await told() == [0, 1]
+    audit.add(GONE, "suspend")
+    assert await told() == [1, 2]
+    looking.cancel()
 
 
 def test_another_minimum_age_and_another_excluded_kind_of_zone_are_at_once_if_stricter() -> None:
