@@ -26,7 +26,7 @@ from tests.property.test_crowd_against_oracle import (
 )
 
 NEVER_MS = -(1 << 61)
-EDGES = st.sampled_from([0, 9_999, 165 * MINUTE, 179 * MINUTE])
+EDGES = st.sampled_from([0, 9_999, 130 * MINUTE, 150 * MINUTE, 165 * MINUTE, 179 * MINUTE])
 
 
 class Log(NamedTuple):
