@@ -146,6 +146,46 @@ async def test_whoever_has_a_token_sees_who_is_where_and_where_they_go(world: Wo
         assert "epsilon 2" in await seen.text("#terms") and "20 people" in await seen.text("#terms")
 
 
+async def test_places_are_coloured_by_their_usual_selves_and_the_next_two_hours_are_drawn(world: World) -> None:
+    ahead = [
+        {"at": f"2026-03-02T11:{minute}:00Z", "minutes": minute - 10, "estimate": 1300.0, "low": 1100.0, "high": 1500.0}
+        for minute in (25, 40)
+    ]
+    compared = {"usual": 605.0, "congestion": "much_busier", "estimate": 1210.0, "se": 30.0, "forecasts": ahead}
+    world.tell("outlook", 10, level="zone", zone="station", **compared)
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("#legend", "much busier than usual")
+        assert "much_busier" in await seen.page.locator("[data-place=station]").get_attribute("class")
+        assert (await seen.text("tbody tr")).endswith("98 605")
+        await seen.page.locator("[data-place=station]").click()
+        await seen.until("#place", "and the next two hours")
+        assert "much busier than usual (605)" in await seen.text("#place")
+        assert await seen.page.locator("#place polyline.ahead").count() == 1
+        world.present(15, "station", 800.0)  # no outlook yet: what was compared is another pane
+        await seen.until("tbody tr", "800")
+        assert "much_busier" not in await seen.page.locator("[data-place=station]").get_attribute("class")
+
+
+async def test_a_district_is_a_place_too(world: World) -> None:
+    world.tell(
+        "footfall", 10, measure="present", level="parent", zone="old", suppressed=False, estimate=1500.0, se=40.0
+    )
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("tbody tr", "1,210")
+        await seen.page.locator("polygon.district").first.focus()
+        await seen.page.keyboard.press("Enter")
+        await seen.until("#place h2", "Old town")
+        await seen.until("#place", "1,500")
+
+
+async def test_places_without_a_position_are_in_the_table_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = tuple(msgspec.structs.replace(zone, lat=None, lon=None) for zone in PLANS["abc"].zones)
+    monkeypatch.setitem(PLANS, "abc", msgspec.structs.replace(PLANS["abc"], zones=nowhere))
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("tbody tr", "1,210")
+        assert not await seen.page.is_visible("#scene") and await seen.page.locator("circle[data-place]").count() == 0
+
+
 async def test_names_are_text_whatever_is_in_them(world: World) -> None:
     async with browser.opened(world.origin, world.link) as seen:
         await seen.until("tbody", MARKUP)
