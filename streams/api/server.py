@@ -20,6 +20,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from schemas.measures import MOST_PAIRS
 from schemas.plan import Places
 from schemas.released import Flow
 from schemas.topics import FLOWS
@@ -201,8 +202,8 @@ class Api:
         if asked["measure"] and not self._shelf.tells(topic, asked["measure"]):
             raise Refused(404, "measure", "nothing was told by that measure lately")
         shown = sorted(shown, key=lambda item: item.end_ms) if history else _latest(shown)
-        if len(shown) > MOST_RECORDS:
-            raise Refused(400, "too_many", f"these are over {MOST_RECORDS} records: ask for a shorter time")
+        if len(shown) > (most := MOST_RECORDS if place else MOST_PAIRS):
+            raise Refused(400, "too_many", f"these are over {most} records: ask for a shorter time")
         log.info("%s read %d records of %s", token.name, len(shown), topic)
         return json_answer(b'{"records":[' + b",".join(item.value for item in shown) + b"]}")
 

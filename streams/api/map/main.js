@@ -24,16 +24,22 @@ const known = {
   time: String,
   present: new Map(),
   outlooks: new Map(),
-  flows: {},
+  flows: new Map(),
   chosen: null,
   told: null,
 };
 let client = null;
+// How the feed is: its state, and the words for it.
+let feed = ["waiting", ""];
 let drawing = false;
 let asking = null;
 
 new View($("scene"), document.querySelectorAll("[data-zoom]"));
-$("between").addEventListener("change", draw);
+$("between").addEventListener("change", () => {
+  known.flows = new Map();
+  draw();
+  anew();
+});
 $("filter").addEventListener("input", draw);
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -61,7 +67,12 @@ async function enter(token) {
   sessionStorage.setItem(TOKEN, token);
   setInterval(() => client === mine && anew(), ANEW_MS);
   document.addEventListener("visibilitychange", () => client === mine && !document.hidden && anew());
-  client.follow(take, (state, refused) => (state === "ended" ? leave(refused) : say(state, refused?.message ?? state)));
+  client.follow(take, (state, refused) => {
+    if (state === "ended") return leave(refused);
+    feed = [state, refused?.message ?? state];
+    say(...feed);
+    if (state === "live") anew(); // what was told before the feed was open
+  });
 }
 
 function leave(refused) {
@@ -91,31 +102,36 @@ async function whole() {
 }
 
 async function now() {
-  const [present, outlooks, between, among] = await Promise.all([
+  const between = $("between").value;
+  const [present, outlooks, flows] = await Promise.all([
     client.records("footfall", { measure: "present" }),
     client.records("outlook", { measure: "present" }),
-    client.records("flows", { measure: "trips_parent" }),
-    client.records("flows", { measure: "trips_zone" }),
+    between ? client.records("flows", { measure: between }) : [],
   ]);
   known.present = new Map(present.map((record) => [record.zone, record]));
   known.outlooks = new Map(outlooks.map((record) => [record.zone, record]));
-  known.flows = { trips_parent: between, trips_zone: among };
+  if (between === $("between").value) known.flows = new Map(flows.map((record) => [pair(record), record]));
   draw();
 }
 
+/** Ask for all of it once more; again soon, if that fails. */
 async function anew() {
+  const mine = client;
   try {
     await now();
+    if (mine === client) say(...feed);
   } catch (refused) {
+    if (mine !== client) return;
     if (NO_ENTRY.includes(refused.code)) return leave(refused);
     if (refused.code === "withheld") forget();
     say("waiting", refused.message);
+    setTimeout(() => mine === client && anew(), AGAIN_MS);
   }
 }
 
 /** Withdrawn is withdrawn: nothing of it stays on the screen. */
 function forget() {
-  Object.assign(known, { present: new Map(), outlooks: new Map(), flows: {}, told: null });
+  Object.assign(known, { present: new Map(), outlooks: new Map(), flows: new Map(), told: null });
   draw();
 }
 
@@ -124,7 +140,7 @@ function take(topic, record) {
     return void whole().catch((refused) => say("waiting", refused.message));
   if (topic === "footfall" && record.measure === "present") keep(known.present, record);
   else if (topic === "outlook") keep(known.outlooks, record);
-  else if (topic === "flows" && record.destination && !record.band) flow(record);
+  else if (topic === "flows" && record.measure === $("between").value && record.destination) flow(record);
   else return;
   draw();
 }
@@ -134,14 +150,15 @@ function keep(records, record) {
   if (!before || before.end <= record.end) records.set(record.zone, record);
 }
 
+/** Of the pane that is shown, or of a newer one, which it then begins. */
 function flow(record) {
-  const pane = known.flows[record.measure]?.filter((each) => each.end >= record.end) ?? [];
-  const newer = pane.some((each) => each.end > record.end);
-  if (!newer)
-    known.flows[record.measure] = [
-      ...pane.filter((each) => each.origin !== record.origin || each.destination !== record.destination),
-      record,
-    ];
+  const end = known.flows.values().next().value?.end ?? "";
+  if (record.end > end) known.flows = new Map();
+  if (record.end >= end) known.flows.set(pair(record), record);
+}
+
+function pair(record) {
+  return `${record.origin}\n${record.destination}`;
 }
 
 function choose(id) {
@@ -165,7 +182,7 @@ function drawn_now() {
   const newest = ends.at(-1);
   $("clock").textContent = newest ? `people present ${known.time(newest)}` : "";
   scene.show(known.present, known.outlooks, known.chosen);
-  scene.trips(known.flows[$("between").value] ?? [], known.chosen);
+  scene.trips([...known.flows.values()], known.chosen);
   fill(
     document.querySelector("tbody"),
     $("more"),
@@ -207,18 +224,8 @@ async function ask_of(place, end) {
 }
 
 function show(place) {
-  const level = place.district ? "trips_zone" : "trips_parent";
-  const flows = known.flows[level] ?? [];
   $("place").replaceChildren(
-    ...panel(
-      place,
-      known.present.get(place.id),
-      known.outlooks.get(place.id),
-      known.told,
-      flows,
-      known.names,
-      known.time,
-    ),
+    ...panel(place, known.present.get(place.id), known.outlooks.get(place.id), known.told, known.names, known.time),
   );
 }
 

@@ -4,23 +4,30 @@ import { bars, over_time } from "./chart.js";
 import { CONGESTION, LENGTHS, VISITS, element, margin, people } from "./words.js";
 
 const LATELY_MS = 12 * 3600 * 1000;
+// An hour's pane, and as long as the next may take.
+const FRESH_MS = 75 * 60 * 1000;
 const MOST_WAYS = 6;
 
 /** What the API tells of a place beside its newest number. `end`: of that. */
 export async function ask(client, place, end) {
   const zone = place.id;
   const from = new Date(Date.parse(end) - LATELY_MS).toISOString();
-  const [lately, cohorts, dwell, visits] = await Promise.all([
+  const trips = place.district ? "trips_zone" : "trips_parent";
+  const [lately, cohorts, dwell, visits, here, hence] = await Promise.all([
     client.records("footfall", { zone, measure: "present", from }),
     client.records("footfall", { zone, measure: "present_cohort" }),
     client.records("dwell", { zone }),
     client.records("visits", { zone }),
+    client.records("flows", { destination: zone, measure: trips }),
+    client.records("flows", { origin: zone, measure: trips }),
   ]);
-  return { lately, cohorts, dwell, visits };
+  // What is told of what can be told alone may be of an older pane.
+  const fresh = (some) => some.filter((flow) => Date.parse(end) - Date.parse(flow.end) <= FRESH_MS);
+  return { lately, cohorts, dwell, visits, here: fresh(here), hence: fresh(hence) };
 }
 
-/** The panel. `told`: from `ask`. `names`: place to name. `flows`: all newest ones of the place's level. */
-export function panel(place, record, outlook, told, flows, names, clock) {
+/** The panel. `told`: from `ask`. `names`: place to name. */
+export function panel(place, record, outlook, told, names, clock) {
   const parts = [element("h2", place.name), element("p", place.district ?? "district")];
   parts.push(...now(record, outlook, names));
   const lately = told.lately.filter((each) => !each.suppressed).map((each) => ({ ...each, at: Date.parse(each.end) }));
@@ -33,8 +40,8 @@ export function panel(place, record, outlook, told, flows, names, clock) {
     );
   }
   const ways = [
-    ["where they come from", flows.filter((flow) => flow.destination === place.id), "origin"],
-    ["where they go next", flows.filter((flow) => flow.origin === place.id), "destination"],
+    ["where they come from", told.here, "origin"],
+    ["where they go next", told.hence, "destination"],
   ];
   for (const [words, some, end] of ways)
     if (some.length) parts.push(element("h3", words), bars(largest(some, end, names)));
