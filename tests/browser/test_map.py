@@ -176,6 +176,7 @@ async def test_a_district_is_a_place_too(world: World) -> None:
         await seen.page.keyboard.press("Enter")
         await seen.until("#place h2", "Old town")
         await seen.until("#place", "1,500")
+        assert "From 97 % of the network" in (told := await seen.text("#place")) and "not everyone was heard" in told
 
 
 async def test_places_without_a_position_are_in_the_table_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

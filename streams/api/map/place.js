@@ -69,6 +69,9 @@ function now(record, outlook, names) {
   const [low, high] = [record.estimate - margin(record), record.estimate + margin(record)];
   const parts = [element("p", people(record.estimate), { className: "count" })];
   parts.push(element("p", `people, in 19 of 20 cases ${people(low)} to ${people(high)}`));
+  if (record.covered < 1)
+    parts.push(element("p", `From ${Math.floor(100 * record.covered)} % of the network: the rest was lost.`));
+  if (record.complete === false) parts.push(element("p", "The day has just begun: not everyone was heard yet."));
   if (outlook?.end === record.end)
     parts.push(element("p", `${CONGESTION[outlook.congestion]} (${people(outlook.usual)})`));
   return parts;
