@@ -167,9 +167,8 @@ async def test_places_are_coloured_by_their_usual_selves_and_the_next_two_hours_
 
 
 async def test_a_district_is_a_place_too(world: World) -> None:
-    world.tell(
-        "footfall", 10, measure="present", level="parent", zone="old", suppressed=False, estimate=1500.0, se=40.0
-    )
+    said = {"measure": "present", "level": "parent", "zone": "old", "estimate": 1500.0, "se": 40.0}
+    world.tell("footfall", 10, suppressed=False, covered=0.978, complete=False, **said)
     async with browser.opened(world.origin, world.link) as seen:
         await seen.until("tbody tr", "1,210")
         await seen.page.locator("polygon.district").first.focus()
