@@ -53,3 +53,9 @@ def test_the_screen_shows_the_busiest_first_and_what_is_withheld() -> None:
 def test_without_a_terminal_one_line_says_the_same() -> None:
     line = plain_line(DemoState(attach_events=10, sightings=9, rejects={"a": 1, "b": 2}), BERLIN)
     assert "10 events" in line and "9 sightings" in line and "3 rejected" in line and "\n" not in line
+
+
+def test_the_screen_says_where_the_map_is_whole_and_on_a_line_of_its_own() -> None:
+    address = f"http://127.0.0.1:31999/map/#token=throng_{'x' * 43}"
+    assert address not in screen(DemoState())
+    assert f"live in a browser {address}" in screen(DemoState(map=address))
