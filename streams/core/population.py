@@ -1,8 +1,8 @@
 """One partition's subscribers in one epoch: the tables, what is counted in the open panes, and the epoch's rules.
 
 In: rows in the total order, up to a boundary. Out: the counts of windows and of panes. This is the Python around the
-compiled loops (`presence`, `windows`): it makes room, calls them block by block, and closes panes. Measures are data:
-any number of them by zone or parent, but for the five arrivals measures that a row has flags for.
+compiled loops (`presence`, `windows`): it makes room, calls them until all is handled, and closes panes. Measures are
+data: any number of them by zone or parent, but for the five arrivals measures that a row has flags for.
 
 `handle` rows up to a boundary, `advance` to it, then look at windows or close a pane.
 
@@ -22,13 +22,11 @@ from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, distances, slots, windows
 from streams.core.listed import Listed, counted
-from streams.core.presence import MOST_LISTED, SETTLE_BLOCK, handle, settle
+from streams.core.presence import BLOCK, MOST_LISTED, SETTLE_BLOCK, handle, settle
 from streams.core.reorder import Rows
 from streams.core.tally import DWELL, LIVING, PASSED, TRAVELLED, TRAVELLED_BETWEEN, TRIPS, VISITED, Capped, Rules, Tally
 from streams.errors import ThrongError
 
-# Rows handled at a time: their subscribers' rows fit the cache between finding and handling.
-BLOCK: Final = 4096
 MOST_KEYS: Final = 1 << 32
 # Of an area, as many seconds as `Slots.areas` holds.
 LONGEST_MS: Final = 0xFFFF * 1000
@@ -107,28 +105,24 @@ class Population:
         """Handle rows of the open panes, in the total order. Returns how many were dropped by an opt-out."""
         times = rows.ts - self.epoch.start_ms
         adds = rows.kind != OPT_IN  # an opt-in of somebody who isn't here changes nothing
-        barred = 0
-        found = np.empty(BLOCK, np.int64)
-        for first in range(0, len(times), BLOCK):
-            block = slice(first, min(first + BLOCK, len(times)))
-            at = found[: block.stop - first]
-            self._find(rows.pseudonym[block], adds[block], at)
-            self._make_room(len(at))
-            columns = (times[block], rows.zone[block], rows.cohort[block], rows.kind[block])
-            barred += int(handle(self.slots, self.departures, self.rules, self.tally, self.running, at, *columns))
+        columns = rows.pseudonym, adds, times, rows.zone, rows.cohort, rows.kind
+        barred = done = 0
+        while done < len(times):
+            # For one block: mostly there is room for all, and a call takes as long as a hundred sightings.
+            self._make_room(min(BLOCK, len(times) - done))
+            room = slots.room(self.slots, self.heard)
+            tables = self.slots, self.departures, self.rules, self.tally, self.running
+            more, new, done, full = handle(*tables, *columns, done, room)
+            barred += more
+            self.heard += new
+            if full:
+                self._enlarge()
         return barred
 
-    def _find(self, pseudonyms: NDArray[np.uint64], adds: NDArray[np.bool_], found: NDArray[np.int64]) -> None:
-        """Write their rows' numbers, adding who is new. Only a table that is full is enlarged; how many of them are new
-        is known no sooner. Its rows have moved then, and all are found anew."""
-        done = 0
-        while done < len(pseudonyms):
-            room = slots.room(self.slots, self.heard)
-            added, done = slots.find_or_add(self.slots.rows, pseudonyms, adds, room, found)
-            self.heard += added
-            if done < len(pseudonyms):
-                self.slots, row_due = slots.with_room(self.slots, self.running.row_due, self.heard, 1)
-                self.running = self.running._replace(row_due=row_due)
+    def _enlarge(self) -> None:
+        """The table. How many of a block's subscribers are new is known no sooner than when one has no place."""
+        self.slots, row_due = slots.with_room(self.slots, self.running.row_due, self.heard, 1)
+        self.running = self.running._replace(row_due=row_due)
 
     def _make_room(self, rows: int) -> None:
         # What the windows still count must not be forgotten, so the last boundary decides, not the rows' times.

@@ -1,8 +1,9 @@
 """Who is where: the compiled loops that carry out docs/reference/semantics.md, row by row.
 
 In: the rows of sightings up to a boundary, in the total order. Changed: the subscribers' rows (`slots`), the ring of
-departures, the counts of the open panes (`tally`), and those of the windows (`Running`). Nothing can fail: the caller
-has made room for what `n` rows can add at most (`n` departures, `2 n` keys of each listed measure).
+departures, the counts of the open panes (`tally`), and those of the windows (`Running`). Nothing can fail: where there
+is no room for what a block of `n` rows can add at most (`n` departures, `2 n` keys of each listed measure, whoever is
+new), they stop before it, and are called again.
 
 Silence needs no sweep. A presence that has ended by it stays in its row until the subscriber is heard again or for
 good: its end is `last + silence`, which `windows` compares with the boundary. Nor does a presence that was left need
@@ -10,14 +11,16 @@ one: as long as a ping-pong may restore it, it is the row's memory. What becomes
 each pane's end (`settle`), since it belongs to the pane in which it is known. So a sighting counts only what has become
 known since the open pane began (`Tally.opened`).
 
-All of a chain of calls stands in this one file: numba's cache looks only at the file of the function that is called.
+All of a chain of calls but for the look-up (`slots`) stands in this one file: numba's cache looks only at the file of
+the function that is called.
 The rules are inlined into `handle`: as calls each would hand on every array by its parts, which took half of the time.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from schemas.attach import DETACH
 from schemas.lengths import BUCKETS, CUT, LIMITS_MS, LONGEST, TRAVEL_LIMITS_MIN, TRAVEL_TIMES, UNKNOWN, VISITS
@@ -39,6 +42,7 @@ from streams.core.slots import (
     OF_START,
     STAY,
     Slots,
+    find_or_add,
 )
 from streams.core.tally import (
     DWELL,
@@ -57,6 +61,8 @@ from streams.core.tally import (
 from streams.core.windows import PRESENT, SHORTEST, Running
 from streams.core.words import fetch
 
+# Sightings handled at a time: their subscribers' rows fit the cache between finding and handling.
+BLOCK: Final = 4096
 # Rows that a pane's end is settled for at a time.
 SETTLE_BLOCK: Final = 8192
 # A row completes two presences at most: its own, and the one before.
@@ -74,12 +80,27 @@ _AREA: Final = (1 << _OF_AREA) - 1
 # How many sightings ahead a row is fetched from memory, and what it names.
 FAR: Final = 16
 NEAR: Final = 8
+OLDER: Final = 5
+OLDEST: Final = 2
+ASKED: Final = 16
+
+
+class _GoneBy(NamedTuple):
+    """The departures while sightings are handled: the tail stands still, `begin` is the number that lies first in the
+    ring. `asked`: which one was asked for last of those that each of the next sightings will look at."""
+
+    ring: NDArray[np.void]
+    span: NDArray[np.int64]
+    tail: int
+    begin: int
+    asked: NDArray[np.int64]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _place(number, ring):  # type: ignore[no-untyped-def]
-    """Where a departure lies; unsigned, since that divides faster."""
-    return np.int64(np.uint64(number) % np.uint64(len(ring)))
+def _place(number, gone_by):  # type: ignore[no-untyped-def]
+    """Where a departure lies that isn't older than the tail. A division would take as long as the wait that it ends."""
+    place = np.int64(number) - gone_by.begin
+    return place - (len(gone_by.ring) if place >= len(gone_by.ring) else 0)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -264,12 +285,13 @@ def _count_row(running, zone, cohort, last, by):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _unlink(row, ring, tail, zone):  # type: ignore[no-untyped-def]
+def _unlink(row, gone_by, zone):  # type: ignore[no-untyped-def]
     """Take the hidden departure from `zone` out of the chain: a newer one replaces it."""
+    ring = gone_by.ring
     number = row["left"]
     newer = np.int64(-1)
-    while number >= tail:
-        at = _place(number, ring)
+    while number >= gone_by.tail:
+        at = _place(number, gone_by)
         gone = ring[at]
         if gone["zone"] == zone:
             if newer < 0:
@@ -282,21 +304,21 @@ def _unlink(row, ring, tail, zone):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _leave(row, ring, span, rules, running, end, now):  # type: ignore[no-untyped-def]
+def _leave(row, gone_by, rules, running, end, now):  # type: ignore[no-untyped-def]
     """End the presence at `end`, which is known at `now`."""
     if row["flags"] & HIDDEN:
-        _unlink(row, ring, span[TAIL], row["zone"])
+        _unlink(row, gone_by, row["zone"])
     if end > now - rules.horizon:
-        number = span[HEAD]
-        at = _place(number, ring)
-        gone = ring[at]
+        number = gone_by.span[HEAD]
+        at = _place(number, gone_by)
+        gone = gone_by.ring[at]
         gone["end"] = end
         gone["older"] = row["left"]
         gone["zone"] = row["zone"]
         gone["cohort"] = row["cohort"]
         gone["live"] = 1
         row["left"] = number
-        span[HEAD] = number + 1
+        gone_by.span[HEAD] = number + 1
         _count_gone(running, gone, 1)
         if len(running.ages) > SHORTEST:
             block = at >> BLOCK_BITS
@@ -307,15 +329,15 @@ def _leave(row, ring, span, rules, running, end, now):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _enter(row, used, ring, tail, rules, tally, running, zone, now):  # type: ignore[no-untyped-def]
+def _enter(row, used, gone_by, rules, tally, running, zone, now):  # type: ignore[no-untyped-def]
     """Open a presence; hide an older departure from the zone; count the arrival, if it is one."""
     row["zone"] = zone
     row["start"] = now
     arrivals = rules.arrivals
     lately = 0
     number = row["left"]
-    while number >= tail:
-        gone = ring[_place(number, ring)]
+    while number >= gone_by.tail:
+        gone = gone_by.ring[_place(number, gone_by)]
         if gone["end"] <= now - rules.horizon:
             break
         if gone["zone"] == zone:
@@ -342,7 +364,7 @@ def _enter(row, used, ring, tail, rules, tally, running, zone, now):  # type: ig
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _annul(row, used, ring, tail, rules, tally, running):  # type: ignore[no-untyped-def]
+def _annul(row, used, gone_by, rules, tally, running):  # type: ignore[no-untyped-def]
     """Ping-pong: the present presence never was, and the one before it goes on."""
     tally.filtered[PING_PONG] += 1
     zone = row["zone"]
@@ -352,14 +374,14 @@ def _annul(row, used, ring, tail, rules, tally, running):  # type: ignore[no-unt
             tally.arrivals[m, rules.parents[zone] if arrivals.by_parent[m] else zone] -= 1
             if arrivals.cap[m] > 0:
                 used[arrivals.column[m]] -= 1
-    newest = ring[_place(row["left"], ring)]
+    newest = gone_by.ring[_place(row["left"], gone_by)]
     newest["live"] = 0
     _count_gone(running, newest, -1)
     row["left"] = newest["older"]
     if row["flags"] & HIDDEN:
         number = row["left"]
-        while number >= tail:
-            gone = ring[_place(number, ring)]
+        while number >= gone_by.tail:
+            gone = gone_by.ring[_place(number, gone_by)]
             if gone["zone"] == zone:
                 gone["live"] = 1
                 _count_gone(running, gone, 1)
@@ -416,7 +438,7 @@ def _jumps(row, rules, now, zone):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")
 def _sight(  # type: ignore[no-untyped-def]
-    row, used, known, departed, areas, ring, span, rules, tally, running, now, zone, cohort, kind
+    row, used, known, departed, areas, gone_by, rules, tally, running, now, zone, cohort, kind
 ):
     """One sighting: the numbered rules of the reference's section "Presence"."""
     if kind == OPT_IN:
@@ -433,31 +455,31 @@ def _sight(  # type: ignore[no-untyped-def]
         _complete_known(row, used, rules, tally, now, zone, kind)
         if now >= silent:
             _note_areas(row, areas, rules, row["last"] + rules.silence // 2)
-            _leave(row, ring, span, rules, running, silent, now)
+            _leave(row, gone_by, rules, running, silent, now)
     if kind == DETACH or kind == OPT_OUT:
         if row["zone"] != NOWHERE:
             _note_areas(row, areas, rules, now)
-            _leave(row, ring, span, rules, running, now, now)
+            _leave(row, gone_by, rules, running, now, now)
         if kind == OPT_OUT:
             _bar(row, known, departed, areas)
         return
     if row["zone"] == NOWHERE:
-        _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
+        _enter(row, used, gone_by, rules, tally, running, zone, now)
         if now < rules.opens + rules.silence:
             row["flags"] |= BEGUN_BEFORE
         if len(departed) > 0:
             departed[0] = 0
     elif row["zone"] != zone:
         if row["before"] == zone and now - row["start"] <= rules.ping_pong:
-            _annul(row, used, ring, span[TAIL], rules, tally, running)
+            _annul(row, used, gone_by, rules, tally, running)
         else:
             before, of_before = row["zone"], row["flags"] & (STAY | BEGUN_BEFORE)
             before_start = (row["start"] << OF_START) | _left_bucket(row, rules, now)
             if len(departed) > 0 and of_before & STAY:
                 departed[0] = now // _MINUTE_MS + 1
             _note_areas(row, areas, rules, now)
-            _leave(row, ring, span, rules, running, now, now)
-            _enter(row, used, ring, span[TAIL], rules, tally, running, zone, now)
+            _leave(row, gone_by, rules, running, now, now)
+            _enter(row, used, gone_by, rules, tally, running, zone, now)
             row["before"] = before
             row["before_start"] = before_start
             row["flags"] |= of_before << OF_BEFORE
@@ -504,18 +526,35 @@ def _fetch_position(positions, zone):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _fetch_next(slots, ring, rules, running, found, times, zones, cohorts, i):  # type: ignore[no-untyped-def]
+def _fetch_departure(gone_by, i, number):  # type: ignore[no-untyped-def]
+    """Note which departure the sighting `i` will look at, and have it brought; one that is forgotten already is as good
+    as the tail, which is at hand."""
+    number = max(number, gone_by.tail)
+    gone_by.asked[i % ASKED] = number
+    fetch(np.int64(gone_by.ring.ctypes.data) + _place(number, gone_by) * gone_by.ring.itemsize)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _fetch_older(gone_by, i):  # type: ignore[no-untyped-def]
+    """The next of its chain, once that one is there. Without a branch."""
+    asked = gone_by.ring[_place(gone_by.asked[i % ASKED], gone_by)]
+    _fetch_departure(gone_by, i, np.int64(asked["older"]))
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _fetch_next(slots, gone_by, rules, running, found, times, zones, cohorts, i):  # type: ignore[no-untyped-def]
     """Have brought what the sightings after `i` will look at: the row first, and then, if it isn't in the sighting's
     zone, what a change of zones does: the newest departure, what the subscriber has used, and visited if there is a
     visit to number, both zones' counts and positions. So the waits for memory overlap."""
     rows, used, known = slots.rows, slots.used, slots.known
-    if i + FAR < len(found) and found[i + FAR] >= 0:
+    if i + FAR < len(times) and found[i + FAR] >= 0:
         fetch(np.int64(rows.ctypes.data) + found[i + FAR] * rows.itemsize)
-    if i + NEAR < len(found) and found[i + NEAR] >= 0:
+    next_one = gone_by.tail
+    if i + NEAR < len(times) and found[i + NEAR] >= 0:
         at = found[i + NEAR]
         row = rows[at]
         if row["zone"] != zones[i + NEAR]:
-            fetch(np.int64(ring.ctypes.data) + _place(row["left"], ring) * ring.itemsize)
+            next_one = np.int64(row["left"])
             fetch(np.int64(used.ctypes.data) + at * used.shape[1] * used.itemsize)
             # As in `_lasted`, without a branch. Who makes no visit has the table's begin asked for, which is at hand.
             lasted = (times[i + NEAR] - row["start"] >= rules.stay) & (row["last"] - row["start"] >= rules.seen)
@@ -525,6 +564,9 @@ def _fetch_next(slots, ring, rules, running, found, times, zones, cohorts, i):  
             _fetch_count(running, zones[i + NEAR], cohorts[i + NEAR])
             _fetch_position(rules.positions, row["zone"])
             _fetch_position(rules.positions, zones[i + NEAR])
+    _fetch_departure(gone_by, i + NEAR, next_one)
+    _fetch_older(gone_by, i + OLDER)
+    _fetch_older(gone_by, i + OLDEST)
 
 
 @njit(cache=True, nogil=True)
@@ -534,19 +576,60 @@ def handle(  # type: ignore[no-untyped-def]
     rules: Rules,
     tally: Tally,
     running: Running,
-    found,
+    who,
+    adds,
     times,
     zones,
     cohorts,
     kinds,
+    done,
+    room,
 ):
-    """Handle sightings in order. `found` i64[n]: their subscribers' rows, or -1; `times` i64[n], ms since the epoch's
-    start. Returns how many were dropped because their subscriber had opted out."""
+    """Handle sightings in order, from number `done` on: find their subscribers, a block after the other, and carry out
+    the rules. `who`, `adds`: as `slots.find_or_add` takes them, with the table's `room`; `times` i64[n], ms since the
+    epoch's start.
+
+    Returns how many were dropped because their subscriber had opted out, how many subscribers are new, up to which
+    sighting all is done, and whether the table is full: it stops before a block that has one subscriber more than there
+    is room for, or that the ring or the lists lack room for.
+    """
+    found = np.empty(BLOCK, np.int64)
+    asked = np.empty(ASKED, np.int64)
+    barred = added = 0
+    full = False
+    while done < len(who) and not full:
+        end = min(done + BLOCK, len(who))
+        if not _is_room(departures, tally, end - done):
+            break
+        new, looked_up = find_or_add(slots.rows, who[done:end], adds[done:end], room - added, found)
+        added += new
+        full = looked_up < end - done
+        if not full:
+            some = times[done:end], zones[done:end], cohorts[done:end], kinds[done:end]
+            barred += _handle_block(slots, departures, rules, tally, running, found, asked, *some)
+            done = end
+    return barred, added, done, full
+
+
+@njit(cache=True, nogil=True)
+def _is_room(departures, tally, rows):  # type: ignore[no-untyped-def]
+    """For what so many rows can add at most."""
+    room = departures.span[HEAD] - departures.span[TAIL] + rows <= len(departures.ring)
+    for filled in tally.filled:
+        room &= filled + MOST_LISTED * rows <= tally.keys.shape[1]
+    return room
+
+
+@njit(cache=True, nogil=True)
+def _handle_block(slots, departures, rules, tally, running, found, asked, times, zones, cohorts, kinds):  # type: ignore[no-untyped-def]
     slots, rules, tally, running = borrowed(slots), borrowed(rules), borrowed(tally), borrowed(running)
     ring, span = borrowed(departures.ring), borrowed(departures.span)
+    tail = span[TAIL]
+    asked[:] = tail
+    gone_by = _GoneBy(ring, span, tail, tail - tail % len(ring), borrowed(asked))
     barred = 0
-    for i in range(len(found)):
-        _fetch_next(slots, ring, rules, running, found, times, zones, cohorts, i)
+    for i in range(len(times)):
+        _fetch_next(slots, gone_by, rules, running, found, times, zones, cohorts, i)
         at = found[i]
         if at < 0:
             continue
@@ -560,7 +643,7 @@ def handle(  # type: ignore[no-untyped-def]
         zone, cohort, last = row["zone"], row["cohort"], row["last"]
         used, known, departed, areas = slots.used[at], slots.known[at], slots.departed[at], slots.areas[at]
         now, to, whose, kind = times[i], zones[i], cohorts[i], kinds[i]
-        _sight(row, used, known, departed, areas, ring, span, rules, tally, running, now, to, whose, kind)
+        _sight(row, used, known, departed, areas, gone_by, rules, tally, running, now, to, whose, kind)
         _count_change(row, running, at, zone, cohort, last)
     return barred
 

@@ -1,0 +1,54 @@
+"""Sightings that go through the compiled loop in one call against the same ones in small pieces: where the table, the
+ring and the lists are enlarged on the way makes no difference."""
+
+import numpy as np
+import pytest
+
+from streams.core.departures import in_order
+from streams.core.population import Population
+from streams.core.presence import BLOCK, MOST_LISTED
+from streams.core.reorder import Rows, select
+from tests.property.test_crowd_against_oracle import EPOCHS, ZONES
+
+NUMBER = 12 * BLOCK + 123
+
+
+def sightings(seed: int) -> Rows:
+    """Of more and more people, who change zones often enough for long chains of departures."""
+    random = np.random.default_rng(seed)
+    kinds = random.choice(7, NUMBER, p=(0.9, 0.02, 0.02, 0.02, 0.02, 0.01, 0.01)).astype(np.uint8)
+    # Half of them are heard by half of the people: so some are new in each block.
+    who = np.minimum(random.integers(1, 40_000, NUMBER), random.integers(1, 40_000, NUMBER) + np.arange(NUMBER) // 2)
+    times = EPOCHS[0].opens_ms + np.sort(random.integers(0, 80 * 60_000, NUMBER))
+    zones = random.integers(0, ZONES, NUMBER).astype(np.uint16)
+    return Rows(who.astype(np.uint64), times, zones, (who % 28).astype(np.uint8), kinds)
+
+
+def taken(rows: Rows, piece: int) -> tuple[Population, int]:
+    """A population that has handled them, so many in each call."""
+    population = Population(EPOCHS[0], np.zeros(ZONES, np.uint16), EPOCHS[0].parents)
+    barred = sum(population.handle(select(rows, slice(at, at + piece))) for at in range(0, NUMBER, piece))
+    return population, barred
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_at_once_is_as_piece_by_piece(seed: int) -> None:
+    rows = sightings(seed)
+    (once, barred), (often, barred_often) = taken(rows, NUMBER), taken(rows, 500)
+    assert barred == barred_often > 0
+    assert once.heard == often.heard > 7_000, "the table never was full"
+    people = [np.sort(each.slots.rows, order="pseudonym") for each in (once, often)]
+    seen = [each[each["pseudonym"] > 0] for each in people]
+    np.testing.assert_array_equal(*seen)
+    assert in_order(once.departures).tobytes() == in_order(often.departures).tobytes()
+    assert len(once.departures.ring) > BLOCK, "the ring never was full"
+    np.testing.assert_array_equal(once.running.counts, often.running.counts)
+    filled = once.tally.filled
+    np.testing.assert_array_equal(filled, often.tally.filled)
+    assert once.tally.keys.shape[1] > MOST_LISTED * BLOCK * 5 // 4, "no list was full but for the first block's"
+    for number, count in enumerate(filled.tolist()):
+        np.testing.assert_array_equal(once.tally.keys[number, :count], often.tally.keys[number, :count])
+        np.testing.assert_array_equal(once.tally.who[number, :count], often.tally.who[number, :count])
+    np.testing.assert_array_equal(once.tally.arrivals, often.tally.arrivals)
+    np.testing.assert_array_equal(once.tally.filtered, often.tally.filtered)
+    np.testing.assert_array_equal(once.tally.capped, often.tally.capped)
