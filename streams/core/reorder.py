@@ -68,10 +68,8 @@ class Reorder:
         """Remove and return, in the total order, the rows with `ts < time_ms`."""
         by_source = np.empty(len(self._numbers), np.int64)
         by_source[[self._numbers[source] for source in sorted(self._numbers)]] = np.arange(len(self._numbers))
-        numbers = _due(self._rows.ts, self._from, self.size, time_ms, by_source)
-        found = _empty(len(numbers))
-        _gather(self._rows, _in_time(self._rows.ts, numbers), found)
-        self.size = int(_keep(self._rows, self._from, self.size, time_ms))
+        found: Rows
+        found, self.size = _taken(self._rows, self._from, self.size, time_ms, by_source)
         if len(self._from) > SMALLEST and self.size < len(self._from) // 8:
             self._resize(self.size * 2)
         return found
@@ -148,6 +146,22 @@ def _unpack(frame, what, rows, places, size):  # type: ignore[no-untyped-def]
             places[size] = place
             size += 1
     return size
+
+
+@njit(cache=True, nogil=True)
+def _taken(rows, places, size, time_ms, by_source):  # type: ignore[no-untyped-def]
+    """The rows before a time in the total order, and how many there are when the others have closed up."""
+    numbers = _in_time(rows.ts, _due(rows.ts, places, size, time_ms, by_source))
+    number = len(numbers)
+    found = Rows(
+        np.empty(number, np.uint64),
+        np.empty(number, np.int64),
+        np.empty(number, np.uint16),
+        np.empty(number, np.uint8),
+        np.empty(number, np.uint8),
+    )
+    _gather(rows, numbers, found)
+    return found, _keep(rows, places, size, time_ms)
 
 
 @njit(cache=True, nogil=True)

@@ -106,9 +106,7 @@ def count(
 
 def advance(running: Running, rows: NDArray[np.void], departures: Departures, to: int) -> None:
     """Make the counts those as of `to`, before which all has been handled."""
-    _age_rows(rows, running, to)
-    _age_departures(departures.ring, departures.span, running, to)
-    running.as_of[0] = to
+    _advance(rows, departures, running, to)
 
 
 @njit(cache=True, nogil=True)
@@ -125,6 +123,13 @@ def _count_departures(ring, span, since, counts):  # type: ignore[no-untyped-def
         gone = ring[number % len(ring)]
         if gone["live"] and gone["end"] > since:
             counts[gone["zone"], gone["cohort"]] += 1
+
+
+@njit(cache=True, nogil=True)
+def _advance(rows, departures, running, to):  # type: ignore[no-untyped-def]
+    _age_rows(rows, running, to)
+    _age_departures(departures.ring, departures.span, running, to)
+    running.as_of[0] = to
 
 
 @njit(cache=True, nogil=True)

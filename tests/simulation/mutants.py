@@ -66,7 +66,6 @@ MUTANTS: dict[str, Sequence[Change]] = {
     ],
     "<= in place of < at the watermark": [
         Change(Reorder.take_before, "self.size, time_ms, by_source", "self.size, time_ms + 1, by_source"),
-        Change(Reorder.take_before, "self.size, time_ms))", "self.size, time_ms + 1))"),
         Change(Crowd._advance, "np.searchsorted(rows.ts, at)", 'np.searchsorted(rows.ts, at, "right")'),
         Change(Crowd._advance, "np.searchsorted(rows.ts, boundary)", 'np.searchsorted(rows.ts, boundary, "right")'),
     ],
@@ -147,8 +146,8 @@ MUTANTS: dict[str, Sequence[Change]] = {
     "an opt-out leaves no tombstone": [
         Change(
             Population.handle,
-            "rows.kind[block])",
-            "np.where(rows.kind[block] == OPT_OUT, DETACH, rows.kind[block]).astype(np.uint8))",
+            "rows.cohort, rows.kind",
+            "rows.cohort, np.where(rows.kind == OPT_OUT, DETACH, rows.kind).astype(np.uint8)",
             (("OPT_OUT", OPT_OUT), ("DETACH", DETACH)),
         ),
     ],
