@@ -30,11 +30,16 @@ for offset, (start, end) in enumerate(zip(found.start.tolist(), found.end.tolist
         crowd = again
     crowd.feed(found.payload[start:end].tobytes(), offset)
 assert {loop.py_func.__name__: list(loop.signatures) for loop in loops} == rehearsed
-print(sum(bool(signatures) for signatures in rehearsed.values()))
+print(*(name for name, signatures in rehearsed.items() if signatures))
 """
+# What Python calls; the others are parts of these.
+CALLED = {
+    *("_walk", "_unpack", "_taken", "_expire", "handle", "_advance", "settle", "find_or_add", "_move"),
+    *("_find_first", "fill", "_lean", "_turn", "_count_rows", "_count_departures"),
+}
 
 
 def test_a_crowd_compiles_and_loads_nothing_that_was_not_rehearsed() -> None:
     ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert int(ran.stdout) >= 16
+    assert set(ran.stdout.split()) >= CALLED
