@@ -1,6 +1,7 @@
 """`python -m validation`: all towns against their truth; the last line of output sums up.
 
-VALIDATE=quick takes the village alone. `--write` keeps the results, the picture and the tables of the documentation.
+VALIDATE=quick takes the village alone, and one draw of noise instead of several. `--write` keeps the results, the
+picture and the tables of the documentation.
 The exit code tells whether it ran and agrees with the reference; a goal that isn't met is told, not failed.
 """
 
@@ -13,10 +14,13 @@ import orjson
 
 from streams.progress import Progress
 from streams.stores.noise import draw
-from validation import by_grid, calibrated, foretold, page, picture, reference
-from validation.judge import judge, together
+from validation import by_grid, calibrated, draws, foretold, page, picture, reference
+from validation.by_grid import ByGrid
+from validation.calibrated import Calibrated
+from validation.foretold import Town
+from validation.judge import Judged, judge, together, truth_of
 from validation.summary import by_grid_line, last_line, noise_alone, results
-from validation.towns import TOWNS, live
+from validation.towns import TOWNS, Day, live
 
 DOCS = Path(__file__).parents[1] / "docs" / "explanation"
 
@@ -30,24 +34,42 @@ def main() -> int:
     if size not in ("quick", "full"):
         print(f"VALIDATE is {size!r}; it may be quick or full", file=sys.stderr)
         return 2
-    told = Progress()
-    days, judged, corrected, grids, thirds = [], [], [], [], []
+    told, times = Progress(), draws.DRAWS[size]
+    days: list[Day] = []
+    judged: list[list[Judged]] = [[] for _ in range(times)]  # by draw of noise, then by town
+    corrected: list[list[Calibrated]] = [[] for _ in range(times)]
+    grids: list[list[ByGrid]] = [[] for _ in range(times)]
+    thirds: list[list[Town]] = [[] for _ in range(times)]
     agreed = None
     for shape in TOWNS[-1:] if size == "quick" else TOWNS:
         last = shape is TOWNS[-1]
         print(f"== {shape.name}", flush=True)
         day = live(shape, told, keep_rows=last)
+        truth, before, gridded = truth_of(day), calibrated.lived_before(day, told), by_grid.with_census(day)
         print(f"   {day.events:,} events counted; releasing them", flush=True)
-        judged.append(judge(day, draw))
-        grids.append(by_grid.by_grid(day, draw))
-        before = calibrated.counted_before(day, draw, told)
-        corrected.append(calibrated.judge(day, before, draw))
-        thirds.append(foretold.town(day, before, draw))
+        wanted = [(day, draws.counted_measures(day)), *((each, calibrated.counted_on_site(each)) for each, _ in before)]
+        for nth, (noisy, *noisy_before) in enumerate(draws.several(wanted, draw, times)):
+            estimates = draws.estimates(day, noisy)
+            on_site = [
+                calibrated.on_site(each, true, drawn, nth)
+                for (each, true), drawn in zip(before, noisy_before, strict=True)
+            ]
+            judged[nth].append(judge(day, truth, estimates))
+            grids[nth].append(by_grid.by_grid(gridded, truth, noisy, estimates))
+            corrected[nth].append(calibrated.judge(day, truth.counts, on_site, estimates))
+            thirds[nth].append(foretold.town(day, truth.counts, on_site, estimates[foretold.DWELL], nth))
+            told(f"{shape.name}: {nth + 1} of {times} draws of noise")
         if last:
             agreed = reference.agree(day, told)
         days.append(day._replace(stretches=day.stretches[:0], counts={}, rows=None))
-    factors = calibrated.together(corrected), by_grid.together(grids), foretold.judge(thirds)
-    found = results(days, together(judged), agreed, *factors)
+    found = results(
+        days,
+        [together(each) for each in judged],
+        agreed,
+        [calibrated.together(each) for each in corrected],
+        [by_grid.together(each) for each in grids],
+        [foretold.judge(each) for each in thirds],
+    )
     print(page.tables(found), end="")
     if chosen.write:
         kept = DOCS / "validation"

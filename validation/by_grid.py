@@ -1,18 +1,20 @@
 """With a density grid: what is left of the errors once a plan knows where its zones' people are, from a census.
 
-The same counts are weighted by a plan that `throng zones build --weighted --density` would make, and released with
-noise of their own. Of interest are the measures that weights are put on.
+The same counts with the same noise are weighted by a plan that `throng zones build --weighted --density` would make. Of
+interest are the measures that weights are put on; the others stand as they are released without.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from validation import errors
+from validation import draws, errors
 from validation.census import census
+from validation.draws import Noisy
 from validation.errors import Pairs
-from validation.judge import judge
-from validation.released import Noise
+from validation.judge import Truth, judge, weights_of_day
+from validation.released import Estimates
 from validation.towns import Day, town_of, with_outlines
 
 KINDS: Final = ("present", "present by cohort", "footfall", "footfall of an hour", "flows by district", "visits")
@@ -26,12 +28,19 @@ class ByGrid(NamedTuple):
     believed: list[float]
 
 
-def by_grid(day: Day, noise: Noise) -> ByGrid:
-    """Hold a day against its truth, weighted by its town's census."""
+def with_census(day: Day) -> Day:
+    """The day by a plan that has its town's census."""
     town = town_of(day.shape)
-    plan = with_outlines(town, census(town))
-    judged = judge(day._replace(plan=plan), noise)
-    believed = float(np.mean([zone.step is not None for zone in plan.zones]))
+    return day._replace(plan=with_outlines(town, census(town)))
+
+
+def by_grid(day: Day, truth: Truth, noisy: Noisy, plain: Mapping[str, Estimates]) -> ByGrid:
+    """Hold a day `with_census` against its truth, by a draw of noise. `plain`: what is released of it without."""
+    weights = weights_of_day(day)
+    assert weights is not None
+    some = {each.name: noisy[each.name] for each in draws.counted_measures(day) if weights.of(each) is not None}
+    judged = judge(day, truth, {**plain, **draws.estimates(day, some)})
+    believed = float(np.mean([zone.step is not None for zone in day.plan.zones]))
     before, told = ({kind: side[kind] for kind in KINDS} for side in (judged.before, judged.released))
     return ByGrid(before, told, [believed])
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.lengths import BUCKETS, CUT
-from schemas.measures import Measure
+from schemas.measures import AREAS, Measure
 from schemas.plan import Correction, Plan
 from streams.core.calibration import WORTH_OF_ESTIMATE, Evidence, found, told_from
 from streams.core.factors import OF_PRESENT, STATISTICS, Factors, correction_of, factors_of, of_estimates, part_names
@@ -23,8 +23,10 @@ from streams.core.view import View
 from streams.core.weights import PlanWeights
 from streams.settings import Settings
 from validation import errors, happened, released
+from validation.draws import Noisy
 from validation.errors import Pairs
 from validation.judge import HOURS, VIEWS, hourly, paired, weighted, weights_of_day
+from validation.released import Estimates as Released
 from validation.released import Noise
 from validation.towns import Day, Shape, Told, live
 
@@ -75,23 +77,30 @@ def truth_of(day: Day) -> Counts:
 
 
 def counted(day: Day, noise: Noise) -> Counted:
-    """Release a day and count it on site, from the second hour on: the first is told as incomplete."""
-    draw = np.random.default_rng(day.shape.seed)
-    page, truth, weights = Page(day.plan, Settings().release.confidence), truth_of(day), weights_of_day(day)
+    """Release a day and count it on site."""
+    noisy = {m.name: released.noisy(day.counts[m.name], m, day.epoch, noise) for m in counted_on_site(day)}
+    return on_site(day, truth_of(day), noisy)
+
+
+def on_site(day: Day, truth: Counts, noisy_counts: Noisy, nth: int = 0) -> Counted:
+    """Count a day on site of which a draw of noise was released, from the second hour on: the first is told as
+    incomplete. `nth`: of how many draws; each has its own counters' errors."""
+    draw = np.random.default_rng((day.shape.seed, *day.shape.date, nth))
+    page, weights = Page(day.plan, Settings().release.confidence), weights_of_day(day)
     evidence, told = {}, {}
     for measure in counted_on_site(day):
         later = slice(len(truth[measure.name]) // HOURS, None)
-        of = released.release(day.counts[measure.name], measure, day.epoch, noise, weights)
+        of = released.estimated(noisy_counts[measure.name], measure, day.epoch, weights)
         assert of.noisy is not None
         noisy, mean, se = of.noisy[later].reshape(-1), of.mean[later].reshape(-1), of.se[later].reshape(-1)
         true = truth[measure.name][later]
-        on_site = np.maximum(true * draw.normal(1, COUNTER_ERROR, true.shape), 0).reshape(-1)
+        seen_there = np.maximum(true * draw.normal(1, COUNTER_ERROR, true.shape), 0).reshape(-1)
         key = np.tile(np.arange(true.shape[1]), len(true))
         is_told = page.told(Estimates(noisy, mean, se), day.epoch.k)
         # How long a presence was that the epoch cut, nobody on site can say.
         known = np.array([name != BUCKETS[CUT].name for name in part_names(measure)])[key % len(part_names(measure))]
         seen = mean if of_estimates(measure, _is_weighted(weights, measure)) else noisy.astype(np.float64)
-        evidence[measure.name] = Evidence(key, on_site, is_told, seen, se).rows(known)
+        evidence[measure.name] = Evidence(key, seen_there, is_told, seen, se).rows(known)
         told[measure.name] = mean[is_told], se[is_told]
     return Counted(evidence, told)
 
@@ -122,18 +131,16 @@ def calibrated_plan(day: Day, days: Sequence[Counted]) -> Plan:
     return msgspec.structs.replace(plan, calibration=tuple(said))
 
 
-def judge(day: Day, days: Sequence[Counted], noise: Noise) -> Calibrated:
-    """Hold a day with the factors of others against its truth."""
-    truth = truth_of(day)
-    weights = weights_of_day(day)
-    as_released = {m.name: released.release(day.counts[m.name], m, day.epoch, noise, weights) for m in measures_of(day)}
+def judge(day: Day, truth: Counts, days: Sequence[Counted], estimates: Mapping[str, Released]) -> Calibrated:
+    """Hold a day, and what was released of it by measure, with the factors of others against its truth."""
+    of_these = {name: counts for name, counts in truth.items() if name not in AREAS}
     exact = {name: (counts.astype(np.float64), np.zeros(counts.shape)) for name, counts in weighted(day).items()}
-    noisy = {name: (of.mean, of.se) for name, of in as_released.items()}
+    noisy = {name: (of.mean, of.se) for name, of in estimates.items()}
     two, one = calibrated_plan(day, days), calibrated_plan(day, days[:1])
     return Calibrated(
-        paired(*with_factors(day, two, exact, truth)),
-        paired(*with_factors(day, two, noisy, truth)),
-        paired(*with_factors(day, one, exact, truth)),
+        errors.larger(paired(*with_factors(day, two, exact, of_these))),
+        errors.larger(paired(*with_factors(day, two, noisy, of_these))),
+        errors.larger(paired(*with_factors(day, one, exact, of_these))),
     )
 
 
@@ -172,9 +179,10 @@ def _all(day: Day, estimates: Mapping[str, Level]) -> list[tuple[str, Measure, L
     return [*every, ("footfall", arrivals, (footfall, np.sqrt(variance)))]
 
 
-def counted_before(day: Day, noise: Noise, told: Told) -> list[Counted]:
-    """Live through the days before, the last one first, and count on site."""
-    return [counted(live(shape, told), noise) for shape in days_before(day.shape)]
+def lived_before(day: Day, told: Told) -> list[tuple[Day, Counts]]:
+    """Live through the days before, the last one first, each with what truly happened."""
+    lived = [live(shape, told) for shape in days_before(day.shape)]
+    return [(each._replace(stretches=each.stretches[:0]), truth_of(each)) for each in lived]
 
 
 def corrected(day: Day, days: Sequence[Counted]) -> dict[str, Pairs]:

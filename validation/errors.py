@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 SIZES: Final = (50, 500, 5000)
 AROUND: Final = (0.7, 1.4)  # a crowd of about 500 has 350 to 700 people
 FEWEST: Final = 20  # counts of a size: with fewer of them there is no figure
+SMALLEST: Final = 10  # people: of smaller crowds nothing is told
 Z_95: Final = 1.959964
 
 
@@ -42,23 +43,29 @@ def joined(many: list[Pairs]) -> Pairs:
     return Pairs(*(np.concatenate(columns) for columns in zip(*many, strict=True)))
 
 
-def error(of: Pairs, size: int) -> Error | None:
-    """The error for crowds of about `size` people; None if there are too few of them."""
+def larger(many: dict[str, Pairs]) -> dict[str, Pairs]:
+    """Those of crowds that something is told of: most pairs of places have nobody."""
+    return {kind: Pairs(*(column[of.true >= SMALLEST] for column in of)) for kind, of in many.items()}
+
+
+def error(of: Pairs, size: int, draws: int = 1) -> Error | None:
+    """The error for crowds of about `size` people; None if there are too few of them. `draws`: of noise, which the
+    pairs are of together; counts are those of one."""
     at = (of.true >= AROUND[0] * size) & (of.true < AROUND[1] * size)
-    if at.sum() < FEWEST:
+    if at.sum() < FEWEST * draws:
         return None
     told, true, se = (column[at] for column in of)
     relative = np.abs(told - true) / true
     covered = float((np.abs(told - true) <= Z_95 * se).mean()) if se.any() else math.nan
-    return Error(int(at.sum()), float(np.median(relative)), float(told.sum() / true.sum() - 1), covered)
+    return Error(int(at.sum()) // draws, float(np.median(relative)), float(told.sum() / true.sum() - 1), covered)
 
 
-def by_size(of: Pairs, edges: NDArray[np.float64]) -> list[tuple[float, float]]:
+def by_size(of: Pairs, edges: NDArray[np.float64], draws: int = 1) -> list[tuple[float, float]]:
     """(middle, median relative error) of the crowds between each two edges, for a curve."""
     found = []
     for low, high in pairwise(edges.tolist()):
         at = (of.true >= low) & (of.true < high)
-        if at.sum() >= FEWEST:
+        if at.sum() >= FEWEST * draws:
             relative = np.abs(of.told - of.true)[at] / of.true[at]
             found.append((math.sqrt(low * high), float(np.median(relative))))
     return found

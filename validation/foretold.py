@@ -1,6 +1,7 @@
 """Foretold by other places: what is left of the errors of dwell where nobody has counted, once a third of zones were.
 
-In each town a third of the zones, drawn at random, is counted on site on the days before, as in `calibrated`. All towns
+In each town a third of the zones, drawn at random, is counted on site on the days before, as in `calibrated`, other
+zones with each draw of noise. All towns
 are one plan, as an operator's is; what its counted zones say of the others (`streams.core.foretelling`) is put on the
 town's day, and those others alone are judged.
 """
@@ -16,11 +17,11 @@ from schemas.measures import Measure
 from schemas.plan import Plan
 from streams.core.factors import factors_of, part_names
 from streams.core.foretelling import foretold
-from validation import errors, happened, released
-from validation.calibrated import Counted, Level, calibrated_plan, corrected_level
+from validation import errors
+from validation.calibrated import Counted, Counts, Level, calibrated_plan, corrected_level
 from validation.errors import Pairs
 from validation.judge import VIEWS, paired
-from validation.released import Noise
+from validation.released import Estimates
 from validation.towns import Day
 
 COUNTED: Final = 1 / 3  # of a town's zones
@@ -53,26 +54,26 @@ class Foretold(NamedTuple):
     places: dict[str, tuple[int, bool]]
 
 
-def town(day: Day, days: Sequence[Counted], noise: Noise, share: float = COUNTED) -> Town:
-    """A town in which a share of the zones was counted on site on other days."""
+def town(day: Day, truth: Counts, days: Sequence[Counted], told: Estimates, nth: int = 0) -> Town:
+    """A town in which some of the zones were counted on site on other days. `told`: what was released of its dwell;
+    `nth`: of how many draws."""
     measure = next(each for each in day.epoch.measures if each.name == DWELL)
     zones, parts = day.epoch.zones, len(part_names(measure))
     at = np.zeros(zones, bool)
-    at[np.random.default_rng(day.shape.seed).choice(zones, round(share * zones), replace=False)] = True
+    chosen = np.random.default_rng((day.shape.seed, nth))
+    at[chosen.choice(zones, round(COUNTED * zones), replace=False)] = True
     some = [
         Counted({DWELL: (of := each.evidence[DWELL]).rows(at[of.key // parts])}, {DWELL: each.told[DWELL]})
         for each in days
     ]
-    drawn = released.release(day.counts[DWELL], measure, day.epoch, noise)
     exact = day.counts[DWELL].astype(np.float64)
-    there = happened.presences(day.stretches, day.excluded, day.epoch)
     return Town(
         calibrated_plan(day, some),
         measure,
         np.repeat(~at, parts),
-        happened.dwell(there, day.epoch, measure),
+        truth[DWELL],
         (exact, np.zeros(exact.shape)),
-        (drawn.mean, drawn.se),
+        (told.mean, told.se),
     )
 
 
@@ -124,4 +125,4 @@ def _pairs(town: Town, plan: Plan, level: Level) -> dict[str, Pairs]:
     """Of the zones that were not counted."""
     corrected = corrected_level(factors_of(plan, town.measure), VIEWS[DWELL], level)
     told, errs = (column[:, town.others] for column in corrected)
-    return paired({DWELL: told}, {DWELL: town.truth[:, town.others]}, {DWELL: errs})
+    return errors.larger(paired({DWELL: told}, {DWELL: town.truth[:, town.others]}, {DWELL: errs}))

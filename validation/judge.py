@@ -22,8 +22,9 @@ from streams.core.view import SIMULATED_WEIGHTED
 from streams.core.weights import PlanWeights, weights_of
 from validation import errors, happened, medians, released
 from validation.errors import Pairs
+from validation.happened import Medians
 from validation.medians import Lengths
-from validation.released import Noise
+from validation.released import Estimates
 from validation.towns import Day
 
 HOURS: Final = 24
@@ -53,8 +54,16 @@ _BUCKETS: Final = {
 }
 
 
+class Truth(NamedTuple):
+    """What truly happened and the same by the definitions' words, by measure, i64[panes, keys]; and median stays."""
+
+    counts: dict[str, NDArray[np.int64]]
+    words: dict[str, NDArray[np.int64]]
+    stays: Medians
+
+
 class Judged(NamedTuple):
-    """Pairs by kind, and the median length of stays."""
+    """Pairs by kind, and the median length of stays; of one draw of noise."""
 
     before: dict[str, Pairs]
     words: dict[str, Pairs]
@@ -64,34 +73,31 @@ class Judged(NamedTuple):
     stays: Lengths
 
 
-def judge(day: Day, noise: Noise) -> Judged:
-    """Hold a day against its truth."""
+def truth_of(day: Day) -> Truth:
+    """What there is to hold a day against."""
     there = happened.presences(day.stretches, day.excluded, day.epoch)
-    weights = weights_of_day(day)
     truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts, lives=day.lives)
     words = truth | happened.everything(there, day.epoch, day.parents, stops=False)
-    estimates = {
-        m.name: released.release(day.counts[m.name], m, day.epoch, noise, weights)
-        for m in day.epoch.measures
-        if m.name in truth
-    }
-    arrivals = next(m for m in day.epoch.measures if m.statistic == "arrivals")
-    estimates["arrivals"] = released.release(day.counts["arrivals"], arrivals, day.epoch, noise, weights)
+    dwell = next(m for m in day.epoch.measures if m.statistic == "dwell")
+    return Truth(truth, words, happened.median_stay(there, day.epoch, dwell))
+
+
+def judge(day: Day, truth: Truth, estimates: Mapping[str, Estimates]) -> Judged:
+    """Hold a day, and what was released of it by measure, against its truth."""
     told = with_footfall({name: each.mean for name, each in estimates.items()})
     # Standard errors of one place's successive panes add up, those of people present and arrivals are independent.
     se = {name: each.se for name, each in estimates.items()}
     se["footfall"] = np.sqrt(released.footfall(se["present"] ** 2, se["arrivals"] ** 2).astype(np.float64))
     se["footfall_hour"] = hourly(se["footfall"], se["arrivals"]).astype(np.float64)
     counted = with_footfall(weighted(day))
-    dwell = next(m for m in day.epoch.measures if m.statistic == "dwell")
-    stays = happened.median_stay(there, day.epoch, dwell)
+    skipped, dwell = len(truth.stays.stays) // HOURS, day.counts["dwell"]
     return Judged(
-        paired(counted, truth),
-        paired(counted, words),
-        paired(told, truth, with_view(se, told)),
-        paired(told, truth, se),
-        paired(told, counted, se),
-        medians.lengths(day.counts[dwell.name], estimates[dwell.name], stays, day.epoch, len(stays.stays) // HOURS),
+        paired(counted, truth.counts),
+        paired(counted, truth.words),
+        errors.larger(paired(told, truth.counts, with_view(se, told))),
+        errors.larger(paired(told, truth.counts, se)),
+        errors.larger(paired(told, counted, se)),
+        medians.lengths(dwell, estimates["dwell"], truth.stays, day.epoch, skipped),
     )
 
 

@@ -59,14 +59,15 @@ def joined(many: list[Lengths]) -> Lengths:
     return Lengths(*(np.concatenate(columns) for columns in zip(*many, strict=True)))
 
 
-def error(of: Lengths, size: int) -> Error | None:
-    """The error where about `size` stays ended; None if there are too few such panes and zones."""
+def error(of: Lengths, size: int, draws: int = 1) -> Error | None:
+    """The error where about `size` stays ended; None if there are too few such panes and zones. `draws` as in
+    `validation.errors.error`."""
     at = (of.stays >= AROUND[0] * size) & (of.stays < AROUND[1] * size)
-    if at.sum() < FEWEST:
+    if at.sum() < FEWEST * draws:
         return None
     _, true, counted, told, low, high = (column[at] for column in of)
     return Error(
-        int(at.sum()),
+        int(at.sum()) // draws,
         float(np.median(np.abs(counted - true) / true)),
         float(np.median(np.abs(told - true) / true)),
         float(((low <= true) & (true <= high)).mean()),

@@ -6,7 +6,7 @@ from typing import Final
 
 from attacks.verdict import Json
 from validation.errors import SIZES
-from validation.summary import GOALS, by_grid_line, last_line, met, noise_alone
+from validation.summary import GOALS, apart, by_grid_line, last_line, met, noise_alone
 
 BEGIN, END = "<!-- results: python -m validation --write -->\n", "<!-- end of results -->\n"
 
@@ -38,18 +38,33 @@ def tables(results: dict[str, Json]) -> str:
 
 
 def goals(results: dict[str, Json]) -> str:
-    """The last line against its goals."""
+    """The last line against its goals, and how far single draws of noise are apart."""
     line, alone = last_line(results), noise_alone(results)
     rows = []
     for side, wanted in GOALS.items():
+        drawn = side == "released"
         for name, goal in wanted.items():
             value = line[side][name]
             bar = _bar(goal) if isinstance(goal, list) else f"at most {goal}"
-            counted = _told(alone[name]) if side == "released" else ""
-            columns = (side.replace("_", " "), name, _told(value), bar, "yes" if met(value, goal) else "no", counted)
+            columns = (
+                *(side.replace("_", " "), name, _told(value), _range(results, side, name) if drawn else "", bar),
+                "yes" if met(value, goal) else "no",
+                *([_told(alone[name]), _range(results, "against_what_was_counted", name)] if drawn else ["", ""]),
+            )
             rows.append(f"| {' | '.join(columns)} |")
-    head = "| | number | against what truly happened | goal | met | against what was counted |\n"
-    return head + "|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    head = (
+        "| | number | against what truly happened | single draws | goal | met | against what was counted | "
+        "single draws |\n"
+    )
+    number = results["draws"]["number"]
+    told = f"\nWhat is released is told of {number} draw{'s' if number > 1 else ''} of noise together; *single draws*: "
+    told += "the lowest and the highest of them.\n"
+    return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + told
+
+
+def _range(results: dict[str, Json], *path: str) -> str:
+    found = apart(results, *path)
+    return "" if found is None else f"{found[0]:.3f} to {found[1]:.3f}"
 
 
 def _bar(goal: float | list[float]) -> str:
@@ -135,7 +150,7 @@ def _by_grid(results: dict[str, Json]) -> str:
     head = "| with a density grid | people | before noise | by the grid | released | by the grid | intervals hold |\n"
     believed = ", ".join(f"{share:.0%}" for share in found["believed"])
     zones = f"\nZones of which the grid is believed, by town: {believed}.\n"
-    told = f"\nWith a density grid, against the goals: {_against_goals(by_grid_line(results))}.\n"
+    told = f"\nWith a density grid, against the goals: {_against_goals(results, by_grid_line(results), 'by_grid')}.\n"
     return head + "|---|---|---|---|---|---|---|\n" + rows + zones + told
 
 
@@ -147,16 +162,26 @@ def _foretold(results: dict[str, Json]) -> str:
         "intervals hold | by others' counts |\n"
     )
     parts = ", ".join(
-        f"{part} {each['places']}{'' if each['foretold'] else ' (not foretold)'}"
+        f"{part} {each['places']} (foretold by {each['foretold']} of {results['draws']['number']})"
         for part, each in found["places"].items()
     )
-    places = f"\nOf the third that was counted, zones with a factor that others could learn from, by length: {parts}.\n"
+    places = (
+        "\nOf the third that was counted, drawn anew each time, zones with a factor that others could learn from, by "
+        f"length, in the median draw: {parts}.\n"
+    )
     return head + "|---|---|---|---|---|---|---|---|\n" + _compared(sides, sides[2:]) + places
 
 
-def _against_goals(line: Json) -> str:
+def _against_goals(results: dict[str, Json], line: Json, part: str) -> str:
+    """With the lowest and the highest of single draws of noise; the numbers before it have some where factors do."""
+
+    def single(side: str, name: str) -> str:
+        range_ = _range(results, part, side, name)
+        return f", {range_}" if range_ and range_.split(" to ")[0] != range_.split(" to ")[1] else ""
+
     return ", ".join(
-        f"{name} {_told(line[side][name])} of {_bar(goal)} ({'met' if met(line[side][name], goal) else 'missed'})"
+        f"{name} {_told(line[side][name])} of {_bar(goal)} "
+        f"({'met' if met(line[side][name], goal) else 'missed'}{single(side, name)})"
         for side, goals in GOALS.items()
         for name, goal in goals.items()
         if name in line[side]
@@ -165,7 +190,7 @@ def _against_goals(line: Json) -> str:
 
 def _calibrated_goals(results: dict[str, Json]) -> str:
     line = last_line(results)["calibrated"]
-    return f"\nCalibrated by two days, against the goals: {_against_goals(line)}.\n"
+    return f"\nCalibrated by two days, against the goals: {_against_goals(results, line, 'calibrated')}.\n"
 
 
 def _reference(results: dict[str, Json]) -> str:

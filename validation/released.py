@@ -32,19 +32,26 @@ def release(
     counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise, plan: PlanWeights | None = None
 ) -> Estimates:
     """A measure's estimates through the epoch."""
+    return estimated(noisy(counts, measure, epoch, noise), measure, epoch, plan)
+
+
+def noisy(counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise) -> NDArray[np.int64]:
+    """A measure's counts with noise, i64[panes, keys] as these: that of all panes at once, as none knows of another."""
+    drawn = noise(counts.reshape(-1), sensitivity(measure, epoch), sigma(measure, epoch), rho_of(measure, epoch))
+    return drawn.reshape(counts.shape)
+
+
+def estimated(noisy: NDArray[np.int64], measure: Measure, epoch: Epoch, plan: PlanWeights | None = None) -> Estimates:
+    """What the filter makes of them, pane by pane."""
     weights = None if plan is None else plan.of(measure)
     models = estimate.models_of(measure)
     scale = sigma(measure, epoch)
-    seen = scale if weights is None else scale * weights.grown(measure, counts.shape[1])
-    mean, se = np.empty(counts.shape), np.empty(counts.shape)
-    drawn = np.empty(counts.shape, np.int64)
+    seen = scale if weights is None else scale * weights.grown(measure, noisy.shape[1])
+    mean, se = np.empty(noisy.shape), np.empty(noisy.shape)
+    drawn = noisy if weights is None else np.stack([weights.applied(pane) for pane in noisy])
     belief = None
-    for pane, exact in enumerate(counts):
-        noisy = noise(exact, sensitivity(measure, epoch), scale, rho_of(measure, epoch))
-        if weights is not None:
-            noisy = weights.applied(noisy)
-        belief = estimate.begin(noisy, seen, models) if belief is None else estimate.update(belief, noisy, seen, models)
-        drawn[pane] = noisy
+    for pane, told in enumerate(drawn):
+        belief = estimate.begin(told, seen, models) if belief is None else estimate.update(belief, told, seen, models)
         level = belief.level
         mean[pane], se[pane] = np.maximum(level.mean, 0), np.sqrt(level.variance)
     return Estimates(mean, se, drawn)

@@ -1,7 +1,8 @@
 """The results as JSON: tables, curves, and the last line with its goals."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -30,23 +31,26 @@ EDGES: Final = np.geomspace(10, 10_240, 21)
 
 def results(
     towns: list[Day],
-    every: Judged,
+    every: Sequence[Judged],
     agreed: dict[str, Agreement] | None,
-    factors: Calibrated | None = None,
-    grids: ByGrid | None = None,
-    others: Foretold | None = None,
+    factors: Sequence[Calibrated] = (),
+    grids: Sequence[ByGrid] = (),
+    others: Sequence[Foretold] = (),
 ) -> dict[str, Json]:
-    """All that is kept of a run. `factors`: the same with those that counts on site have found; `grids`: the same by
-    plans with a density grid; `others`: of zones without counts, with factors by those that have some."""
-    sides = {side: found for side, found in every._asdict().items() if side != "stays"}
-    tables = _tables(sides)
-    middles = {str(size): medians.error(every.stays, size) for size in errors.SIZES}
+    """All that is kept of a run, of draws of noise together. `factors`: the same with those that counts on site have
+    found; `grids`: the same by plans with a density grid; `others`: of zones without counts, with factors by those that
+    have some. Each by draw, none if it wasn't asked for."""
+    stays = medians.joined([each.stays for each in every])
+    middles = {str(size): medians.error(stays, size, len(every)) for size in errors.SIZES}
     curves = {
         side: {
-            kind: [[round(people, 1), round(share, 5)] for people, share in errors.by_size(pairs, EDGES)]
+            kind: [[round(people, 1), round(share, 5)] for people, share in errors.by_size(pairs, EDGES, of)]
             for kind, pairs in found.items()
         }
-        for side, found in (("before", every.before), ("released", every.released))
+        for side, found, of in (
+            ("before", every[0].before, 1),
+            ("released", _one([each.released for each in every]), len(every)),
+        )
     }
     return {
         "towns": {day.shape.name: {**day.shape._asdict(), "events": day.events} for day in towns},
@@ -54,35 +58,77 @@ def results(
             f"{name}_s": getattr(towns[0].epoch, f"{name}_ms") // 1000
             for name in ("ping_pong", "seen", "stay", "silence", "lateness")
         },
-        "errors": tables,
-        "curves": curves,
-        "coverage": {
-            side: {str(size): coverage(found, size) for size in errors.SIZES} | {"all": coverage(found, None)}
-            for side, found in (("truth", every.released), ("truth_alone", every.alone), ("counted", every.noise))
+        "draws": {
+            "number": len(every),
+            "single": [
+                _lines(_errors(every[n : n + 1], factors[n : n + 1], grids[n : n + 1])) for n in range(len(every))
+            ],
         },
+        **_errors(every, factors, grids),
+        "curves": curves,
         "median_stay": {size: each._asdict() for size, each in middles.items() if each is not None},
         "reference": {name: each._asdict() for name, each in agreed.items()} if agreed is not None else {},
-        **({} if factors is None else {"calibrated": _calibrated(factors)}),
-        **({} if grids is None else {"by_grid": _by_grid(grids)}),
-        **({} if others is None else {"foretold": _foretold(others)}),
+        **({"foretold": _foretold(others)} if others else {}),
     }
 
 
-def _foretold(others: Foretold) -> Json:
-    sides = {side: found for side, found in others._asdict().items() if side != "places"}
-    tables = _tables(sides)
-    return {**tables, "places": {part: {"places": n, "foretold": yes} for part, (n, yes) in others.places.items()}}
-
-
-def _by_grid(grids: ByGrid) -> Json:
+def _errors(every: Sequence[Judged], factors: Sequence[Calibrated], grids: Sequence[ByGrid]) -> dict[str, Json]:
+    """All tables that numbers with goals are taken from."""
+    first = every[0]
+    sides = [{"released": each.released, "alone": each.alone, "noise": each.noise} for each in every]
+    intervals = {"truth": "released", "truth_alone": "alone", "counted": "noise"}
+    by_side = {side: [each[of] for each in sides] for side, of in intervals.items()}
     return {
-        **_tables({"before": grids.before, "released": grids.released}),
-        "believed": [round(share, 3) for share in grids.believed],
+        "errors": {**_tables([{"before": first.before, "words": first.words}]), **_tables(sides)},
+        "coverage": {
+            side: {str(size): coverage(found, size) for size in errors.SIZES} | {"all": coverage(found, None)}
+            for side, found in by_side.items()
+        },
+        **({"calibrated": _calibrated(factors)} if factors else {}),
+        **({"by_grid": _by_grid(grids)} if grids else {}),
     }
 
 
-def _calibrated(factors: Calibrated) -> Json:
-    return {**_tables(factors._asdict()), "coverage": coverage(factors.released, None)}
+def _lines(found: dict[str, Json]) -> Json:
+    """The numbers that have goals."""
+    return {
+        **last_line(found),
+        "against_what_was_counted": noise_alone(found),
+        **({"by_grid": by_grid_line(found)} if "by_grid" in found else {}),
+    }
+
+
+def apart(found: dict[str, Json], *path: str) -> tuple[float, float] | None:
+    """The lowest and the highest of single draws of a number, by where it is in their lines; None: too few to tell."""
+    lines: list[Json] = found["draws"]["single"]
+    *parts, name = path
+    values: list[float | None] = [reduce(lambda line, part: line[part], parts, line)[name] for line in lines]
+    told = [value for value in values if value is not None]
+    return (min(told), max(told)) if len(told) == len(values) else None
+
+
+def _foretold(others: Sequence[Foretold]) -> Json:
+    sides = [{side: found for side, found in each._asdict().items() if side != "places"} for each in others]
+    places = {
+        part: {
+            "places": round(float(np.median([each.places.get(part, (0, False))[0] for each in others]))),
+            "foretold": sum(each.places.get(part, (0, False))[1] for each in others),
+        }
+        for part in dict.fromkeys(part for each in others for part in each.places)
+    }
+    return {**_tables(sides), "places": places}
+
+
+def _by_grid(grids: Sequence[ByGrid]) -> Json:
+    return {
+        **_tables([{"before": each.before, "released": each.released} for each in grids]),
+        "believed": [round(share, 3) for share in grids[0].believed],
+    }
+
+
+def _calibrated(factors: Sequence[Calibrated]) -> Json:
+    tables = _tables([each._asdict() for each in factors])
+    return {**tables, "coverage": coverage([each.released for each in factors], None)}
 
 
 def last_line(found: dict[str, Json]) -> Json:
@@ -143,21 +189,29 @@ def met(value: float | None, goal: float | list[float]) -> bool:
     return goal[0] <= value <= goal[1] if isinstance(goal, list) else value <= goal
 
 
-def coverage(found: dict[str, Pairs], size: int | None) -> float | None:
+def coverage(draws: Sequence[dict[str, Pairs]], size: int | None) -> float | None:
     """The share of 95 % intervals that hold the truth, of people present, footfall and flows, each alike in weight, and
     so each size."""
-    sizes = errors.SIZES if size is None else (size,)
-    lines = [errors.error(found[kind], each) for kind in COVERED if kind in found for each in sizes]
+    found, sizes = _one(draws), errors.SIZES if size is None else (size,)
+    lines = [errors.error(found[kind], each, len(draws)) for kind in COVERED if kind in found for each in sizes]
     shares = [line.covered for line in lines if line is not None and not math.isnan(line.covered)]
     return round(float(np.mean(shares)), 4) if shares else None
 
 
-def _tables(sides: Mapping[str, dict[str, Pairs]]) -> Json:
-    return {side: {kind: _sizes(pairs) for kind, pairs in found.items()} for side, found in sides.items()}
+def _one(draws: Sequence[dict[str, Pairs]]) -> dict[str, Pairs]:
+    """Pairs by kind of all draws."""
+    return {kind: errors.joined([each[kind] for each in draws]) for kind in draws[0]}
 
 
-def _sizes(pairs: Pairs) -> Json:
-    lines = {str(size): errors.error(pairs, size) for size in errors.SIZES}
+def _tables(draws: Sequence[Mapping[str, dict[str, Pairs]]]) -> Json:
+    return {
+        side: {kind: _sizes(pairs, len(draws)) for kind, pairs in _one([each[side] for each in draws]).items()}
+        for side in draws[0]
+    }
+
+
+def _sizes(pairs: Pairs, draws: int) -> Json:
+    lines = {str(size): errors.error(pairs, size, draws) for size in errors.SIZES}
     return {size: _told(line) for size, line in lines.items() if line is not None}
 
 

@@ -1,5 +1,6 @@
 """The reckoning of `make validate`: three people whose day is written down here, and errors that are known."""
 
+import threading
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from tests.support.world import PLAN, epochs_at
 from validation import (
     by_grid,
     calibrated,
+    draws,
     errors,
     foretold,
     happened,
@@ -274,13 +276,51 @@ def test_on_the_way_a_phone_was_off_and_nobody_knows_how_long_it_took():
     assert cells(truly["travel_times"]) == {(1, 0 * 6 + 5): 1, (2, 1 * 6 + 1): 1, (1, 1 * 6 + 2): 1}
 
 
+def without_noise(counts, *_):
+    return counts
+
+
+def released_of(day: Day, noise=without_noise) -> dict[str, released.Estimates]:
+    """By measure, of one draw."""
+    (of_days,) = draws.several([(day, draws.counted_measures(day))], noise, 1)
+    return draws.estimates(day, of_days[0])
+
+
+def judged(day: Day, noise=without_noise) -> judge.Judged:
+    """Of one draw."""
+    return judge.judge(day, judge.truth_of(day), released_of(day, noise))
+
+
 def test_a_day_that_is_seen_has_no_error_before_noise_and_no_noise_none_after():
-    found = judge.judge(a_day(), lambda counts, *_: counts)
+    found = judged(a_day())
     for kind in ("present", "flows", "visits", "dwell"):
         assert np.array_equal(found.words[kind].told, found.words[kind].true), kind
     assert not np.array_equal(found.before["flows"].told, found.before["flows"].true), "a slow crossing is no stop"
     assert found.before["present"].told.sum() == lived()["present"][12:].sum(), "from the second hour on"
-    assert (found.released["present"].se > 0).all()
+    told = released_of(a_day())["present"]
+    assert (told.se > 0).all() and told.mean.sum() > 0
+
+
+def test_draws_of_noise_differ_in_noise_alone_and_are_of_the_days_that_were_asked_for():
+    day, other = busy_day(0.6), busy_day(0.6, (2026, 3, 1))
+    drawn = iter(range(1, 100))
+    lock = threading.Lock()
+
+    def noise(counts, *_):
+        with lock:
+            return counts + next(drawn)
+
+    visits, present = MEASURES["visits"], MEASURES["present"]
+    found = list(draws.several([(day, [visits, present]), (other, [visits])], noise, 3))
+    assert [[list(of_day) for of_day in draw] for draw in found] == [[["visits", "present"], ["visits"]]] * 3
+    added = [draw[n]["visits"] - each.counts["visits"] for draw in found for n, each in enumerate((day, other))]
+    assert all((each == each[0, 0]).all() and each.shape == added[0].shape for each in added)
+    assert len({int(each[0, 0]) for each in added}) == 6
+    estimates = draws.estimates(day, found[0][0])
+    alone = released.release(
+        day.counts["present"], present, EPOCH, lambda counts, *_: found[0][0]["present"].reshape(-1)
+    )
+    assert np.array_equal(estimates["present"].mean, alone.mean)
 
 
 def test_footfall_of_an_hour_is_that_of_its_first_pane_and_later_arrivals():
@@ -320,6 +360,13 @@ def test_errors_are_medians_of_a_size_with_bias_and_coverage():
     assert found.median == pytest.approx(0.06), "between 2 % and 10 %"
     assert errors.error(Pairs(told, true, np.zeros(79)), 50).median == 0
     assert errors.error(Pairs(told, true, np.zeros(79)), 5000) is None, "too few of them"
+    twice = errors.joined([Pairs(told, true, np.full(79, 10.0)), Pairs(2 * true - told, true, np.full(79, 10.0))])
+    of_both = errors.error(twice, 500, 2)
+    assert (of_both.counts, of_both.covered, of_both.bias) == (30, 0.5, pytest.approx(0)), "counts are one draw's"
+    assert errors.error(twice, 5000, 2) is None, "too few of them, however often they are drawn"
+    assert errors.by_size(twice, np.array([2500.0, 10_000.0]), 2) == []
+    small = errors.larger({"present": Pairs(*np.array([[9.0, 30.0], [9.0, 10.0], [1.0, 1.0]]))})["present"]
+    assert small.true.tolist() == [10] and small.told.tolist() == [30]
 
 
 def test_a_goal_is_a_bound_or_a_range():
@@ -330,18 +377,19 @@ def test_a_goal_is_a_bound_or_a_range():
 
 def test_results_have_all_numbers_of_the_last_line_a_page_and_a_picture(tmp_path: Path):
     day = a_day()
-    every = judge.together([judge.judge(day, lambda counts, *_: counts)] * 2)
+    every = [judge.together([judged(day)] * 2)]
     found = summary.results([day], every, {"visits": Agreement(3, 3, 0)})
     line = summary.last_line(found)
-    exact = calibrated.judge(day, [calibrated.counted(day, lambda counts, *_: counts)], lambda counts, *_: counts)
-    factors = summary.results([day], every, None, calibrated.together([exact]))
+    counts_on_site = [calibrated.counted(day, without_noise)]
+    exact = calibrated.judge(day, judge.truth_of(day).counts, counts_on_site, released_of(day))
+    factors = summary.results([day], every, None, [calibrated.together([exact])])
     more = summary.last_line(factors)
     with_factors = more.pop("calibrated")
     assert more == line and list(with_factors["before_noise"]) == ["footfall", "flows", "dwell", "visits"]
     assert list(with_factors["released"]) == [*line["released"], "dwell_500", "visits_500"]
     assert "Calibrated by two days, against the goals" in page.tables(factors)
-    sides = [{kind: side[kind] for kind in by_grid.KINDS} for side in (every.before, every.released)]
-    gridded = summary.results([day], every, None, grids=by_grid.together([by_grid.ByGrid(*sides, [0.5])] * 2))
+    sides = [{kind: side[kind] for kind in by_grid.KINDS} for side in (every[0].before, every[0].released)]
+    gridded = summary.results([day], every, None, grids=[by_grid.together([by_grid.ByGrid(*sides, [0.5])] * 2)])
     assert summary.last_line(gridded) == line, "what is the default configuration's stays as it is"
     assert list(summary.by_grid_line(gridded)["released"]) == list(line["released"])[:4]
     assert "Zones of which the grid is believed, by town: 50%, 50%." in page.tables(gridded)
@@ -357,6 +405,30 @@ def test_results_have_all_numbers_of_the_last_line_a_page_and_a_picture(tmp_path
     assert "| visits | 3 | 3 | 0 |" in text
     picture.draw(found, tmp_path / "errors.svg")
     assert "<polyline" in (tmp_path / "errors.svg").read_text(encoding="utf-8")
+
+
+def test_released_figures_are_those_of_all_draws_and_the_page_says_how_far_single_ones_are_apart():
+    """Forty crowds of 500: told 50 people too many by one draw, 100 by two, by intervals of 78 people to each side."""
+    base, true = judge.together([judged(a_day())]), np.full(40, 500.0)
+
+    def off_by(people: float) -> judge.Judged:
+        told = {"present": Pairs(true + people, true, np.full(40, 40.0))}
+        return base._replace(released=base.released | told, alone=base.alone | told, noise=base.noise | told)
+
+    every = [off_by(people) for people in (100, 50, 100)]
+    found = summary.results([a_day()], every, None)
+    single = [line["released"] for line in found["draws"]["single"]]
+    assert [line["present_500"] for line in single] == [0.2, 0.1, 0.2] and found["draws"]["number"] == 3
+    told = found["errors"]["released"]["present"]["500"]
+    assert told == {"counts": 40, "median": 0.2, "bias": 0.1667, "covered": 0.3333}, "of all draws; counts are one's"
+    assert [line["coverage_95"] for line in single] == [0, 1, 0]
+    assert summary.last_line(found)["released"]["coverage_95"] == 0.3333
+    assert found["errors"]["before"] == summary.results([a_day()], every[:1], None)["errors"]["before"]
+    assert summary.apart(found, "released", "present_500") == (0.1, 0.2)
+    assert summary.apart(found, "released", "present_5000") is None, "too few to tell"
+    text = page.tables(found)
+    assert "| released | present_500 | 0.200 | 0.100 to 0.200 | at most 0.06 | no | 0.200 | 0.100 to 0.200 |" in text
+    assert "told of 3 draws of noise together" in text
 
 
 def busy_day(share: float, date: tuple[int, int, int] = (2026, 3, 2)) -> Day:
@@ -379,12 +451,9 @@ def busy_day(share: float, date: tuple[int, int, int] = (2026, 3, 2)) -> Day:
 
 
 def test_factors_of_another_day_mend_what_is_told_of_a_day():
-    def exact(counts, *_):
-        return counts
-
     day = busy_day(0.6)
-    others = [calibrated.counted(busy_day(0.6, date), exact) for date in ((2026, 3, 1), (2026, 2, 28))]
-    found = calibrated.judge(day, others, exact)
+    others = [calibrated.counted(busy_day(0.6, date), without_noise) for date in ((2026, 3, 1), (2026, 2, 28))]
+    found = calibrated.judge(day, calibrated.truth_of(day), others, released_of(day))
     kinds = ("visits", "present", "present by cohort")
     sides = [side[kind] for side in (found.before, found.one_day) for kind in kinds] + [found.released["visits"]]
     for pairs in sides:
@@ -441,10 +510,12 @@ def test_a_town_is_counted_by_the_core_and_its_truth_is_of_those_who_may_be_coun
     order = np.lexsort([day.rows.ts, day.rows.pseudonym])
     assert (np.diff(order) > 0).all() and day.rows.ts.max() < day.epoch.end_ms
     # So few are no census: its grid is believed of no zone, and weights are those of people spread evenly.
-    grid = by_grid.by_grid(day, lambda counts, *_: counts)
+    truth, gridded, plain = judge.truth_of(day), by_grid.with_census(day), released_of(day)
+    grid = by_grid.by_grid(gridded, truth, day.counts, plain)
     assert grid.believed == [0]
-    evenly = judge.judge(day, lambda counts, *_: counts)
+    evenly = judge.judge(day, truth, plain)
     assert all(np.array_equal(grid.before[kind].told, evenly.before[kind].told) for kind in by_grid.KINDS)
+    assert all(np.array_equal(grid.released[kind].told, evenly.released[kind].told) for kind in by_grid.KINDS)
 
 
 def test_the_median_stay_is_of_those_that_ended_in_the_pane_cut_and_passes_left_out():
@@ -505,7 +576,15 @@ def passing_by(seed: int) -> tuple[Day, list[calibrated.Counted]]:
 
 def test_places_that_were_counted_mend_what_is_told_of_those_that_were_not():
     """Three towns of six zones are one plan: six zones counted in all."""
-    towns = [foretold.town(*passing_by(seed), lambda counts, *_: counts) for seed in (1, 2, 3)]
+
+    def town(seed: int, nth: int = 0) -> foretold.Town:
+        day, before = passing_by(seed)
+        there = happened.presences(day.stretches, day.excluded, EPOCH)
+        truth = {"dwell": happened.dwell(there, EPOCH, MEASURES["dwell"])}
+        return foretold.town(day, truth, before, released_of(day)["dwell"], nth)
+
+    towns = [town(seed) for seed in (1, 2, 3)]
+    assert len({town(1, nth).others.tobytes() for nth in range(5)}) > 1, "other zones by other draws"
     assert [town.others.mean() for town in towns] == [pytest.approx(2 / 3)] * 3
     found = foretold.judge(towns)
     assert found.places == {"under_5": (6, True)}
@@ -514,7 +593,7 @@ def test_places_that_were_counted_mend_what_is_told_of_those_that_were_not():
         large = pairs.true > 0
         off.append(float(np.median(np.abs(pairs.told - pairs.true)[large] / pairs.true[large])))
     assert off[0] > 0.2 and off[1] < 0.1
-    every = judge.together([judge.judge(a_day(), lambda counts, *_: counts)] * 2)
-    results = summary.results([a_day()], every, None, others=found)
-    assert "with a factor that others could learn from, by length: under_5 6." in page.tables(results)
+    every = [judge.together([judged(a_day())] * 2)] * 2
+    results = summary.results([a_day()], every, None, others=[found, found._replace(places={"under_5": (4, False)})])
+    assert "could learn from, by length, in the median draw: under_5 5 (foretold by 1 of 2)." in page.tables(results)
     assert "calibrated" not in summary.last_line(results)
