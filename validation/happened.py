@@ -280,7 +280,9 @@ def _certain(there: Presences, epoch: Epoch) -> NDArray[np.int64]:
 
 def once(who: NDArray[np.int64], pane: NDArray[np.int64], key: NDArray[np.int64], panes: int, keys: int) -> Counts:
     """Counts i64[panes, keys], each subscriber once in each."""
-    cell = np.unique((who * panes + pane) * keys + key) % (panes * keys)
+    # Sorted: the hash table by which numpy.unique finds distinct numbers takes a hundred times as long for these.
+    seen = np.sort((who * panes + pane) * keys + key)
+    cell = np.concatenate([seen[:1], seen[1:][seen[1:] != seen[:-1]]]) % (panes * keys)
     return np.bincount(cell, minlength=panes * keys).reshape(panes, keys).astype(np.int64)
 
 

@@ -167,7 +167,7 @@ def _foretold(results: dict[str, Json]) -> str:
     )
     places = (
         "\nOf the third that was counted, drawn anew each time, zones with a factor that others could learn from, by "
-        f"length, in the median draw: {parts}.\n"
+        f"length, in the median draw: {parts or 'none'}.\n"
     )
     return head + "|---|---|---|---|---|---|---|---|\n" + _compared(sides, sides[2:]) + places
 
