@@ -12,6 +12,7 @@ class Distance(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         estimate, se: of them, and the standard error. share: of all that are told. pairs: of places, how many they are.
+        view_se: standard error of the network's view, as in released records, where all of these have one.
     """
 
     estimate: float
@@ -20,6 +21,7 @@ class Distance(msgspec.Struct, frozen=True, omit_defaults=True):
     pairs: int
     from_km: float | None = None
     to_km: float | None = None
+    view_se: float | None = None
 
 
 class Distances(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

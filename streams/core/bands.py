@@ -6,6 +6,9 @@ district's middle is the mean of its zones' that have one. A trip within one dis
 asked for the way taken.
 
 Pairs too small to be told are in no band. Far ones are the smaller ones, so the far bands miss the most.
+
+Errors add up as in `streams.core.derived`: of one pair's panes errors do, of different pairs variances. So does the
+network's view of them, though pairs of one place share it: `python -m benchmarks.bands` tells how often that holds.
 """
 
 import math
@@ -17,6 +20,7 @@ from schemas.distances import DISTANCES_SCHEMA, Distance, Distances
 from schemas.measures import Level
 from schemas.plan import Places
 from schemas.released import Flow
+from streams.core.derived import Sum, added
 from streams.core.distances import EARTH_M
 
 # Where bands end; each is from its start to less than its end, and the last one has none.
@@ -30,6 +34,7 @@ class Band(NamedTuple):
 
     Attributes:
         estimate, se: of the trips, and the standard error. share: of all that are told. pairs: how many they are of.
+        view_se: the standard error of the network's view, as in `streams.core.derived.Sum`.
     """
 
     from_km: float | None
@@ -38,6 +43,7 @@ class Band(NamedTuple):
     se: float
     share: float
     pairs: int
+    view_se: float | None = None
 
 
 def by_distance(flows: Iterable[Flow], places: Places, ends_km: Sequence[float] = ENDS_KM) -> list[Band]:
@@ -75,7 +81,10 @@ def distances(flows: Iterable[Flow], places: Places, origin: str = "", destinati
             flows=sums.flows,
             covered=sums.covered,
             bands=tuple(
-                Distance(round(b.estimate, 1), round(b.se, 1), round(b.share, 4), b.pairs, b.from_km, b.to_km)
+                Distance(
+                    *(round(b.estimate, 1), round(b.se, 1), round(b.share, 4), b.pairs, b.from_km, b.to_km),
+                    None if b.view_se is None else round(b.view_se, 1),
+                )
                 for b in sums.bands(places, ENDS_KM)
             ),
             plan=places.plan,
@@ -91,7 +100,7 @@ class _Sums:
     """Flows of one measure added up by pair, and the time that they are of."""
 
     def __init__(self) -> None:
-        self._pairs: dict[tuple[str, str, str], tuple[float, float]] = {}
+        self._pairs: dict[tuple[str, str, str], Sum] = {}
         self.level: Level = "zone"
         self.start = self.end = self.purpose = ""
         self.flows = 0
@@ -101,9 +110,8 @@ class _Sums:
         if flow.plan != places.plan:
             raise ValueError(f"a flow is of the plan {flow.plan}, the places are of {places.plan}")
         pair = (flow.level, flow.origin, flow.destination)
-        estimate, se = self._pairs.get(pair, (0.0, 0.0))
-        # One pair's successive estimates err alike: their errors add up.
-        self._pairs[pair] = (estimate + flow.estimate, se + flow.se)
+        before = self._pairs.get(pair, Sum(0.0, 0.0, 0.0))
+        self._pairs[pair] = added(before, Sum(flow.estimate, flow.se, flow.view_se))
         # RFC 3339 in UTC, of one length: what comes first in time does as text.
         self.start, self.end = min(self.start or flow.start, flow.start), max(self.end, flow.end)
         self.level, self.purpose = flow.level, flow.purpose
@@ -115,12 +123,12 @@ class _Sums:
         if any(end <= start for start, end in zip(limits, ends_km, strict=False)):
             raise ValueError("the ends of distance bands must rise, from above 0")
         middles = {"zone": _of_zones(places), "parent": _of_districts(places)}
-        banded: dict[int | None, list[tuple[float, float]]] = {number: [] for number in range(len(limits))}
+        banded: dict[int | None, list[Sum]] = {number: [] for number in range(len(limits))}
         for (level, origin, destination), told in self._pairs.items():
             km = _between(middles[level], origin, destination)
             number = None if km is None else sum(km >= end for end in ends_km)
             banded.setdefault(number, []).append(told)
-        total = sum(estimate for estimate, _ in self._pairs.values())
+        total = sum(each.estimate for each in self._pairs.values())
         found = [
             _band(start, end, banded[number], total)
             for number, (start, end) in enumerate(zip(limits, (*ends_km, None), strict=True))
@@ -128,10 +136,12 @@ class _Sums:
         return found + [_band(None, None, unknown, total) for unknown in [banded.get(None)] if unknown]
 
 
-def _band(from_km: float | None, to_km: float | None, told: Sequence[tuple[float, float]], total: float) -> Band:
+def _band(from_km: float | None, to_km: float | None, told: Sequence[Sum], total: float) -> Band:
     """Different pairs err apart: their variances are added."""
-    estimate, se = sum(each for each, _ in told), math.sqrt(sum(se**2 for _, se in told))
-    return Band(from_km, to_km, estimate, se, estimate / total if total > 0 else 0.0, len(told))
+    estimate, se = sum(each.estimate for each in told), math.hypot(*(each.se for each in told))
+    views = [each.view_se for each in told if each.view_se is not None]
+    view_se = math.hypot(*views) if len(views) == len(told) else None
+    return Band(from_km, to_km, estimate, se, estimate / total if total > 0 else 0.0, len(told), view_se)
 
 
 def _between(middles: dict[str, Position], origin: str, destination: str) -> float | None:

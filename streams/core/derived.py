@@ -70,7 +70,7 @@ def footfall_of(footfall: Footfall, arrivals: Sequence[Footfall]) -> Sum | None:
     for record in panes:
         if record.estimate is None or record.se is None:
             return None
-        found = _added(found, Sum(record.estimate, record.se, record.view_se, record.covered))
+        found = added(found, Sum(record.estimate, record.se, record.view_se, record.covered))
     return found
 
 
@@ -78,7 +78,7 @@ def _parts(flows: Iterable[Flow], other: Callable[[Flow], str]) -> list[Part]:
     sums: dict[str, Sum] = {}
     for flow in flows:
         before = sums.get(other(flow), Sum(0.0, 0.0, 0.0))
-        sums[other(flow)] = _added(before, Sum(flow.estimate, flow.se, flow.view_se, flow.covered))
+        sums[other(flow)] = added(before, Sum(flow.estimate, flow.se, flow.view_se, flow.covered))
     total, variance = sum(each.estimate for each in sums.values()), sum(each.se**2 for each in sums.values())
     covered = min((each.covered for each in sums.values()), default=1.0)
     found = [_part(place, each, total, variance)._replace(covered=covered) for place, each in sums.items() if total > 0]
@@ -92,8 +92,8 @@ def _part(place: str, own: Sum, total: float, variance: float) -> Part:
     return Part(place, own.estimate, own.se, share, error, own.view_se)
 
 
-def _added(one: Sum, other: Sum) -> Sum:
-    """Of one place, pane by pane."""
+def added(one: Sum, other: Sum) -> Sum:
+    """Of one place, or one pair of them, pane by pane: errors add up."""
     known = one.view_se is not None and other.view_se is not None
     view_se = (one.view_se or 0.0) + (other.view_se or 0.0) if known else None
     return Sum(one.estimate + other.estimate, one.se + other.se, view_se, min(one.covered, other.covered))

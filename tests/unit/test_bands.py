@@ -47,6 +47,18 @@ def test_one_pairs_panes_err_alike_and_ends_belong_to_the_longer_band() -> None:
     assert filled(bands) == {(exactly, None): (200, pytest.approx(100), 2)}
 
 
+def test_the_networks_view_goes_through_as_the_noise_does_and_is_known_where_all_have_it() -> None:
+    def seen(origin: str, destination: str, view_se: float | None) -> Flow:
+        return msgspec.structs.replace(trips((origin, destination, 50, 5))[0], view_se=view_se)
+
+    known = [seen("a", "b", 10.0), seen("a", "b", 20.0), seen("b", "a", 40.0), seen("a", "c", 7.04)]
+    by_band = {band.to_km: band for band in by_distance(known, PLACES)}
+    assert by_band[2].view_se == pytest.approx(50), "30 of one pair's panes and 40 of another pair"
+    assert (by_band[5].view_se, by_band[1].view_se) == (7.04, 0)
+    (line,) = distances([*known, seen("far", "a", None)], PLACES)
+    assert [band.view_se for band in line.bands] == [0, 50, 7, 0, 0, 0, None], "one record doesn't tell of it"
+
+
 def test_districts_lie_amid_their_zones_and_a_trip_within_one_is_of_no_distance() -> None:
     told = trips(("north", "south", 200, 10), ("south", "south", 100, 10), level="parent")
     assert filled(by_distance(told, PLACES)) == {(2, 5): (200, 10, 1), (0, 1): (100, 10, 1)}
@@ -54,7 +66,7 @@ def test_districts_lie_amid_their_zones_and_a_trip_within_one_is_of_no_distance(
 
 def test_places_without_a_position_stand_apart() -> None:
     bands = by_distance(trips(("a", "lost", 30, 10), ("lost", "a", 10, 5), ("a", "b", 60, 9)), PLACES)
-    assert bands[-1] == (None, None, 40, pytest.approx(125**0.5), 0.4, 2)
+    assert bands[-1] == (None, None, 40, pytest.approx(125**0.5), 0.4, 2, None)
     within = trips(("unknown", "unknown", 30, 10), level="parent")
     assert filled(by_distance(within, PLACES)) == {(0, 1): (30, 10, 1)}
 
