@@ -180,7 +180,7 @@ class BatchRuns:
                 continue
             at = header.next_offset
             if header.records and not self._skipped(header, view):
-                batches.append(_opened(header, view, room[size:]))
+                batches.append(_opened(header, view, room, size))
                 size += len(batches[-1].payload)
             if size >= self._run_bytes:
                 self.next_fetch_offset = at
@@ -219,12 +219,14 @@ def _is_abort(view: memoryview) -> bool:
     return marker is not None and ControlRecord.parse(marker.key) == ABORT_MARKER
 
 
-def _opened(header: Header, view: memoryview, room: memoryview) -> RecordBatch:
+def _opened(header: Header, view: memoryview, room: memoryview, begin: int) -> RecordBatch:
+    """The batch, in the room from `begin` on if it fits there and has to be unpacked."""
     section = view[HEADER.size :]
     codec = header.attributes & CODEC_MASK
     if codec and codec != LZ4 and codec not in DECOMPRESS:
         raise UnsupportedCodecError(f"Unknown compression codec {codec}")
-    payload = lz4.decoded(section, room) if codec == LZ4 else DECOMPRESS[codec](section) if codec else section
+    payload = lz4.decoded(section, room[begin:]) if codec == LZ4 else DECOMPRESS[codec](section) if codec else section
+    in_room = isinstance(payload, memoryview) and payload.obj is room.obj
     return RecordBatch(
         base_offset=header.base_offset,
         next_offset=header.next_offset,
@@ -233,6 +235,7 @@ def _opened(header: Header, view: memoryview, room: memoryview) -> RecordBatch:
         max_timestamp=header.max_timestamp,
         count=header.records,
         payload=payload,
+        begin=begin if in_room else -1,
     )
 
 

@@ -7,7 +7,7 @@ What can fail: lengths that don't fit (`ValueError`): the batch's checksum was r
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -21,7 +21,8 @@ _SPAN = ("begin", "size", "base_offset", "base_time", "fixed_time", "count")
 class RecordBatch(NamedTuple):
     """One v2 batch. `payload` is its uncompressed records section; times are ms since the Unix epoch.
 
-    `next_offset` is the offset after the batch; `timestamp_type` 0: set by the producer, 1: by the broker.
+    `next_offset` is the offset after the batch; `timestamp_type` 0: set by the producer, 1: by the broker. `begin`:
+    where the payload begins in the memory that it is a view of, -1 if nobody has said.
     """
 
     base_offset: int
@@ -31,6 +32,7 @@ class RecordBatch(NamedTuple):
     max_timestamp: int
     count: int  # type: ignore[assignment]  # hides tuple.count: Kafka's word
     payload: bytes | memoryview
+    begin: int = -1
 
 
 class Records(NamedTuple):
@@ -49,14 +51,13 @@ def walk(batches: Sequence[RecordBatch]) -> Records:
     Raises:
         ValueError: a batch's lengths don't fit its bytes.
     """
-    payload = _joined(batches)
-    spans = np.empty((len(batches), len(_SPAN)), np.int64)
-    begin = row = 0
-    for span, batch in zip(spans, batches, strict=True):
-        fixed_time = batch.timestamp_type == APPEND_TIME
-        base_time = batch.max_timestamp if fixed_time else batch.first_timestamp
-        span[:] = begin, len(batch.payload), batch.base_offset, base_time, fixed_time, batch.count
-        begin, row = begin + len(batch.payload), row + batch.count
+    spans = np.array([_span(batch) for batch in batches], np.int64).reshape(-1, len(_SPAN))
+    payload = _in_place(batches, spans)
+    if payload is None:
+        payload = np.frombuffer(b"".join(batch.payload for batch in batches), np.uint8)
+        spans[:, 0] = np.cumsum(spans[:, 1]) - spans[:, 1]
+    payload.flags.writeable = False  # as bytes are: the loops are compiled for that
+    row = int(spans[:, 5].sum())
     offset, time, start, end = (np.empty(row, np.int64) for _ in range(4))
     whole = _walk(payload, spans, offset, time, start, end)
     if whole < len(batches):
@@ -67,27 +68,24 @@ def walk(batches: Sequence[RecordBatch]) -> Records:
     return Records(offset, time, start, end, payload)
 
 
-def _joined(batches: Sequence[RecordBatch]) -> NDArray[np.uint8]:
-    """The payloads one behind the other: as they lie, if that is how they do."""
-    payloads = [np.frombuffer(batch.payload, np.uint8) for batch in batches]
-    places: list[int] = [payload.__array_interface__["data"][0] for payload in payloads]
-    ends = [at + len(payload) for at, payload in zip(places, payloads, strict=True)]
-    owner = _owner(batches)
-    joined: NDArray[np.uint8]
-    if owner is not None and places[1:] == ends[:-1]:
-        whole = np.frombuffer(owner, np.uint8)
-        first = places[0] - whole.__array_interface__["data"][0]
-        joined = whole[first : first + ends[-1] - places[0]]
-    else:
-        joined = np.frombuffer(b"".join(batch.payload for batch in batches), np.uint8)
-    joined.flags.writeable = False  # as bytes are: the loops are compiled for that
-    return joined
+def _span(batch: RecordBatch) -> tuple[int, int, int, int, bool, int]:
+    fixed_time = batch.timestamp_type == APPEND_TIME
+    base_time = batch.max_timestamp if fixed_time else batch.first_timestamp
+    return batch.begin, len(batch.payload), batch.base_offset, base_time, fixed_time, batch.count
 
 
-def _owner(batches: Sequence[RecordBatch]) -> Any:
-    """Whose memory all payloads are parts of, if it is the same."""
+def _in_place(batches: Sequence[RecordBatch], spans: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+    """The memory of payloads that lie one behind the other, from the first on, which `spans` count from then; None if
+    they don't."""
+    begins, ends = spans[:, 0], spans[:, 0] + spans[:, 1]
+    if len(batches) == 0 or begins[0] < 0 or (begins[1:] != ends[:-1]).any():
+        return None
+    first, last = int(begins[0]), int(ends[-1])
     owners = [batch.payload.obj if isinstance(batch.payload, memoryview) else None for batch in batches]
-    return owners[0] if owners and all(owner is owners[0] for owner in owners) else None
+    if owners[0] is None or any(owner is not owners[0] for owner in owners):
+        return None
+    begins -= first
+    return np.frombuffer(owners[0], np.uint8)[first:last]
 
 
 @njit(cache=True, nogil=True, forceinline=True)

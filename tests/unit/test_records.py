@@ -44,7 +44,7 @@ def test_payloads_that_lie_one_behind_the_other_are_walked_where_they_lie(batche
     memory = np.frombuffer(bytearray(b"".join(laid)), np.uint8)
     ends = np.cumsum([gap + len(each.payload) for gap, each in zip(gaps, written, strict=True)]).tolist()
     views = [
-        each._replace(payload=memory.data[end - len(each.payload) : end])
+        each._replace(payload=memory.data[end - len(each.payload) : end], begin=end - len(each.payload))
         for each, end in zip(written, ends, strict=True)
     ]
     walked = walk(views)
@@ -52,8 +52,14 @@ def test_payloads_that_lie_one_behind_the_other_are_walked_where_they_lie(batche
         np.testing.assert_array_equal(one, other)
     assert np.shares_memory(walked.payload, memory) == (not any(gaps[1:]))
     assert not walked.payload.flags.writeable
-    elsewhere = [views[0], *(each._replace(payload=memoryview(each.payload)) for each in written[1:])]
-    np.testing.assert_array_equal(walk(elsewhere).payload, walked.payload)
+    other = memory.copy()  # at the same places, but not the same memory
+    elsewhere = [
+        views[0],
+        *(each._replace(payload=other.data[each.begin :][: len(each.payload)]) for each in views[1:]),
+    ]
+    unsaid = [views[0], *(each._replace(begin=-1) for each in views[1:])]
+    for some in (elsewhere, unsaid):
+        np.testing.assert_array_equal(walk(some).payload, walked.payload)
 
 
 def test_the_brokers_time_counts_where_the_broker_stamps() -> None:
