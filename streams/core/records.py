@@ -7,7 +7,7 @@ What can fail: lengths that don't fit (`ValueError`): the batch's checksum was r
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -81,11 +81,12 @@ def _in_place(batches: Sequence[RecordBatch], spans: NDArray[np.int64]) -> NDArr
     if len(batches) == 0 or begins[0] < 0 or (begins[1:] != ends[:-1]).any():
         return None
     first, last = int(begins[0]), int(ends[-1])
-    owners = [batch.payload.obj if isinstance(batch.payload, memoryview) else None for batch in batches]
+    owners: list[Any] = [batch.payload.obj if isinstance(batch.payload, memoryview) else None for batch in batches]
     if owners[0] is None or any(owner is not owners[0] for owner in owners):
         return None
     begins -= first
-    return np.frombuffer(owners[0], np.uint8)[first:last]
+    placed: NDArray[np.uint8] = np.frombuffer(owners[0], np.uint8)[first:last]
+    return placed
 
 
 @njit(cache=True, nogil=True, forceinline=True)
