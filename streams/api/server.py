@@ -48,6 +48,7 @@ NO_PLACE: Final = "; or measure=… alone, for its newest pane of all places"
 # RFC 6750, section 3: what is asked for, and that what came is no good.
 ASKS: Final = {"WWW-Authenticate": "Bearer"}
 INVALID: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+BROKEN: Final = Refused(500, "server", "the server can't answer: its log says why")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -132,7 +133,7 @@ class Api:
             return refusal(refused)
         except ThrongError as error:
             log.error("%s", error)
-            return refusal(Refused(status, "server", "the server can't answer: its log says why"))
+            return refusal(BROKEN)
         except web.HTTPException as error:
             status = error.status
             code = {404: "not_found", 405: "method"}.get(status, "request")
@@ -142,7 +143,7 @@ class Api:
             raise  # whoever asked is gone
         except Exception:
             log.exception("a request to %s failed", route)
-            return refusal(Refused(status, "server", "the server can't answer: its log says why"))
+            return refusal(BROKEN)
         finally:
             self._metrics.requests.labels(route, str(status)).inc()
             if route != FEED:
@@ -296,6 +297,9 @@ class Api:
                 self._bearer(request)  # revoked, expired or silenced since
             except Refused as refused:
                 said, feed.overrun = event("ended", orjson.dumps(words(refused))), True
+            except ThrongError as error:  # too late for a status
+                log.error("%s", error)
+                said, feed.overrun = event("ended", orjson.dumps(words(BROKEN))), True
             if feed.overrun and not said.startswith(b"event: ended"):
                 self._metrics.dropped.inc()
                 said = event("ended", orjson.dumps({"error": "slow", "message": "too slow: records were dropped"}))

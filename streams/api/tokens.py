@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,8 @@ from schemas.access import scopes_for
 from schemas.policy import Purpose
 from streams.core.times import milliseconds, rfc3339
 from streams.errors import ThrongError
+
+NAME_LENGTH: Final = 64
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,8 +83,13 @@ def make(file: Path, name: str, purpose: Purpose, expires_ms: int) -> str:
     """Add a token to the file, which ends at `expires_ms`, and return it: it can't be had again.
 
     Raises:
-        ThrongError: `usage` if the name is taken, `tokens` if the file can't be read or written.
+        ThrongError: `usage` if the name is taken or can't stand in a line of a log, `tokens` if the file can't be
+            read or written.
     """
+    if not (name.strip() and name.isprintable() and len(name) <= NAME_LENGTH):
+        raise ThrongError(
+            "usage", f"{name[:NAME_LENGTH]!r} can't name a token: use 1 to {NAME_LENGTH} printable characters"
+        )
     tokens = load(file)
     if any(token.name == name for token in tokens):
         raise ThrongError("usage", f"there is a token of the name {name!r} already: revoke it first")

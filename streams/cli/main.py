@@ -6,8 +6,10 @@ on standard error.
 Exit codes: 0 done, 1 failed, 2 refused as wrong usage or settings, 130 stopped by Ctrl-C.
 """
 
+import errno
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -52,6 +54,15 @@ EXTRAS = {
     "h3": "places",
     "pyproj": "places",
     "shapely": "places",
+}
+
+# Where what the file system refuses is met in writing or reading on, after it was looked for: what to do about it.
+FILES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or name another place"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "check its rights, or name another place"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG), "name another place"),
+    errno.EIO: "see the system's log",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
 }
 
 USAGE_CODES = frozenset({"usage", "config"})
@@ -114,6 +125,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away: nothing to say, and nobody to say it to
         return 1
+    except OSError as error:
+        if error.errno not in FILES:
+            raise
+        about = f"{error.filename}: " if error.filename else ""
+        return _tell(f"{about}{os.strerror(error.errno)}: {FILES[error.errno]}", 1)
     return code if isinstance(code, int) else 0
 
 

@@ -52,6 +52,8 @@ def up(name: str, folder: Path | None, foreground: bool, kafka_port: int, redis_
 
     The first time downloads Kafka (45 MB). Data kept by 'throng down --keep' are there again.
     """
+    if kafka_port and kafka_port == redis_port:
+        raise ThrongError("usage", f"--kafka-port and --redis-port are both {kafka_port}: each needs one of its own")
     if foreground:
         signal.signal(signal.SIGTERM, _interrupt)
     stack = local.start(

@@ -6,8 +6,10 @@ partitions in the order of record time, a slice of time at a time; within a part
 its record times say.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -53,7 +55,8 @@ class About(msgspec.Struct, frozen=True):
 
 
 class Writer:
-    """Writes a recording; a context manager. What was written until a failure is a whole recording.
+    """Writes a recording; a context manager. What was written until a failure is a whole recording, unless the failure
+    is of the file itself (a full disk): then nothing stays, and a ThrongError, `recording`, is raised.
 
     It gets its name at the end, so that a file which exists is replaced by a whole one, and by no empty one.
     """
@@ -61,12 +64,13 @@ class Writer:
     def __init__(self, path: Path, topics: dict[str, Settings], re_pseudonymised: bool = False) -> None:
         self._about = About(VERSION, topics, [], re_pseudonymised)
         self._waiting: dict[tuple[str, int], list[pa.Table]] = defaultdict(list)
+        self._broken = False
         self._path, self._part = path, path.with_name(f"{path.name}.part")
         try:
             self._part.unlink(missing_ok=True)
             self._file = pq.ParquetWriter(owned(self._part), SCHEMA, compression="zstd", use_dictionary=["topic"])
         except OSError as error:
-            raise ThrongError("recording", f"cannot write {path}: {error.strerror or error}") from error
+            raise ThrongError("recording", f"cannot write {path}: {said(error)}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -74,10 +78,17 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for key in list(self._waiting):
-            self._flush(key)
-        self._file.add_key_value_metadata({META: msgspec.json.encode(self._about)})
-        self._file.close()
+        try:
+            if not self._broken:
+                self._end()
+        finally:
+            if self._broken:
+                # What has no end is no recording, and takes the room that there is too little of.
+                with suppress(OSError):
+                    self._file.close()
+                self._part.unlink(missing_ok=True)
+        if self._broken:
+            return
         if self.records or not self._path.exists():
             self._part.replace(self._path)
         else:
@@ -97,10 +108,26 @@ class Writer:
         if sum(t.num_rows for t in waiting) >= ROWS_A_GROUP or sum(t.nbytes for t in waiting) >= BYTES_A_GROUP:
             self._flush((topic, partition))
 
+    def _end(self) -> None:
+        for key in list(self._waiting):
+            self._flush(key)
+        with self._written():
+            self._file.add_key_value_metadata({META: msgspec.json.encode(self._about)})
+            self._file.close()
+
     def _flush(self, key: tuple[str, int]) -> None:
         table = pa.concat_tables(self._waiting.pop(key))
-        self._file.write_table(table, row_group_size=table.num_rows)
+        with self._written():
+            self._file.write_table(table, row_group_size=table.num_rows)
         self._about.groups.append(Group(*key, table.num_rows))
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._broken = True
+            raise ThrongError("recording", f"cannot write {self._path}: {said(error)}") from error
 
 
 class Run(NamedTuple):
@@ -130,7 +157,13 @@ class Reader:
         meta = (self._file.schema_arrow.metadata or {}) | (self._file.metadata.metadata or {})
         if META not in meta:
             raise ThrongError("recording", f"{path} is not a recording: make one with 'throng record'")
-        self.about = msgspec.json.decode(meta[META], type=About)
+        try:
+            self.about = msgspec.json.decode(meta[META], type=About)
+        except msgspec.DecodeError as error:
+            raise ThrongError("recording", f"{path} is not a recording as expected: {error}") from error
+        if self.about.version != VERSION:
+            found = self.about.version
+            raise ThrongError("recording", f"{path} is a recording of version {found}; this throng reads {VERSION}")
 
     def topic(self, name: str) -> Iterator[pa.Table]:
         """All records of a topic, partition after partition within each stretch."""
@@ -195,6 +228,11 @@ class _Stream:
             if stop > start:
                 yield Run(*self._key, self._time[start:stop], self._table.slice(start, stop - start))
             self._row = stop
+
+
+def said(error: OSError) -> str:
+    """What the file system refused, in its words: Arrow's name the library's lines as well."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def times_of(table: pa.Table) -> NDArray[np.int64]:

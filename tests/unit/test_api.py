@@ -61,6 +61,12 @@ def test_a_token_ends_at_its_time_and_one_from_before_tokens_ended_never(tmp_pat
     assert not tokens.load(file)[0].expired(2 * NOON)
 
 
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\x1b[31m", "n" * 65])
+def test_a_tokens_name_stands_in_a_line_of_a_log(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ThrongError, match="can't name a token: use 1 to 64 printable characters"):
+        tokens.make(tmp_path / "tokens", name, "traffic", NOON)
+
+
 def test_when_a_token_ends_is_told_as_a_length_a_day_or_a_time() -> None:
     for text, hours in (("12h", 12), ("2d", 48), ("2026-03-03", 13), ("2026-03-02T12:00+00:00", 1)):
         assert expiry_ms("--expires", text, NOON) == NOON + hours * HOUR_MS, text

@@ -322,6 +322,15 @@ async def test_a_feed_tells_what_it_asked_for_until_its_token_is_revoked(world: 
             await asyncio.sleep(0.05)
 
 
+async def test_a_feed_whose_tokens_cant_be_read_any_more_ends_with_an_event(world: World) -> None:
+    async with world.client.get("/v1/feed", headers=world.bearer()) as answer:
+        await answer.content.readuntil(b"\n\n")
+        world.file.write_bytes(b"not JSON\n")
+        world.put(told(5))
+        assert [(name, said["error"]) for name, said in await events(answer, 1)] == [(b"ended", "server")]
+        assert (await answer.content.read()).strip() == b""
+
+
 async def test_a_feed_behind_which_too_much_waits_is_told_so_and_dropped(world: World) -> None:
     async with world.client.get("/v1/feed", headers=world.bearer()) as feed:
         world.put(*(told(minute) for minute in range(4)))

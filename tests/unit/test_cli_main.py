@@ -1,7 +1,9 @@
 """The command line: lazy, and one line for whatever a user can do something about."""
 
+import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -32,6 +34,7 @@ def test_help_names_the_commands_without_importing_them() -> None:
         (["upp"], "throng: No such command 'upp' (see 'throng --help')"),
         (["up", "--colour"], "throng: No such option: --colour (see 'throng up --help')"),
         (["up", "--kafka-port", "x"], "throng: Invalid value for '--kafka-port': 'x' is not a valid integer range"),
+        (["up", "--kafka-port", "7", "--redis-port", "7"], "throng: --kafka-port and --redis-port are both 7"),
         (["status", "--name", "../etc"], "throng: '../etc' can't name a stack"),
     ],
 )
@@ -50,6 +53,12 @@ def test_wrong_usage_is_one_line_and_code_2(arguments: list[str], sentence: str)
         (ThrongError("kafka", "kafka has died"), 1, "throng: kafka has died\n"),
         (click.ClickException("no such file"), 1, "throng: no such file\n"),
         (KeyboardInterrupt(), 130, "throng: stopped\n"),
+        (OSError(errno.ENOSPC, ""), 1, "throng: No space left on device: make room, or name another place\n"),
+        (
+            PermissionError(errno.EACCES, "", "/a/b"),
+            1,
+            "throng: /a/b: Permission denied: check its rights, or name another place\n",
+        ),
     ],
 )
 def test_what_a_command_raises_becomes_a_line_and_a_code(
@@ -72,6 +81,18 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_main, "cli", failing)
     with pytest.raises(ZeroDivisionError):
         cli_main.run([])
+
+
+def test_a_file_that_cant_grow_is_one_line(tmp_path: Path) -> None:
+    code = (
+        "import resource; from streams.cli.main import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY));"
+        f"main(['simulate', '--subscribers', '500', '--hours', '0.1', '--to-file', {str(tmp_path / 'a.ndjson')!r}])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1] == "throng: File too large: make room, or name another place"
+    assert "Traceback" not in said.stderr
 
 
 def test_every_command_that_is_there_can_be_loaded() -> None:

@@ -2,19 +2,22 @@
 
 import asyncio
 import os
+import resource
 import signal
 import stat
 from pathlib import Path
 
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.topics import PANES
 from streams.cli import recording
 from streams.cli.main import run
+from streams.errors import ThrongError
 from streams.recording.columns import SCHEMA
-from streams.recording.file import Reader, Writer
+from streams.recording.file import META, Reader, Writer
 from streams.recording.file import Settings as TopicSettings
 
 
@@ -93,3 +96,32 @@ def test_a_user_who_stops_it_gets_what_was_recorded_and_its_number(
     assert orjson.loads(said.out)["records"] == 3
     assert "stopped" in said.err
     assert sum(group.rows for group in Reader(tmp_path / "r.parquet").about.groups) == 3
+
+
+def test_a_recording_that_finds_no_room_leaves_nothing_and_says_so(
+    topic: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic.append(50_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        code = record(tmp_path / "a.parquet")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 1
+    assert capsys.readouterr().err == f"throng: cannot write {tmp_path / 'a.parquet'}: File too large\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (b'{"version":2,"topics":{},"groups":[]}', "is a recording of version 2; this throng reads 1"),
+        (b'{"version":1}', "is not a recording as expected"),
+    ],
+)
+def test_a_recording_of_another_version_is_refused(tmp_path: Path, told: bytes, says: str) -> None:
+    file = tmp_path / "a.parquet"
+    pq.write_table(recording_table([]).replace_schema_metadata({META: told}), file)
+    with pytest.raises(ThrongError, match=says):
+        Reader(file)
