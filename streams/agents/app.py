@@ -143,15 +143,17 @@ class Seldom(logging.Filter):
 
 
 def configure_logging(level: str) -> None:
-    """Log to standard error: throng's own at `level`, Faust's and aiokafka's from warnings on."""
+    """Log to standard error: throng's own at `level`, all others' from warnings on.
+
+    At debug numba alone writes hundreds of megabytes about what it compiles, and who knows what others quote of a record.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(Seldom())
+    # Faust's services log their starting and stopping by the module of their class, `streams.agents`: not throng's.
     logging.basicConfig(
-        handlers=[handler], level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        handlers=[handler], level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    # Faust's services log their starting and stopping by the module of their class.
-    for name in ("faust", "mode", "aiokafka", "streams.agents"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("throng").setLevel(level.upper())
     # They log in full what `run` tells in a line, or what a rebalance is known to do.
     for name in ("aiokafka.consumer.group_coordinator", "aiokafka.conn", "mode", "faust.transport.consumer"):
         logging.getLogger(name).setLevel(logging.ERROR)

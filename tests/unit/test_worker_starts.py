@@ -2,6 +2,8 @@
 
 import gc
 import logging
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 
@@ -25,3 +27,13 @@ async def test_no_broker_answers_any_more(make: Callable[[str], Startable], capl
         del raised
         gc.collect()
     assert [str(warning.message) for warning in warned if "nclosed" in str(warning.message)] == []
+
+
+def test_debug_is_throngs_own_and_no_librarys() -> None:
+    code = (
+        "import logging; from streams.agents.app import configure_logging; configure_logging('debug');"
+        "[logging.getLogger(name).debug(name) for name in ('throng.gateway', 'numba.core.ssa', 'aiokafka', 'redis')];"
+        "logging.getLogger('numba').warning('heed')"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stderr
+    assert [line.split(": ")[-1] for line in said.splitlines()] == ["throng.gateway", "heed"]
