@@ -145,11 +145,11 @@ class Seldom(logging.Filter):
 def configure_logging(level: str) -> None:
     """Log to standard error: throng's own at `level`, all others' from warnings on.
 
-    At debug numba alone writes hundreds of megabytes about what it compiles, and who knows what others quote of a record.
+    At debug numba alone writes hundreds of megabytes about what it compiles, and others may quote what they handle.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(Seldom())
-    # Faust's services log their starting and stopping by the module of their class, `streams.agents`: not throng's.
+    # Faust's services log their starting and stopping by the module of their class, which isn't called throng.
     logging.basicConfig(
         handlers=[handler], level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

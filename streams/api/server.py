@@ -187,16 +187,14 @@ class Api:
         ends = ("origin", "destination") if topic == FLOWS else ()
         asked = asked_of(request, ROUTES[request.path].parameters)
         place, history = asked["zone"] or asked.get("origin", ""), bool(asked["from"] or asked["to"])
+        times = self._times(asked)
         if asked["zone"] and any(asked[end] for end in ends):
             raise Refused(400, "parameter", EITHER)
         if not place and (history or not asked["measure"]):
             raise Refused(400, "parameter", (EITHER if ends else "name a place: zone=…") + NO_PLACE)
         if place and not self._shelf.knows(topic, place):
             raise Refused(404, "place", "nothing was told of that place lately")
-        if place:
-            found = self._shelf.of(topic, place, *self._times(asked))
-        else:
-            found = self._shelf.newest(topic, asked["measure"])
+        found = self._shelf.of(topic, place, *times) if place else self._shelf.newest(topic, asked["measure"])
         if ends:  # of a place as a whole, or of pairs
             found = (item for item in found if bool(item.destination) != bool(asked["zone"]))
         shown = self._told(token, found, asked)

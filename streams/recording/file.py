@@ -70,6 +70,8 @@ class Writer:
             self._part.unlink(missing_ok=True)
             self._file = pq.ParquetWriter(owned(self._part), SCHEMA, compression="zstd", use_dictionary=["topic"])
         except OSError as error:
+            with suppress(OSError):
+                self._part.unlink()
             raise ThrongError("recording", f"cannot write {path}: {said(error)}") from error
 
     def __enter__(self) -> Self:
@@ -169,12 +171,12 @@ class Reader:
         """All records of a topic, partition after partition within each stretch."""
         for number, group in enumerate(self.about.groups):
             if group.topic == name:
-                yield self._file.read_row_group(number)
+                yield _read(self._file, number)
 
     def span(self, topics: set[str]) -> tuple[int, int]:
         """The least and the largest record time of the topics, ms; (0, 0) if they hold nothing."""
         numbers = [number for number, group in enumerate(self.about.groups) if group.topic in topics]
-        times = [times_of(self._file.read_row_group(number, ["timestamp"])) for number in numbers]
+        times = [times_of(_read(self._file, number, ["timestamp"])) for number in numbers]
         return min((int(t.min()) for t in times), default=0), max((int(t.max()) for t in times), default=0)
 
     def slices(self, step_ms: int, topics: set[str], from_ms: int, to_ms: int) -> Iterator[tuple[int, list[Run]]]:
@@ -213,7 +215,7 @@ class _Stream:
         while self._table is None or self._row == self._table.num_rows:
             if not self._numbers:
                 return None
-            self._table = self._file.read_row_group(self._numbers.pop(0))
+            self._table = _read(self._file, self._numbers.pop(0))
             self._time = times_of(self._table)
             self._highest = np.maximum.accumulate(np.maximum(self._time, self._before))
             self._before = int(self._highest[-1])
@@ -233,6 +235,18 @@ class _Stream:
 def said(error: OSError) -> str:
     """What the file system refused, in its words: Arrow's name the library's lines as well."""
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _read(file: pq.ParquetFile, number: int, columns: list[str] | None = None) -> pa.Table:
+    """A row group.
+
+    Raises:
+        ThrongError: `recording` if it is not as it was written.
+    """
+    try:
+        return file.read_row_group(number, columns)
+    except (OSError, pa.ArrowException) as error:
+        raise ThrongError("recording", f"the recording is damaged in row group {number}: {error}") from error
 
 
 def times_of(table: pa.Table) -> NDArray[np.int64]:

@@ -130,14 +130,16 @@ def save(table: pa.Table, path: Path) -> None:
 def _save_to_duckdb(table: pa.Table, path: Path) -> None:
     import duckdb  # only where it is asked for: it takes a moment to load
 
+    there = path.exists()
     try:
-        there = path.exists()
         with duckdb.connect(str(path)) as database:
             if not there:
                 path.chmod(0o600)  # as `owned`, of which DuckDB takes no file: an empty one is none of its own
             database.register("counted", table)
             database.execute("CREATE OR REPLACE TABLE panes AS SELECT * FROM counted")
     except duckdb.Error as error:
+        if not there:
+            path.unlink(missing_ok=True)  # begun, and of no use
         # What is there already may be another kind of file, or held by another process.
         raise OSError(str(error).splitlines()[0]) from error
 

@@ -214,7 +214,7 @@ async def test_now_history_and_wrong_parameters(world: World) -> None:
     assert await minutes("") == [15, 15] and await minutes("&measure=present") == [15]
     assert await minutes("&to=2026-03-02T11:10:00Z") == [5, 10]
     assert await minutes("&from=2026-03-02T11:05:00Z&measure=present") == [10, 15]
-    for wrong in ("footfall", "footfall?zone=z1&x=1", "footfall?zone=z1&from=noon", "feed?topic=panes"):
+    for wrong in ("footfall", "footfall?zone=z1&x=1", "footfall?zone=z9&from=noon", "feed?topic=panes"):
         assert (await world.ask(wrong))[0] == 400, wrong
     assert (await world.ask("footfall?zone=z9"))[1]["error"] == "place"
     assert (await world.ask("footfall?zone=z1&measure=presents"))[1]["error"] == "measure"

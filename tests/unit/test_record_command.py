@@ -19,6 +19,7 @@ from streams.errors import ThrongError
 from streams.recording.columns import SCHEMA
 from streams.recording.file import META, Reader, Writer
 from streams.recording.file import Settings as TopicSettings
+from streams.recording.panes import save
 
 
 def record(path: Path, *more: str) -> int:
@@ -98,12 +99,13 @@ def test_a_user_who_stops_it_gets_what_was_recorded_and_its_number(
     assert sum(group.rows for group in Reader(tmp_path / "r.parquet").about.groups) == 3
 
 
+@pytest.mark.parametrize("room", [0, 4096])
 def test_a_recording_that_finds_no_room_leaves_nothing_and_says_so(
-    topic: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    topic: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str], room: int
 ) -> None:
     topic.append(50_000)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
     try:
         code = record(tmp_path / "a.parquet")
     finally:
@@ -125,3 +127,29 @@ def test_a_recording_of_another_version_is_refused(tmp_path: Path, told: bytes, 
     pq.write_table(recording_table([]).replace_schema_metadata({META: told}), file)
     with pytest.raises(ThrongError, match=says):
         Reader(file)
+
+
+def test_a_damaged_recording_is_told_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "a.parquet"
+    rows = [
+        {"topic": PANES, "partition": 0, "offset": n, "timestamp": n, "value": os.urandom(8), "headers": []}
+        for n in range(1000)
+    ]
+    with Writer(file, {PANES: TopicSettings(1, {})}) as writer:
+        writer.write(PANES, 0, recording_table(rows))
+    held = bytearray(file.read_bytes())
+    held[100 : len(held) * 3 // 4] = bytes(byte ^ 0x55 for byte in held[100 : len(held) * 3 // 4])
+    file.write_bytes(held)
+    with pytest.raises(ThrongError, match="the recording is damaged in row group 0"):
+        list(Reader(file).topic(PANES))
+
+
+def test_panes_that_find_no_room_leave_no_database_begun(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(ThrongError, match=r"cannot write .*File too large"):
+            save(pa.table({"n": list(range(10_000))}), tmp_path / "a.duckdb")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
