@@ -1,8 +1,10 @@
 """The live map in a real browser, on a real server of records that the test makes."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import orjson
@@ -205,6 +207,25 @@ async def test_what_is_released_appears_by_itself_and_a_new_plan_too(world: Worl
         world.present(20, "park", 50.0, plan="new")
         await seen.until("#town", "Town new")
         await seen.until("tbody", "Park")
+
+
+async def test_an_answer_from_before_takes_back_nothing_that_the_feed_has_told(world: World) -> None:
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("#state", "live")
+        answered = asyncio.Event()
+
+        async def slow(route: Any) -> None:
+            answer = await route.fetch()
+            world.present(15, "docks", 2222.0)
+            await seen.until("tbody tr", "2,222")
+            await route.fulfill(response=answer)
+            answered.set()
+
+        await seen.page.route("**/v1/footfall?measure=present", slow, times=1)
+        await seen.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await asyncio.wait_for(answered.wait(), 20)
+        await seen.page.wait_for_timeout(500)
+        assert (await seen.text("tbody tr")).startswith("Docks Harbour 2,222")
 
 
 async def test_it_goes_on_where_it_was_once_the_server_is_back(world: World) -> None:

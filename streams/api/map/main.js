@@ -108,10 +108,18 @@ async function now() {
     client.records("outlook", { measure: "present" }),
     between ? client.records("flows", { measure: between }) : [],
   ]);
-  known.present = new Map(present.map((record) => [record.zone, record]));
-  known.outlooks = new Map(outlooks.map((record) => [record.zone, record]));
-  if (between === $("between").value) known.flows = new Map(flows.map((record) => [pair(record), record]));
+  const place = (record) => record.zone;
+  known.present = together(present, known.present, place);
+  known.outlooks = together(outlooks, known.outlooks, place);
+  if (between === $("between").value) known.flows = together(flows, known.flows, pair);
   draw();
+}
+
+/** What was answered, and what the feed has told meanwhile: of the newest pane of the answer, or of a newer one. */
+function together(answered, before, key) {
+  const newest = answered.reduce((end, record) => (record.end > end ? record.end : end), "");
+  const since = [...before.values()].filter((record) => record.end >= newest);
+  return new Map([...answered, ...since].map((record) => [key(record), record]));
 }
 
 /** Ask for all of it once more; again soon, if that fails. */
