@@ -625,6 +625,7 @@ def _is_room(departures, tally, rows):  # type: ignore[no-untyped-def]
 def _handle_block(slots, departures, rules, tally, running, found, asked, times, zones, cohorts, kinds):  # type: ignore[no-untyped-def]
     slots, rules, tally, running = borrowed(slots), borrowed(rules), borrowed(tally), borrowed(running)
     ring, span = borrowed(departures.ring), borrowed(departures.span)
+    found, times, zones, cohorts, kinds = borrowed((found, times, zones, cohorts, kinds))
     tail = span[TAIL]
     asked[:] = tail
     gone_by = _GoneBy(ring, span, tail, tail - tail % len(ring), borrowed(asked))

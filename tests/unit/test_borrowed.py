@@ -5,10 +5,22 @@ import sys
 import weakref
 
 import numpy as np
+import pytest
 from numba import njit
+from numba.core.dispatcher import Dispatcher
+from numba.typed import List
 
+from streams import warm
+from streams.core import presence, screening
 from streams.core.borrowed import borrowed
 from streams.core.reorder import Rows
+from tests.support.compiled import counted_in_loops
+
+
+@pytest.fixture(scope="module")
+def all_compiled() -> None:
+    """With the types that real data have."""
+    warm.main()
 
 
 @njit
@@ -45,6 +57,38 @@ def _refcounts_inside(rows):  # type: ignore[no-untyped-def]
         if columns.zone[i] > 2:
             total += columns.ts[i]
     return total
+
+
+@njit
+def _keeps(column, kept):  # type: ignore[no-untyped-def]
+    for i in range(len(column)):
+        kept.append(column[i:])
+
+
+def test_a_reference_that_is_counted_in_a_loop_is_found() -> None:
+    kept = List([np.arange(2)])
+    _keeps(np.arange(3), kept)
+    assert len(kept) == 4
+    assert counted_in_loops(_keeps, "_keeps")
+    with pytest.raises(LookupError, match="no compiled other"):
+        counted_in_loops(_keeps, "other")
+
+
+@pytest.mark.parametrize(
+    ("compiled", "name"),
+    [
+        (presence.handle, "_handle_block"),
+        (presence.handle, "find_or_add"),
+        (presence.settle, "settle"),
+        (screening.screen_rows, "screen_rows"),
+        (screening.screen_rows, "_allowed"),
+        (screening.screen_rows, "_named"),
+        (screening.screen_rows, "_grouped"),
+    ],
+)
+@pytest.mark.usefixtures("all_compiled")
+def test_the_loops_that_every_event_goes_through_count_no_references(compiled: Dispatcher, name: str) -> None:
+    assert counted_in_loops(compiled, name) == []
 
 
 def test_loops_over_borrowed_arrays_count_no_references() -> None:
