@@ -1,5 +1,6 @@
 """What the API's questions and answers look like over HTTP, and its refusals."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -9,6 +10,10 @@ from aiohttp import web
 from streams.core.times import milliseconds
 
 HEADERS: Final = {"Cache-Control": "no-store"}
+# RFC 3339, 5.6, date-time: fewer forms than ISO 8601 and Python know. Which days there are Python says.
+DATE_TIME: Final = re.compile(
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3])(:[0-5][0-9]){2}([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+)
 
 
 class Refused(Exception):  # noqa: N818 - reads as what it is
@@ -34,7 +39,7 @@ def asked_of(request: web.Request, names: Sequence[str]) -> dict[str, str]:
 
 
 def time_of(asked: dict[str, str], name: str, default: int) -> int:
-    """The time that a parameter names, milliseconds since the Unix epoch.
+    """The time that a parameter names in RFC 3339, milliseconds since the Unix epoch.
 
     Raises:
         Refused: it is none.
@@ -42,9 +47,12 @@ def time_of(asked: dict[str, str], name: str, default: int) -> int:
     if not asked[name]:
         return default
     try:
-        return milliseconds(asked[name])
+        if not DATE_TIME.fullmatch(asked[name]):
+            raise ValueError("no date-time")
+        return milliseconds(asked[name].upper())
     except (ValueError, OverflowError) as error:
-        raise Refused(400, "parameter", f"{name} is no time such as 2026-03-02T06:00:00Z") from error
+        known = "2026-03-02T06:00:00Z or 2026-03-02T07:00:00+01:00, the + written %2B"
+        raise Refused(400, "parameter", f"{name} is no time in RFC 3339, such as {known}") from error
 
 
 def event(name: str, data: bytes, number: bytes = b"") -> bytes:

@@ -24,8 +24,9 @@ from streams.agents.health import HealthServer, Readiness, cannot_listen
 from streams.agents.life import Service, started, told, until
 from streams.agents.rules import ReleaseRules
 from streams.api.answers import Refused
+from streams.api.http import Runner
 from streams.api.rules import why_not
-from streams.api.server import Api, Limits, http_log
+from streams.api.server import Api, Limits
 from streams.api.shelf import Item, Shelf, item_of
 from streams.api.tls import Certificate
 from streams.api.tokens import Tokens
@@ -125,7 +126,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
 
         for topic in logs:
             await take(topic, live=False)
-        runner = web.AppRunner(api.app(), access_log=None, logger=http_log(), shutdown_timeout=1)
+        runner = Runner(api.app(), shutdown_timeout=1)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         try:

@@ -26,6 +26,7 @@ from schemas.released import Flow
 from schemas.topics import FLOWS
 from streams.api.answers import HEADERS, Refused, asked_of, event, json_answer, refusal, time_of, words
 from streams.api.feed import Feed, Lately
+from streams.api.http import unnamed
 from streams.api.page import page
 from streams.api.rate import Rate
 from streams.api.routes import DISTANCES, FEED, OPENAPI, PLACES, ROUTES, description
@@ -44,6 +45,8 @@ SEND_S: Final = 10.0
 # Records in one write to a feed.
 AT_ONCE: Final = 500
 EITHER: Final = "name a place: origin=…, or zone=… for travel times"
+UNKNOWN: Final = "nothing was told of that place lately"
+NO_MEASURE: Final = "nothing was told by that measure lately"
 NO_PLACE: Final = "; or measure=… alone, for its newest pane of all places"
 # RFC 6750, section 3: what is asked for, and that what came is no good.
 ASKS: Final = {"WWW-Authenticate": "Bearer"}
@@ -112,7 +115,7 @@ class Api:
         app.add_routes([web.get(DISTANCES, self._distances), web.get(PLACES, self._places)])
         app.add_routes([web.get(FEED, self._feed, allow_head=False), web.get(OPENAPI, self._described)])
         app.add_routes(page())
-        app.on_response_prepare.append(_unnamed)
+        app.on_response_prepare.append(unnamed)
         return app
 
     def told(self, item: Item) -> None:
@@ -193,13 +196,13 @@ class Api:
         if not place and (history or not asked["measure"]):
             raise Refused(400, "parameter", (EITHER if ends else "name a place: zone=…") + NO_PLACE)
         if place and not self._shelf.knows(topic, place):
-            raise Refused(404, "place", "nothing was told of that place lately")
+            raise Refused(404, "place", UNKNOWN)
         found = self._shelf.of(topic, place, *times) if place else self._shelf.newest(topic, asked["measure"])
         if ends:  # of a place as a whole, or of pairs
             found = (item for item in found if bool(item.destination) != bool(asked["zone"]))
         shown = self._told(token, found, asked)
         if asked["measure"] and not self._shelf.tells(topic, asked["measure"]):
-            raise Refused(404, "measure", "nothing was told by that measure lately")
+            raise Refused(404, "measure", NO_MEASURE)
         shown = sorted(shown, key=lambda item: item.end_ms) if history else _latest(shown)
         if len(shown) > (most := MOST_RECORDS if place else MOST_PAIRS):
             raise Refused(400, "too_many", f"these are over {most} records: ask for a shorter time")
@@ -211,14 +214,20 @@ class Api:
         self._within(token, f"{self._purpose}:{SCOPES[FLOWS]}")
         asked = asked_of(request, ROUTES[DISTANCES].parameters)
         times = self._times(asked)
-        if asked["origin"]:
-            found = self._shelf.of(FLOWS, asked["origin"], *times)
-        elif asked["destination"]:
-            found = self._shelf.every(FLOWS, *times)
-        else:
+        if not (asked["origin"] or asked["destination"]):
             raise Refused(400, "parameter", "name a place: origin=…, destination=…, or both")
+        if asked["origin"]:
+            known = self._shelf.knows(FLOWS, asked["origin"])
+            found = self._shelf.of(FLOWS, asked["origin"], *times)
+        else:
+            known = self._shelf.leads(FLOWS, asked["destination"])
+            found = self._shelf.every(FLOWS, *times)
+        if not known:
+            raise Refused(404, "place", UNKNOWN)
         of_plan = (item for item in found if item.destination and item.plan == self._shelf.plan)
         shown = self._told(token, of_plan, asked)
+        if asked["measure"] and not self._shelf.tells(FLOWS, asked["measure"]):
+            raise Refused(404, "measure", NO_MEASURE)
         places = await self._source.places(self._shelf.plan)
         if places is None:
             raise Refused(404, "plan", "no places are told of the newest plan")
@@ -318,27 +327,6 @@ class Api:
 
     async def _described(self, _: web.Request) -> web.Response:
         return json_answer(self._description)
-
-
-class _Discreet(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Without what aiohttp quotes of a request that is none, which may be a header with a token."""
-        if record.exc_info and (kind := record.exc_info[0]):
-            record.msg, record.exc_info = f"{record.msg}: {kind.__name__}", None
-        return True
-
-
-def http_log() -> logging.Logger:
-    """What the HTTP server itself logs to."""
-    found = logging.getLogger("throng.api.http")
-    if not found.filters:
-        found.addFilter(_Discreet())
-    return found
-
-
-async def _unnamed(_: web.Request, response: web.StreamResponse) -> None:
-    """Which versions of what serve is nobody's business."""
-    del response.headers["Server"]
 
 
 def _latest(items: Sequence[Item]) -> list[Item]:

@@ -10,6 +10,8 @@ from streams.core.times import milliseconds
 
 # Measures' panes are released in turn: a record may come behind one of a pane that ended so much later, none more.
 LATE_MS: Final = 2 * HOUR_MS
+# Places of which nothing comes any more are looked for this often, in event time.
+SWEEP_MS: Final = HOUR_MS
 SCOPES: Final = {
     FOOTFALL: "footfall:read",
     FLOWS: "flows:read",
@@ -67,6 +69,7 @@ class Shelf:
         self.history_ms = history_ms
         self._of: dict[tuple[str, str], dict[bytes, Item]] = {}
         self._newest: dict[tuple[str, str], int] = {}
+        self._swept_ms = 0
         self.newest_ms = 0
         self.plan = ""
 
@@ -76,14 +79,29 @@ class Shelf:
             self.newest_ms, self.plan = item.end_ms, item.plan
         if item.end_ms <= self.newest_ms - self.history_ms:
             return False
+        if self.newest_ms >= self._swept_ms + SWEEP_MS:
+            self._sweep()
         there = self._of.setdefault((item.topic, item.place), {})
-        while there and (first := next(iter(there.values()))).end_ms <= self.newest_ms - self.history_ms:
-            del there[first.value]
+        self._drop(there)
         named = item.topic, item.measure
         self._newest[named] = max(item.end_ms, self._newest.get(named, 0))
         new = item.value not in there
         there[item.value] = item
         return new
+
+    def _drop(self, there: dict[bytes, Item]) -> None:
+        """Let go of a place's first records that are older than the history."""
+        while there and (first := next(iter(there.values()))).end_ms <= self.newest_ms - self.history_ms:
+            del there[first.value]
+
+    def _sweep(self) -> None:
+        """The same of all places: of one that a new plan has no more, nothing comes by which it would be done."""
+        for there in self._of.values():
+            self._drop(there)
+        self._of = {named: there for named, there in self._of.items() if there}
+        since = self.newest_ms - self.history_ms
+        self._newest = {named: end_ms for named, end_ms in self._newest.items() if end_ms > since}
+        self._swept_ms = self.newest_ms
 
     def of(self, topic: str, place: str, from_ms: int, to_ms: int) -> Iterator[Item]:
         """Records of a place whose panes end in (from_ms, to_ms]."""
@@ -104,6 +122,10 @@ class Shelf:
     def knows(self, topic: str, place: str) -> bool:
         """Was anything told of the place?"""
         return (topic, place) in self._of
+
+    def leads(self, topic: str, destination: str) -> bool:
+        """Was a flow to the place told?"""
+        return any(item.destination == destination for item in self.every(topic, 0, self.newest_ms))
 
     def tells(self, topic: str, measure: str) -> bool:
         """Was anything told by the measure, of any place?"""

@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
-from aiohttp.test_utils import TestServer
 from prometheus_client import CollectorRegistry
 
 from schemas.plan import Parent, Places, Zone
 from streams.api import tokens
-from streams.api.server import Api, Limits, http_log
+from streams.api.server import Api, Limits
 from streams.api.shelf import Item, Shelf, item_of
 from streams.metrics import ApiMetrics
 from tests.support import browser
+from tests.support.api_server import ApiServer
 
 pytestmark = browser.needed
 
@@ -61,7 +61,7 @@ class World:
         self.token = tokens.make(file, "visitor", "marketing", round(time.time() * 1000) + HOUR_MS)
         metrics = ApiMetrics(CollectorRegistry())
         self.api = Api("marketing", self.shelf, tokens.Tokens(file), self.source, Limits(9, 9_999, 99, 99), metrics)
-        self.server = TestServer(self.api.app())
+        self.server = ApiServer(self.api.app())
 
     @property
     def origin(self) -> str:
@@ -118,7 +118,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         estimate=77.0,
         se=9.0,
     )
-    await made.server.start_server(logger=http_log(), shutdown_timeout=0.1)
+    await made.server.start_server(shutdown_timeout=0.1)
     yield made
     await made.server.close()
 
@@ -237,7 +237,7 @@ async def test_it_goes_on_where_it_was_once_the_server_is_back(world: World) -> 
         await world.server.close()
         await seen.until("#state", "does not answer")
         world.present(20, "station", 1700.0)
-        world.server = TestServer(world.api.app(), port=port)
+        world.server = ApiServer(world.api.app(), port=port)
         await world.server.start_server(shutdown_timeout=0.1)
         await seen.until("#state", "live")
         await seen.until("tbody tr", "1,700")
@@ -266,6 +266,36 @@ async def test_a_token_is_typed_in_and_a_wrong_or_revoked_one_is_told_so(world: 
         world.present(15, "station", 1500.0)
         await seen.until("#refused", "none that is known")
         assert not await seen.page.is_visible("main") and "1,210" not in await seen.text("body")
+
+
+COUNTED = """window.added = 0;
+for (const [of, name] of [[window, "setInterval"], [document, "addEventListener"]]) {
+  const real = of[name].bind(of);
+  of[name] = (...given) => { added += 1; return real(...given); };
+}
+null"""
+
+
+async def test_nothing_is_left_of_a_token_when_another_one_is_entered(world: World) -> None:
+    async with browser.opened(world.origin, world.link) as seen:
+        await seen.until("#state", "live")
+        await seen.page.evaluate(COUNTED)
+        for number in range(2):
+            tokens.revoke(world.file, f"visitor{number or ''}")
+            token = tokens.make(world.file, f"visitor{number + 1}", "marketing", round(time.time() * 1000) + HOUR_MS)
+            # It asks for all of it, and so hears of the end before the feed tells it.
+            await seen.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            await seen.until("#refused", "none that is known")
+            await seen.page.fill("#token", token)
+            await seen.page.keyboard.press("Enter")
+            await seen.page.keyboard.press("Enter")
+            await seen.until("#state", "live")
+            world.present(15 + number, "station", 1500.0 + number)  # at which a feed of the old token would end
+            await seen.until("tbody tr", f"1,50{number}")
+            await seen.page.wait_for_timeout(1500)
+            assert await seen.page.is_visible("main") and await seen.text("#state") == "live"
+            assert len(world.api._feeds) == 1
+        assert await seen.page.evaluate("added") == 0
 
 
 async def test_the_keyboard_is_enough(world: World) -> None:

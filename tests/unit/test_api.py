@@ -126,6 +126,22 @@ def test_the_shelf_keeps_its_hours_and_a_repeat_once() -> None:
     assert not shelf.knows("flows", "z1") and shelf.knows("footfall", "z1")
 
 
+def test_the_shelf_lets_go_of_places_that_a_new_plan_has_no_more_when_their_hours_are_over() -> None:
+    shelf = Shelf(4 * HOUR_MS)
+
+    def put(hour: int, zone: str, measure: str = "present") -> None:
+        shelf.put(item(NOON + hour * HOUR_MS, measure)._replace(place=zone, plan=zone[0]))
+
+    for hour in range(3):
+        put(hour, "a1", "passes")
+    for hour in range(3, 7):
+        put(hour, "b1")
+        there = [each.end_ms for each in shelf.of("footfall", "a1", 0, shelf.newest_ms)]
+        assert there == [NOON + old * HOUR_MS for old in range(max(hour - 3, 0), 3)]
+        assert shelf.knows("footfall", "a1") == shelf.tells("footfall", "passes") == bool(there)
+    assert list(shelf._of) == [("footfall", "b1")] and list(shelf._newest) == [("footfall", "present")]
+
+
 def test_a_record_of_another_purpose_is_not_taken_up() -> None:
     read = {"measure": "present", "end": "2026-03-02T11:00:00Z", "plan": "abc", "zone": "z1", "purpose": "marketing"}
     assert item_of("footfall", orjson.dumps(read), "traffic") is None

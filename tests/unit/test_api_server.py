@@ -11,16 +11,17 @@ import msgspec
 import orjson
 import pytest
 from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from prometheus_client import CollectorRegistry
 
 from schemas.policy import Purpose
 from streams.api import tokens
 from streams.api.answers import Refused
-from streams.api.server import Api, Limits, http_log
+from streams.api.server import Api, Limits
 from streams.api.shelf import Item, Shelf, item_of
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics
+from tests.support.api_server import ApiServer
 from tests.unit import test_bands
 from tests.unit.test_derived import flow
 
@@ -82,8 +83,8 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     made = World(tmp_path / "tokens")
-    server = TestServer(made.api.app())
-    await server.start_server(logger=http_log())
+    server = ApiServer(made.api.app())
+    await server.start_server()
     async with TestClient(server) as made.client:
         yield made
 
@@ -171,10 +172,20 @@ async def test_a_token_in_a_request_that_is_none_is_not_logged(
     line = wrong.replace(b"%b", world.token.encode())
     reader, writer = await asyncio.open_connection(world.client.host, world.client.port)
     writer.write(b"GET /v1/places HTTP/1.1\r\nHost: h\r\n" + line + b"\r\n\r\n")
-    assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 400 ") and b"aiohttp" not in head and b"no-store" in head
+    assert orjson.loads(body)["error"] == "request" and world.token.encode() not in body
     writer.close()
     assert "Error handling request from 127.0.0.1" in caplog.text
     assert world.token not in caplog.text
+
+
+async def test_what_no_route_answers_is_answered_in_the_apis_words_too(world: World) -> None:
+    async with world.client.get("/v1/footfall?zone=" + 9_000 * "z", headers=world.bearer()) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (400, "request")
+    async with world.client.get("/v1/places", headers={**world.bearer(), "Expect": "nothing"}) as answer:
+        assert (answer.status, (await answer.json())["error"]) == (417, "request")
+        assert "Server" not in answer.headers
 
 
 async def test_who_asks_too_often_is_told_when_to_ask_again_and_nobody_else_is_kept_waiting(world: World) -> None:
@@ -228,6 +239,32 @@ async def test_now_history_and_wrong_parameters(world: World) -> None:
     assert (await world.ask("places"))[1]["error"] == "redis"
 
 
+@pytest.mark.parametrize(
+    "time",
+    ["2026-03-02T11:10:00Z", "2026-03-02t11:10:00.000z", "2026-03-02T12:10:00%2B01:00", "2026-03-02T11:10:00-00:00"],
+)
+async def test_a_time_is_any_of_rfc_3339(world: World, time: str) -> None:
+    world.put(told(5), told(10), told(15))
+    said = (await world.ask(f"footfall?zone=z1&to={time}"))[1]["records"]
+    assert [record["n"] for record in said] == [5, 10]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("2026-03-02", "2026-03-02T11:10:00", "20260302T111000Z", "2026-W10-1T11:10:00Z", "2026-061T11:10:00Z"),
+        *("2026-03-02T11:10Z", "2026-03-02T11Z", "2026-03-02T11:10:00,5Z", "2026-03-02T11:10:00+0100"),
+        *("2026-03-02T12:10:00%2B01", "2026-03-02T12:10:00%2B01:00:00", "2026-03-02%2011:10:00Z"),
+        *("2026-03-02_11:10:00Z", "2026-02-30T11:10:00Z", "2026-03-02T24:00:00Z", "2026-03-02T12:10:00+01:00"),
+        *("٢026-03-02T11:10:00Z", "1772449200"),
+    ],
+)
+async def test_a_time_that_is_none_of_rfc_3339_is_refused(world: World, time: str) -> None:
+    world.put(told(5))
+    status, said = await world.ask(f"footfall?zone=z1&from={time}")
+    assert (status, said["error"]) == (400, "parameter") and "RFC 3339" in str(said["message"])
+
+
 async def test_flows_are_asked_for_by_origin_and_travel_times_by_zone(world: World) -> None:
     went = {"topic": "flows", "measure": "trips_zone"}
     world.put(told(5, "", **went, origin="z1", destination="z2"), told(5, "z1", **went | {"measure": "travel_times"}))
@@ -254,8 +291,14 @@ async def test_flows_are_told_by_distance_from_a_place_or_to_it(world: World) ->
         return [band["estimate"] for line in told["records"] for band in line["bands"] if band["pairs"]]  # type: ignore
 
     assert await estimates("origin=a") == [500] and await estimates("destination=b") == [500, 100]
-    assert await estimates("origin=b&destination=c") == [] == await estimates("origin=a&measure=passes")
-    assert (await world.ask("distances"))[1]["error"] == "parameter"
+    assert await estimates("origin=b&destination=c") == [] == await estimates("origin=a&to=1969-12-31T00:00:00Z")
+    for wrong, code in (
+        ("", "parameter"),
+        ("?origin=z9", "place"),
+        ("?destination=z9", "place"),
+        ("?origin=a&measure=passes", "measure"),
+    ):
+        assert (await world.ask(f"distances{wrong}"))[1]["error"] == code, wrong
     world.source.withheld = "suspended"
     assert (await world.ask("distances?origin=a"))[1]["error"] == "withheld"
 

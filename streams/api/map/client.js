@@ -14,9 +14,15 @@ const LONGEST_WAIT_MS = 30000;
 
 export class Client {
   #token;
+  #ended = new AbortController();
 
   constructor(token) {
     this.#token = token;
+  }
+
+  /** Ask nothing any more, and let go of the feed. */
+  end() {
+    this.#ended.abort();
   }
 
   /** What is at `/v1/PATH`. Raises Refused. */
@@ -48,12 +54,13 @@ export class Client {
       wait = FIRST_WAIT_MS;
       take(event.name, event.data);
     };
-    for (;;) {
+    while (!this.#ended.signal.aborted) {
       try {
         const answer = await this.#ask("/v1/feed", last ? { "Last-Event-ID": last } : {});
         say("live");
         await read(answer.body, came);
       } catch (refused) {
+        if (this.#ended.signal.aborted) return;
         if (!(refused instanceof Refused)) say("waiting", new Refused(0, "away", "the server does not answer"));
         else if (["token", "expired", "purpose"].includes(refused.code)) return say("ended", refused);
         else say("waiting", refused);
@@ -69,6 +76,7 @@ export class Client {
       answer = await fetch(path, {
         headers: { Authorization: `Bearer ${this.#token}`, ...headers },
         cache: "no-store",
+        signal: this.#ended.signal,
       });
     } catch {
       throw new Refused(0, "away", "the server does not answer");

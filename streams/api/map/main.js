@@ -29,12 +29,16 @@ const known = {
   told: null,
 };
 let client = null;
+// Whether the client's token has let it in.
+let following = false;
 // How the feed is: its state, and the words for it.
 let feed = ["waiting", ""];
 let drawing = false;
 let asking = null;
 
 new View($("scene"), document.querySelectorAll("[data-zoom]"));
+setInterval(() => following && anew(), ANEW_MS);
+document.addEventListener("visibilitychange", () => following && !document.hidden && anew());
 $("between").addEventListener("change", () => {
   known.flows = new Map();
   draw();
@@ -52,6 +56,7 @@ if (held) enter(held);
 else $("ask").hidden = false;
 
 async function enter(token) {
+  client?.end();
   client = new Client(token);
   const mine = client;
   while (client === mine) {
@@ -59,14 +64,15 @@ async function enter(token) {
       await whole();
       break;
     } catch (refused) {
+      if (client !== mine) return;
       if (NO_ENTRY.includes(refused.code)) return leave(refused);
       say("waiting", refused.code === "plan" ? "nothing is released yet" : refused.message);
       await new Promise((over) => setTimeout(over, AGAIN_MS));
     }
   }
+  if (client !== mine) return; // somebody has entered another one meanwhile
   sessionStorage.setItem(TOKEN, token);
-  setInterval(() => client === mine && anew(), ANEW_MS);
-  document.addEventListener("visibilitychange", () => client === mine && !document.hidden && anew());
+  following = true;
   client.follow(take, (state, refused) => {
     if (state === "ended") return leave(refused);
     feed = [state, refused?.message ?? state];
@@ -76,7 +82,9 @@ async function enter(token) {
 }
 
 function leave(refused) {
+  client.end();
   client = null;
+  following = false;
   sessionStorage.removeItem(TOKEN);
   forget();
   document.querySelector("main").hidden = true;
@@ -144,8 +152,9 @@ function forget() {
 }
 
 function take(topic, record) {
+  const mine = client;
   if (known.places && record.plan !== known.places.plan)
-    return void whole().catch((refused) => say("waiting", refused.message));
+    return void whole().catch((refused) => mine === client && say("waiting", refused.message));
   if (topic === "footfall" && record.measure === "present") keep(known.present, record);
   else if (topic === "outlook") keep(known.outlooks, record);
   else if (topic === "flows" && record.measure === $("between").value && record.destination) flow(record);
@@ -215,11 +224,12 @@ function drawn_now() {
 }
 
 async function ask_of(place, end) {
+  const mine = client;
   try {
-    const told = await ask(client, place, end);
-    if (known.chosen === place.id) known.told = { ...told, place: place.id, end };
+    const told = await ask(mine, place, end);
+    if (mine === client && known.chosen === place.id) known.told = { ...told, place: place.id, end };
   } catch (refused) {
-    say("waiting", refused.message);
+    if (mine === client) say("waiting", refused.message);
   }
   draw();
   setTimeout(
