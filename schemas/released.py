@@ -1,8 +1,8 @@
 """The released topics `footfall`, `flows`, `dwell`, `visits`, `areas`: what consumers read. Times are RFC 3339 in UTC.
 
-Every number here is noisy: `noisy` is the count plus noise, as drawn; `estimate` is what a filter makes of it and the
-panes before, with its standard error `se` and a 95 % interval from `low` to `high`: of those counted. Where it is
-`weighted`, those whom a neighbour's cells count were given back to the place first, by the plan's shares: `noisy` and
+Every number here is noisy: `noisy` is the count plus noise, as drawn (of footfall and departures: of the arrivals in
+them, with the estimates of people present); `estimate` is what a filter makes of it and the panes before, with its
+standard error `se` and a 95 % interval from `low` to `high`: of those counted. Where it is `weighted`, those whom a neighbour's cells count were given back to the place first, by the plan's shares: `noisy` and
 it are then of different things, and the estimate is nearer to those there. Where it is `calibrated`, counts on
 site, there or (of dwell) in other places, have shown how many people are there to each one counted (`throng
 calibrate`), and the estimate, with its errors, was multiplied by that; of a place's sums, by what any of its parts

@@ -98,7 +98,7 @@ def next_record(
         noisy=draw.noisy.astype("<i8").tobytes(),
         sigma=scale,
         state=zstandard.compress(msgspec.msgpack.encode(state), 1),
-        publish=seal(_publications(draw, level, districts, present, page, cost)),
+        publish=seal(page.without_closed(_publications(draw, level, districts, present, page, cost))),
         panes_offset=panes_offset,
         rho=cost,
         writer=writer,
@@ -155,7 +155,7 @@ def shut_record(
     """What closes a pane that not every partition can count: it is never drawn, and consumers are told so."""
     pane = Pane(epoch, epoch.start_ms + number * epoch.pane_ms, measure.pane_ms, rho_of(measure, epoch), covered)
     said = parts.shut(page, measure, pane) if measure.statistic in parts.STATISTICS else page.shut(measure, pane)
-    return _void(epoch, measure, number, "shut", said, panes_offset, writer)
+    return _void(epoch, measure, number, "shut", page.without_closed(said), panes_offset, writer)
 
 
 def withheld_record(epoch: Epoch, measure: Measure, number: int, panes_offset: int, writer: str) -> LedgerRecord:

@@ -5,7 +5,7 @@ less the confidence's quantile of standard errors is at least k; else its zone s
 told.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 from statistics import NormalDist
 from typing import Any, NamedTuple, NotRequired, TypedDict
@@ -111,7 +111,13 @@ class Page:
         )
         self._quantile = NormalDist().inv_cdf(confidence)
         self._plan = plan
+        self._closed = frozenset(zone.id for zone in plan.zones if zone.kind in excluded)
         self._factors: dict[Measure, Factors | None] = {}
+
+    def without_closed(self, said: Iterable[Publication]) -> Iterator[Publication]:
+        """What may be said: nothing of zones where nobody is counted, of which all that was drawn is noise."""
+        shut = {zone.encode() for zone in self._closed}
+        return (publication for publication in said if publication.key not in shut)
 
     def factors_for(self, measure: Measure) -> Factors | None:
         """The plan's factors of the measure, if it has any."""
@@ -168,15 +174,19 @@ class Page:
         """A record for every pair that can be told, and a summary. `pairs`: which the keys are, unless all in order."""
         places = self.zones if measure.level == "zone" else self.parents
         told, parts = np.flatnonzero(self.told(keys, pane.epoch.k)).tolist(), measure.parts(len(self.parents))
-        said = common(pane)
+        said, published = common(pane), 0
         for key in told:
             pair, part = divmod(key if pairs is None else int(pairs[key]), parts)
+            origin, destination = places[pair // len(places)], places[pair % len(places)]
+            if measure.level == "zone" and (origin in self._closed or destination in self._closed):
+                continue
+            published += 1
             flow = Flow(
                 schema=FLOWS_SCHEMA,
                 measure=measure.name,
                 level=measure.level,
-                origin=places[pair // len(places)],
-                destination=places[pair % len(places)],
+                origin=origin,
+                destination=destination,
                 weighted=keys.weighted,
                 calibrated=calibrated(keys, key),
                 **numbers(keys, key, self.views.get(measure.name)),
@@ -189,8 +199,8 @@ class Page:
             schema=FLOWS_SCHEMA,
             measure=measure.name,
             level=measure.level,
-            published_pairs=len(told),
-            suppressed_pairs=measure.keys(len(self.zones), len(self.parents)) - len(told),
+            published_pairs=published,
+            suppressed_pairs=measure.keys(len(self.zones), len(self.parents)) - published,
             **said,
         )
         yield publication(FLOWS, measure.name, summary)

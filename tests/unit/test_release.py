@@ -63,6 +63,23 @@ def test_flows_are_told_by_pair_with_a_summary() -> None:
     assert (districts[0]["origin"], districts[0]["destination"]) == ("north", "south")
 
 
+HOME = Measure("home", "home", "zone", 3_600_000, 16, 0.05)
+
+
+@pytest.mark.parametrize("measure", [*DEFAULT_MEASURES, HOME], ids=lambda measure: measure.name)
+def test_of_zones_where_nobody_is_counted_nothing_is_said_whatever_the_noise(measure: Measure) -> None:
+    epoch, every = msgspec.structs.replace(EPOCH, measures=(*DEFAULT_MEASURES, HOME)), {f"z{n}" for n in range(6)}
+    noisy, present = np.full(measure.keys(6, 2), 5000), drawn(PRESENT, [3000] * 6, number=9)
+    draw = Draw(epoch, measure, 12, EPOCH.start_ms + 12 * EPOCH.pane_ms, noisy)
+    for page, zones in ((PAGE, every), (Page(PLAN, 0.95, excluded=("hospital",)), every - {"z2"})):
+        for record in (next_record(draw, None, present, page, 0, "me"), shut_record(epoch, measure, 12, page, 0, "me")):
+            records = told(record)
+            named = {each[key] for each in records for key in ("zone", "origin", "destination") if key in each}
+            assert named & every in (set(), zones) and records
+            pairs = [each for each in records if "origin" in each]
+            assert records[-1].get("published_pairs", 0) == len(pairs)
+
+
 def test_a_windows_footfall_is_present_at_its_start_and_arrivals_in_it() -> None:
     present = drawn(PRESENT, [3000] * 6, number=9)
     present = drawn(PRESENT, [5000] * 6, number=12, last=present)

@@ -437,17 +437,18 @@ async def test_a_kind_of_zones_that_the_rules_leave_out_gives_and_gets_no_weight
     rules, logs = Excluding(), Logs()
     role = releaser(logs, rules=rules, plan=msgspec.structs.replace(WEIGHTED, zones=tuple(zones)))
 
-    async def estimates(number: int, begun: int) -> list[float]:
+    async def estimates(number: int, begun: int) -> dict[str, float | None]:
         await role.handle(chunk(both(number), begun))
         told = [msgspec.json.decode(value, type=Footfall) for value in logs.values[FOOTFALL]]
         end = rfc3339(EPOCH.start_ms + number * EPOCH.pane_ms)
         present = [each for each in told if each.measure == "present" and each.level == "zone" and each.end == end]
-        return [each.estimate for each in present]
+        return {each.zone: each.estimate for each in present}
 
     # Each zone counts a fifth of the people of the one before, and has a fifth of its own counted by the next.
-    assert await estimates(1, 0) == pytest.approx([2000] * len(zones), rel=0.01)
+    assert await estimates(1, 0) == pytest.approx({zone.id: 2000 for zone in zones}, rel=0.01)
     rules.excluded = frozenset({"market"})
     after = await estimates(2, 2)
     # The third gives nothing of what it counts to the second any more, where nobody is counted.
-    assert after.pop(2) > 2050
-    assert after == pytest.approx([2000] * len(after), rel=0.01)
+    assert (after.pop(zones[2].id) or 0) > 2050
+    # And of the second nothing is told.
+    assert after == pytest.approx({zone.id: 2000 for zone in zones if zone not in zones[1:3]}, rel=0.01)
