@@ -72,6 +72,15 @@ def test_every_alert_says_what_to_do_on_a_page_that_is_there() -> None:
         assert not heading or heading in {title.lower().replace(" ", "-") for title in titles}, runbook
 
 
+def test_every_alert_is_in_the_table_for_whoever_is_on_call_with_its_severity() -> None:
+    table = (ROOT / "docs" / "how-to" / "outages.md").read_text().partition("## Alerts")[2]
+    alerts = re.findall(r"- alert: (\w+)\n.*?severity: (\w+)", ALERTS.read_text(), re.DOTALL)
+    assert len(alerts) == ALERTS.read_text().count("- alert:")
+    for alert, severity in alerts:
+        (row,) = (line for line in table.splitlines() if f"`{alert}`" in line.split(" | ")[0])
+        assert row.split(" | ")[1] == severity, alert
+
+
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool here: install Debian's package prometheus")
 def test_the_alerts_fire_when_they_should_and_not_else() -> None:
     folder = ALERTS.parent
