@@ -144,8 +144,10 @@ class CrowdAgent:
             self._states.keep(partition, self._owned.pop(partition))
             for what in ("shut", "gap"):
                 self._readiness.over(f"{what} {partition}")
-            self._metrics.shut.labels(partition).set(0)
-            self._metrics.open_gaps.labels(partition).set(0)
+            # What is summed over workers, or judged by itself: whoever has the partition next tells it.
+            told = self._metrics
+            for gauge in (told.shut, told.open_gaps, told.buffered, told.subscribers):
+                gauge.labels(partition).set(0)
         self._redis.forget()
 
     async def leaving(self, partitions: frozenset[int]) -> None:

@@ -285,6 +285,22 @@ async def test_a_rebalance_that_is_overtaken_by_the_next_loses_no_state(cache: C
     assert worker.at == {0: 20, 1: 0}
 
 
+async def test_a_partition_that_is_given_up_is_summed_with_the_next_workers_no_more(cache: Cache, panes: Panes) -> None:
+    worker = Worker(cache, panes)
+
+    def told(name: str) -> list[float | None]:
+        return [worker.registry.get_sample_value(f"throng_crowd_{name}", {"partition": at}) for at in "01"]
+
+    await worker.given([0, 1])
+    await worker.reads(0, 30)
+    await worker.reads(1, 30)
+    subscribers, waiting = told("subscribers"), told("buffered_sightings")
+    assert all(subscribers) and all(waiting)
+    await worker.given([1])
+    await worker.reads(1, 31)
+    assert told("subscribers") == [0, subscribers[1]] and told("buffered_sightings")[0] == 0
+
+
 async def test_leaving_stores_what_the_next_one_begins_with(cache: Cache, panes: Panes) -> None:
     first, second = Worker(cache, panes), Worker(cache, panes)
     await first.given([0])

@@ -53,6 +53,12 @@ def test_whatever_is_asked_for_exists(query: str) -> None:
     assert labels <= set().union(*(series[name] for name in names))
 
 
+@pytest.mark.parametrize("query", [query for query in queries() if "min(" in query])
+def test_what_stands_still_is_told_by_the_newest_of_all_workers(query: str) -> None:
+    """Who gave a partition away still tells what it last knew of it."""
+    assert re.search(r"min\(max by \((partition|measure)\) \(throng_[a-z_]+\)\)", query)
+
+
 def test_the_reference_page_is_what_the_code_says_and_explains_each() -> None:
     page = ROOT / "docs" / "reference" / "metrics.md"
     assert page.read_text(encoding="utf-8") == reference(), (
