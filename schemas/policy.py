@@ -15,7 +15,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         country: its name. mccs: its mobile country codes.
-        state: suspended countries are dropped unread, and nothing of them is released.
+        state: suspended countries are dropped by their code, and nothing of them is released.
         basis: opt_in: only whoever granted a purpose is counted; opt_out: whoever did not refuse it.
         purposes: allowed at all.
         minimum_age: in whole years by the year of birth; an unknown year is under age.

@@ -63,9 +63,9 @@ async def _in_force(settings: Settings) -> tuple[Rulebook, str]:
 
 def _state(policy: Policy, rules: Rulebook) -> str:
     if policy.state == "suspended":
-        return "suspended: its events are dropped unread, nothing of it is released"
+        return "suspended: its events are dropped by their country code, nothing of it is released"
     if not usable(policy, rules.purpose):
-        return f"not for {rules.purpose}: its events are dropped unread, nothing of it is released"
+        return f"not for {rules.purpose}: its events are dropped by their country code, nothing of it is released"
     return "active"
 
 
@@ -95,7 +95,7 @@ def check(settings: Settings, as_json: bool) -> None:
 def suspend(settings: Settings, country: str, reason: str, by: str | None) -> None:
     """Suspend COUNTRY (a name or a mobile country code) at once: a regulator's switch.
 
-    Within 5 s every gateway drops its raw events unread, and nothing of it is released.
+    Within 5 s every gateway drops its raw events by their country code, and nothing of it is released.
     """
 
     def work_out(rules: Rulebook) -> Decision | None:

@@ -125,7 +125,7 @@ def test_show_tells_what_is_in_force_or_what_the_files_would_begin_with(throng: 
     assert "from the files: the deployment has not begun" in throng("policy", "show")[1]
     throng("policy", "apply", "--by", "me")
     _, said, _ = throng("policy", "show")
-    assert "Germany (262): suspended: its events are dropped unread, nothing of it is released" in said
+    assert "Germany (262): suspended: its events are dropped by their country code, nothing of it is released" in said
     assert "Test network (001): active" in said and "by me, " in said
     assert "counted is whoever granted it, from 18 years on, of networks 001-01; nobody in hospital" in said
     found = orjson.loads(throng("policy", "show", "--json")[1])
