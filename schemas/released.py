@@ -2,17 +2,17 @@
 
 Every number here is noisy: `noisy` is the count plus noise, as drawn (of footfall and departures: of the arrivals in
 them, with the estimates of people present); `estimate` is what a filter makes of it and the panes before, with its
-standard error `se` and a 95 % interval from `low` to `high`: of those counted. Where it is `weighted`, those whom a neighbour's cells count were given back to the place first, by the plan's shares: `noisy` and
-it are then of different things, and the estimate is nearer to those there. Where it is `calibrated`, counts on
-site, there or (of dwell) in other places, have shown how many people are there to each one counted (`throng
-calibrate`), and the estimate, with its errors, was multiplied by that; of a place's sums, by what any of its parts
-was. How far these are
-from those truly there is `view_se`, a standard error of the network's view, where it is known: `se` and it are
-independent, so that an interval of those there is the estimate and 1.96 sqrt(se^2 + view_se^2) to each side. What is
-not surely at least `k` people is not told: `suppressed` is true, there is no number, and `speaks_through` names the
-district that includes it, if that is told. Where state was lost, a pane that can't be counted whole is not told at all:
-its records are suppressed with `state_lost` (present by cohort one a zone, flows a summary alone), as is a window's
-footfall if who was present at its start was not told. What the rules forbid to tell has no record at all.
+standard error `se` and a 95 % interval from `low` to `high`: of those counted. Where it is `weighted`, those whom a
+neighbour's cells count were given back to the place first, by the plan's shares: `noisy` and it are then of different
+things, and the estimate is nearer to those there. Where it is `calibrated`, counts on site, there or (of dwell) in
+other places, have shown how many people are there to each one counted (`throng calibrate`), and the estimate, with its
+errors, was multiplied by that; of a place's sums, by what any of its parts was. How far these are from those truly
+there is `view_se`, a standard error of the network's view, where it is known: `se` and it are independent, so that an
+interval of those there is the estimate and 1.96 sqrt(se^2 + view_se^2) to each side. What is not surely at least `k`
+people is not told: `suppressed` is true, there is no number, and `speaks_through` names the district that includes it,
+if that is told. Where state was lost, a pane that can't be counted whole is not told at all: its records are suppressed
+with `state_lost` (present by cohort one a zone, flows a summary alone), as is a window's footfall if who was present at
+its start was not told. What the rules forbid to tell has no record at all.
 """
 
 from typing import Final, Literal
