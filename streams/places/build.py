@@ -52,7 +52,8 @@ def build(
 
     Raises:
         ThrongError: `places` if there are too many zones, or no cell has a position,
-            or they span half the globe, or the grid has nobody in any zone, or no zone has a cell.
+            or they span half the globe, or the grid has nobody in any zone, or no zone has a cell, or a zone and a
+            district have one id.
     """
     if len(places) >= NO_ZONE:
         raise ThrongError("places", f"{len(places)} zones; a plan has {NO_ZONE - 1} at most")
@@ -134,6 +135,9 @@ def _parents(
             names[parent] = name
         if parent == ELSEWHERE[0]:
             findings.add(f"zones in no district (put into '{ELSEWHERE[0]}')", place.id)
+    both = next((place.id for place in places if place.id in names), None)
+    if both is not None:
+        raise ThrongError("places", f"{both!r} is the id of a zone and of a district: give one of them another")
     return tuple(Parent(*item) for item in names.items()), [parent for parent, _ in found]
 
 

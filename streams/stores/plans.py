@@ -82,6 +82,8 @@ def _problems(plan: Plan) -> list[str]:
     found = [_twice("parent", [p.id for p in plan.parents]), _twice("zone", [z.id for z in plan.zones])]
     found.append(_twice("cell", [c.cell.upper() for c in plan.cells]))
     parents, zones = {p.id for p in plan.parents}, {NOWHERE, *(z.id for z in plan.zones)}
+    # Redis, the API and the topics' keys know places by their ids alone.
+    found += [f"{both!r} is the id of a zone and of a parent: give one of them another" for both in parents & zones]
     found += [f"zone {z.id!r} names the unknown parent {z.parent!r}" for z in plan.zones if z.parent not in parents]
     found += [f"cell {c.cell!r} names the unknown zone {c.zone!r}" for c in plan.cells if c.zone not in zones]
     for zone in plan.zones:

@@ -26,6 +26,7 @@ def changed(**fields: object) -> dict[str, object]:
     [
         (changed(zones=[*GOOD["zones"], GOOD["zones"][0]]), "the zone 'z0' is there twice"),
         (changed(cells=[*GOOD["cells"], GOOD["cells"][0]]), "the cell '001-01-0000000' is there twice"),
+        (changed(parents=[*GOOD["parents"], {"id": "z0", "name": "Z"}]), "'z0' is the id of a zone and of a parent"),
         (changed(parents=GOOD["parents"][:1]), "zone 'z3' names the unknown parent 'south'"),
         (changed(cells=[{"cell": "001-01-0000001", "zone": "z99"}]), "names the unknown zone 'z99'"),
         (changed(cells=[{"cell": "over there", "zone": "z1"}]), "cell"),

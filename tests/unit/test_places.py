@@ -245,6 +245,14 @@ class TestPlan:
         plan = build(places, districts, sites, (1, "t", "Europe/Berlin"), findings).plan
         assert [zone.parent for zone in plan.zones] == ["west", "east", "elsewhere"]
 
+    def test_a_zone_and_a_district_may_not_have_one_id(self, tmp_path: Path) -> None:
+        zones = geojson(tmp_path / "z.geojson", feature("a", 9.0), feature("west", 9.01))
+        wider = geojson(tmp_path / "w.geojson", feature("west", 8.997))
+        sites, findings = read(tmp_path, "radio,mcc,net,area,cell,lon,lat,range\nLTE,1,1,1,1,9.005,50.005,200\n")
+        places, districts = read_places(zones, findings), read_places(wider, findings)
+        with pytest.raises(ThrongError, match="'west' is the id of a zone and of a district"):
+            build(places, districts, sites, (1, "t", "Europe/Berlin"), findings)
+
     def test_h3_cells_have_their_parents_two_above(self, tmp_path: Path) -> None:
         sites, findings = read(tmp_path, "radio,mcc,net,area,cell,lon,lat,range\nLTE,1,1,1,1,9.005,50.005,100\n")
         (hexagon,) = h3_around(sites, 8)
