@@ -2,21 +2,18 @@
 
 Each event has an id, by which a listener that comes back goes on (`Last-Event-ID`): the process that told it, its
 number there, and its pane's end. Told by the same process, everything after that number is told again, once. Told by
-another one, whose numbers mean nothing here, all records are whose panes end after an hour before that end: records of
-one time come within it, so none is missed, and some come twice.
+another one, whose numbers mean nothing here, all records are whose panes end after two hours before that end: none
+comes later behind others (`LATE_MS`), so none is missed, and some come twice. A process that begins numbers what it
+finds by its panes' ends, so what it tells again is gone on from like all else.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import takewhile
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from streams.api.shelf import Item
-
-OVERLAP_MS: Final = 3_600_000
-# Where what is told again comes from the shelf: no process's name, so that ids of it are gone on from by time.
-NOBODY: Final = "0"
+from streams.api.shelf import LATE_MS, Item
 
 
 class Sent(NamedTuple):
@@ -33,7 +30,10 @@ class Sent(NamedTuple):
 
 
 class Lately:
-    """What the feed has told in the last `history_ms` of event time, in this order. `process`: its random name."""
+    """What the feed has told in the last `history_ms` of event time, in this order; before it, what others had told.
+
+    `process`: its random name.
+    """
 
     def __init__(self, process: str, history_ms: int) -> None:
         self._process, self._history_ms = process, history_ms
@@ -50,8 +50,8 @@ class Lately:
             self._sent.popleft()
         return sent
 
-    def after(self, last: str, kept: Callable[[int], Iterable[Item]]) -> list[Sent]:
-        """What was told after the event of an id. `kept`: all records at hand whose panes end after a time.
+    def after(self, last: str) -> list[Sent]:
+        """What was told after the event of an id.
 
         Raises:
             ValueError: it is no id of a feed.
@@ -59,8 +59,8 @@ class Lately:
         process, number, end_ms = last.split("-")
         if process == self._process:
             return list(takewhile(lambda sent: sent.number > int(number), reversed(self._sent)))[::-1]
-        again = sorted(kept(int(end_ms) - OVERLAP_MS), key=lambda item: item.end_ms)
-        return [Sent(item, NOBODY, 0) for item in again]
+        since = int(end_ms) - LATE_MS
+        return [sent for sent in self._sent if sent.item.end_ms > since]
 
 
 class Feed:

@@ -126,6 +126,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
 
         for topic in logs:
             await take(topic, live=False)
+        api.begun()
         runner = Runner(api.app(), shutdown_timeout=1)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()

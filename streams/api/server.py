@@ -118,6 +118,12 @@ class Api:
         app.on_response_prepare.append(unnamed)
         return app
 
+    def begun(self) -> None:
+        """All that was published before is on the shelf: a feed that comes back goes on in it."""
+        found = (item for topic in SCOPES for item in self._shelf.every(topic, 0, self._shelf.newest_ms))
+        for item in sorted(found, key=lambda item: item.end_ms):
+            self._lately.add(item)
+
     def told(self, item: Item) -> None:
         """A new record: to whoever listens."""
         sent = self._lately.add(item)
@@ -272,12 +278,9 @@ class Api:
             named = (asked["topic"], item.topic), (asked["place"], item.place), (asked["measure"], item.measure)
             return item.scope in token.scopes and all(ask in ("", has) for ask, has in named)
 
-        def kept(from_ms: int) -> Iterable[Item]:
-            return (item for topic in SCOPES for item in self._shelf.every(topic, from_ms, self._shelf.newest_ms))
-
         last = request.headers.get("Last-Event-ID", "")
         try:
-            missed = self._lately.after(last, kept) if last else []
+            missed = self._lately.after(last) if last else []
         except ValueError as error:
             raise Refused(400, "parameter", "Last-Event-ID is no id of an event of this feed") from error
         feed = Feed(wanted, self._limits.feed_records, missed)

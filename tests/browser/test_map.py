@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.plan import Parent, Places, Zone
-from streams.api import tokens
+from streams.api import server, tokens
 from streams.api.server import Api, Limits
 from streams.api.shelf import Item, Shelf, item_of
 from streams.metrics import ApiMetrics
@@ -241,6 +241,22 @@ async def test_it_goes_on_where_it_was_once_the_server_is_back(world: World) -> 
         await world.server.start_server(shutdown_timeout=0.1)
         await seen.until("#state", "live")
         await seen.until("tbody tr", "1,700")
+
+
+async def test_a_feed_that_is_silent_is_opened_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "BEAT_S", 60.0)
+    async with browser.opened(world.origin, "/map/") as seen:
+        await seen.page.clock.install()
+        await seen.page.goto(world.origin + world.link)
+        await seen.page.reload()
+        await seen.until("#state", "live")
+        (dead,) = world.api._feeds
+        await seen.page.clock.run_for(32_000)
+        async with asyncio.timeout(20):
+            while dead in world.api._feeds or not world.api._feeds:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        world.present(15, "docks", 2222.0)
+        await seen.until("tbody tr", "2,222")
 
 
 async def test_what_is_withdrawn_leaves_the_screen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ export class Refused extends Error {
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30000;
+// A feed is never silent for longer than 10 s: a connection that is, is dead, whether or not anybody has said so.
+const SILENCE_MS = 30000;
 
 export class Client {
   #token;
@@ -92,7 +94,8 @@ async function read(body, came) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { value, done } = await reader.read();
+    const dead = setTimeout(() => reader.cancel(), SILENCE_MS);
+    const { value, done } = await reader.read().finally(() => clearTimeout(dead));
     if (done) return;
     const events = (rest + value).split("\n\n");
     rest = events.pop();
