@@ -110,6 +110,7 @@ def select(rows: Rows, which: NDArray[np.bool_] | slice) -> Rows:
 
 
 def _empty(size: int) -> Rows:
+    # Not compiled, as in `_taken`: large memory comes in huge pages from numpy, from numba in small ones.
     kinds = (np.uint64, np.int64, np.uint16, np.uint8, np.uint8)
     return Rows(*(np.empty(size, kind) for kind in kinds))  # type: ignore[arg-type]
 
