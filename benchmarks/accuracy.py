@@ -6,14 +6,14 @@ Towns of other seeds than the filter was tuned on are simulated for a weekday an
 default budget (epsilon 2) is drawn from OpenDP, and the filter goes through the panes as the release does. Places are
 looked at while they have about 50, 500 or 5,000 people, from an hour after the day's first pane on. `told`: the same
 intervals' coverage of numbers of any size that are surely at least k, from the first pane on. A town of 600,000 has
-the events of 5,000. The last line is JSON.
+the events of 5,000. Of people present the day after is looked at too, when yesterday is known. The last line is JSON.
 """
 
 import argparse
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from schemas.measures import DEFAULT_MEASURES, Measure
 from streams.core import estimate
 from streams.core.budget import rho_of, sensitivity, sigma
+from streams.core.models import models_of
+from streams.core.yesterday import Profile, smoothed
 from streams.simulate.town import make_town
 from streams.stores.noise import draw
 from tests.support.towns import count_days
@@ -36,23 +38,39 @@ AROUND = (0.7, 1.4)
 TOLD_QUANTILE, K = 1.645, 20
 HOUR_MS = 3_600_000
 LEAST_PANES = 200
+A_DAY = 288
 
 
-def found(measure: Measure, days: Iterable[NDArray[np.int64]], people: int, repeats: int) -> dict[str, float]:
-    """The median relative errors of noisy numbers and of estimates, %, and the 95 % intervals' coverage, %."""
-    models = estimate.models_of(measure)
+def found(
+    measure: Measure,
+    days: Iterable[NDArray[np.int64]],
+    people: int,
+    repeats: int,
+    yesterdays: Sequence[NDArray[np.int64]] = (),
+) -> dict[str, float]:
+    """The median relative errors of noisy numbers and of estimates, %, and the 95 % intervals' coverage, %.
+
+    Args:
+        yesterdays: of each day the one before it, if the filter is to know it.
+    """
+    models = models_of(measure)
     scale = sigma(measure, EPOCH)
     spent = (sensitivity(measure, EPOCH), scale, rho_of(measure, EPOCH))
     raw, errors, inside, told = [], [], [], []
-    for day in days:
+    for which, day in enumerate(days):
         truths = np.tile(day, (1, repeats))
+        known: Profile | None = None
+        if yesterdays:
+            drawn = np.array([draw(truth, *spent) for truth in np.tile(yesterdays[which], (1, repeats))])
+            known = smoothed(drawn, np.ones(len(drawn), np.bool_), scale, models)
         belief = None
         for number, truth in enumerate(truths):
             noisy = draw(truth, *spent)
+            then = known.at(number + 1) if known is not None else None
             if belief is None:
-                belief = estimate.begin(noisy, scale, models)
+                belief = estimate.begin(noisy, scale, models, then)
             else:
-                belief = estimate.update(belief, noisy, scale, models)
+                belief = estimate.update(belief, noisy, scale, models, then)
             level = belief.level
             holds = np.abs(level.mean - truth) <= 1.96 * np.sqrt(level.variance)
             told.append(holds[level.mean - TOLD_QUANTILE * np.sqrt(level.variance) >= K])
@@ -73,16 +91,25 @@ def found(measure: Measure, days: Iterable[NDArray[np.int64]], people: int, repe
     }
 
 
-def keep(folder: Path, days: dict[int, list[dict[str, NDArray[np.int64]]]]) -> None:
-    """Keep exact counts for the tests: of people present by size of town, [towns, panes, zones], and of events by
-    measure and size, the keys of both towns side by side."""
+def keep(
+    folder: Path, days: dict[int, list[dict[str, NDArray[np.int64]]]], after: dict[int, list[NDArray[np.int64]]]
+) -> None:
+    """Keep exact counts for the tests: of people present by size of town, [towns, panes, zones], of the day after too,
+    and of events by measure and size, the keys of both towns side by side."""
     present, events = {}, {}
     for people, of in days.items():
         present[str(people)] = np.stack([day["present"] for day in of]).astype(np.int32)
         for measure in DEFAULT_MEASURES[1:]:
             events[f"{measure.name}_{people}"] = np.concatenate([day[measure.name] for day in of], axis=1)
     np.savez_compressed(folder / "days.npz", **present)
+    keep_days_after(folder, after)
     np.savez_compressed(folder / "events.npz", **{name: counts.astype(np.uint16) for name, counts in events.items()})
+
+
+def keep_days_after(folder: Path, after: dict[int, list[NDArray[np.int64]]]) -> None:
+    """Keep people present of the days after those of `keep`."""
+    kept = {str(people): np.stack([day.astype(np.int32) for day in of]) for people, of in after.items()}
+    np.savez_compressed(folder / "days_after.npz", **kept)
 
 
 def main() -> None:
@@ -92,27 +119,40 @@ def main() -> None:
     arguments.add_argument("--save", type=Path, help="a folder to keep what was counted in")
     asked = arguments.parse_args()
     days: dict[int, list[dict[str, NDArray[np.int64]]]] = defaultdict(list)
+    before: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
+    after: dict[int, list[NDArray[np.int64]]] = defaultdict(list)
     for people, (subscribers, zones) in TOWNS.items():
         for seed in asked.towns:
-            days[people].append(count_days(make_town(seed, subscribers, zones), DEFAULT_MEASURES, 24))
+            town = make_town(seed, subscribers, zones)
+            days[people].append(count_days(town, DEFAULT_MEASURES, 24))
+            two = count_days(town, DEFAULT_MEASURES[:1], 48)["present"]
+            before[people].append(two[:A_DAY])
+            after[people].append(two[A_DAY:])
     if asked.save:
-        keep(asked.save, days)
+        keep(asked.save, days, after)
     large = [count_days(make_town(seed, *LARGE), DEFAULT_MEASURES, 24) for seed in asked.towns]
     lines = {}
-    print(f"{'measure':16}{'people':>8}{'panes':>9}{'noisy %':>9}{'estimate %':>12}{'covered %':>11}{'told %':>8}")
+    print(f"{'measure':20}{'people':>8}{'panes':>9}{'noisy %':>9}{'estimate %':>12}{'covered %':>11}{'told %':>8}")
+
+    def tell(name: str, people: int, line: dict[str, float]) -> None:
+        if line["panes"] < LEAST_PANES:
+            return
+        lines[f"{name}_{people}"] = {figure: round(value, 2) for figure, value in line.items()}
+        print(
+            f"{name:20}{people:>8}{line['panes']:>9}{line['raw']:>9.2f}"
+            f"{line['estimate']:>12.2f}{line['covered']:>11.1f}{line['told']:>8.1f}"
+        )
+
     for measure in DEFAULT_MEASURES:
         for people in TOWNS:
             every = [day for of in days.values() for day in of]
             if people == 5000 and measure.statistic != "present":
                 every = large
-            line = found(measure, [day[measure.name] for day in every], people, asked.repeats)
-            if line["panes"] < LEAST_PANES:
-                continue
-            lines[f"{measure.name}_{people}"] = {name: round(value, 2) for name, value in line.items()}
-            print(
-                f"{measure.name:16}{people:>8}{line['panes']:>9}{line['raw']:>9.2f}"
-                f"{line['estimate']:>12.2f}{line['covered']:>11.1f}{line['told']:>8.1f}"
-            )
+            tell(measure.name, people, found(measure, [day[measure.name] for day in every], people, asked.repeats))
+    known, later = ([day for of in each.values() for day in of] for each in (before, after))
+    for people in TOWNS:
+        line = found(DEFAULT_MEASURES[0], later, people, asked.repeats, known)
+        tell("present_second_day", people, line)
     print(json.dumps(lines))
 
 

@@ -25,7 +25,7 @@ from schemas.sightings import Section, encode_control, encode_frame
 from streams.core import estimate
 from streams.core.budget import sigma
 from streams.core.crowd import Crowd
-from streams.core.estimate import Models
+from streams.core.models import HOURLY, TRIPS, Models
 from validation import happened
 from validation.towns import TOWNS, Day, live
 
@@ -38,7 +38,7 @@ TIMES = len(TRAVEL_LIMITS_MIN) + 1
 TRIPS_CAP, PASSES_CAP, NO_CAP = 32, 48, 255
 CAPS = (16, 32, 48, 96)
 SCALES = (1, 10)
-FILTERS = {"as trips": estimate.TRIPS, "by the hour": estimate.HOURLY}
+FILTERS = {"as trips": TRIPS, "by the hour": HOURLY}
 
 
 def measures(share: float, caps: bool) -> tuple[Measure, ...]:

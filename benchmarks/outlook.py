@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from schemas.measures import DEFAULT_MEASURES
 from streams.core import estimate, usual
-from streams.core.estimate import PRESENT
+from streams.core.models import PRESENT
 from streams.simulate.town import make_town
 from tests.support.towns import count_days
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core import estimate
-from streams.core.estimate import PRESENT, Level
+from streams.core.estimate import Level
+from streams.core.models import PRESENT
 from streams.core.rollup import Tree, added, blended
 
 DAYS = Path(__file__).parents[1] / "tests" / "golden" / "days.npz"

@@ -14,6 +14,7 @@ from schemas.epochs import Epoch
 from schemas.measures import Measure
 from streams.core import estimate
 from streams.core.budget import rho_of, sensitivity, sigma
+from streams.core.models import models_of
 from streams.core.weights import PlanWeights
 
 # As `streams.stores.noise.draw`: counts, sensitivity, scale, rho.
@@ -44,7 +45,7 @@ def noisy(counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Nois
 def estimated(noisy: NDArray[np.int64], measure: Measure, epoch: Epoch, plan: PlanWeights | None = None) -> Estimates:
     """What the filter makes of them, pane by pane."""
     weights = None if plan is None else plan.of(measure)
-    models = estimate.models_of(measure)
+    models = models_of(measure)
     scale = sigma(measure, epoch)
     seen = scale if weights is None else scale * weights.grown(measure, noisy.shape[1])
     mean, se = np.empty(noisy.shape), np.empty(noisy.shape)

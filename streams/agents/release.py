@@ -18,7 +18,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -36,7 +36,16 @@ from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import check_shares, keys_delta, rho_of, sensitivity, sigma, threshold
 from streams.core.following import AT_HAND, Following
 from streams.core.records import walk
-from streams.core.release import Draw, lost_record, next_record, publications, shut_record, withheld_record
+from streams.core.release import (
+    Draw,
+    Profiles,
+    lost_record,
+    next_record,
+    profiles,
+    publications,
+    shut_record,
+    withheld_record,
+)
 from streams.core.render import Pages
 from streams.core.rules import Told
 from streams.core.sums import Counted, Keyed, PaneDiffers, Sums, Whole
@@ -53,6 +62,14 @@ log = logging.getLogger("throng.release")
 
 # A thread can't be cancelled: with 10,000 places this is a second of it.
 FOLLOWED_AT_ONCE: Final = 50
+
+
+class Known(NamedTuple):
+    """What yesterday's profile was made of."""
+
+    epoch: int
+    excluded: frozenset[str]
+    panes: int
 
 
 class Rules(Protocol):
@@ -99,6 +116,7 @@ class Releaser:
         self._learn = learn
         self.to_follow = asyncio.Queue[LedgerRecord | None]()
         self._latest: Epoch | None = None
+        self._yesterday: tuple[Known, Profiles] | None = None
         self._redis = RedisWatch(metrics.redis_errors, readiness)
         self.showing = Showing(publisher, pages, self._redis, self._withheld)
         self._sums = Sums(ledger.account, epochs.records)
@@ -296,6 +314,7 @@ class Releaser:
         account.check(whole.epoch, measure.name, rho_of(measure, epoch), keys_delta(measure, epoch))
         counted = whole.counts[measure.name]
         noisy, keys = await asyncio.to_thread(self._drawn, epoch, measure, counted)
+        yesterday = await self._known_of_yesterday(told, measure) if measure.statistic == "present" else None
         record = next_record(
             Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys, whole.covered.get(measure.name, 1.0)),
             account.last.get(measure.name),
@@ -303,12 +322,35 @@ class Releaser:
             self._pages.of(epoch, told.excluded),
             self._sums.needed_offset,
             self._writer,
+            yesterday,
         )
         await self._append(record)
         self._metrics.draw.observe(time.perf_counter() - began)
         self._metrics.releases.labels(measure.name).inc()
         self._metrics.budget.set(whole.epoch.rho)
         self._metrics.spent.set(account.spent(epoch.epoch))
+
+    async def _known_of_yesterday(self, told: Told, measure: Measure) -> Profiles | None:
+        """Yesterday, unless the rules in force withhold any of it; worked out once an epoch."""
+        epoch = told.epoch
+        yesterday = next((each for each in self._epochs.records if each.end_ms == epoch.start_ms), None)
+        if yesterday is None:
+            return None
+        then = self._rules.of(yesterday)
+        if (
+            then.withheld
+            or then.quiet_ms > yesterday.start_ms
+            or measure.name not in {each.name for each in then.epoch.measures}
+        ):
+            return None
+        drawn = self._ledger.account.days.before(epoch, yesterday)
+        if drawn is None:
+            return None
+        known = Known(epoch.epoch, told.excluded, len(drawn.panes))
+        if self._yesterday is None or self._yesterday[0] != known:
+            page = self._pages.of(epoch, told.excluded)
+            self._yesterday = known, await asyncio.to_thread(profiles, drawn, epoch, measure, page)
+        return self._yesterday[1]
 
     def _drawn(
         self, epoch: Epoch, measure: Measure, counted: Counted

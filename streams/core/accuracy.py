@@ -23,7 +23,7 @@ from schemas.access import RELEASED_BY, measures_for, scopes_for, topics_for
 from schemas.epochs import Epoch
 from schemas.measures import Measure
 from schemas.policy import Rulebook
-from streams.core import estimate
+from streams.core import models
 from streams.core.budget import epsilon_for, keys_delta, rho_of, rho_within, sigma, threshold
 from streams.core.rules import active, limits
 
@@ -43,13 +43,13 @@ class Walk(NamedTuple):
 # The walks whose settled errors are the medians that benchmarks/accuracy.py measures, within a fifth.
 PRESENT = Walk(tide=0.0, flow=0.46)
 WALKS = {
-    estimate.PRESENT: PRESENT,
-    estimate.COHORTS: Walk(tide=0.165, flow=4.6),
-    estimate.ARRIVALS: Walk(tide=0.21, flow=0.54),
-    estimate.TRIPS: Walk(tide=0.27, flow=0.0),
-    estimate.DWELL: Walk(tide=0.71, flow=0.0),
-    estimate.VISITS: Walk(tide=0.71, flow=0.0),
-    estimate.HOURLY: Walk(tide=0.44, flow=13.0),
+    models.PRESENT: PRESENT,
+    models.COHORTS: Walk(tide=0.165, flow=4.6),
+    models.ARRIVALS: Walk(tide=0.21, flow=0.54),
+    models.TRIPS: Walk(tide=0.27, flow=0.0),
+    models.DWELL: Walk(tide=0.71, flow=0.0),
+    models.VISITS: Walk(tide=0.71, flow=0.0),
+    models.HOURLY: Walk(tide=0.44, flow=13.0),
 }
 
 
@@ -163,7 +163,7 @@ def told_from(noise: float, walk: Walk, k: int, confidence: float) -> float:
 
 def _gives(measure: Measure, epoch: Epoch, zones: int | None, parents: int | None, confidence: float) -> Gives:
     noise = sigma(measure, epoch)
-    walk = WALKS[estimate.models_of(measure)]
+    walk = WALKS[models.models_of(measure)]
     least = told_from(noise, walk, epoch.k, confidence)
     kept_from = threshold(measure, epoch) if keys_delta(measure, epoch) else None
     return Gives(

@@ -7,148 +7,31 @@ a model the level goes on by a trend that fades, plus a random step whose varian
 tides that lift all, and a share of the level, for people coming and going on their own (a Poisson flow). What is seen
 is the level plus noise of known scale.
 
+Where yesterday is known (`yesterday.py`), two more kinds of model know it: one goes by yesterday's level, one by its
+changes alone. Who foretells well is believed, so on a day that is another than yesterday they soon say nothing.
+
 In: what is believed after the panes so far, and a noisy pane. Out: what is believed then. The estimate is the models'
 mean, and its variance says too how far they are apart: so the stated error is right while things change.
 """
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.measures import Measure
+from streams.core.models import Again, Model, Models
 
 # Keys taken up at a time: what is worked out in between is a hundred numbers a key.
 BLOCK: Final = 16_384
-
-
-class Model(NamedTuple):
-    """How a level moves in a pane.
-
-    Attributes:
-        share: of keys that do not go on as they did, that go on by this.
-        tide, flow, floor: the step's variance is (tide x level)^2 + flow x level + floor.
-        keeps: share of its trend that a key keeps; 0: it has none.
-        turn, turn_floor: the trend's own change has the variance (turn x level)^2 + turn_floor.
-    """
-
-    share: float
-    tide: float
-    flow: float
-    floor: float
-    keeps: float = 0.0
-    turn: float = 0.0
-    turn_floor: float = 0.0
-
-
-class Models(NamedTuple):
-    """Models of one measure.
-
-    Attributes:
-        stays: the chance that a key goes on as it did from one pane to the next; else its model is drawn by the
-            models' shares, its own among them.
-    """
-
-    models: tuple[Model, ...]
-    stays: float
-
-    @property
-    def shares(self) -> NDArray[np.float64]:
-        """f64[models], together 1."""
-        shares: NDArray[np.float64] = np.array([model.share for model in self.models])
-        together: float = shares.sum()
-        return shares / together
-
-
 # Before its first pane a level is normal about 0, by any of these standard deviations: small where nothing speaks
 # against it, since of thousands of keys with nobody the noise of some is large, and else whatever was seen.
 SCALES: Final = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0, 100_000.0)
-HOUR_MS: Final = 3_600_000
-
-# Tuned on simulated towns (of whole towns' interval scores and of coverage by size; Gneiting and Raftery 2007, section
-# 6.2), for places of any size from a zone to a district. What a large one does is a steady trend for most of the time,
-# so of people present one model has that alone, and one each knows what hardly moves, what fills up, and a break.
-#
-# Of events a key that stays at 50 looks like one that jumps up by hundreds until it does. Were each pane's step wide
-# enough for that, intervals would be too wide at 50. So steps are narrow, by the level, and to break is rare; but what
-# breaks may then be anywhere: a model with wide steps that most of those who change come over to.
-# benchmarks/accuracy.py, areas.py and rollup.py say what all of these give, on other towns than those.
-PRESENT: Final = Models(
-    (
-        Model(0.2, 0.0062, 0.052, 0.117),
-        Model(0.625, 0.0, 0.0, 0.012, 0.949, 0.0043, 0.062),
-        Model(0.16, 0.00055, 0.022, 0.0, 0.982, 0.0005, 90.0),
-        Model(0.0153, 0.34, 0.26, 0.32, 0.515, 0.09, 0.036),
-    ),
-    0.9944,
-)
-ARRIVALS: Final = Models(
-    (
-        Model(0.984, 0.16, 0.661, 1.05),
-        Model(0.0095, 0.0232, 122, 114),
-        Model(0.0036, 0.202, 13.8, 4_190),
-        Model(0.0032, 0.42, 1.22, 80_600),
-    ),
-    0.975,
-)
-TRIPS: Final = Models(
-    (
-        Model(0.896, 0.122, 0.817, 30.0),
-        Model(0.0652, 0.0248, 6.65, 780),
-        Model(0.0364, 0.07, 117, 994),
-        Model(0.0022, 0.971, 6.34, 15_700),
-    ),
-    0.979,
-)
-HOURLY: Final = Models(
-    (
-        Model(0.0069, 0.0231, 1.36, 0.0249),
-        Model(0.309, 0.338, 1.5, 201),
-        Model(0.306, 0.267, 69.8, 667),
-        Model(0.378, 1.13, 0.662, 765_000),
-    ),
-    0.875,
-)
-DWELL: Final = Models(
-    (
-        Model(0.0093, 16.1, 4.55, 0.0659),
-        Model(0.0202, 0.042, 19.7, 6.4),
-        Model(0.0002, 0.197, 3.1, 22_400),
-        Model(0.97, 0.892, 9.78, 1_200_000),
-    ),
-    0.937,
-)
-VISITS: Final = Models(
-    (
-        Model(0.0354, 3.63, 4.44, 0.246),
-        Model(0.248, 0.166, 15.2, 226),
-        Model(0.0015, 0.655, 1.61, 5_100),
-        Model(0.715, 1.5, 2.7, 1_200_000),
-    ),
-    0.947,
-)
-COHORTS: Final = Models(
-    (
-        Model(0.962, 0.0065, 1.84, 0.254),
-        Model(0.026, 0.185, 1.82, 1_220),
-        Model(0.0125, 1.33, 8.41, 129_000),
-    ),
-    0.909,
-)
-
-
-def models_of(measure: Measure) -> Models:
-    """What follows a measure's keys."""
-    if measure.statistic == "present":
-        return PRESENT
-    if measure.statistic == "present_cohort":
-        return COHORTS
-    if measure.statistic in ("dwell", "visits"):
-        return DWELL if measure.statistic == "dwell" else VISITS
-    if measure.pane_ms >= HOUR_MS:
-        return HOURLY
-    return ARRIVALS if measure.statistic == "arrivals" else TRIPS
+# Of how far today is from yesterday: so many people more make a place grow or shrink no faster than it can be known,
+# and it does so by no more than this factor in a pane.
+FEW: Final = 30.0
+MOST_GROWN: Final = 2.0
 
 
 class Level(NamedTuple):
@@ -182,44 +65,90 @@ class Belief(NamedTuple):
 Sigma = float | NDArray[np.float64]
 
 
-def begin(noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models) -> Belief:
-    """What the first noisy pane says: to all models the same, and each is trusted as much."""
+class Yesterday(NamedTuple):
+    """What is known of yesterday: f64[keys] each.
+
+    Attributes:
+        before, now: the levels at the pane before this one, and at this one. variance: of `now`.
+    """
+
+    before: NDArray[np.float64]
+    now: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+def begin(noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models, yesterday: Yesterday | None = None) -> Belief:
+    """What the first noisy pane says: to all models that know no yesterday the same, and each is trusted as much."""
     number, keys = len(models.models), len(noisy)
     squares = np.array(SCALES)[:, None] ** 2
     noise = np.broadcast_to(np.asarray(noise_sigma, np.float64), noisy.shape) ** 2
     seen = squares + noise
     likely = -(noisy.astype(np.float64) ** 2 / seen + np.log(seen)) / 2
     trust = np.exp(likely - likely.max(axis=0))
-    trust /= trust.sum(axis=0)
+    together = trust.sum(axis=0)
+    trust /= together
     gain = squares / seen
     level = (trust * gain).sum(axis=0) * noisy
     apart = (gain * noisy - level) ** 2
     mean, covariance = np.zeros((number, 2, keys)), np.zeros((number, 3, keys))
     mean[:, 0] = level
     covariance[:, 0] = (trust * (gain * noise + apart)).sum(axis=0)
-    return Belief(mean, covariance, np.full((number, keys), 1 / number))
+    alone = Belief(mean, covariance, np.full((number, keys), 1 / number))
+    if yesterday is None or models.again is None:
+        return alone
+    return _begun_again(
+        alone, likely.max(axis=0) + np.log(together / len(SCALES)), noisy, noise, models.again, yesterday
+    )
 
 
-def update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models) -> Belief:
-    """Take up one noisy pane."""
+def _begun_again(
+    alone: Belief,
+    likely: NDArray[np.float64],
+    noisy: NDArray[np.int64],
+    noise: NDArray[np.float64],
+    again: Again,
+    yesterday: Yesterday,
+) -> Belief:
+    """The first belief with the models that know yesterday. `likely`: log-likelihood of what is seen without them."""
+    shares, _, apart, _, floor = _columns(again)
+    now, keys = yesterday.now, len(noisy)
+    variance = yesterday.variance + (apart * now) ** 2 + floor
+    whole = variance + noise
+    surprise = noisy - now
+    mean, covariance = np.zeros((len(shares), 2, keys)), np.zeros((len(shares), 3, keys))
+    mean[:, 0] = now + variance / whole * surprise
+    covariance[:, 0] = variance * noise / whole
+    trust = np.concatenate(
+        [
+            np.log((1 - again.at_first) * alone.trust) + likely,
+            np.log(again.at_first * shares / shares.sum()) - (surprise**2 / whole + np.log(whole)) / 2,
+        ]
+    )
+    trust = np.exp(trust - trust.max(axis=0))
+    return Belief(
+        np.concatenate([alone.mean, mean]), np.concatenate([alone.covariance, covariance]), trust / trust.sum(axis=0)
+    )
+
+
+def update(
+    belief: Belief, noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models, yesterday: Yesterday | None = None
+) -> Belief:
+    """Take up one noisy pane; with `yesterday` if what is believed was begun so."""
     sigmas = np.broadcast_to(np.asarray(noise_sigma, np.float64), noisy.shape)
-    blocks = [slice(first, first + BLOCK) for first in range(0, len(noisy), BLOCK)]
-    parts = [
-        _update(Belief(*(part[..., block] for part in belief)), noisy[block], sigmas[block], models) for block in blocks
-    ]
+    parts = []
+    for block in (slice(first, first + BLOCK) for first in range(0, len(noisy), BLOCK)):
+        then = Yesterday(*(part[block] for part in yesterday)) if yesterday is not None else None
+        expected = foretold(Belief(*(part[..., block] for part in belief)), models, then)
+        parts.append(seen(expected, noisy[block], sigmas[block]))
     return Belief(*(np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)))
 
 
-def _update(belief: Belief, noisy: NDArray[np.int64], noise_sigma: NDArray[np.float64], models: Models) -> Belief:
-    return _seen(_foretold(_mixed(belief, models), models.models), noisy, noise_sigma)
-
-
-def _seen(foretold: Belief, noisy: NDArray[np.int64], noise_sigma: NDArray[np.float64]) -> Belief:
+def seen(expected: Belief, noisy: NDArray[np.int64], noise_sigma: Sigma) -> Belief:
     """What is believed once the pane is seen."""
-    mean, covariance, trust = foretold
-    seen = covariance[:, 0] + noise_sigma**2
+    mean, covariance, trust = expected
+    whole = covariance[:, 0] + np.asarray(noise_sigma) ** 2
     surprise = noisy - mean[:, 0]
-    gain = covariance[:, :2] / seen[:, None]
+    gain = covariance[:, :2] / whole[:, None]
     after = np.stack(
         [
             covariance[:, 0] * (1 - gain[:, 0]),
@@ -228,15 +157,25 @@ def _seen(foretold: Belief, noisy: NDArray[np.int64], noise_sigma: NDArray[np.fl
         ],
         axis=1,
     )
-    likely = np.log(trust) - (surprise**2 / seen + np.log(seen)) / 2
+    likely = np.log(trust) - (surprise**2 / whole + np.log(whole)) / 2
     trust = np.exp(likely - likely.max(axis=0))
     return Belief(mean + gain * surprise[:, None], after, trust / trust.sum(axis=0))
 
 
-def _mixed(belief: Belief, models: Models) -> Belief:
+def foretold(belief: Belief, models: Models, yesterday: Yesterday | None = None) -> Belief:
+    """What is believed of a pane later, by each model."""
+    if yesterday is None or models.again is None:
+        return _by_models(_mixed(belief, models.shares, models.stays), models.models)
+    own, shares = len(models.models), np.array([model.share for model in models.again.models])
+    mixed = _mixed(belief, np.concatenate([models.shares * (1 - shares.sum()), shares]), models.again.stays)
+    alone, again = (Belief(*(part[which] for part in mixed)) for which in (slice(own), slice(own, None)))
+    parts = (_by_models(alone, models.models), _by_yesterday(again, models.again, yesterday))
+    return Belief(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _mixed(belief: Belief, shares: NDArray[np.float64], stays: float) -> Belief:
     """What each model begins a pane with: the others' beliefs too, as far as a key may have come over from them."""
-    shares = models.shares
-    chances = models.stays * np.eye(len(shares)) + (1 - models.stays) * shares
+    chances = stays * np.eye(len(shares)) + (1 - stays) * shares
     trust = np.einsum("ij,ik->jk", chances, belief.trust)
     share = chances[:, :, None] * belief.trust[:, None] / trust
     mean = np.einsum("ijk,ick->jck", share, belief.mean)
@@ -245,8 +184,7 @@ def _mixed(belief: Belief, models: Models) -> Belief:
     return Belief(mean, np.einsum("ijk,ijck->jck", share, belief.covariance[:, None] + spread), trust)
 
 
-def _foretold(belief: Belief, models: tuple[Model, ...]) -> Belief:
-    """What is believed of a pane later, by each model."""
+def _by_models(belief: Belief, models: tuple[Model, ...]) -> Belief:
     _, tide, flow, floor, keeps, turn, turn_floor = (np.array(column)[:, None] for column in zip(*models, strict=True))
     level, trend = belief.mean[:, 0], keeps * belief.mean[:, 1]
     people = np.maximum(level, 0.0)
@@ -263,13 +201,37 @@ def _foretold(belief: Belief, models: tuple[Model, ...]) -> Belief:
     return Belief(np.stack([level + trend, trend], axis=1), covariance, belief.trust)
 
 
-def go_on(packed: bytes, noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models) -> Belief:
+def _by_yesterday(belief: Belief, again: Again, yesterday: Yesterday) -> Belief:
+    """Yesterday's level, and what is kept of how far today's is from it. Their trend is yesterday's change."""
+    _, keeps, apart, flow, floor = _columns(again)
+    before, now, _ = yesterday
+    kept = keeps * np.clip((now + FEW) / (before + FEW), 1 / MOST_GROWN, MOST_GROWN)
+    level = now + kept * (belief.mean[:, 0] - before)
+    people = np.maximum(level, 0.0)
+    step = flow * people + floor + (1 - keeps**2) * ((apart * people) ** 2 + yesterday.variance)
+    none = np.zeros_like(level)
+    covariance = np.stack([kept**2 * belief.covariance[:, 0] + step, none, none], axis=1)
+    return Belief(np.stack([level, none + (now - before)], axis=1), covariance, belief.trust)
+
+
+def _columns(again: Again) -> Iterator[NDArray[np.float64]]:
+    """The models' parameters, f64[models, 1] each."""
+    return (np.array(column)[:, None] for column in zip(*again.models, strict=True))
+
+
+def go_on(
+    packed: bytes, noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models, yesterday: Yesterday | None = None
+) -> Belief:
     """Take up a noisy pane after what the ledger keeps, from `pack`; begin with it if that is nothing, or of a release
-    with another number of models."""
+    with another number of models. What was begun without yesterday goes on without it."""
     before = unpack(packed) if packed else None
-    if before is None or len(before.trust) != len(models.models):
-        return begin(noisy, noise_sigma, models)
-    return update(before, noisy, noise_sigma, models)
+    known = len(before.trust) if before is not None else 0
+    if before is not None and known == len(models.models):
+        return update(before, noisy, noise_sigma, models)
+    again = models.again if yesterday is not None else None
+    if before is not None and again is not None and known == len(models.models) + len(again.models):
+        return update(before, noisy, noise_sigma, models, yesterday)
+    return begin(noisy, noise_sigma, models, yesterday)
 
 
 def pack(belief: Belief) -> bytes:

@@ -1,8 +1,8 @@
 """The account of what was drawn: the first record of a (epoch, measure, pane) in the log is the release.
 
 In: ledger records in the order of the log. Out: whether each is valid. Kept: for each epoch that is not over and each
-measure the pane through which it is closed, what the epoch's measures have cost, and the last valid record of each
-measure. A pure function of the log, so that all who read it agree, zombies included.
+measure the pane through which it is closed, what the epoch's measures have cost, what was drawn of people present, and
+the last valid record of each measure. A pure function of the log, so that all who read it agree, zombies included.
 
 Panes are drawn in the order of time, so once two later epochs were drawn an epoch is *over*: nothing of it is ever
 drawn, whether or not the ledger still knows of it. What is over is forgotten. So an account may begin amid the log, at
@@ -16,6 +16,7 @@ from typing import Final
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, Beginning, LedgerRecord
 from streams.core.budget import KEYS_SHARE
+from streams.core.yesterday import Days
 
 # Higher than any pane's number.
 ALL: Final = 1 << 62
@@ -28,7 +29,8 @@ class Overspent(ValueError):  # noqa: N818 - reads as what it is
 
 
 class Account:
-    """The ledger as read so far. `brought`: the valid records that came from another deployment, by a replay.
+    """The ledger as read so far. `brought`: the valid records that came from another deployment, by a replay. `days`:
+    what was drawn here of people present.
 
     Args:
         over: epochs before this one were over where reading began.
@@ -43,6 +45,7 @@ class Account:
         self._own: set[int] = set()
         self.last: dict[str, LedgerRecord] = {}
         self.brought: list[LedgerRecord] = []
+        self.days = Days()
 
     def take(self, record: LedgerRecord, offset: int = 0) -> bool:
         """Take the next record; True if it is the first for its pane, False if it is void."""
@@ -62,6 +65,7 @@ class Account:
         else:
             # What was brought may be of any time, and is published by whoever draws after it.
             self._own.add(record.epoch)
+            self.days.take(record)
             self._end_epochs()
         return True
 
@@ -130,3 +134,4 @@ class Account:
                 del kept[epoch]
         self.last = {name: record for name, record in self.last.items() if record.epoch >= over}
         self.brought = [record for record in self.brought if record.epoch >= over]
+        self.days.forget(over)

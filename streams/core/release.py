@@ -19,8 +19,10 @@ from schemas.measures import PAIRED, Measure
 from streams.core import estimate, parts
 from streams.core.budget import keys_delta, rho_of, sigma
 from streams.core.estimate import Level
+from streams.core.models import PRESENT, models_of
 from streams.core.render import Estimates, Page, Pane
 from streams.core.rollup import Tree, blended
+from streams.core.yesterday import Drawn, Profile, smoothed
 
 # People present at the start of a window of arrivals are looked up here: an hour of 5-minute panes.
 REMEMBERED = 13
@@ -64,23 +66,53 @@ class Seen(NamedTuple):
     scale: estimate.Sigma
 
 
+class Profiles(NamedTuple):
+    """Yesterday, of zones and of districts."""
+
+    zones: Profile
+    districts: Profile
+
+
+def profiles(yesterday: Drawn, epoch: Epoch, measure: Measure, page: Page) -> Profiles:
+    """Yesterday as the filter sees it, for the epoch after it; nobody where the epoch's rules let nobody be counted."""
+    panes = epoch.last_pane
+    drawn = np.zeros(panes, np.bool_)
+    zones, districts = np.zeros((panes, epoch.zones), np.int64), np.zeros((panes, epoch.parents), np.int64)
+    scale: estimate.Sigma = yesterday.sigma
+    for number, noisy in yesterday.panes.items():
+        seen = _seen(measure, np.where(page.nobody_in, 0, noisy), yesterday.sigma, page)
+        drawn[number - 1], zones[number - 1], scale = True, seen.noisy, seen.scale
+        districts[number - 1] = page.added(seen.noisy.astype(np.float64))
+    return Profiles(
+        smoothed(zones, drawn, scale, PRESENT),
+        smoothed(districts, drawn, yesterday.sigma * page.district_norms, PRESENT),
+    )
+
+
 def next_record(
-    draw: Draw, last: LedgerRecord | None, present: LedgerRecord | None, page: Page, panes_offset: int, writer: str
+    draw: Draw,
+    last: LedgerRecord | None,
+    present: LedgerRecord | None,
+    page: Page,
+    panes_offset: int,
+    writer: str,
+    yesterday: Profiles | None = None,
 ) -> LedgerRecord:
     """The ledger record of a draw.
 
     Args:
         last: the measure's last valid record. present: that of the measure `present`, for the footfall of windows.
+        yesterday: of people present alone, where it is known.
     """
     scale = sigma(draw.measure, draw.epoch)
     if last is not None and last.epoch != draw.epoch.epoch:
         last = None
     before = _state(last)
-    level, belief = _estimated(draw, before, page)
+    level, belief = _estimated(draw, before, page, yesterday)
     state = State(draw.epoch.epoch, belief=belief, gap=_gap(last, before))
     districts = None
     if draw.measure.statistic == "present":
-        (level, districts), of_districts = _rolled_up(draw, level, before, page)
+        (level, districts), of_districts = _rolled_up(draw, level, before, page, yesterday)
         state = msgspec.structs.replace(state, districts=of_districts)
         ends, levels = (before.ends_ms, before.levels) if before is not None else ((), ())
         ends, levels = (*ends, draw.end_ms), (*levels, estimate.pack_level(level))
@@ -113,34 +145,39 @@ def _covered_until(draw: Draw, before: State | None, ends_ms: Collection[int]) -
     return {end_ms: share for end_ms, share in found.items() if share < 1 and end_ms in ends_ms}
 
 
-def _estimated(draw: Draw, before: State | None, page: Page) -> tuple[Level, bytes]:
+def _estimated(draw: Draw, before: State | None, page: Page, yesterday: Profiles | None = None) -> tuple[Level, bytes]:
     """The estimates, and what the next ones build on. Keys from data come and go: their estimate is what was drawn."""
     scale = sigma(draw.measure, draw.epoch)
     if draw.keys is not None:
         return Level(draw.noisy.astype(np.float64), np.full(len(draw.noisy), scale**2)), b""
     kept = before.belief if before is not None else b""
-    belief = estimate.go_on(kept, *_seen(draw, page), estimate.models_of(draw.measure))
+    then = yesterday.zones.at(draw.number) if yesterday is not None else None
+    belief = estimate.go_on(kept, *_seen(draw.measure, draw.noisy, scale, page), models_of(draw.measure), then)
     return belief.level, estimate.pack(belief)
 
 
-def _seen(draw: Draw, page: Page) -> Seen:
+def _seen(measure: Measure, noisy: NDArray[np.int64], scale: float, page: Page) -> Seen:
     """What was drawn, weighted if the plan has weights: before the filter, which then knows what noise it sees."""
-    scale, weights = sigma(draw.measure, draw.epoch), page.weights_for(draw.measure)
+    weights = page.weights_for(measure)
     if weights is None:
-        return Seen(draw.noisy, scale)
-    return Seen(weights.applied(draw.noisy), scale * weights.grown(draw.measure, len(draw.noisy)))
+        return Seen(noisy, scale)
+    return Seen(weights.applied(noisy), scale * weights.grown(measure, len(noisy)))
 
 
-def _rolled_up(draw: Draw, zones: Level, before: State | None, page: Page) -> tuple[Tree, bytes]:
+def _rolled_up(
+    draw: Draw, zones: Level, before: State | None, page: Page, yesterday: Profiles | None
+) -> tuple[Tree, bytes]:
     """Zones and districts that add up, and what the next ones build on.
 
     Before the filter there is nothing to reconcile: what was drawn of a district is the sum of what was drawn of its
     zones. After it there is, for a district followed in its own right sees a tide that lifts all its zones sooner than
     each of them does.
     """
-    noisy = page.added(_seen(draw, page).noisy.astype(np.float64)).astype(np.int64)
-    scale = sigma(draw.measure, draw.epoch) * page.district_norms
-    belief = estimate.go_on(before.districts if before is not None else b"", noisy, scale, estimate.PRESENT)
+    scale = sigma(draw.measure, draw.epoch)
+    noisy = page.added(_seen(draw.measure, draw.noisy, scale, page).noisy.astype(np.float64)).astype(np.int64)
+    kept = before.districts if before is not None else b""
+    then = yesterday.districts.at(draw.number) if yesterday is not None else None
+    belief = estimate.go_on(kept, noisy, scale * page.district_norms, PRESENT, then)
     return blended(Tree(zones, belief.level), page.parent_of), estimate.pack(belief)
 
 

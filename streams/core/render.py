@@ -103,6 +103,7 @@ class Page:
         self.zones = [zone.id for zone in plan.zones]
         self.parents = [parent.id for parent in plan.parents]
         self.parent_of = np.array(plan.zone_parents(), np.int64)
+        self.nobody_in = np.array([zone.kind in excluded for zone in plan.zones])
         # How much the noise of a district's sum is beyond that of one zone.
         self.district_norms = (
             np.sqrt(self.added(np.ones(len(self.zones))))

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from streams.core import estimate
-from streams.core.estimate import PRESENT, Level
+from streams.core.estimate import Level
+from streams.core.models import PRESENT
 from streams.core.rollup import Tree, added, blended, reconciled
 
 DAYS = Path(__file__).parents[1] / "golden" / "days.npz"

@@ -29,7 +29,9 @@ MONDAY_4_00 = 1_772_420_400_000
 PARTITIONS = 4
 
 
-def count_days(town: Town, measures: tuple[Measure, ...], hours: int, batch: int = 100) -> dict[str, NDArray[np.int64]]:
+def count_days(
+    town: Town, measures: tuple[Measure, ...], hours: int, batch: int = 100, start_ms: int = MONDAY_4_00
+) -> dict[str, NDArray[np.int64]]:
     """By measure the exact counts of each of its panes, i64[panes, keys], from a Monday at 04:00 on."""
     the_plan = msgspec.json.decode(orjson.dumps(plan(town)), type=Plan)
     terms = TERMS._replace(
@@ -40,16 +42,16 @@ def count_days(town: Town, measures: tuple[Measure, ...], hours: int, batch: int
         partitions=1,
         sources=tuple(range(PARTITIONS)),
     )
-    inline, epochs = _deployment(town, the_plan, terms)
+    inline, epochs = _deployment(town, the_plan, terms, start_ms)
     panes: list[Pane] = []
-    for piece in generate(town, MONDAY_4_00, MONDAY_4_00 + hours * HOUR, PARTITIONS, batch):
+    for piece in generate(town, start_ms, start_ms + hours * HOUR, PARTITIONS, batch):
         for source in range(PARTITIONS):
             inline.take(source, _records(piece, source))
         panes += inline.count()
     return _dense(panes, {epoch.epoch: epoch for epoch in epochs.epochs}, terms)
 
 
-def _deployment(town: Town, the_plan: Plan, terms: Terms) -> tuple[Inline, EpochTable]:
+def _deployment(town: Town, the_plan: Plan, terms: Terms, start_ms: int) -> tuple[Inline, EpochTable]:
     people = RegistryTable()
     people.take(registry(town))
     epochs, salts = EpochTable(), dict[int, NDArray[np.uint64]]()
@@ -62,7 +64,7 @@ def _deployment(town: Town, the_plan: Plan, terms: Terms) -> tuple[Inline, Epoch
         salts[epoch.epoch] = key_state(salt_of(epoch.epoch))
         return epoch
 
-    provide(MONDAY_4_00)
+    provide(start_ms)
     parents = np.array(the_plan.zone_parents(), np.uint16)
     return Inline(context, provide, parents, PARTITIONS, 1 << 20), epochs
 

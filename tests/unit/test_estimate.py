@@ -15,7 +15,7 @@ from schemas.measures import DEFAULT_MEASURES
 from streams.core import estimate
 from streams.core.accuracy import MEDIAN, settled_error
 from streams.core.accuracy import PRESENT as TYPICAL
-from streams.core.estimate import COHORTS, PRESENT, TRIPS, Model, Models
+from streams.core.models import COHORTS, PRESENT, TRIPS, Model, Models, models_of
 
 DAYS = Path(__file__).parents[1] / "golden" / "days.npz"
 SIGMA = 78.6
@@ -82,7 +82,7 @@ def test_a_jump_is_followed_and_doubted_until_it_is() -> None:
 def test_hours_that_say_little_of_the_next_are_followed_by_models_that_know_it() -> None:
     """Stays by length: their intervals covered 74.5 % at 500 people when they were followed as arrivals were."""
     by_hour = np.rint(np.random.default_rng(5).lognormal(np.log(500), 0.3, (40, 300))).astype(np.int64)
-    of = {measure.name: estimate.models_of(measure) for measure in DEFAULT_MEASURES}
+    of = {measure.name: models_of(measure) for measure in DEFAULT_MEASURES}
     covered = {}
     for name in ("dwell", "visits", "trips_zone", "present_cohort"):
         truth, mean, se = followed(by_hour, 1, of[name])

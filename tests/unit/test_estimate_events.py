@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from schemas.measures import DEFAULT_MEASURES
 from streams.core import estimate
 from streams.core.budget import sigma
+from streams.core.models import models_of
 from tests.support.world import epochs_at
 
 EVENTS = Path(__file__).parents[1] / "golden" / "events.npz"
@@ -64,7 +65,7 @@ def days() -> dict[str, Followed]:
     found = {}
     for name in {name for name, _ in ERRORS}:
         measure, rng = MEASURES[name], np.random.default_rng(6)
-        scale, models = sigma(measure, EPOCH), estimate.models_of(measure)
+        scale, models = sigma(measure, EPOCH), models_of(measure)
         draws = 2 if name == MANY_ZEROS else 6
         towns = np.concatenate([counts[f"{name}_{people}"] for people in (50, 500, 5000)], axis=1)
         truth = np.tile(towns.astype(np.int64), (1, draws))

@@ -10,6 +10,7 @@ from schemas.released import FLOWS_SCHEMA
 from schemas.topics import DWELL, FLOWS, VISITS
 from streams.core import estimate
 from streams.core.budget import sigma
+from streams.core.models import models_of
 from streams.core.release import Draw, next_record, publications, shut_record
 from streams.core.render import Page
 from streams.stores.released import redis_values
@@ -33,7 +34,7 @@ def drawn(measure: Measure, parts: dict[int, list[int]]):
 
 def begun(measure: Measure, counts: list[int]) -> tuple[float, float]:
     """What is believed of a place with such parts in a first pane, all together: the estimate and its error."""
-    level = estimate.begin(np.array(counts), sigma(measure, EPOCH), estimate.models_of(measure)).level
+    level = estimate.begin(np.array(counts), sigma(measure, EPOCH), models_of(measure)).level
     return float(level.mean.sum()), float(level.variance.sum()) ** 0.5
 
 

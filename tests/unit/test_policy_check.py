@@ -22,7 +22,7 @@ from streams.cli.topics import topics
 from streams.core import estimate
 from streams.core.accuracy import PRESENT, explain, guarantee, settled_error, told_from
 from streams.core.budget import rho_for
-from streams.core.estimate import Model, Models
+from streams.core.models import Model, Models
 from streams.core.soundness import problems
 from streams.errors import ThrongError
 from streams.settings import load_settings

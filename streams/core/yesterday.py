@@ -1,0 +1,114 @@
+"""Yesterday, for the filter: what was drawn of people present in the day before, smoothed. It costs no budget.
+
+The ledger holds two epochs, so whoever releases has yesterday's panes, the same as all others who have read as far
+(`Days`). Of them a profile is made: the filter goes over the day, then back over it from its end, and of each pane
+both are weighed by their variances (two-filter smoothing, Fraser and Potter 1969). What the filter does with it says
+`estimate.py`.
+
+In: the ledger's valid records, in its order. Out: a profile of the day before an epoch; None unless both are days of
+as many panes and of one plan, one behind the other (days when clocks change are not, and so not the days after them),
+and nearly all of that day was drawn. Kept: of the epochs that are not over what was drawn, 4 bytes a zone and pane.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord
+from streams.core import estimate
+from streams.core.estimate import Sigma, Yesterday
+from streams.core.models import Models
+
+PRESENT: Final = "present"
+DAY_MS: Final = 86_400_000
+# Of yesterday's panes, that must have been drawn.
+MOST: Final = 0.9
+# The noise's standard deviation of a pane that was not: whatever stands there says nothing.
+UNKNOWN: Final = 1e9
+
+
+class Drawn(NamedTuple):
+    """What was drawn in an epoch of people present: i4[zones] by the number of the pane, and the noise's scale."""
+
+    panes: dict[int, NDArray[np.int32]]
+    sigma: float
+
+
+class Days:
+    """What was drawn in the epochs that are not over."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[int, Drawn] = {}
+
+    def take(self, record: LedgerRecord) -> None:
+        """Take the next valid record."""
+        if record.measure != PRESENT or record.kind != "release":
+            return
+        drawn = self._drawn.setdefault(record.epoch, Drawn({}, record.sigma))
+        # One scale a day: rules that tighten amid it change the noise.
+        if record.sigma > drawn.sigma:
+            self._drawn[record.epoch] = drawn = drawn._replace(sigma=record.sigma)
+        drawn.panes[record.number] = np.frombuffer(record.noisy, "<i8").astype(np.int32)
+
+    def forget(self, over: int) -> None:
+        """Forget the epochs before this one."""
+        self._drawn = {epoch: drawn for epoch, drawn in self._drawn.items() if epoch >= over}
+
+    def before(self, epoch: Epoch, yesterday: Epoch) -> Drawn | None:
+        """What was drawn yesterday, if the epoch can be compared with it."""
+        drawn = self._drawn.get(yesterday.epoch)
+        alike = (epoch.plan, epoch.zones, epoch.parents, epoch.pane_ms) == (
+            yesterday.plan,
+            yesterday.zones,
+            yesterday.parents,
+            yesterday.pane_ms,
+        )
+        if drawn is None or not alike or yesterday.end_ms != epoch.start_ms:
+            return None
+        if {each.end_ms - each.start_ms for each in (epoch, yesterday)} != {DAY_MS}:
+            return None
+        return drawn if len(drawn.panes) >= MOST * yesterday.last_pane else None
+
+
+class Profile(NamedTuple):
+    """A day: f4[panes, keys] each, the first pane's number is 1."""
+
+    level: NDArray[np.float32]
+    variance: NDArray[np.float32]
+
+    def at(self, number: int) -> Yesterday:
+        """What the filter is given for a pane."""
+        before, now = self.level[max(number - 2, 0)], self.level[number - 1]
+        return Yesterday(
+            before.astype(np.float64), now.astype(np.float64), self.variance[number - 1].astype(np.float64)
+        )
+
+
+def smoothed(noisy: NDArray[np.int64], drawn: NDArray[np.bool_], noise_sigma: Sigma, models: Models) -> Profile:
+    """The profile of a day.
+
+    Args:
+        noisy: [panes, keys]. drawn: [panes]; what stands in the others is not looked at.
+    """
+    day = Profile(np.empty(noisy.shape, np.float32), np.empty(noisy.shape, np.float32))
+    belief = None
+    for number, pane in enumerate(noisy):
+        scale = noise_sigma if drawn[number] else UNKNOWN
+        belief = estimate.begin(pane, scale, models) if belief is None else estimate.update(belief, pane, scale, models)
+        day.level[number], day.variance[number] = belief.level
+    belief = None
+    for number in reversed(range(len(noisy))):
+        scale = noise_sigma if drawn[number] else UNKNOWN
+        if belief is None:
+            belief = estimate.begin(noisy[number], scale, models)
+            continue
+        expected = estimate.foretold(belief, models)
+        later = expected.level
+        share = later.variance / (later.variance + day.variance[number])
+        day.level[number] = share * day.level[number] + (1 - share) * later.mean
+        day.variance[number] *= share
+        belief = estimate.seen(expected, noisy[number], scale)
+    np.maximum(day.level, 0, out=day.level)
+    return day

@@ -1,0 +1,253 @@
+"""What the filter knows of yesterday: how much it takes of the noise's error, and that it hurts on no other day.
+
+`golden/days_after.npz` holds the exact counts of people present on the days after those of `golden/days.npz`
+(`benchmarks/accuracy.py --save`). The noise is seeded.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.ledger import BROUGHT, LedgerRecord
+from schemas.measures import DEFAULT_MEASURES
+from streams.core import estimate
+from streams.core.ledger import Account
+from streams.core.models import PRESENT
+from streams.core.release import Draw, Profiles, next_record, profiles, publications
+from streams.core.render import Page
+from streams.core.yesterday import DAY_MS, Days, Profile, smoothed
+from tests.support.world import PLAN, epochs_at
+from tests.unit.test_weights import WEIGHTED
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SIGMA = 78.6
+AN_HOUR = 12
+# What is left of the error. At 5,000 people the noise is a hundredth to begin with.
+LEAVES = {50: 0.8, 500: 0.8, 5000: 0.95}
+# At 50 intervals are a little too wide, for on a day that is another they must not be too narrow.
+MOST_COVERED = {50: 98.0, 500: 97.0, 5000: 97.0}
+MONDAY = 1_772_420_400_000
+YESTERDAY, TODAY = (
+    msgspec.structs.replace(epoch, measures=DEFAULT_MEASURES[:1]) for epoch in epochs_at(MONDAY, MONDAY + DAY_MS)
+)
+PAGE = Page(PLAN, 0.95)
+
+
+def noisy(day: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    return np.rint(day + np.random.default_rng(seed).normal(0, SIGMA, day.shape)).astype(np.int64)
+
+
+def profile_of(day: NDArray[np.int64], seed: int) -> Profile:
+    return smoothed(noisy(day, seed), np.ones(len(day), np.bool_), SIGMA, PRESENT)
+
+
+def followed(panes: NDArray[np.int64], known: Profile | None) -> tuple[NDArray, NDArray]:
+    """Means and standard errors, [panes, keys]."""
+    packed, levels = b"", []
+    for number, pane in enumerate(panes):
+        then = known.at(number + 1) if known is not None else None
+        belief = estimate.go_on(packed, pane, SIGMA, PRESENT, then)
+        packed = estimate.pack(belief)
+        levels.append(belief.level)
+    means, variances = (np.array(column) for column in zip(*levels, strict=True))
+    return means, np.sqrt(variances)
+
+
+def compared(people: int, other_zones: bool = False, weather: float = 0.0) -> tuple[float, float, float]:
+    """Median errors without and with yesterday, and the coverage with it, %, where about so many people are."""
+    rng, errors, inside = np.random.default_rng(people), ([], []), []
+    kept = [np.load(GOLDEN / name)[str(people)].astype(np.int64) for name in ("days.npz", "days_after.npz")]
+    for town, (before, day) in enumerate(zip(*kept, strict=True)):
+        for seed in range(3):
+            known, today = before, day
+            if weather:
+                known, today = (weathered(each, weather, rng) for each in (before, day))
+            known = np.roll(known, 1, axis=1) if other_zones else known
+            at = (today >= 0.7 * people) & (today < 1.4 * people)
+            at[:AN_HOUR] = False
+            panes = noisy(today, 10 * town + seed)
+            for number, profile in enumerate((None, profile_of(known, 100 + 10 * town + seed))):
+                mean, se = followed(panes, profile)
+                errors[number].append((np.abs(np.maximum(mean, 0) - today) / np.maximum(today, 1))[at])
+            inside.append((np.abs(mean - today) <= 1.96 * se)[at])
+    without, with_it = (100 * float(np.median(np.concatenate(each))) for each in errors)
+    return without, with_it, 100 * float(np.concatenate(inside).mean())
+
+
+def weathered(day: NDArray[np.int64], spread: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A day on which there are more people, or fewer, in half of the zones the other way."""
+    factor = np.exp(rng.normal(0, spread))
+    return np.rint(day * np.where(np.arange(day.shape[1]) % 2, 1 / factor, factor)).astype(np.int64)
+
+
+@pytest.mark.parametrize("people", LEAVES)
+@pytest.mark.parametrize("weather", [0.0, 0.1])
+def test_yesterday_takes_a_good_part_of_the_error_and_the_error_is_stated_right(people: int, weather: float) -> None:
+    without, with_it, covered = compared(people, weather=weather)
+    assert with_it <= LEAVES[people] * without
+    assert 93 <= covered <= MOST_COVERED[people]
+
+
+@pytest.mark.parametrize("people", LEAVES)
+def test_a_yesterday_that_was_quite_another_does_no_harm(people: int) -> None:
+    """Each place is given its neighbour's."""
+    without, with_it, covered = compared(people, other_zones=True)
+    assert with_it <= 1.02 * without
+    assert 93 <= covered <= 97
+
+
+def test_of_a_day_that_is_over_more_is_known_than_while_it_went_on() -> None:
+    day = np.load(GOLDEN / "days.npz")["500"][0].astype(np.int64)
+    seen = noisy(day, 1)
+    mean, _ = followed(seen, None)
+    known = smoothed(seen, np.ones(len(day), np.bool_), SIGMA, PRESENT)
+    assert np.abs(known.level - day).mean() < 0.8 * np.abs(np.maximum(mean, 0) - day).mean()
+    inside = np.abs(known.level - day) <= 1.96 * np.sqrt(known.variance)
+    assert 93 <= 100 * inside.mean() <= 98
+
+
+def test_panes_that_were_not_drawn_are_bridged() -> None:
+    day = np.full((100, 300), 1000)
+    seen, drawn = noisy(day, 2), np.ones(100, np.bool_)
+    drawn[40:50] = drawn[0] = drawn[-1] = False
+    seen[~drawn] = 10**6
+    known = smoothed(seen, drawn, SIGMA, PRESENT)
+    assert np.abs(known.level[~drawn] - 1000).mean() < 60
+    assert np.median(known.variance[45]) > 1.5 * np.median(known.variance[30])
+
+
+def test_the_first_pane_of_a_day_is_known_from_yesterday() -> None:
+    known = Profile(np.full((2, 500), 400, np.float32), np.full((2, 500), 400, np.float32))
+    seen = noisy(np.full((1, 500), 400), 3)
+    (without, _), (with_it, _) = followed(seen, None), followed(seen, known)
+    assert np.abs(with_it - 400).mean() < 0.5 * np.abs(without - 400).mean()
+
+
+def test_what_was_begun_without_yesterday_goes_on_without_it_and_else_begins_anew() -> None:
+    known = Profile(np.full((2, 2), 400, np.float32), np.full((2, 2), 400, np.float32))
+    pane = np.array([380, 900])
+    plain = estimate.pack(estimate.begin(pane, SIGMA, PRESENT))
+    on = estimate.go_on(plain, pane, SIGMA, PRESENT, known.at(2))
+    np.testing.assert_array_equal(on.mean, estimate.go_on(plain, pane, SIGMA, PRESENT).mean)
+    knowing = estimate.pack(estimate.begin(pane, SIGMA, PRESENT, known.at(1)))
+    anew = estimate.go_on(knowing, pane, SIGMA, PRESENT)
+    np.testing.assert_array_equal(anew.mean, estimate.begin(pane, SIGMA, PRESENT).mean)
+
+
+def test_places_know_nothing_of_each_other_s_yesterday_in_whatever_blocks_they_are_taken_up() -> None:
+    rng = np.random.default_rng(3)
+    panes = rng.integers(0, 500, (5, estimate.BLOCK + 5))
+    known = Profile(*(rng.uniform(100, 500, (2, *panes.shape)).astype(np.float32)))
+    apart = Profile(known.level[:, -3:], known.variance[:, -3:])
+    together, alone = followed(panes, known), followed(panes[:, -3:], apart)
+    for both, one in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(both[:, -3:], one)
+
+
+def drawn_day(epoch: Epoch, account: Account, counts: NDArray[np.int64], known: Profiles | None = None) -> LedgerRecord:
+    """Draw panes of an epoch; returns the last record."""
+    measure = epoch.measures[0]
+    for number, seen in enumerate(counts, 1):
+        draw = Draw(epoch, measure, number, epoch.start_ms + number * epoch.pane_ms, seen)
+        record = next_record(draw, account.last.get("present"), None, PAGE, number, "me", known)
+        assert account.take(record, number)
+    return record
+
+
+def day_of(level: int, panes: int = 288) -> NDArray[np.int64]:
+    return noisy(np.full((panes, len(PLAN.zones)), level), 4)
+
+
+def test_the_ledger_s_account_knows_yesterday_wherever_it_began_reading() -> None:
+    account = Account()
+    drawn_day(YESTERDAY, account, day_of(500))
+    drawn = account.days.before(TODAY, YESTERDAY)
+    assert drawn is not None and len(drawn.panes) == 288
+    known = profiles(drawn, TODAY, TODAY.measures[0], PAGE)
+    np.testing.assert_allclose(known.zones.level, 500, atol=100)
+    np.testing.assert_allclose(PAGE.added(known.zones.level[100]), known.districts.level[100], rtol=0.1)
+
+
+def days_with(panes: int, epoch: Epoch = YESTERDAY, **changed: object) -> Days:
+    days = Days()
+    for number in range(1, panes + 1):
+        days.take(record_of(epoch, number, **changed))
+    return days
+
+
+def record_of(epoch: Epoch, number: int, **changed: object) -> LedgerRecord:
+    end_ms = epoch.start_ms + number * epoch.pane_ms
+    draw = Draw(epoch, epoch.measures[0], number, end_ms, np.arange(len(PLAN.zones)))
+    return msgspec.structs.replace(next_record(draw, None, None, PAGE, 0, "me"), **changed)
+
+
+def unlike() -> Iterator[tuple[Epoch, Epoch]]:
+    yield msgspec.structs.replace(TODAY, plan="another"), YESTERDAY
+    yield msgspec.structs.replace(TODAY, start_ms=TODAY.start_ms + DAY_MS, end_ms=TODAY.end_ms + DAY_MS), YESTERDAY
+    longer = msgspec.structs.replace(YESTERDAY, start_ms=YESTERDAY.start_ms - 3_600_000)
+    yield TODAY, longer
+    yield msgspec.structs.replace(TODAY, end_ms=TODAY.end_ms - 3_600_000), YESTERDAY
+
+
+def test_only_a_day_of_the_same_plan_and_length_just_before_is_yesterday() -> None:
+    days = days_with(288)
+    assert days.before(TODAY, YESTERDAY) is not None
+    assert all(days.before(*epochs) is None for epochs in unlike())
+    days.forget(TODAY.epoch)
+    assert days.before(TODAY, YESTERDAY) is None
+
+
+def test_a_day_of_which_more_than_a_tenth_was_not_drawn_is_none() -> None:
+    assert days_with(260).before(TODAY, YESTERDAY) is not None
+    assert days_with(259).before(TODAY, YESTERDAY) is None
+    assert days_with(288, kind="void").before(TODAY, YESTERDAY) is None
+    assert days_with(288, measure="arrivals").before(TODAY, YESTERDAY) is None
+
+
+def test_what_a_replay_brought_is_no_yesterday() -> None:
+    account = Account()
+    for number in range(1, 289):
+        account.take(record_of(YESTERDAY, number, panes_offset=BROUGHT), number)
+    assert account.days.before(TODAY, YESTERDAY) is None
+
+
+def test_where_nobody_may_be_counted_today_nobody_is_known_from_yesterday() -> None:
+    drawn = days_with(288).before(TODAY, YESTERDAY)
+    assert drawn is not None
+    kind = PLAN.zones[-1].kind
+    page = Page(PLAN, 0.95, excluded=(kind,))
+    for number in drawn.panes:
+        drawn.panes[number][:] = 5000
+    known = profiles(drawn, TODAY, TODAY.measures[0], page)
+    nobody = np.array([zone.kind == kind for zone in PLAN.zones])
+    assert (known.zones.level[:, nobody] < 50).all() and (known.zones.level[:, ~nobody] > 4900).all()
+
+
+def test_a_weighted_plan_s_yesterday_is_weighted() -> None:
+    page = Page(WEIGHTED, 0.95)
+    drawn = days_with(288).before(TODAY, YESTERDAY)
+    assert drawn is not None and page.weights is not None
+    counts = np.array([5000, 1000, 3000, 500, 800, 2000])
+    for number in drawn.panes:
+        drawn.panes[number][:] = counts
+    known = profiles(drawn, TODAY, TODAY.measures[0], page)
+    np.testing.assert_allclose(known.zones.level[100], page.weights.people.applied(counts), rtol=0.01)
+
+
+def test_estimates_are_told_from_yesterday_s_beginning_on() -> None:
+    account = Account()
+    drawn_day(YESTERDAY, account, day_of(150))
+    drawn = account.days.before(TODAY, YESTERDAY)
+    assert drawn is not None
+    known = profiles(drawn, TODAY, TODAY.measures[0], PAGE)
+    draw = Draw(TODAY, TODAY.measures[0], 1, TODAY.start_ms + TODAY.pane_ms, np.full(len(PLAN.zones), 150))
+    errors = [
+        msgspec.json.decode(publications(next_record(draw, None, None, PAGE, 0, "me", then))[0].value).get("se", 99.0)
+        for then in (None, known)
+    ]
+    assert errors[1] < 0.5 * errors[0]

@@ -1,0 +1,100 @@
+"""The release role over the end of a day: what it knows of yesterday is what the ledger says, and all of it that may be
+told. The noise is none, so two writers' records can be compared."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from schemas.epochs import Epoch
+from schemas.ledger import LedgerRecord
+from schemas.measures import DEFAULT_MEASURES
+from schemas.topics import LEDGER
+from streams.agents.roles import LogRange
+from streams.core.estimate import unpack
+from streams.core.models import PRESENT
+from streams.core.release import _state
+from streams.core.rules import Told
+from streams.core.yesterday import DAY_MS
+from tests.support.rules import SettledRules
+from tests.support.world import epochs_at
+from tests.unit.test_release_role import Logs, both, chunk, releaser
+
+MONDAY = 1_772_420_400_000
+DAYS = tuple(
+    msgspec.structs.replace(epoch, partitions=2, measures=DEFAULT_MEASURES[:1])
+    for epoch in epochs_at(MONDAY, MONDAY + DAY_MS, MONDAY + 2 * DAY_MS)
+)
+YESTERDAY, TODAY, TOMORROW = DAYS
+A_DAY, KNOWING = 288, len(PRESENT.models) + 2
+
+
+@pytest.fixture(scope="module")
+def monday() -> list[bytes]:
+    """The ledger after a Monday."""
+
+    async def release() -> list[bytes]:
+        logs = Logs()
+        role = releaser(logs, epochs=DAYS)
+        await role.positions({0: LogRange(0, 2 * A_DAY)})
+        await role.handle(chunk(both(*range(1, A_DAY + 1), epoch=YESTERDAY), 0))
+        return logs.values[LEDGER]
+
+    return asyncio.run(release())
+
+
+def after(monday: list[bytes]) -> Logs:
+    logs = Logs()
+    logs.values[LEDGER] = list(monday)
+    return logs
+
+
+async def released(logs: Logs, *numbers: int, rules: SettledRules | None = None, epoch: Epoch = TODAY) -> None:
+    """A worker that starts, releases these panes, and ends."""
+    role = releaser(logs, rules=rules, epochs=DAYS)
+    first = 2 * A_DAY + 2 * (numbers[0] - 1)
+    await role.positions({0: LogRange(first, first + 2 * len(numbers))})
+    await role.handle(chunk(both(*numbers, epoch=epoch), first))
+
+
+def models(record: LedgerRecord) -> int:
+    state = _state(record)
+    assert state is not None
+    assert len(unpack(state.districts).trust) == len(unpack(state.belief).trust)
+    return len(unpack(state.belief).trust)
+
+
+async def test_a_second_day_knows_the_first(monday: list[bytes]) -> None:
+    logs = after(monday)
+    await released(logs, 1, 2, 3)
+    first, second = logs.ledger()[:3], logs.ledger()[A_DAY:]
+    assert [models(record) for record in first] == [len(PRESENT.models)] * 3
+    assert [models(record) for record in second] == [KNOWING] * 3
+
+
+async def test_two_that_read_the_same_ledger_release_the_same_bytes_whenever_they_started(monday: list[bytes]) -> None:
+    one, other = after(monday), after(monday)
+    await released(one, 1, 2, 3, 4)
+    for number in (1, 2, 3, 4):
+        await released(other, number)
+    ones, others = (
+        [msgspec.structs.replace(record, writer="", panes_offset=0, begins=None) for record in logs.ledger()[A_DAY:]]
+        for logs in (one, other)
+    )
+    assert len(ones) == 4 and ones == others
+
+
+async def test_a_day_that_the_rules_withhold_is_not_known(monday: list[bytes]) -> None:
+    class Withheld(SettledRules):
+        def of(self, epoch: Epoch) -> Told:
+            return Told(epoch, "", YESTERDAY.start_ms + 300_000 if epoch == YESTERDAY else 0)
+
+    logs = after(monday)
+    await released(logs, 1, rules=Withheld())
+    assert models(logs.ledger()[-1]) == len(PRESENT.models)
+
+
+async def test_the_day_after_a_day_that_was_not_drawn_knows_none(monday: list[bytes]) -> None:
+    logs = after(monday)
+    await released(logs, 1, epoch=TOMORROW)
+    assert models(logs.ledger()[-1]) == len(PRESENT.models)
