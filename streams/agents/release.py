@@ -17,7 +17,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -116,7 +116,7 @@ class Releaser:
         self._learn = learn
         self.to_follow = asyncio.Queue[LedgerRecord | None]()
         self._latest: Epoch | None = None
-        self._yesterday: tuple[Known, Profiles] | None = None
+        self._yesterday: tuple[Known, asyncio.Task[Profiles]] | None = None
         self._redis = RedisWatch(metrics.redis_errors, readiness)
         self.showing = Showing(publisher, pages, self._redis, self._withheld)
         self._sums = Sums(ledger.account, epochs.records)
@@ -138,9 +138,13 @@ class Releaser:
         self._metrics.ledger_read.set(self._ledger.bytes_read)
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
             await self._publish(record)
-        self._metrics.only(self._measures_of_newest())
+        self._metrics.only([measure.name for epoch in self._newest() for measure in epoch.measures])
         if self._following is not None:
             self.to_follow.put_nowait(None)
+        for epoch in self._newest():
+            # Of one that is over the plan may be gone.
+            if not self._ledger.account.closed(epoch, epoch.last_pane):
+                self._look_back_from(epoch)
         self._readiness.over("starting")
         needed = self._ledger.account.needed_offset()
         return dict.fromkeys(logs, needed)
@@ -173,6 +177,9 @@ class Releaser:
             self._metrics.only([measure.name for measure in whole.epoch.measures])
             self._sums.drop(whole)
             self._latest = whole.epoch
+            for epoch in self._epochs.records:
+                if epoch.start_ms == whole.end_ms == whole.epoch.end_ms:
+                    self._look_back_from(epoch)
             if not self._redis.trouble:
                 await self.showing.places(self._latest)
 
@@ -254,11 +261,10 @@ class Releaser:
         check_shares(epoch)
         return epoch
 
-    def _measures_of_newest(self) -> list[str]:
-        """The measures of the newest epoch that the ledger has panes of, those apart that a replay brought."""
+    def _newest(self) -> list[Epoch]:
+        """The newest epoch that the ledger has panes of, those apart that a replay brought; none at first."""
         drawn = {record.epoch for record in self._ledger.account.last.values() if record.panes_offset != BROUGHT}
-        newest = [epoch for epoch in self._epochs.records if epoch.epoch == max(drawn, default=0)]
-        return [measure.name for epoch in newest for measure in epoch.measures]
+        return [epoch for epoch in self._epochs.records if epoch.epoch == max(drawn, default=0)]
 
     async def _close(self, whole: Whole, measure: Measure) -> None:
         """Release the measure's pane, or say that it can't be, unless that is done."""
@@ -314,7 +320,8 @@ class Releaser:
         account.check(whole.epoch, measure.name, rho_of(measure, epoch), keys_delta(measure, epoch))
         counted = whole.counts[measure.name]
         noisy, keys = await asyncio.to_thread(self._drawn, epoch, measure, counted)
-        yesterday = await self._known_of_yesterday(told, measure) if measure.statistic == "present" else None
+        looking = self._look_back(told, measure) if measure.statistic == "present" else None
+        yesterday = await asyncio.shield(looking) if looking is not None else None
         record = next_record(
             Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys, whole.covered.get(measure.name, 1.0)),
             account.last.get(measure.name),
@@ -330,7 +337,14 @@ class Releaser:
         self._metrics.budget.set(whole.epoch.rho)
         self._metrics.spent.set(account.spent(epoch.epoch))
 
-    async def _known_of_yesterday(self, told: Told, measure: Measure) -> Profiles | None:
+    def _look_back_from(self, epoch: Epoch) -> None:
+        """Have what the epoch's panes will need of yesterday worked out meanwhile: with many zones it takes seconds."""
+        told = self._rules.of(epoch)
+        for measure in told.epoch.measures:
+            if measure.statistic == "present":
+                self._look_back(told, measure)
+
+    def _look_back(self, told: Told, measure: Measure) -> asyncio.Task[Profiles] | None:
         """Yesterday, unless the rules in force withhold any of it; worked out once an epoch."""
         epoch = told.epoch
         yesterday = next((each for each in self._epochs.records if each.end_ms == epoch.start_ms), None)
@@ -348,8 +362,10 @@ class Releaser:
             return None
         known = Known(epoch.epoch, told.excluded, len(drawn.panes))
         if self._yesterday is None or self._yesterday[0] != known:
-            page = self._pages.of(epoch, told.excluded)
-            self._yesterday = known, await asyncio.to_thread(profiles, drawn, epoch, measure, page)
+            if self._yesterday is not None:
+                self._yesterday[1].cancel()
+            steps = profiles(drawn, epoch, measure, self._pages.of(epoch, told.excluded))
+            self._yesterday = known, asyncio.create_task(_last(steps))
         return self._yesterday[1]
 
     def _drawn(
@@ -375,6 +391,13 @@ class Releaser:
             self.to_follow.put_nowait(record)
         await self.showing.pane(record)
         self._metrics.suppressed.labels(record.measure).set(_suppressed(record))
+
+
+async def _last(steps: Iterator[Profiles | None]) -> Profiles:
+    """What the last step gives. Each is a thread's, which can't be cancelled; between them this can be."""
+    while (found := await asyncio.to_thread(next, steps)) is None:
+        pass
+    return found
 
 
 def _suppressed(record: LedgerRecord) -> int:

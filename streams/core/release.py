@@ -5,7 +5,7 @@ the bytes to publish and the state that the pane after builds on. All but the no
 the noise is post-processing: the exact counts go no further than the addition.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -26,6 +26,8 @@ from streams.core.yesterday import Drawn, Profile, smoothed
 
 # People present at the start of a window of arrivals are looked up here: an hour of 5-minute panes.
 REMEMBERED = 13
+# Of yesterday's profile, that are worked out at a time: half a second.
+ZONES_A_STEP = 1000
 
 
 class State(msgspec.Struct, frozen=True):
@@ -73,8 +75,11 @@ class Profiles(NamedTuple):
     districts: Profile
 
 
-def profiles(yesterday: Drawn, epoch: Epoch, measure: Measure, page: Page) -> Profiles:
-    """Yesterday as the filter sees it, for the epoch after it; nobody where the epoch's rules let nobody be counted."""
+def profiles(yesterday: Drawn, epoch: Epoch, measure: Measure, page: Page) -> Iterator[Profiles | None]:
+    """Yesterday as the filter sees it, for the epoch after it; nobody where the epoch's rules let nobody be counted.
+
+    With many zones it is seconds of work: each step does some of it, and the last one has the whole.
+    """
     panes = epoch.last_pane
     drawn = np.zeros(panes, np.bool_)
     zones, districts = np.zeros((panes, epoch.zones), np.int64), np.zeros((panes, epoch.parents), np.int64)
@@ -83,8 +88,14 @@ def profiles(yesterday: Drawn, epoch: Epoch, measure: Measure, page: Page) -> Pr
         seen = _seen(measure, np.where(page.nobody_in, 0, noisy), yesterday.sigma, page)
         drawn[number - 1], zones[number - 1], scale = True, seen.noisy, seen.scale
         districts[number - 1] = page.added(seen.noisy.astype(np.float64))
-    return Profiles(
-        smoothed(zones, drawn, scale, PRESENT),
+    scales = np.broadcast_to(np.asarray(scale, np.float64), epoch.zones)
+    parts = []
+    for first in range(0, epoch.zones, ZONES_A_STEP):
+        some = slice(first, first + ZONES_A_STEP)
+        parts.append(smoothed(zones[:, some], drawn, scales[some], PRESENT))
+        yield None
+    yield Profiles(
+        Profile(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))),
         smoothed(districts, drawn, yesterday.sigma * page.district_norms, PRESENT),
     )
 

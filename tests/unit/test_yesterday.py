@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.measures import DEFAULT_MEASURES
-from streams.core import estimate
+from streams.core import estimate, release
 from streams.core.ledger import Account
 from streams.core.models import PRESENT
 from streams.core.release import Draw, Profiles, next_record, profiles, publications
 from streams.core.render import Page
-from streams.core.yesterday import DAY_MS, Days, Profile, smoothed
+from streams.core.yesterday import DAY_MS, Days, Drawn, Profile, smoothed
 from tests.support.world import PLAN, epochs_at
 from tests.unit.test_weights import WEIGHTED
 
@@ -159,6 +159,22 @@ def drawn_day(epoch: Epoch, account: Account, counts: NDArray[np.int64], known: 
     return record
 
 
+def known_of(drawn: Drawn, page: Page) -> Profiles:
+    """All steps of yesterday's profile."""
+    *others, last = profiles(drawn, TODAY, TODAY.measures[0], page)
+    assert last is not None and others == [None] * -(-TODAY.zones // release.ZONES_A_STEP)
+    return last
+
+
+def test_a_profile_is_the_same_in_any_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = days_with(288).before(TODAY, YESTERDAY)
+    assert drawn is not None
+    whole = known_of(drawn, PAGE)
+    monkeypatch.setattr(release, "ZONES_A_STEP", 4)
+    for in_steps, at_once in zip(known_of(drawn, PAGE).zones, whole.zones, strict=True):
+        np.testing.assert_array_equal(in_steps, at_once)
+
+
 def day_of(level: int, panes: int = 288) -> NDArray[np.int64]:
     return noisy(np.full((panes, len(PLAN.zones)), level), 4)
 
@@ -168,7 +184,7 @@ def test_the_ledger_s_account_knows_yesterday_wherever_it_began_reading() -> Non
     drawn_day(YESTERDAY, account, day_of(500))
     drawn = account.days.before(TODAY, YESTERDAY)
     assert drawn is not None and len(drawn.panes) == 288
-    known = profiles(drawn, TODAY, TODAY.measures[0], PAGE)
+    known = known_of(drawn, PAGE)
     np.testing.assert_allclose(known.zones.level, 500, atol=100)
     np.testing.assert_allclose(PAGE.added(known.zones.level[100]), known.districts.level[100], rtol=0.1)
 
@@ -223,7 +239,7 @@ def test_where_nobody_may_be_counted_today_nobody_is_known_from_yesterday() -> N
     page = Page(PLAN, 0.95, excluded=(kind,))
     for number in drawn.panes:
         drawn.panes[number][:] = 5000
-    known = profiles(drawn, TODAY, TODAY.measures[0], page)
+    known = known_of(drawn, page)
     nobody = np.array([zone.kind == kind for zone in PLAN.zones])
     assert (known.zones.level[:, nobody] < 50).all() and (known.zones.level[:, ~nobody] > 4900).all()
 
@@ -235,7 +251,7 @@ def test_a_weighted_plan_s_yesterday_is_weighted() -> None:
     counts = np.array([5000, 1000, 3000, 500, 800, 2000])
     for number in drawn.panes:
         drawn.panes[number][:] = counts
-    known = profiles(drawn, TODAY, TODAY.measures[0], page)
+    known = known_of(drawn, page)
     np.testing.assert_allclose(known.zones.level[100], page.weights.people.applied(counts), rtol=0.01)
 
 
@@ -244,7 +260,7 @@ def test_estimates_are_told_from_yesterday_s_beginning_on() -> None:
     drawn_day(YESTERDAY, account, day_of(150))
     drawn = account.days.before(TODAY, YESTERDAY)
     assert drawn is not None
-    known = profiles(drawn, TODAY, TODAY.measures[0], PAGE)
+    known = known_of(drawn, PAGE)
     draw = Draw(TODAY, TODAY.measures[0], 1, TODAY.start_ms + TODAY.pane_ms, np.full(len(PLAN.zones), 150))
     errors = [
         msgspec.json.decode(publications(next_record(draw, None, None, PAGE, 0, "me", then))[0].value).get("se", 99.0)

@@ -2,20 +2,23 @@
 told. The noise is none, so two writers' records can be compared."""
 
 import asyncio
+from collections.abc import Iterator
 
 import msgspec
 import pytest
 
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
-from schemas.measures import DEFAULT_MEASURES
+from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import LEDGER
+from streams.agents import release
 from streams.agents.roles import LogRange
 from streams.core.estimate import unpack
 from streams.core.models import PRESENT
-from streams.core.release import _state
+from streams.core.release import Profiles, _state, profiles
+from streams.core.render import Page
 from streams.core.rules import Told
-from streams.core.yesterday import DAY_MS
+from streams.core.yesterday import DAY_MS, Drawn
 from tests.support.rules import SettledRules
 from tests.support.world import epochs_at
 from tests.unit.test_release_role import Logs, both, chunk, releaser
@@ -82,6 +85,38 @@ async def test_two_that_read_the_same_ledger_release_the_same_bytes_whenever_the
         for logs in (one, other)
     )
     assert len(ones) == 4 and ones == others
+
+
+async def test_yesterday_is_looked_at_before_a_pane_needs_it(
+    monday: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def noted(drawn: Drawn, epoch: Epoch, measure: Measure, page: Page) -> Iterator[Profiles | None]:
+        looked.append(epoch.epoch)
+        return profiles(drawn, epoch, measure, page)
+
+    monkeypatch.setattr(release, "profiles", noted)
+    logs = after(monday[:-1])
+    role = releaser(logs, epochs=DAYS)
+    await role.positions({0: LogRange(0, 2 * A_DAY)})
+    assert looked == []
+    await role.handle(chunk(both(A_DAY, epoch=YESTERDAY), 2 * A_DAY - 2))
+    assert looked == [TODAY.epoch]
+    await role.handle(chunk(both(1, epoch=TODAY), 2 * A_DAY))
+    assert models(logs.ledger()[-1]) == KNOWING
+    assert looked == [TODAY.epoch]
+    again = releaser(logs, epochs=DAYS)
+    await again.positions({0: LogRange(0, 2 * A_DAY + 2)})
+    assert looked == [TODAY.epoch, TODAY.epoch]
+
+
+async def test_of_a_day_that_is_over_nothing_is_looked_at(monday: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = after(monday)
+    epochs = (msgspec.structs.replace(YESTERDAY, start_ms=MONDAY - DAY_MS, end_ms=MONDAY, epoch=1), *DAYS)
+    role = releaser(logs, epochs=epochs)
+    monkeypatch.setattr(role, "_look_back", lambda *_: pytest.fail("its plan may be gone"))
+    await role.positions({0: LogRange(0, 2 * A_DAY)})
 
 
 async def test_a_day_that_the_rules_withhold_is_not_known(monday: list[bytes]) -> None:
