@@ -1,14 +1,17 @@
-"""Two days of event time through a whole deployment: does anything grow beyond the day's rhythm?
+"""Days of event time through a whole deployment: does anything grow beyond the day's rhythm?
 
-A simulated town is played into a real Kafka, faster than it lives, and all three roles follow it over two epoch
-changes. Each hour of event time is told: CPU a sighting, and of each role resident memory, threads and open files; of
-Redis its keys and memory. Below the table, what the second day's hours have over the same hours of the first (the first
-day begins with empty tables, so its first hours are left out), and as the last line as JSON what of that grew: more
-than `ALLOWED`. Of a run of less than 31 hours nothing can be said: null.
+A simulated town is played into a real Kafka, faster than it lives, and all three roles follow it over the changes of
+epochs. Each hour of event time is told: CPU a sighting, and of each role resident memory, threads and open files; of
+Redis its keys and memory. Below the table, what the last day's hours have over the same hours of the day before (the
+first day begins with empty tables, so its first hours are left out), and as the last line as JSON what of that grew:
+more than `ALLOWED`. Of a run of less than 31 hours nothing can be said: null.
+
+Redis keeps a public key's last record for two days of the clock, of which a run has minutes. So it comes to have one
+for each that was ever large enough to be told, and takes some days for that: hence four.
 
 The release must be able to follow (`--speed` 1000 on two cores), or its last hours are all told at the end.
 
-    python -m benchmarks.bench_soak [--hours 50] [--speed 600] [--subscribers 20000]
+    python -m benchmarks.bench_soak [--hours 98] [--speed 600] [--subscribers 20000]
 """
 
 import argparse
@@ -44,12 +47,12 @@ ROLES: Final = ("gateway", "crowd", "release")
 ASK_S: Final = 0.2
 WITHIN_S: Final = 120.0
 PARTITIONS: Final = 4
-# What isn't growth: as a share of the first day's, and besides that. Allocators keep some memory; a thread pool fills.
-# Redis has a key for each public key that was ever large enough to be told. Of the others a partition has three for its
-# snapshots (a pointer, this one, the last), which come by the minute of the clock, so after some hours of event time.
+# What isn't growth: as a share of what was there, and besides that. Allocators keep some memory; a thread pool fills.
+# Of the keys of Redis that are no released ones a partition has three for its snapshots (a pointer, this one, the
+# last), which come by the minute of the clock, so after some hours of event time.
 ALLOWED: Final = {
     **{"MB": (0.05, 10.0), "files": (0.0, 4.0), "threads": (0.0, 2.0)},
-    **{"keys": (0.0, 3.0 * PARTITIONS), "released": (0.25, 50.0)},
+    **{"keys": (0.0, 3.0 * PARTITIONS), "released": (0.1, 10.0)},
 }
 
 
@@ -122,8 +125,9 @@ def line(hour: dict[str, Any]) -> str:
 
 
 def growth(hours: list[dict[str, Any]]) -> dict[str, float]:
-    """The most that an hour of the second day has over the same hour of the first: MB, files, threads, keys."""
-    later = [(hours[at - DAY_H], hours[at]) for at in range(DAY_H + FIRST_H, len(hours))]
+    """The most that an hour of the last day has over the same hour of the day before: MB, files, threads, keys."""
+    begin = max(DAY_H + FIRST_H, len(hours) - DAY_H)
+    later = [(hours[at - DAY_H], hours[at]) for at in range(begin, len(hours))]
     if not later:
         return {}
     return {
@@ -140,7 +144,7 @@ def grown(hours: list[dict[str, Any]], grew: dict[str, float]) -> list[str] | No
     """What has more than is allowed; None if there weren't hours enough to tell."""
     if not grew:
         return None
-    first = hours[FIRST_H]
+    first = hours[max(FIRST_H, len(hours) - 2 * DAY_H)]
     had = {**{f"{role} MB": first["memory_mb"][role] for role in ROLES}, "Redis MB": first["redis_mb"]}
     had["Redis released"] = first["redis_released"]
 
@@ -184,7 +188,7 @@ async def run(stack: Stack, folder: Path, options: argparse.Namespace) -> list[d
 
 def main() -> None:
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    command.add_argument("--hours", type=int, default=50)
+    command.add_argument("--hours", type=int, default=98)
     command.add_argument("--speed", type=float, default=600.0, help="seconds of event time a second")
     command.add_argument("--subscribers", type=int, default=20_000)
     command.add_argument("--results", type=Path, default=RESULTS / "soak.json")
@@ -197,7 +201,7 @@ def main() -> None:
     grew = growth(hours)
     options.results.parent.mkdir(exist_ok=True)
     options.results.write_text(json.dumps({"hours": hours, "grew": grew}, indent=1) + "\n")
-    print("\nmost that an hour of the second day has over the same hour of the first:")
+    print("\nmost that an hour of the last day has over the same hour of the day before:")
     for what, more in grew.items():
         print(f"  {what:16} {more:+.1f}")
     print(json.dumps({"grew": grown(hours, grew), "more": {what: round(more, 2) for what, more in grew.items()}}))

@@ -92,7 +92,7 @@ def _late(found: Found) -> list[Goal]:
 def _steady(found: Found) -> list[Goal]:
     more = grown(found["hours"], found["grew"])
     told = None if more is None else ", ".join(more) or "nothing"
-    return [Goal("grows from the first day to the second beyond its rhythm", "nothing", told, not more)]
+    return [Goal("grows from one day to the next beyond its rhythm", "nothing", told, not more)]
 
 
 FROM: Final[dict[str, Callable[[Found], list[Goal]]]] = {

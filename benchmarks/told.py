@@ -230,9 +230,10 @@ def extrapolation(found: dict[str, Any]) -> str:
 
 
 def soak(found: dict[str, Any]) -> str:
-    """What two days grew by."""
+    """What a day grew by."""
     body = [(what, f"{more:+.1f}") for what, more in found["grew"].items()]
-    about = f"{len(found['hours'])} hours; the most that an hour of the second day has over the same hour of the first"
+    hours = len(found["hours"])
+    about = f"{hours} hours; the most that an hour of the last day has over the same hour of the day before"
     return f"{about}:\n\n" + rows(("", "more"), body)
 
 

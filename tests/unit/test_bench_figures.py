@@ -109,6 +109,13 @@ def test_a_soak_tells_what_grew_beyond_what_is_allowed_and_null_if_it_was_too_sh
     assert bench_soak.grown(steady[:20], bench_soak.growth(steady[:20])) is None
 
 
+def test_a_soak_of_many_days_compares_the_last_with_the_one_before():
+    filling = [hour(200.0 + at, 100) for at in range(48)]
+    full = [hour(248.0, 100) for _ in range(48)]
+    assert set(bench_soak.growth([*filling, *full]).values()) == {0.0}
+    assert bench_soak.growth([*full, *filling, *full[:1]])["crowd MB"] == 24.0
+
+
 def test_flatness_is_the_dearest_over_the_cheapest():
     assert curves.flatness([point(1, 120), point(2, 100), point(3, 110)]) == 0.2
 
@@ -188,7 +195,7 @@ def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
     assert found["dearer at worst, 100 to 10,000 zones"] == ("20%", "50%", "**no**")
     assert found["bytes a subscriber in a crowd, of 1,000,000 in 16 partitions"] == ("64", "64.5", "**no**")
     assert found["bytes a subscriber in Redis, of 1,000,000 in 16 partitions"] == ("32", "20.0", "yes")
-    assert found["grows from the first day to the second beyond its rhythm"][1:] == (
+    assert found["grows from one day to the next beyond its rhythm"][1:] == (
         *("gateway MB, crowd MB, release MB", "**no**"),
     )
 
