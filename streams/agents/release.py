@@ -138,10 +138,11 @@ class Releaser:
         self._metrics.ledger_read.set(self._ledger.bytes_read)
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
             await self._publish(record)
-        self._metrics.only([measure.name for epoch in self._newest() for measure in epoch.measures])
+        newest = self._newest()
+        self._metrics.only([measure.name for epoch in newest for measure in epoch.measures])
         if self._following is not None:
             self.to_follow.put_nowait(None)
-        for epoch in self._newest():
+        for epoch in newest:
             # Of one that is over the plan may be gone.
             if not self._ledger.account.closed(epoch, epoch.last_pane):
                 self._look_back_from(epoch)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.measures import Measure
+from schemas.topics import HOUR_MS
 
 
 class Model(NamedTuple):
@@ -81,8 +82,6 @@ class Models(NamedTuple):
         together: float = shares.sum()
         return shares / together
 
-
-HOUR_MS: Final = 3_600_000
 
 # Tuned on simulated towns (of whole towns' interval scores and of coverage by size; Gneiting and Raftery 2007, section
 # 6.2), for places of any size from a zone to a district. What a large one does is a steady trend for most of the time,

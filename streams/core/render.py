@@ -103,7 +103,6 @@ class Page:
         self.zones = [zone.id for zone in plan.zones]
         self.parents = [parent.id for parent in plan.parents]
         self.parent_of = np.array(plan.zone_parents(), np.int64)
-        self.nobody_in = np.array([zone.kind in excluded for zone in plan.zones])
         # How much the noise of a district's sum is beyond that of one zone.
         self.district_norms = (
             np.sqrt(self.added(np.ones(len(self.zones))))
@@ -113,6 +112,7 @@ class Page:
         self._quantile = NormalDist().inv_cdf(confidence)
         self._plan = plan
         self._closed = frozenset(zone.id for zone in plan.zones if zone.kind in excluded)
+        self.nobody_in = np.array([zone.id in self._closed for zone in plan.zones])
         self._factors: dict[Measure, Factors | None] = {}
 
     def without_closed(self, said: Iterable[Publication]) -> Iterator[Publication]:

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
+from schemas.topics import DAY_MS
 from streams.core import estimate
 from streams.core.estimate import Sigma, Yesterday
 from streams.core.models import Models
 
 PRESENT: Final = "present"
-DAY_MS: Final = 86_400_000
 # Of yesterday's panes, that must have been drawn.
 MOST: Final = 0.9
 # The noise's standard deviation of a pane that was not: whatever stands there says nothing.

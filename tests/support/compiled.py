@@ -1,5 +1,6 @@
 """What the compiler made of a loop: read from the code that it kept, or has just made."""
 
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -18,9 +19,9 @@ def counted_in_loops(compiled: Dispatcher, name: str) -> list[str]:
     found: list[str] = []
     functions = [
         function
-        for overload in compiled.overloads.values()
+        for library in map(attrgetter("library"), compiled.overloads.values())
         # What its public neighbours tell is nothing for code that was kept from an earlier run.
-        for function in overload.library._get_module_for_linking().functions
+        for function in library._get_module_for_linking().functions
         if not function.is_declaration and _is(function, name)
     ]
     if not functions:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.measures import DEFAULT_MEASURES
+from schemas.topics import DAY_MS
 from streams.core import estimate, release
 from streams.core.ledger import Account
 from streams.core.models import PRESENT
 from streams.core.release import Draw, Profiles, next_record, profiles, publications
 from streams.core.render import Page
-from streams.core.yesterday import DAY_MS, Days, Drawn, Profile, smoothed
+from streams.core.yesterday import Days, Drawn, Profile, smoothed
 from tests.support.world import PLAN, epochs_at
 from tests.unit.test_weights import WEIGHTED
 

@@ -10,7 +10,7 @@ import pytest
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.measures import DEFAULT_MEASURES, Measure
-from schemas.topics import LEDGER
+from schemas.topics import DAY_MS, LEDGER
 from streams.agents import release
 from streams.agents.roles import LogRange
 from streams.core.estimate import unpack
@@ -18,7 +18,7 @@ from streams.core.models import PRESENT
 from streams.core.release import Profiles, _state, profiles
 from streams.core.render import Page
 from streams.core.rules import Told
-from streams.core.yesterday import DAY_MS, Drawn
+from streams.core.yesterday import Drawn
 from tests.support.rules import SettledRules
 from tests.support.world import epochs_at
 from tests.unit.test_release_role import Logs, both, chunk, releaser
