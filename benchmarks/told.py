@@ -1,10 +1,12 @@
-"""The generated figures of docs/explanation/speed.md, from the files in benchmarks/results: run after the benchmarks.
+"""The generated figures of docs/explanation/speed.md and speed-steps.md, from the files in benchmarks/results.
+
+To be run after the benchmarks.
 
 Between `<!-- figures: NAME -->` and `<!-- end -->` stands what the function NAME below makes of its results' file; a
 file that isn't there is told as not run. `goals` is of them all. The charts (`peers.svg`, `curves.svg`) are drawn by
 the same command.
 
-    python -m benchmarks.told [--results benchmarks/results] [--doc docs/explanation/speed.md]
+    python -m benchmarks.told [--results benchmarks/results] [--docs docs/explanation]
 """
 
 import argparse
@@ -21,7 +23,8 @@ from benchmarks.peers.job import SHAPES
 from benchmarks.peers.peers import BY_NAME, RESULTS, THRONG
 from benchmarks.peers.run import Rounds, medians
 
-DOC: Final = Path(__file__).parent.parent / "docs" / "explanation" / "speed.md"
+DOCS: Final = Path(__file__).parent.parent / "docs" / "explanation"
+PAGES: Final = ("speed.md", "speed-steps.md")
 BLOCK: Final = re.compile(r"<!-- figures: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 STAGES: Final = {
     "walk": ("Kafka's record format to columns", "a record's varints, one after the other: memory, in arrays"),
@@ -95,40 +98,32 @@ def functions(found: dict[str, Any]) -> str:
 
 
 def peers(found: dict[str, Any]) -> str:
-    """All peers' best, and the ratios."""
-    best = found["summary"]
-    body = [
-        (
-            "throng" if name == THRONG else BY_NAME[name].title,
-            *(number(best[shape][name]) for shape in SHAPES),
-            number(best["ratios"].get(name), 2),
-        )
-        for name in best["single"]
-    ]
-    of = "Events per CPU-second, each in its best configuration, median of the rounds"
-    heading = ("one a record", "arrays of 100", "throng's ratio, one a record")
-    every = rows(("all configurations", "", *heading), _configurations(found))
-    return (
-        f"{of}; {found['events']:,} events of {found['subscribers']:,} subscribers:\n\n"
-        f"{rows(('', *heading), body)}\n\n{every}"
-    )
+    """All configurations that ran, by the median of their rounds, and throng's ratio to each."""
+    of = "Events per CPU-second, median of the rounds, and how many times as fast throng is"
+    heading = ("", "configuration", "one a record", "times", "arrays of 100", "times")
+    every = rows(heading, _configurations(found))
+    return f"{of}; {found['events']:,} events of {found['subscribers']:,} subscribers:\n\n{every}"
 
 
 def _configurations(found: dict[str, Any]) -> list[tuple[object, ...]]:
-    """Of each that ran the median of its rounds."""
     rounds: Rounds = {}
     for each in found["rounds"]:
         key = each["peer"], each["configuration"], each["shape"]
         rounds.setdefault(key, []).append({"rate": each.get("rate")})
-    rates, ours = medians(rounds), found["summary"]["single"][THRONG]
-    body: list[tuple[object, ...]] = []
+    rates, ours = medians(rounds), {shape: found["summary"][shape][THRONG] for shape in SHAPES}
+    body: list[tuple[object, ...]] = [("**throng**", "defaults", *_cells(ours, {}))]
     for peer in BY_NAME.values():
         for way in peer.configurations:
             of = {shape: rates.get((peer.name, way.name, shape)) for shape in SHAPES}
             if any(of.values()):
-                ratio = number(ours / of["single"] if ours and of["single"] else None, 2)
-                body.append((peer.title, way.how, *map(number, of.values()), ratio))
+                body.append((peer.title, way.how, *_cells(of, ours)))
     return body
+
+
+def _cells(of: dict[str, float | None], ours: dict[str, float]) -> list[str]:
+    """Of each shape the rate, and how many times as much `ours` is."""
+    times = {shape: ours[shape] / rate if rate and shape in ours else None for shape, rate in of.items()}
+    return [cell for shape, rate in of.items() for cell in (number(rate), number(times[shape], 2))]
 
 
 def latency(found: dict[str, Any]) -> str:
@@ -257,18 +252,20 @@ def rewritten(text: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """Rewrite the page, and draw the charts that have results."""
+    """Rewrite the pages, and draw the charts that have results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--doc", type=Path, default=DOC)
+    parser.add_argument("--docs", type=Path, default=DOCS)
     chosen = parser.parse_args()
-    chosen.doc.write_text(rewritten(chosen.doc.read_text(), chosen.results))
+    for name in PAGES:
+        page = chosen.docs / name
+        page.write_text(rewritten(page.read_text(), chosen.results))
     if (chosen.results / "peers.json").exists():
-        chart.draw(chosen.results / "peers.json", chosen.doc.parent / chart.OUT.name)
+        chart.draw(chosen.results / "peers.json", chosen.docs / chart.OUT.name)
     if (chosen.results / "curves.json").exists():
         found = json.loads((chosen.results / "curves.json").read_text())
-        (chosen.doc.parent / curves_chart.OUT.name).write_text(curves_chart.svg(found), encoding="utf-8")
-    print(f"{chosen.doc} tells what {chosen.results} holds")
+        (chosen.docs / curves_chart.OUT.name).write_text(curves_chart.svg(found), encoding="utf-8")
+    print(f"{' and '.join(PAGES)} in {chosen.docs} tell what {chosen.results} holds")
 
 
 if __name__ == "__main__":
