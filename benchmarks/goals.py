@@ -14,7 +14,7 @@ Found = dict[str, Any]
 SUBSCRIBERS: Final = 1_000_000
 RATIOS: Final = {"flink": 1.5, "kafka_streams": 5.0, "quix": 10.0, "bytewax": 10.0, "stock_faust": 30.0}
 FLAT: Final = 0.2
-BYTES: Final = {"table_bytes": ("in a crowd", 64.0), "snapshot_bytes": ("in Redis", 32.0)}
+BYTES: Final = {"table_bytes": ("in a crowd", 64.0), "snapshot_bytes": ("in a snapshot in Redis", 32.0)}
 LATENCY_MS: Final = {
     ("counter", "1000_zones"): ("an event's arrival to the counter in Redis, 1,000 zones", 1_000.0),
     ("release", "1000_zones"): ("the watermark's passing to the released record, 1,000 zones", 500.0),

@@ -196,7 +196,7 @@ def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
     ]
     assert found["dearer at worst, 100 to 10,000 zones"] == ("20%", "50%", "**no**")
     assert found["bytes a subscriber in a crowd, of 1,000,000 in 16 partitions"] == ("64", "64.5", "**no**")
-    assert found["bytes a subscriber in Redis, of 1,000,000 in 16 partitions"] == ("32", "20.0", "yes")
+    assert found["bytes a subscriber in a snapshot in Redis, of 1,000,000 in 16 partitions"] == ("32", "20.0", "yes")
     assert found["grows from one day to the next beyond its rhythm"][1:] == (
         *("gateway MB, crowd MB, release MB", "**no**"),
     )
