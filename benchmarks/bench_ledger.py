@@ -1,8 +1,9 @@
 """What a release that starts reads of its ledger, and for how long: by the ledger's length, on a Kafka of its own.
 
 A ledger of so many days is written, of records as large as the default measures' are with so many zones, by panes of
-5 minutes; what is in them is noise of the right length. Then it is read from its start, as every start did before the
-records named where to begin, and from there on. Wall time of this process, the broker's disk cache warm.
+5 minutes, on a day that knows the one before; what is in them is noise of the right length. Then it is read from its
+start, as every start did before the records named where to begin, and from there on. Wall time of this process, the
+broker's disk cache warm.
 
     python -m benchmarks.bench_ledger [--zones 1000] [--days 30]
 """
@@ -16,18 +17,22 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from benchmarks.bench_release import NUMBER, PANE_MS, _drawn, epoch_of, panes_of, plan_of
+from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
-from schemas.measures import DEFAULT_MEASURES
+from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.panes import Pane
 from schemas.plan import Plan
 from schemas.topics import LEDGER
 from streams.agents.producing import Producer
+from streams.core.budget import sigma
 from streams.core.ledger import Account
-from streams.core.release import Draw, next_record
+from streams.core.release import Draw, Profiles, next_record, profiles
 from streams.core.render import Page
 from streams.core.sums import Sums
+from streams.core.yesterday import Drawn
 from streams.local.stack import start, stop
 from streams.settings import Settings, load_settings
 from streams.stores.ledger import Ledger
@@ -42,6 +47,7 @@ def records_of(plan: Plan) -> list[tuple[int, LedgerRecord]]:
     draws, found = np.random.default_rng(1), []
     for measure in DEFAULT_MEASURES:
         epoch, page, last = epoch_of(len(plan.zones), len(plan.parents), measure), Page(plan, 0.95), None
+        yesterday = None
         for number in (NUMBER, 2 * NUMBER):
             sums = Sums()
             sums.begin_anywhere()
@@ -50,10 +56,22 @@ def records_of(plan: Plan) -> list[tuple[int, LedgerRecord]]:
             whole = sums.first_whole()
             assert whole is not None
             noisy, keys = _drawn(epoch, measure, whole.counts[measure.name])
-            last = next_record(Draw(epoch, measure, number, whole.end_ms, noisy, keys), last, None, page, 0, "bench")
+            if keys is None and yesterday is None:
+                yesterday = _as_ever(noisy, epoch, measure, page)
+            draw = Draw(epoch, measure, number, whole.end_ms, noisy, keys)
+            last = next_record(draw, last, None, page, 0, "bench", yesterday)
         assert last is not None
         found.append((measure.pane_ms // PANE_MS, last))
     return found
+
+
+def _as_ever(noisy: NDArray[np.int64], epoch: Epoch, measure: Measure, page: Page) -> Profiles:
+    """A yesterday of panes that were all as this one."""
+    every = measure.pane_ms // epoch.pane_ms
+    panes = dict.fromkeys(range(every, epoch.last_pane + 1, every), noisy.astype(np.int32))
+    *_, last = profiles(Drawn(panes, sigma(measure, epoch)), epoch, measure, page)
+    assert last is not None
+    return last
 
 
 async def write(settings: Settings, records: list[tuple[int, LedgerRecord]], days: int) -> int:

@@ -34,7 +34,7 @@ from streams.simulate import Rates, generate, make_town
 DAY_S: Final = 86_400
 HOURS: Final = 24
 WINDOWS: Final = 2  # of the live counts: 15 and 60 minutes
-SNAPSHOTS_KEPT: Final = 2  # the one before the last stays for whoever has just begun to read it
+SNAPSHOTS_KEPT: Final = 1  # of a partition; while the next one is written, that of a few is there twice
 REPLICAS: Final = 3
 KEPT_H: Final = 4  # of `attach` and `sightings`, at most
 LOAD: Final = 0.6  # of a core, at most, in the busiest hour

@@ -37,6 +37,7 @@ def main() -> int:
     told, times = Progress(), draws.DRAWS[size]
     days: list[Day] = []
     judged: list[list[Judged]] = [[] for _ in range(times)]  # by draw of noise, then by town
+    first: list[list[Judged]] = [[] for _ in range(times)]
     corrected: list[list[Calibrated]] = [[] for _ in range(times)]
     grids: list[list[ByGrid]] = [[] for _ in range(times)]
     thirds: list[list[Town]] = [[] for _ in range(times)]
@@ -47,15 +48,20 @@ def main() -> int:
         day = live(shape, told, keep_rows=last)
         truth, before, gridded = truth_of(day), calibrated.lived_before(day, told), by_grid.with_census(day)
         print(f"   {day.events:,} events counted; releasing them", flush=True)
-        wanted = [(day, draws.counted_measures(day)), *((each, calibrated.counted_on_site(each)) for each, _ in before)]
+        yesterday, *earlier = [each for each, _ in before]
+        wanted = [
+            *((each, draws.counted_measures(each)) for each in (day, yesterday)),
+            *((each, calibrated.counted_on_site(each)) for each in earlier),
+        ]
         for nth, (noisy, *noisy_before) in enumerate(draws.several(wanted, draw, times)):
-            estimates = draws.estimates(day, noisy)
+            estimates = draws.estimates(day, noisy, noisy_before[0])
             on_site = [
                 calibrated.on_site(each, true, drawn, nth)
                 for (each, true), drawn in zip(before, noisy_before, strict=True)
             ]
             judged[nth].append(judge(day, truth, estimates))
-            grids[nth].append(by_grid.by_grid(gridded, truth, noisy, estimates))
+            first[nth].append(judge(day, truth, draws.estimates(day, noisy)))
+            grids[nth].append(by_grid.by_grid(gridded, truth, noisy, noisy_before[0], estimates))
             corrected[nth].append(calibrated.judge(day, truth.counts, on_site, estimates))
             thirds[nth].append(foretold.town(day, truth.counts, on_site, estimates[foretold.DWELL], nth))
             told(f"{shape.name}: {nth + 1} of {times} draws of noise")
@@ -69,6 +75,7 @@ def main() -> int:
         [calibrated.together(each) for each in corrected],
         [by_grid.together(each) for each in grids],
         [foretold.judge(each) for each in thirds],
+        [together(each) for each in first],
     )
     print(page.tables(found), end="")
     if chosen.write:

@@ -34,15 +34,17 @@ def with_census(day: Day) -> Day:
     return day._replace(plan=with_outlines(town, census(town)))
 
 
-def by_grid(day: Day, truth: Truth, noisy: Noisy, plain: Mapping[str, Estimates]) -> ByGrid:
-    """Hold a day `with_census` against its truth, by a draw of noise. `plain`: what is released of it without."""
+def by_grid(day: Day, truth: Truth, noisy: Noisy, yesterday: Noisy, plain: Mapping[str, Estimates]) -> ByGrid:
+    """Hold a day `with_census` against its truth, by a draw of noise of it and of the day before. `plain`: what is
+    released of it without."""
     weights = weights_of_day(day)
     assert weights is not None
-    some = {each.name: noisy[each.name] for each in draws.counted_measures(day) if weights.of(each) is not None}
-    judged = judge(day, truth, {**plain, **draws.estimates(day, some)})
+    names = [each.name for each in draws.counted_measures(day) if weights.of(each) is not None]
+    today, before = ({name: of[name] for name in names} for of in (noisy, yesterday))
+    judged = judge(day, truth, {**plain, **draws.estimates(day, today, before)})
     believed = float(np.mean([zone.step is not None for zone in day.plan.zones]))
-    before, told = ({kind: side[kind] for kind in KINDS} for side in (judged.before, judged.released))
-    return ByGrid(before, told, [believed])
+    counted, told = ({kind: side[kind] for kind in KINDS} for side in (judged.before, judged.released))
+    return ByGrid(counted, told, [believed])
 
 
 def together(many: list[ByGrid]) -> ByGrid:

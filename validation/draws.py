@@ -13,6 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.measures import Measure
+from streams.core import release
+from streams.core.budget import sigma
+from streams.core.render import Page
+from streams.core.yesterday import Drawn, Profile
+from streams.settings import Settings
 from validation import released
 from validation.judge import weights_of_day
 from validation.released import Estimates, Noise
@@ -47,11 +52,27 @@ def counted_measures(day: Day) -> list[Measure]:
     return [measure for measure in day.epoch.measures if measure.name in day.counts]
 
 
-def estimates(day: Day, noisy: Noisy) -> dict[str, Estimates]:
-    """What is released of a draw, by measure, with the weights of the day's plan."""
-    weights = weights_of_day(day)
+def estimates(day: Day, noisy: Noisy, yesterday: Noisy | None = None) -> dict[str, Estimates]:
+    """What is released of a draw, by measure, with the weights of the day's plan; of a first day without `yesterday`,
+    what was drawn of the town the day before."""
+    weights, known = weights_of_day(day), {} if yesterday is None else profiles_of(day, yesterday)
     return {
-        measure.name: released.estimated(noisy[measure.name], measure, day.epoch, weights)
+        measure.name: released.estimated(noisy[measure.name], measure, day.epoch, weights, known.get(measure.name))
         for measure in day.epoch.measures
         if measure.name in noisy
     }
+
+
+def profiles_of(day: Day, yesterday: Noisy) -> dict[str, Profile]:
+    """What the release makes of the day before, by measure."""
+    kinds = sorted({day.plan.zones[number].kind for number in day.excluded.tolist()})
+    page, found = Page(day.plan, Settings().release.confidence, excluded=tuple(kinds)), {}
+    for measure in day.epoch.measures:
+        if measure.name not in yesterday or measure.keys_from_data(day.epoch.zones, day.epoch.parents):
+            continue
+        every = measure.pane_ms // day.epoch.pane_ms
+        panes = {number * every: pane for number, pane in enumerate(yesterday[measure.name].astype(np.int32), 1)}
+        *_, last = release.profiles(Drawn(panes, sigma(measure, day.epoch)), day.epoch, measure, page)
+        assert last is not None
+        found[measure.name] = last.keys
+    return found

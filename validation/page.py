@@ -34,6 +34,8 @@ def tables(results: dict[str, Json]) -> str:
         parts.insert(parts.index(_reference), _foretold)
     if "by_grid" in results:
         parts.insert(4, _by_grid)
+    if "first_day" in results:
+        parts.insert(2, _first_day)
     return "\n".join(part(results) for part in parts)
 
 
@@ -96,6 +98,18 @@ def _errors(results: dict[str, Json]) -> str:
             )
             rows.append(f"| {' | '.join(columns)} |")
     return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _first_day(results: dict[str, Json]) -> str:
+    found, later = results["first_day"]["released"], results["errors"]["released"]
+    rows = _compared((found, later), (found, later))
+    head = "| released | people | on a first day | later | intervals hold on a first day | later |\n"
+    line = last_line(results)["first_day"]
+    told = ", ".join(
+        f"{name} {_told(line[name])} of {_bar(goal)} ({'met' if met(line[name], goal) else 'missed'})"
+        for name, goal in GOALS["released"].items()
+    )
+    return f"{head}|---|---|---|---|---|---|\n{rows}\nOn a first day, against the goals: {told}.\n"
 
 
 def _coverage(results: dict[str, Json]) -> str:

@@ -16,6 +16,7 @@ from streams.core import estimate
 from streams.core.budget import rho_of, sensitivity, sigma
 from streams.core.models import models_of
 from streams.core.weights import PlanWeights
+from streams.core.yesterday import Profile
 
 # As `streams.stores.noise.draw`: counts, sensitivity, scale, rho.
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
@@ -29,21 +30,20 @@ class Estimates(NamedTuple):
     noisy: NDArray[np.int64] | None = None
 
 
-def release(
-    counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise, plan: PlanWeights | None = None
-) -> Estimates:
-    """A measure's estimates through the epoch."""
-    return estimated(noisy(counts, measure, epoch, noise), measure, epoch, plan)
-
-
 def noisy(counts: NDArray[np.int64], measure: Measure, epoch: Epoch, noise: Noise) -> NDArray[np.int64]:
     """A measure's counts with noise, i64[panes, keys] as these: that of all panes at once, as none knows of another."""
     drawn = noise(counts.reshape(-1), sensitivity(measure, epoch), sigma(measure, epoch), rho_of(measure, epoch))
     return drawn.reshape(counts.shape)
 
 
-def estimated(noisy: NDArray[np.int64], measure: Measure, epoch: Epoch, plan: PlanWeights | None = None) -> Estimates:
-    """What the filter makes of them, pane by pane."""
+def estimated(
+    noisy: NDArray[np.int64],
+    measure: Measure,
+    epoch: Epoch,
+    plan: PlanWeights | None = None,
+    yesterday: Profile | None = None,
+) -> Estimates:
+    """What the filter makes of them, pane by pane; of a first day without `yesterday`."""
     weights = None if plan is None else plan.of(measure)
     models = models_of(measure)
     scale = sigma(measure, epoch)
@@ -52,7 +52,11 @@ def estimated(noisy: NDArray[np.int64], measure: Measure, epoch: Epoch, plan: Pl
     drawn = noisy if weights is None else np.stack([weights.applied(pane) for pane in noisy])
     belief = None
     for pane, told in enumerate(drawn):
-        belief = estimate.begin(told, seen, models) if belief is None else estimate.update(belief, told, seen, models)
+        then = yesterday.at(pane + 1) if yesterday is not None else None
+        if belief is None:
+            belief = estimate.begin(told, seen, models, then)
+        else:
+            belief = estimate.update(belief, told, seen, models, then)
         level = belief.level
         mean[pane], se[pane] = np.maximum(level.mean, 0), np.sqrt(level.variance)
     return Estimates(mean, se, drawn)

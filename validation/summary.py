@@ -36,10 +36,11 @@ def results(
     factors: Sequence[Calibrated] = (),
     grids: Sequence[ByGrid] = (),
     others: Sequence[Foretold] = (),
+    first_days: Sequence[Judged] = (),
 ) -> dict[str, Json]:
     """All that is kept of a run, of draws of noise together. `factors`: the same with those that counts on site have
     found; `grids`: the same by plans with a density grid; `others`: of zones without counts, with factors by those that
-    have some. Each by draw, none if it wasn't asked for."""
+    have some; `first_days`: as released without a yesterday. Each by draw, none if it wasn't asked for."""
     stays = medians.joined([each.stays for each in every])
     middles = {str(size): medians.error(stays, size, len(every)) for size in errors.SIZES}
     curves = {
@@ -69,6 +70,7 @@ def results(
         "median_stay": {size: each._asdict() for size, each in middles.items() if each is not None},
         "reference": {name: each._asdict() for name, each in agreed.items()} if agreed is not None else {},
         **({"foretold": _foretold(others)} if others else {}),
+        **({"first_day": _first_day(first_days)} if first_days else {}),
     }
 
 
@@ -119,6 +121,11 @@ def _foretold(others: Sequence[Foretold]) -> Json:
     return {**_tables(sides), "places": places}
 
 
+def _first_day(judged: Sequence[Judged]) -> Json:
+    released = [each.released for each in judged]
+    return {**_tables([{"released": each} for each in released]), "coverage": coverage(released, None)}
+
+
 def _by_grid(grids: Sequence[ByGrid]) -> Json:
     return {
         **_tables([{"before": each.before, "released": each.released} for each in grids]),
@@ -138,7 +145,11 @@ def last_line(found: dict[str, Json]) -> Json:
         "before_noise": {kind: _median(before, kind, BEFORE_AT) for kind in GOALS["before_noise"]},
         "released": _released(found["errors"]["released"], found["coverage"]["truth"]),
     }
-    return {**line, "calibrated": calibrated_line(found["calibrated"])} if "calibrated" in found else line
+    if "first_day" in found:
+        line["first_day"] = _released(found["first_day"]["released"], {"all": found["first_day"]["coverage"]})
+    if "calibrated" in found:
+        line["calibrated"] = calibrated_line(found["calibrated"])
+    return line
 
 
 def calibrated_line(found: Json) -> Json:

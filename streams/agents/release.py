@@ -116,7 +116,8 @@ class Releaser:
         self._learn = learn
         self.to_follow = asyncio.Queue[LedgerRecord | None]()
         self._latest: Epoch | None = None
-        self._yesterday: tuple[Known, asyncio.Task[Profiles]] | None = None
+        self._yesterdays: dict[str, tuple[Known, asyncio.Task[Profiles]]] = {}
+        self._one_by_one = asyncio.Lock()
         self._redis = RedisWatch(metrics.redis_errors, readiness)
         self.showing = Showing(publisher, pages, self._redis, self._withheld)
         self._sums = Sums(ledger.account, epochs.records)
@@ -321,7 +322,7 @@ class Releaser:
         account.check(whole.epoch, measure.name, rho_of(measure, epoch), keys_delta(measure, epoch))
         counted = whole.counts[measure.name]
         noisy, keys = await asyncio.to_thread(self._drawn, epoch, measure, counted)
-        looking = self._look_back(told, measure) if measure.statistic == "present" else None
+        looking = self._look_back(told, measure)
         yesterday = await asyncio.shield(looking) if looking is not None else None
         record = next_record(
             Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys, whole.covered.get(measure.name, 1.0)),
@@ -341,12 +342,12 @@ class Releaser:
     def _look_back_from(self, epoch: Epoch) -> None:
         """Have what the epoch's panes will need of yesterday worked out meanwhile: with many zones it takes seconds."""
         told = self._rules.of(epoch)
-        for measure in told.epoch.measures:
-            if measure.statistic == "present":
-                self._look_back(told, measure)
+        self._yesterdays = {name: of for name, of in self._yesterdays.items() if of[0].epoch == epoch.epoch}
+        for measure in sorted(told.epoch.measures, key=lambda each: each.pane_ms):
+            self._look_back(told, measure)
 
     def _look_back(self, told: Told, measure: Measure) -> asyncio.Task[Profiles] | None:
-        """Yesterday, unless the rules in force withhold any of it; worked out once an epoch."""
+        """The measure's yesterday, unless the rules in force withhold any of it; worked out once an epoch."""
         epoch = told.epoch
         yesterday = next((each for each in self._epochs.records if each.end_ms == epoch.start_ms), None)
         if yesterday is None:
@@ -358,16 +359,25 @@ class Releaser:
             or measure.name not in {each.name for each in then.epoch.measures}
         ):
             return None
-        drawn = self._ledger.account.days.before(epoch, yesterday)
+        drawn = self._ledger.account.days.before(epoch, yesterday, measure)
         if drawn is None:
             return None
         known = Known(epoch.epoch, told.excluded, len(drawn.panes))
-        if self._yesterday is None or self._yesterday[0] != known:
-            if self._yesterday is not None:
-                self._yesterday[1].cancel()
+        before = self._yesterdays.get(measure.name)
+        if before is None or before[0] != known:
+            if before is not None:
+                before[1].cancel()
             steps = profiles(drawn, epoch, measure, self._pages.of(epoch, told.excluded))
-            self._yesterday = known, asyncio.create_task(_last(steps))
-        return self._yesterday[1]
+            self._yesterdays[measure.name] = known, asyncio.create_task(self._last(steps))
+        return self._yesterdays[measure.name][1]
+
+    async def _last(self, steps: Iterator[Profiles | None]) -> Profiles:
+        """What the last step gives. Each is a thread's, which can't be cancelled; between them this can be. One measure
+        is worked out at a time, in the order in which they are asked for."""
+        async with self._one_by_one:
+            while (found := await asyncio.to_thread(next, steps)) is None:
+                pass
+            return found
 
     def _drawn(
         self, epoch: Epoch, measure: Measure, counted: Counted
@@ -392,13 +402,6 @@ class Releaser:
             self.to_follow.put_nowait(record)
         await self.showing.pane(record)
         self._metrics.suppressed.labels(record.measure).set(_suppressed(record))
-
-
-async def _last(steps: Iterator[Profiles | None]) -> Profiles:
-    """What the last step gives. Each is a thread's, which can't be cancelled; between them this can be."""
-    while (found := await asyncio.to_thread(next, steps)) is None:
-        pass
-    return found
 
 
 def _suppressed(record: LedgerRecord) -> int:

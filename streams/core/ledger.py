@@ -1,8 +1,8 @@
 """The account of what was drawn: the first record of a (epoch, measure, pane) in the log is the release.
 
 In: ledger records in the order of the log. Out: whether each is valid. Kept: for each epoch that is not over and each
-measure the pane through which it is closed, what the epoch's measures have cost, what was drawn of people present, and
-the last valid record of each measure. A pure function of the log, so that all who read it agree, zombies included.
+measure the pane through which it is closed, what the epoch's measures have cost, what was drawn, and the last valid
+record of each measure. A pure function of the log, so that all who read it agree, zombies included.
 
 Panes are drawn in the order of time, so once two later epochs were drawn an epoch is *over*: nothing of it is ever
 drawn, whether or not the ledger still knows of it. What is over is forgotten. So an account may begin amid the log, at
@@ -30,7 +30,7 @@ class Overspent(ValueError):  # noqa: N818 - reads as what it is
 
 class Account:
     """The ledger as read so far. `brought`: the valid records that came from another deployment, by a replay. `days`:
-    what was drawn here of people present.
+    what was drawn here.
 
     Args:
         over: epochs before this one were over where reading began.

@@ -117,6 +117,14 @@ ARRIVALS: Final = Models(
         Model(0.0032, 0.42, 1.22, 80_600),
     ),
     0.975,
+    Again(
+        (
+            AsYesterday(0.45, 0.806, 0.283, 0.55, 2.35),
+            AsYesterday(0.0865, 1.0, 0.0, 0.433, 5.6),
+        ),
+        0.9756,
+        0.398,
+    ),
 )
 TRIPS: Final = Models(
     (
@@ -126,6 +134,14 @@ TRIPS: Final = Models(
         Model(0.0022, 0.971, 6.34, 15_700),
     ),
     0.979,
+    Again(
+        (
+            AsYesterday(0.266, 0.794, 0.236, 0.369, 1.56),
+            AsYesterday(0.0891, 1.0, 0.0, 4.19, 12.8),
+        ),
+        0.9971,
+        0.371,
+    ),
 )
 HOURLY: Final = Models(
     (
@@ -135,6 +151,14 @@ HOURLY: Final = Models(
         Model(0.378, 1.13, 0.662, 765_000),
     ),
     0.875,
+    Again(
+        (
+            AsYesterday(0.36, 0.445, 0.231, 0.0301, 0.282),
+            AsYesterday(0.0717, 1.0, 0.0, 0.811, 4.04),
+        ),
+        0.9879,
+        0.536,
+    ),
 )
 DWELL: Final = Models(
     (
@@ -144,6 +168,14 @@ DWELL: Final = Models(
         Model(0.97, 0.892, 9.78, 1_200_000),
     ),
     0.937,
+    Again(
+        (
+            AsYesterday(0.334, 0.568, 0.268, 0.0074, 4.72),
+            AsYesterday(0.108, 1.0, 0.0, 0.427, 4.56),
+        ),
+        0.9991,
+        0.459,
+    ),
 )
 VISITS: Final = Models(
     (
@@ -153,6 +185,14 @@ VISITS: Final = Models(
         Model(0.715, 1.5, 2.7, 1_200_000),
     ),
     0.947,
+    Again(
+        (
+            AsYesterday(0.136, 0.565, 0.374, 0.0409, 0.982),
+            AsYesterday(0.0473, 1.0, 0.0, 3.04, 6.02),
+        ),
+        0.9783,
+        0.814,
+    ),
 )
 COHORTS: Final = Models(
     (
@@ -161,6 +201,14 @@ COHORTS: Final = Models(
         Model(0.0125, 1.33, 8.41, 129_000),
     ),
     0.909,
+    Again(
+        (
+            AsYesterday(0.45, 0.744, 0.331, 0.0451, 0.449),
+            AsYesterday(0.136, 1.0, 0.0, 0.161, 0.22),
+        ),
+        0.918,
+        0.515,
+    ),
 )
 
 

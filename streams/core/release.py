@@ -26,8 +26,8 @@ from streams.core.yesterday import Drawn, Profile, smoothed
 
 # People present at the start of a window of arrivals are looked up here: an hour of 5-minute panes.
 REMEMBERED = 13
-# Of yesterday's profile, that are worked out at a time: half a second.
-ZONES_A_STEP = 1000
+# Of yesterday's profile, that are worked out at a time: half a second of people present.
+KEYS_A_STEP = 1000
 
 
 class State(msgspec.Struct, frozen=True):
@@ -69,35 +69,41 @@ class Seen(NamedTuple):
 
 
 class Profiles(NamedTuple):
-    """Yesterday, of zones and of districts."""
+    """Yesterday, of a measure's keys, and of people present in districts too."""
 
-    zones: Profile
-    districts: Profile
+    keys: Profile
+    districts: Profile | None = None
 
 
 def profiles(yesterday: Drawn, epoch: Epoch, measure: Measure, page: Page) -> Iterator[Profiles | None]:
-    """Yesterday as the filter sees it, for the epoch after it; nobody where the epoch's rules let nobody be counted.
+    """A measure's yesterday as the filter sees it, for the epoch after it; nobody where the epoch's rules let nobody be
+    counted.
 
-    With many zones it is seconds of work: each step does some of it, and the last one has the whole.
+    With many keys it is seconds of work: each step does some of it, and the last one has the whole.
     """
-    panes = epoch.last_pane
-    drawn = np.zeros(panes, np.bool_)
-    zones, districts = np.zeros((panes, epoch.zones), np.int64), np.zeros((panes, epoch.parents), np.int64)
-    scale: estimate.Sigma = yesterday.sigma
+    models, keys = models_of(measure), measure.keys(epoch.zones, epoch.parents)
+    panes, nobody = np.zeros((_number(epoch, measure, epoch.last_pane), keys), np.int64), page.nobody_of(measure)
+    drawn, scale = np.zeros(len(panes), np.bool_), np.broadcast_to(np.float64(yesterday.sigma), keys)
     for number, noisy in yesterday.panes.items():
-        seen = _seen(measure, np.where(page.nobody_in, 0, noisy), yesterday.sigma, page)
-        drawn[number - 1], zones[number - 1], scale = True, seen.noisy, seen.scale
-        districts[number - 1] = page.added(seen.noisy.astype(np.float64))
-    scales = np.broadcast_to(np.asarray(scale, np.float64), epoch.zones)
+        seen = _seen(measure, np.where(nobody, 0, noisy), yesterday.sigma, page)
+        at = _number(epoch, measure, number) - 1
+        drawn[at], panes[at], scale = True, seen.noisy, np.broadcast_to(seen.scale, keys)
     parts = []
-    for first in range(0, epoch.zones, ZONES_A_STEP):
-        some = slice(first, first + ZONES_A_STEP)
-        parts.append(smoothed(zones[:, some], drawn, scales[some], PRESENT))
+    for first in range(0, keys, KEYS_A_STEP):
+        some = slice(first, first + KEYS_A_STEP)
+        parts.append(smoothed(panes[:, some], drawn, scale[some], models))
         yield None
-    yield Profiles(
-        Profile(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True))),
-        smoothed(districts, drawn, yesterday.sigma * page.district_norms, PRESENT),
-    )
+    whole = Profile(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
+    if measure.statistic != "present":
+        yield Profiles(whole)
+        return
+    districts = np.array([page.added(pane.astype(np.float64)) for pane in panes]).astype(np.int64)
+    yield Profiles(whole, smoothed(districts, drawn, yesterday.sigma * page.district_norms, models))
+
+
+def _number(epoch: Epoch, measure: Measure, number: int) -> int:
+    """A base pane's number among the measure's panes: 1 is the day's first."""
+    return number * epoch.pane_ms // measure.pane_ms
 
 
 def next_record(
@@ -113,7 +119,7 @@ def next_record(
 
     Args:
         last: the measure's last valid record. present: that of the measure `present`, for the footfall of windows.
-        yesterday: of people present alone, where it is known.
+        yesterday: of the measure, where it is known.
     """
     scale = sigma(draw.measure, draw.epoch)
     if last is not None and last.epoch != draw.epoch.epoch:
@@ -162,7 +168,8 @@ def _estimated(draw: Draw, before: State | None, page: Page, yesterday: Profiles
     if draw.keys is not None:
         return Level(draw.noisy.astype(np.float64), np.full(len(draw.noisy), scale**2)), b""
     kept = before.belief if before is not None else b""
-    then = yesterday.zones.at(draw.number) if yesterday is not None else None
+    number = _number(draw.epoch, draw.measure, draw.number)
+    then = yesterday.keys.at(number) if yesterday is not None else None
     belief = estimate.go_on(kept, *_seen(draw.measure, draw.noisy, scale, page), models_of(draw.measure), then)
     return belief.level, estimate.pack(belief)
 
@@ -187,7 +194,8 @@ def _rolled_up(
     scale = sigma(draw.measure, draw.epoch)
     noisy = page.added(_seen(draw.measure, draw.noisy, scale, page).noisy.astype(np.float64)).astype(np.int64)
     kept = before.districts if before is not None else b""
-    then = yesterday.districts.at(draw.number) if yesterday is not None else None
+    known = yesterday.districts if yesterday is not None else None
+    then = known.at(_number(draw.epoch, draw.measure, draw.number)) if known is not None else None
     belief = estimate.go_on(kept, noisy, scale * page.district_norms, PRESENT, then)
     return blended(Tree(zones, belief.level), page.parent_of), estimate.pack(belief)
 

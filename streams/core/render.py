@@ -112,13 +112,22 @@ class Page:
         self._quantile = NormalDist().inv_cdf(confidence)
         self._plan = plan
         self._closed = frozenset(zone.id for zone in plan.zones if zone.kind in excluded)
-        self.nobody_in = np.array([zone.id in self._closed for zone in plan.zones])
+        self._nobody_in = np.array([zone.id in self._closed for zone in plan.zones])
         self._factors: dict[Measure, Factors | None] = {}
 
     def without_closed(self, said: Iterable[Publication]) -> Iterator[Publication]:
         """What may be said: nothing of zones where nobody is counted, of which all that was drawn is noise."""
         shut = {zone.encode() for zone in self._closed}
         return (publication for publication in said if publication.key not in shut)
+
+    def nobody_of(self, measure: Measure) -> NDArray[np.bool_]:
+        """Of which of the measure's public keys nobody is counted, bool[keys]."""
+        nobody, parents = self._nobody_in, len(self._plan.parents)
+        if measure.level == "parent":
+            return np.zeros(measure.keys(len(nobody), parents), np.bool_)
+        if measure.statistic in PAIRED:
+            nobody = (nobody[:, None] | nobody).reshape(-1)
+        return np.repeat(nobody, measure.parts(parents))
 
     def factors_for(self, measure: Measure) -> Factors | None:
         """The plan's factors of the measure, if it has any."""

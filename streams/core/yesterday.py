@@ -1,28 +1,30 @@
-"""Yesterday, for the filter: what was drawn of people present in the day before, smoothed. It costs no budget.
+"""Yesterday, for the filter: what was drawn in the day before, measure by measure, smoothed. It costs no budget.
 
 The ledger holds two epochs, so whoever releases has yesterday's panes, the same as all others who have read as far
 (`Days`). Of them a profile is made: the filter goes over the day, then back over it from its end, and of each pane
 both are weighed by their variances (two-filter smoothing, Fraser and Potter 1969). What the filter does with it says
 `estimate.py`.
 
-In: the ledger's valid records, in its order. Out: a profile of the day before an epoch; None unless both are days of
-as many panes and of one plan, one behind the other (days when clocks change are not, and so not the days after them),
-and nearly all of that day was drawn. Kept: of the epochs that are not over what was drawn, 4 bytes a zone and pane.
+In: the ledger's valid records, in its order. Out: a profile of a measure in the day before an epoch; None unless both
+are days of as many panes and of one plan, one behind the other (days when clocks change are not, and so not the days
+after them), nearly all of that day was drawn, and its keys are public: those from data come and go. Kept: of the epochs
+that are not over what was drawn, 4 bytes a key and pane.
 """
 
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
+from schemas.measures import Measure
 from schemas.topics import DAY_MS
 from streams.core import estimate
 from streams.core.estimate import Sigma, Yesterday
 from streams.core.models import Models
 
-PRESENT: Final = "present"
 # Of yesterday's panes, that must have been drawn.
 MOST: Final = 0.9
 # The noise's standard deviation of a pane that was not: whatever stands there says nothing.
@@ -30,7 +32,7 @@ UNKNOWN: Final = 1e9
 
 
 class Drawn(NamedTuple):
-    """What was drawn in an epoch of people present: i4[zones] by the number of the pane, and the noise's scale."""
+    """What was drawn of a measure in an epoch: i4[keys] by the number of the base pane, and the noise's scale."""
 
     panes: dict[int, NDArray[np.int32]]
     sigma: float
@@ -40,25 +42,26 @@ class Days:
     """What was drawn in the epochs that are not over."""
 
     def __init__(self) -> None:
-        self._drawn: dict[int, Drawn] = {}
+        self._drawn: dict[tuple[int, str], Drawn] = {}
 
     def take(self, record: LedgerRecord) -> None:
         """Take the next valid record."""
-        if record.measure != PRESENT or record.kind != "release":
+        if record.kind != "release" or record.keys:
             return
-        drawn = self._drawn.setdefault(record.epoch, Drawn({}, record.sigma))
+        of = record.epoch, record.measure
+        drawn = self._drawn.setdefault(of, Drawn({}, record.sigma))
         # One scale a day: rules that tighten amid it change the noise.
         if record.sigma > drawn.sigma:
-            self._drawn[record.epoch] = drawn = drawn._replace(sigma=record.sigma)
+            self._drawn[of] = drawn = drawn._replace(sigma=record.sigma)
         drawn.panes[record.number] = np.frombuffer(record.noisy, "<i8").astype(np.int32)
 
     def forget(self, over: int) -> None:
         """Forget the epochs before this one."""
-        self._drawn = {epoch: drawn for epoch, drawn in self._drawn.items() if epoch >= over}
+        self._drawn = {of: drawn for of, drawn in self._drawn.items() if of[0] >= over}
 
-    def before(self, epoch: Epoch, yesterday: Epoch) -> Drawn | None:
-        """What was drawn yesterday, if the epoch can be compared with it."""
-        drawn = self._drawn.get(yesterday.epoch)
+    def before(self, epoch: Epoch, yesterday: Epoch, measure: Measure) -> Drawn | None:
+        """What was drawn yesterday of a measure of the epoch, if the two can be compared."""
+        drawn = self._drawn.get((yesterday.epoch, measure.name))
         alike = (epoch.plan, epoch.zones, epoch.parents, epoch.pane_ms) == (
             yesterday.plan,
             yesterday.zones,
@@ -69,7 +72,14 @@ class Days:
             return None
         if {each.end_ms - each.start_ms for each in (epoch, yesterday)} != {DAY_MS}:
             return None
-        return drawn if len(drawn.panes) >= MOST * yesterday.last_pane else None
+        if measure.keys_from_data(epoch.zones, epoch.parents) or not _counted_alike(measure, yesterday):
+            return None
+        return drawn if len(drawn.panes) >= MOST * (DAY_MS // measure.pane_ms) else None
+
+
+def _counted_alike(measure: Measure, yesterday: Epoch) -> bool:
+    """Was it the same then, whatever part of the budget it had?"""
+    return any(msgspec.structs.replace(each, share=measure.share) == measure for each in yesterday.measures)
 
 
 class Profile(NamedTuple):
@@ -79,7 +89,7 @@ class Profile(NamedTuple):
     variance: NDArray[np.float32]
 
     def at(self, number: int) -> Yesterday:
-        """What the filter is given for a pane."""
+        """What the filter is given for the day's first, second, ... pane."""
         before, now = self.level[max(number - 2, 0)], self.level[number - 1]
         return Yesterday(
             before.astype(np.float64), now.astype(np.float64), self.variance[number - 1].astype(np.float64)

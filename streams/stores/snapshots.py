@@ -2,11 +2,12 @@
 
 In: the columns of a crowd at one offset of its log. Kept, all under the hash tag `{pN}`: chunks of at most 8 MiB of
 zstd under a random id, and one pointer to the newest complete snapshot. The pointer moves in one script, and only to
-a greater offset, so a zombie can do no harm. The id before the last is kept for a reader that has just taken the
-pointer; older ones are deleted by the same script. A write is announced beside the pointer before its first chunk
-(`try:ID`), so that the next one removes what a writer that failed or died half-way has left. Any complete snapshot,
-by anyone, is correct, only older: losing all of them costs a replay of the log, nothing else. What is not written again
-for `KEPT_S` goes: nobody counts any more, and a day's pseudonymous ways must not lie there for good.
+a greater offset, so a zombie can do no harm. The snapshot that it pointed to is deleted in the same step: a reader that
+has just taken the old pointer finds chunks missing, and takes the new one. A write is announced beside the pointer
+before its first chunk (`try:ID`), so that the next one removes what a writer that failed or died half-way has left.
+Any complete snapshot, by anyone, is correct, only older: losing all of them costs a replay of the log, nothing else.
+What is not written again for `KEPT_S` goes: nobody counts any more, and a day's pseudonymous ways must not lie there
+for good.
 """
 
 import asyncio
@@ -42,17 +43,17 @@ MOVE_FORWARD = (
     + """
 local attempt = 'try:' .. ARGV[3]
 if redis.call('HEXISTS', head, attempt) == 0 then return 0 end
-local old = redis.call('HMGET', head, 'offset', 'name', 'before')
+local old = redis.call('HMGET', head, 'offset', 'name')
 if old[1] and tonumber(old[1]) >= tonumber(ARGV[1]) then
   drop(ARGV[3], ARGV[4])
   redis.call('HDEL', head, attempt)
   return 0
 end
 local name = ARGV[3] .. ' ' .. ARGV[4]
-redis.call('HSET', head, 'offset', ARGV[1], 'pointer', ARGV[2], 'name', name, 'before', old[2] or '')
+redis.call('HSET', head, 'offset', ARGV[1], 'pointer', ARGV[2], 'name', name)
 redis.call('HDEL', head, attempt)
 redis.call('EXPIRE', head, kept_s)
-local before, chunks = string.match(old[3] or '', '^(%x+) (%d+)$')
+local before, chunks = string.match(old[2] or '', '^(%x+) (%d+)$')
 if before then drop(before, chunks) end
 return 1
 """

@@ -97,7 +97,7 @@ async def test_what_nobody_has_written_again_for_a_day_or_two_goes(redis: Redis,
     await write(4)  # a zombie keeps nothing alive
     assert max(await left()) <= 1000
     await write(6)
-    assert sorted(seconds > 1000 for seconds in await left()) == [False, True, True, True]
+    assert [seconds > 1000 for seconds in await left()] == [True, True, True]
 
 
 async def test_what_an_older_version_wrote_without_an_end_gets_one_and_nothing_else_does(
@@ -154,12 +154,13 @@ async def test_the_pointer_never_moves_back(redis: Redis, namespace: str) -> Non
     assert await store.read(0) == (50, {"v": b"new"})
 
 
-async def test_old_snapshots_are_deleted_one_generation_late(redis: Redis, namespace: str) -> None:
+async def test_a_partition_has_one_snapshot_in_redis(redis: Redis, namespace: str) -> None:
     store = SnapshotStore(redis, f"{namespace}:")
     for offset in range(1, 8):
         await store.write(0, offset, {"v": b"x" * offset})
     chunks = [key async for key in redis.scan_iter(f"{namespace}:{{p0}}:snapshot:*")]
-    assert len(chunks) == 2
+    assert len(chunks) == 1
+    assert await store.read(0) == (7, {"v": b"x" * 7})
 
 
 async def test_a_damaged_chunk_is_noticed(redis: Redis, namespace: str) -> None:
@@ -179,12 +180,11 @@ async def test_a_snapshot_that_gives_way_to_others_while_it_is_read_is_no_loss(r
     async def overtaken(partition: int) -> object:
         found = await pointer(partition)
         if found is not None and found[0] == 1:
-            await writer.write(0, 2, {"a": b"2"})
-            await writer.write(0, 3, {"a": b"3"})  # now the chunks of the first are gone
+            await writer.write(0, 2, {"a": b"2"})  # now the chunks of the first are gone
         return found
 
     reader._pointer = overtaken  # type: ignore[method-assign,assignment]
-    assert await reader.read(0) == (3, {"a": b"3"})
+    assert await reader.read(0) == (2, {"a": b"2"})
 
 
 async def test_a_missing_chunk_is_noticed(redis: Redis, namespace: str) -> None:

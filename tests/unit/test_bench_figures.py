@@ -39,7 +39,7 @@ def test_a_network_is_computed_by_hand():
     assert (found["crowd_gb"], found["registry_gb_a_gateway"]) == (0.06, 0.018)
     assert found["kafka_gb_a_day"] == pytest.approx(8.64)
     assert found["kafka_gb_stored"] == pytest.approx(8.64 * 3 / 6)
-    assert found["redis_snapshots_gb"] == pytest.approx(0.04)
+    assert found["redis_snapshots_gb"] == pytest.approx(0.02)
     assert found["redis_counts_gb"] == pytest.approx(10 * 2 * 100 * 28 / 1e9)
 
 

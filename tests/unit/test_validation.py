@@ -317,9 +317,7 @@ def test_draws_of_noise_differ_in_noise_alone_and_are_of_the_days_that_were_aske
     assert all((each == each[0, 0]).all() and each.shape == added[0].shape for each in added)
     assert len({int(each[0, 0]) for each in added}) == 6
     estimates = draws.estimates(day, found[0][0])
-    alone = released.release(
-        day.counts["present"], present, EPOCH, lambda counts, *_: found[0][0]["present"].reshape(-1)
-    )
+    alone = released.estimated(found[0][0]["present"], present, EPOCH)
     assert np.array_equal(estimates["present"].mean, alone.mean)
 
 
@@ -347,7 +345,7 @@ def test_an_hours_footfall_is_seen_as_far_off_as_its_panes_together():
 
 def test_without_surprises_the_estimate_is_the_count_and_its_error_below_the_noise():
     counts = np.full((288, 2), 1000)
-    found = released.release(counts, MEASURES["present"], EPOCH, lambda exact, *_: exact)
+    found = released.estimated(counts, MEASURES["present"], EPOCH)
     assert np.allclose(found.mean, 1000, rtol=0.01) and np.allclose(found.mean[-1], 1000, rtol=1e-4)
     assert 0 < found.se[-1, 0] < sigma(MEASURES["present"], EPOCH)
 
@@ -510,12 +508,16 @@ def test_a_town_is_counted_by_the_core_and_its_truth_is_of_those_who_may_be_coun
     order = np.lexsort([day.rows.ts, day.rows.pseudonym])
     assert (np.diff(order) > 0).all() and day.rows.ts.max() < day.epoch.end_ms
     # So few are no census: its grid is believed of no zone, and weights are those of people spread evenly.
-    truth, gridded, plain = judge.truth_of(day), by_grid.with_census(day), released_of(day)
-    grid = by_grid.by_grid(gridded, truth, day.counts, plain)
+    truth, gridded, plain = judge.truth_of(day), by_grid.with_census(day), draws.estimates(day, day.counts, day.counts)
+    grid = by_grid.by_grid(gridded, truth, day.counts, day.counts, plain)
     assert grid.believed == [0]
     evenly = judge.judge(day, truth, plain)
     assert all(np.array_equal(grid.before[kind].told, evenly.before[kind].told) for kind in by_grid.KINDS)
     assert all(np.array_equal(grid.released[kind].told, evenly.released[kind].told) for kind in by_grid.KINDS)
+    first = released_of(day)
+    for name in ("present", "trips_parent", "dwell"):
+        known = [np.abs(of[name].mean - day.counts[name])[:, day.counts[name].sum(axis=0) > 0] for of in (plain, first)]
+        assert known[0].sum() < 0.9 * known[1].sum(), "the very same day is known from yesterday"
 
 
 def test_the_median_stay_is_of_those_that_ended_in_the_pane_cut_and_passes_left_out():

@@ -36,6 +36,7 @@ MONDAY = 1_772_420_400_000
 YESTERDAY, TODAY = (
     msgspec.structs.replace(epoch, measures=DEFAULT_MEASURES[:1]) for epoch in epochs_at(MONDAY, MONDAY + DAY_MS)
 )
+OF_PEOPLE = TODAY.measures[0]
 PAGE = Page(PLAN, 0.95)
 
 
@@ -163,16 +164,16 @@ def drawn_day(epoch: Epoch, account: Account, counts: NDArray[np.int64], known: 
 def known_of(drawn: Drawn, page: Page) -> Profiles:
     """All steps of yesterday's profile."""
     *others, last = profiles(drawn, TODAY, TODAY.measures[0], page)
-    assert last is not None and others == [None] * -(-TODAY.zones // release.ZONES_A_STEP)
+    assert last is not None and others == [None] * -(-TODAY.zones // release.KEYS_A_STEP)
     return last
 
 
 def test_a_profile_is_the_same_in_any_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = days_with(288).before(TODAY, YESTERDAY)
+    drawn = days_with(288).before(TODAY, YESTERDAY, OF_PEOPLE)
     assert drawn is not None
     whole = known_of(drawn, PAGE)
-    monkeypatch.setattr(release, "ZONES_A_STEP", 4)
-    for in_steps, at_once in zip(known_of(drawn, PAGE).zones, whole.zones, strict=True):
+    monkeypatch.setattr(release, "KEYS_A_STEP", 4)
+    for in_steps, at_once in zip(known_of(drawn, PAGE).keys, whole.keys, strict=True):
         np.testing.assert_array_equal(in_steps, at_once)
 
 
@@ -183,11 +184,11 @@ def day_of(level: int, panes: int = 288) -> NDArray[np.int64]:
 def test_the_ledger_s_account_knows_yesterday_wherever_it_began_reading() -> None:
     account = Account()
     drawn_day(YESTERDAY, account, day_of(500))
-    drawn = account.days.before(TODAY, YESTERDAY)
+    drawn = account.days.before(TODAY, YESTERDAY, OF_PEOPLE)
     assert drawn is not None and len(drawn.panes) == 288
     known = known_of(drawn, PAGE)
-    np.testing.assert_allclose(known.zones.level, 500, atol=100)
-    np.testing.assert_allclose(PAGE.added(known.zones.level[100]), known.districts.level[100], rtol=0.1)
+    np.testing.assert_allclose(known.keys.level, 500, atol=100)
+    np.testing.assert_allclose(PAGE.added(known.keys.level[100]), known.districts.level[100], rtol=0.1)
 
 
 def days_with(panes: int, epoch: Epoch = YESTERDAY, **changed: object) -> Days:
@@ -213,28 +214,28 @@ def unlike() -> Iterator[tuple[Epoch, Epoch]]:
 
 def test_only_a_day_of_the_same_plan_and_length_just_before_is_yesterday() -> None:
     days = days_with(288)
-    assert days.before(TODAY, YESTERDAY) is not None
-    assert all(days.before(*epochs) is None for epochs in unlike())
+    assert days.before(TODAY, YESTERDAY, OF_PEOPLE) is not None
+    assert all(days.before(*epochs, OF_PEOPLE) is None for epochs in unlike())
     days.forget(TODAY.epoch)
-    assert days.before(TODAY, YESTERDAY) is None
+    assert days.before(TODAY, YESTERDAY, OF_PEOPLE) is None
 
 
 def test_a_day_of_which_more_than_a_tenth_was_not_drawn_is_none() -> None:
-    assert days_with(260).before(TODAY, YESTERDAY) is not None
-    assert days_with(259).before(TODAY, YESTERDAY) is None
-    assert days_with(288, kind="void").before(TODAY, YESTERDAY) is None
-    assert days_with(288, measure="arrivals").before(TODAY, YESTERDAY) is None
+    assert days_with(260).before(TODAY, YESTERDAY, OF_PEOPLE) is not None
+    assert days_with(259).before(TODAY, YESTERDAY, OF_PEOPLE) is None
+    assert days_with(288, kind="void").before(TODAY, YESTERDAY, OF_PEOPLE) is None
+    assert days_with(288, measure="arrivals").before(TODAY, YESTERDAY, OF_PEOPLE) is None
 
 
 def test_what_a_replay_brought_is_no_yesterday() -> None:
     account = Account()
     for number in range(1, 289):
         account.take(record_of(YESTERDAY, number, panes_offset=BROUGHT), number)
-    assert account.days.before(TODAY, YESTERDAY) is None
+    assert account.days.before(TODAY, YESTERDAY, OF_PEOPLE) is None
 
 
 def test_where_nobody_may_be_counted_today_nobody_is_known_from_yesterday() -> None:
-    drawn = days_with(288).before(TODAY, YESTERDAY)
+    drawn = days_with(288).before(TODAY, YESTERDAY, OF_PEOPLE)
     assert drawn is not None
     kind = PLAN.zones[-1].kind
     page = Page(PLAN, 0.95, excluded=(kind,))
@@ -242,24 +243,24 @@ def test_where_nobody_may_be_counted_today_nobody_is_known_from_yesterday() -> N
         drawn.panes[number][:] = 5000
     known = known_of(drawn, page)
     nobody = np.array([zone.kind == kind for zone in PLAN.zones])
-    assert (known.zones.level[:, nobody] < 50).all() and (known.zones.level[:, ~nobody] > 4900).all()
+    assert (known.keys.level[:, nobody] < 50).all() and (known.keys.level[:, ~nobody] > 4900).all()
 
 
 def test_a_weighted_plan_s_yesterday_is_weighted() -> None:
     page = Page(WEIGHTED, 0.95)
-    drawn = days_with(288).before(TODAY, YESTERDAY)
+    drawn = days_with(288).before(TODAY, YESTERDAY, OF_PEOPLE)
     assert drawn is not None and page.weights is not None
     counts = np.array([5000, 1000, 3000, 500, 800, 2000])
     for number in drawn.panes:
         drawn.panes[number][:] = counts
     known = known_of(drawn, page)
-    np.testing.assert_allclose(known.zones.level[100], page.weights.people.applied(counts), rtol=0.01)
+    np.testing.assert_allclose(known.keys.level[100], page.weights.people.applied(counts), rtol=0.01)
 
 
 def test_estimates_are_told_from_yesterday_s_beginning_on() -> None:
     account = Account()
     drawn_day(YESTERDAY, account, day_of(150))
-    drawn = account.days.before(TODAY, YESTERDAY)
+    drawn = account.days.before(TODAY, YESTERDAY, OF_PEOPLE)
     assert drawn is not None
     known = known_of(drawn, PAGE)
     draw = Draw(TODAY, TODAY.measures[0], 1, TODAY.start_ms + TODAY.pane_ms, np.full(len(PLAN.zones), 150))
