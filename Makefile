@@ -6,8 +6,9 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 # ARGS goes on to the command behind a target: make test ARGS="-k chain -x".
 ARGS :=
-# Test files at a time, each with a Kafka and a Redis of its own; JOBS=0 runs all in one process.
-JOBS := 2
+# Test files at a time, each with a Kafka and a Redis of its own, many of which are waited for: three keep two cores busy.
+# JOBS=0 runs all in one process.
+JOBS := 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test chaos schedules attack validate lint format types bench bench-quick bench-stages lock clean

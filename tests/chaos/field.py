@@ -112,7 +112,7 @@ class Field:
         self.send(name, number)
         process = self.workers.running[name]
         try:
-            return await asyncio.wait_for(process.wait(), 60)
+            return await asyncio.wait_for(process.wait(), 180)
         except TimeoutError:
             self.wrong.append(f"{name} did not end within 60 s of signal {number.name}")
             process.kill()

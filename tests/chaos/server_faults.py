@@ -103,7 +103,7 @@ async def restore(field: Field, rng: random.Random, copies: Copies) -> None:
     await server.start_redis("--appendonly", "no")
     async with server.client() as client:
         await client.config_set("appendonly", "yes")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while (await client.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.05)
 

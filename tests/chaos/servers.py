@@ -87,7 +87,7 @@ class Servers:
         process = self._spawn_redis(folder, port, "--replicaof", f"127.0.0.1 {self.redis.port}")
         self._others.append(process)
         await asyncio.to_thread(self._wait, process, port, redis_answers)
-        async with Redis.from_url(f"redis://127.0.0.1:{port}/0", socket_timeout=60.0) as replica, asyncio.timeout(60):
+        async with Redis.from_url(f"redis://127.0.0.1:{port}/0", socket_timeout=60.0) as replica, asyncio.timeout(180):
             while (await replica.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
         return process, folder, port

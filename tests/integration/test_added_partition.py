@@ -111,7 +111,7 @@ async def test_a_partition_added_while_running_is_announced_held_for_and_counted
         held_at = await last_pane(settings)
         await send(settings, {p: after[p] for p in (0, 1)})
         ends = {p: sum(v is not None for _, v in before[p] + after[p]) for p in (0, 1)}
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while await covered(settings) != ends:
                 assert workers.all_up()
                 await asyncio.sleep(0.5)

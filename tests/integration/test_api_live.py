@@ -147,7 +147,7 @@ async def serving(
 
 
 async def ready(running: Running, process: asyncio.subprocess.Process, folder: Path) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             assert process.returncode is None, (folder / "api.log").read_text()[-3000:]
             try:

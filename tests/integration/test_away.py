@@ -51,7 +51,7 @@ async def stored(workers: Workers) -> None:
         ends = await consumer.end_offsets(tps)
     finally:
         await consumer.stop()
-    async with Redis.from_url(settings.redis.url, socket_timeout=5) as redis, asyncio.timeout(60):
+    async with Redis.from_url(settings.redis.url, socket_timeout=5) as redis, asyncio.timeout(180):
         store = SnapshotStore(redis, f"{settings.kafka.namespace}:")
         for tp in tps:
             while (await store.newest(tp.partition) or 0) < ends[tp]:  # noqa: ASYNC110 - other processes
@@ -83,7 +83,7 @@ async def kafka_is_away(workers: Workers) -> None:
     """Every role says so, and goes on saying so for longer than any time-out."""
     for role in ROLES:
         await says(workers, role, "Kafka does not answer for")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         said_s = 0
         while said_s < LONGER_THAN_ALL_S:
             said = await says(workers, "gateway", "Kafka does not answer for")

@@ -62,7 +62,7 @@ async def ask(url: str, expression: str) -> list[dict[str, object]]:
 
 async def scraped(url: str) -> None:
     """Wait until Prometheus has two samples of every role."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             try:
                 if len(await ask(url, "count_over_time(up[20s]) > 2 and up == 1")) == 3:

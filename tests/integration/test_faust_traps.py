@@ -133,7 +133,7 @@ async def stock(how: str, kafka: str, group: str, topic: str) -> AsyncIterator[A
 
     async def said() -> AsyncIterator[tuple[str, int]]:
         assert process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while line := await process.stdout.readline():
                 what, number = line.split()
                 yield what.decode(), int(number)

@@ -83,7 +83,7 @@ class Deployment:
 
     async def rows(self, kind: int) -> list[tuple[int, int]]:
         """Wait until rows of a kind are in `sightings`: (source, ms)."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while True:
                 found = [(s.source, int(ts)) for s in await self.sections() for ts in s.ts[s.kind == kind]]
                 if found:

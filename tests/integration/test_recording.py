@@ -115,10 +115,10 @@ async def stopped_by_the_user(settings: Settings, path: Path) -> int:
         stderr=subprocess.PIPE,
     )
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         assert b" records" in await process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    return await asyncio.wait_for(process.wait(), 60)
+    return await asyncio.wait_for(process.wait(), 180)
 
 
 async def test_the_same_recording_counts_the_same_embedded_and_replayed(

@@ -91,7 +91,7 @@ async def test_a_deployment_on_a_cluster_goes_on_when_a_master_dies(
 
 
 async def snapshot_of_each(settings: Settings) -> None:
-    async with connect(settings) as redis, asyncio.timeout(60):
+    async with connect(settings) as redis, asyncio.timeout(180):
         for partition in range(settings.kafka.partitions):
             key = f"{settings.kafka.namespace}:{{p{partition}}}:snapshot"
             while not await redis.hget(key, "offset"):  # type: ignore[misc]  # noqa: ASYNC110 - another process

@@ -75,7 +75,7 @@ async def published(settings: Settings) -> set[bytes]:
 async def handled(settings: Settings) -> None:
     """Wait until the gateway has covered all raw records."""
     ends = Counter(record.partition for record in await read_topic(settings, ATTACH))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             frames = [decode_frame(r.value) for r in await read_topic(settings, SIGHTINGS) if r.partition == 0]
             sections = [section for frame in frames if not isinstance(frame, Control) for section in frame]
@@ -111,7 +111,7 @@ async def test_a_replay_spends_no_second_privacy_budget(stack: object, namespace
     other = settings_for(stack, f"{namespace}b", tmp_path, **{"kafka.partitions": 6})
     async with running(other, tmp_path, "gateway-1", "crowd-1", "release-1") as workers:
         assert await replay(other, str(with_ledger)) == counted
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while await published(other) != told:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.5)
         assert await ledger(other) == drawn

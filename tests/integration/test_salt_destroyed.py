@@ -144,7 +144,7 @@ async def test_a_rotation_ends_a_running_epochs_salt_in_every_gateway_and_stands
                 throng, settings, "salts", "rotate", "--now", "--yes", "--reason", "a drill", "--by", "the officer"
             )
             assert "is destroyed\na fresh salt holds from " in said and not key.exists()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 while not (rejects := await read_topic(settings, REJECTS)):
                     await send()
                     await asyncio.sleep(1)
@@ -258,7 +258,7 @@ async def worker(
 
 async def kept_snapshot(settings: Settings) -> bytes:
     """The crowd's snapshot in Redis, unpacked, as soon as it holds somebody."""
-    async with connect(settings) as redis, asyncio.timeout(60):
+    async with connect(settings) as redis, asyncio.timeout(180):
         store = SnapshotStore(redis, redis_prefix(settings))
         while True:
             found = await store.read(0)
@@ -272,7 +272,7 @@ async def redis_files(stack: Stack) -> list[bytes]:
     folder = stack.folder / "data" / "redis"
     async with Redis.from_url(stack.redis) as redis:
         await redis.bgsave()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not (folder / "dump.rdb").exists() or (await redis.info())["rdb_bgsave_in_progress"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
     assert any(path.name.endswith(".aof") for path in folder.rglob("*"))

@@ -158,7 +158,7 @@ async def test_partitions_that_stay_while_workers_come_and_go_go_on_from_memory_
         log = tmp_path / f"{name}.log"
         before = log.read_text().count("health: ready") if log.exists() else 0
         await workers.start(name)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while log.read_text().count("health: ready") <= before:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await asyncio.sleep(1)

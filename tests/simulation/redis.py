@@ -91,16 +91,10 @@ def move_forward(data: dict[str, Any], key: str, offset: int, pointer: bytes, na
         _drop(data, key, name, chunks)
         data[key] = old
         return 0
-    if before := old.get("before"):
+    if before := old.get("name"):
         unused, number = before.split()
         _drop(data, key, unused, int(number))
-    new = {
-        "offset": str(offset).encode(),
-        "pointer": pointer,
-        "name": f"{name} {chunks}",
-        "before": old.get("name", ""),
-    }
-    data[key] = old | new
+    data[key] = old | {"offset": str(offset).encode(), "pointer": pointer, "name": f"{name} {chunks}"}
     return 1
 
 

@@ -13,7 +13,7 @@ async def api_shows_newest(port: int, token: str, released: Sequence[ConsumerRec
     told = sorted((orjson.loads(record.value) for record in released), key=lambda record: record["end"])
     newest = {record["zone"]: record for record in told if record["measure"] == "present"}
     assert len(newest) > 20
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client, asyncio.timeout(60):
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as client, asyncio.timeout(180):
         for zone, record in newest.items():
             said: object = None
             while said != [record]:

@@ -52,7 +52,7 @@ class Server:
             stderr=subprocess.DEVNULL,
         )
         self._pid = self._own.pid
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not await asyncio.to_thread(self._answers, self._port):  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.2)
 
@@ -74,7 +74,7 @@ def reasons(port: int) -> list[str]:
 
 async def says(workers: Workers, role: str, words: str) -> str:
     """Wait until a worker of the role gives a reason with these words; returns it."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             assert workers.all_up(), "a worker ended"
             for name, port in workers.ports.items():
@@ -87,7 +87,7 @@ async def says(workers: Workers, role: str, words: str) -> str:
 
 async def all_ready(workers: Workers) -> None:
     """Wait until every worker is ready."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while any([await asyncio.to_thread(reasons, port) for port in workers.ports.values()]):
             assert workers.all_up(), "a worker ended"
             await asyncio.sleep(0.2)
