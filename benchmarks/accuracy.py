@@ -40,7 +40,6 @@ AROUND = (0.7, 1.4)
 TOLD_QUANTILE, K = 1.645, 20
 HOUR_MS = 3_600_000
 LEAST_PANES = 200
-A_DAY = 288
 
 
 class Days(NamedTuple):

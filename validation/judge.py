@@ -85,10 +85,7 @@ def truth_of(day: Day) -> Truth:
 def judge(day: Day, truth: Truth, estimates: Mapping[str, Estimates]) -> Judged:
     """Hold a day, and what was released of it by measure, against its truth."""
     told = with_footfall({name: each.mean for name, each in estimates.items()})
-    # Standard errors of one place's successive panes add up, those of people present and arrivals are independent.
-    se = {name: each.se for name, each in estimates.items()}
-    se["footfall"] = np.sqrt(released.footfall(se["present"] ** 2, se["arrivals"] ** 2).astype(np.float64))
-    se["footfall_hour"] = hourly(se["footfall"], se["arrivals"]).astype(np.float64)
+    se = with_footfall_se({name: each.se for name, each in estimates.items()})
     counted = with_footfall(weighted(day))
     skipped, dwell = len(truth.stays.stays) // HOURS, day.counts["dwell"]
     return Judged(
@@ -132,6 +129,14 @@ def with_footfall(counts: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArra
     """Counts, and what is made of them: footfall of arrivals' panes and of the hour."""
     footfall = released.footfall(counts["present"], counts["arrivals"])
     return {**counts, "footfall": footfall, "footfall_hour": hourly(footfall, counts["arrivals"])}
+
+
+def with_footfall_se(se: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Standard errors, and those of what is made of counts: of one place's successive panes they add up, those of
+    people present and arrivals are independent."""
+    footfall = np.sqrt(released.footfall(se["present"] ** 2, se["arrivals"] ** 2).astype(np.float64))
+    hour = hourly(footfall, se["arrivals"]).astype(np.float64)
+    return {**se, "footfall": footfall, "footfall_hour": hour}
 
 
 def hourly(footfall: NDArray[np.generic], arrivals: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -222,9 +222,12 @@ def _columns(again: Again) -> Iterator[NDArray[np.float64]]:
 def go_on(
     packed: bytes, noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models, yesterday: Yesterday | None = None
 ) -> Belief:
-    """Take up a noisy pane after what the ledger keeps, from `pack`; begin with it if that is nothing, or of a release
-    with another number of models. What was begun without yesterday goes on without it."""
-    before = unpack(packed) if packed else None
+    """Take up a noisy pane after what the ledger keeps, from `pack`; begin with it if that is nothing, or of another
+    version: packed otherwise, or of another number of models. What was begun without yesterday goes on without it."""
+    try:
+        before = unpack(packed) if packed else None
+    except msgspec.ValidationError:
+        before = None
     known = len(before.trust) if before is not None else 0
     if before is not None and known == len(models.models):
         return update(before, noisy, noise_sigma, models)
@@ -235,16 +238,40 @@ def go_on(
 
 
 def pack(belief: Belief) -> bytes:
-    """A belief as bytes, for the ledger."""
-    return msgspec.msgpack.encode((belief.trust.shape, [part.astype("<f4").tobytes() for part in belief]))
+    """A belief as bytes, for the ledger, which has one in each record: of the level's variance and of the trust the
+    upper half of a float is kept. Variances are rounded up, so that a covariance stays one."""
+    kept = (
+        belief.mean.astype("<f4"),
+        _half(belief.covariance[:, 0], 0xFFFF),
+        belief.covariance[:, 1:].astype("<f4"),
+        _half(belief.trust, 0x8000),
+    )
+    return msgspec.msgpack.encode((belief.trust.shape, [part.tobytes() for part in kept]))
 
 
 def unpack(data: bytes) -> Belief:
-    """The reverse of `pack`."""
-    (number, keys), parts = msgspec.msgpack.decode(data, type=tuple[tuple[int, int], tuple[bytes, bytes, bytes]])
-    shapes = ((number, 2, keys), (number, 3, keys), (number, keys))
-    columns = [np.frombuffer(part, "<f4").astype(np.float64) for part in parts]
-    return Belief(*(column.reshape(shape) for column, shape in zip(columns, shapes, strict=True)))
+    """The reverse of `pack`.
+
+    Raises:
+        msgspec.ValidationError: it was packed otherwise.
+    """
+    (number, keys), parts = msgspec.msgpack.decode(data, type=tuple[tuple[int, int], tuple[bytes, bytes, bytes, bytes]])
+    mean, varies, others, trust = parts
+    covariance = np.empty((number, 3, keys))
+    covariance[:, 0] = _whole(varies).reshape(number, keys)
+    covariance[:, 1:] = np.frombuffer(others, "<f4").reshape(number, 2, keys)
+    trusted = _whole(trust).reshape(number, keys)
+    means = np.frombuffer(mean, "<f4").astype(np.float64).reshape(number, 2, keys)
+    return Belief(means, covariance, trusted / trusted.sum(axis=0))
+
+
+def _half(values: NDArray[np.float64], add: int) -> NDArray[np.uint16]:
+    """The upper 16 bits of positive floats: 8 bits of precision. What is added below them rounds."""
+    return ((values.astype("<f4").view("<u4") + np.uint32(add)) >> np.uint32(16)).astype("<u2")
+
+
+def _whole(halves: bytes) -> NDArray[np.float64]:
+    return (np.frombuffer(halves, "<u2").astype("<u4") << np.uint32(16)).view("<f4").astype(np.float64)
 
 
 def pack_level(level: Level) -> bytes:

@@ -227,6 +227,42 @@ def test_a_day_of_which_more_than_a_tenth_was_not_drawn_is_none() -> None:
     assert days_with(288, measure="arrivals").before(TODAY, YESTERDAY, OF_PEOPLE) is None
 
 
+def test_a_measure_is_known_if_it_was_counted_alike_and_has_public_keys() -> None:
+    dwell = next(measure for measure in DEFAULT_MEASURES if measure.statistic == "dwell")
+    flows = next(measure for measure in DEFAULT_MEASURES if measure.name == "trips_zone")
+    yesterday, today = (msgspec.structs.replace(day, measures=(dwell, flows)) for day in (YESTERDAY, TODAY))
+    days = Days()
+    for measure in yesterday.measures:
+        for number in range(12, 289, 12):
+            days.take(record_of(YESTERDAY, number, measure=measure.name))
+    found = days.before(today, yesterday, dwell)
+    assert found is not None and len(found.panes) == 24
+    assert days.before(today, yesterday, msgspec.structs.replace(dwell, share=0.01)) is not None
+    assert days.before(today, yesterday, msgspec.structs.replace(dwell, cap=7)) is None
+    assert days.before(today, yesterday, flows) is not None
+    many = tuple(msgspec.structs.replace(day, zones=1000) for day in (today, yesterday))
+    assert days.before(*many, dwell) is not None and days.before(*many, flows) is None
+    days.take(record_of(YESTERDAY, 12, measure="keyed", keys=b"1234"))
+    keyed = msgspec.structs.replace(yesterday, measures=(msgspec.structs.replace(dwell, name="keyed"),))
+    assert days.before(today, keyed, keyed.measures[0]) is None
+
+
+def test_which_keys_have_nobody() -> None:
+    kinds = [zone.kind for zone in PLAN.zones]
+    page, closed = Page(PLAN, 0.95, excluded=(kinds[-1],)), [kind == kinds[-1] for kind in kinds]
+    zones = len(kinds)
+    for measure in DEFAULT_MEASURES:
+        nobody = page.nobody_of(measure)
+        assert len(nobody) == measure.keys(zones, len(PLAN.parents))
+        if measure.level == "parent":
+            assert not nobody.any()
+        elif measure.statistic == "trips":
+            expected = [closed[start] or closed[end] for start in range(zones) for end in range(zones)]
+            assert nobody.tolist() == expected
+        else:
+            assert nobody.tolist() == np.repeat(closed, measure.parts(len(PLAN.parents))).tolist()
+
+
 def test_what_a_replay_brought_is_no_yesterday() -> None:
     account = Account()
     for number in range(1, 289):

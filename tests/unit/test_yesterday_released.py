@@ -14,7 +14,7 @@ from schemas.topics import DAY_MS, LEDGER
 from streams.agents import release
 from streams.agents.roles import LogRange
 from streams.core.estimate import unpack
-from streams.core.models import PRESENT
+from streams.core.models import PRESENT, models_of
 from streams.core.release import Profiles, _state, profiles
 from streams.core.render import Page
 from streams.core.rules import Told
@@ -73,6 +73,27 @@ async def test_a_second_day_knows_the_first(monday: list[bytes]) -> None:
     first, second = logs.ledger()[:3], logs.ledger()[A_DAY:]
     assert [models(record) for record in first] == [len(PRESENT.models)] * 3
     assert [models(record) for record in second] == [KNOWING] * 3
+
+
+async def test_of_every_measure_with_public_keys_yesterday_is_known() -> None:
+    measures = tuple(measure for measure in DEFAULT_MEASURES if measure.name != "visits")
+    days = tuple(msgspec.structs.replace(epoch, measures=measures) for epoch in DAYS)
+    logs = Logs()
+    role = releaser(logs, epochs=days)
+    await role.positions({0: LogRange(0, 2 * (A_DAY + 12))})
+    await role.handle(chunk(both(*range(1, A_DAY + 1), epoch=days[0]), 0))
+    await role.handle(chunk(both(*range(1, 13), epoch=days[1]), 2 * A_DAY))
+    for measure in measures:
+        known = len(models_of(measure).models)
+        of_epoch = {
+            epoch.epoch: {
+                len(unpack(state.belief).trust)
+                for record in logs.ledger()
+                if (record.measure, record.epoch) == (measure.name, epoch.epoch) and (state := _state(record))
+            }
+            for epoch in days[:2]
+        }
+        assert of_epoch == {days[0].epoch: {known}, days[1].epoch: {known + 2}}, measure.name
 
 
 async def test_two_that_read_the_same_ledger_release_the_same_bytes_whenever_they_started(monday: list[bytes]) -> None:
