@@ -185,25 +185,21 @@ def lived_before(day: Day, told: Told) -> list[tuple[Day, Counts]]:
     return [(each._replace(stretches=each.stretches[:0]), truth_of(each)) for each in lived]
 
 
-def corrected(
-    day: Day, days: Sequence[Counted], se: Mapping[str, NDArray[np.float64]], draw: np.random.Generator
-) -> dict[str, Pairs]:
-    """The numbers that have factors against the truth, by what is told: as counted, with normal noise of `se`, which
-    the pairs have together with the factors' errors."""
+def corrected(day: Day, days: Sequence[Counted]) -> dict[str, Pairs]:
+    """The numbers that have factors, before noise, against the truth, with the factors' errors; by what is told."""
     truth, plan = truth_of(day), calibrated_plan(day, days)
-    exact = {name: (counts.astype(np.float64), se[name]) for name, counts in weighted(day).items()}
+    exact = {name: (counts.astype(np.float64), np.zeros(counts.shape)) for name, counts in weighted(day).items()}
     pairs = {}
-    for name, measure, (mean, errs) in _all(day, exact):
+    for name, measure, (mean, _) in _all(day, exact):
         of = factors_of(plan, measure)
         if of is None or name not in truth:
             continue
         first = len(mean) // HOURS
         later = mean[first:]
         keys = np.tile(np.arange(mean.shape[1]), len(later))
-        told, grown, known = of.put_on(later.reshape(-1), errs[first:].reshape(-1), keys)
+        told, _, known = of.put_on(later.reshape(-1), np.zeros(later.size), keys)
         has = known.times > 0
-        told = np.maximum(draw.normal(told, grown), 0)
-        pairs[name] = errors.pairs(told[has], truth[name][first:].reshape(-1)[has], np.hypot(grown, known.off)[has])
+        pairs[name] = errors.pairs(told[has], truth[name][first:].reshape(-1)[has], known.off[has])
     return pairs
 
 

@@ -458,8 +458,7 @@ def test_factors_of_another_day_mend_what_is_told_of_a_day():
         large = pairs.true > 0
         assert np.median(np.abs(pairs.told - pairs.true)[large] / pairs.true[large]) < 0.05
         assert (np.abs(pairs.told - pairs.true) <= 2 * pairs.se + 1)[large].mean() > 0.9
-    no_noise = {name: np.zeros(counts.shape) for name, counts in day.counts.items()}
-    assert set(calibrated.corrected(day, others, no_noise, np.random.default_rng(1))) >= {
+    assert set(calibrated.corrected(day, others)) >= {
         "present",
         "present_cohort",
         "footfall",
