@@ -342,7 +342,8 @@ class Releaser:
     def _look_back_from(self, epoch: Epoch) -> None:
         """Have what the epoch's panes will need of yesterday worked out meanwhile: with many zones it takes seconds."""
         told = self._rules.of(epoch)
-        self._yesterdays = {name: of for name, of in self._yesterdays.items() if of[0].epoch == epoch.epoch}
+        for name in [name for name, (known, _) in self._yesterdays.items() if known.epoch != epoch.epoch]:
+            self._yesterdays.pop(name)[1].cancel()
         for measure in sorted(told.epoch.measures, key=lambda each: each.pane_ms):
             self._look_back(told, measure)
 

@@ -132,6 +132,18 @@ async def test_yesterday_is_looked_at_before_a_pane_needs_it(
     assert looked == [TODAY.epoch, TODAY.epoch]
 
 
+async def test_of_a_day_that_another_follows_nothing_is_worked_out_any_more(monday: list[bytes]) -> None:
+    logs = after(monday)
+    role = releaser(logs, epochs=DAYS)
+    await role.positions({0: LogRange(0, 2 * A_DAY)})
+    role._look_back_from(TODAY)
+    ((_, looking),) = role._yesterdays.values()
+    role._look_back_from(TOMORROW)
+    assert not role._yesterdays
+    await asyncio.wait([looking])
+    assert looking.cancelled()
+
+
 async def test_of_a_day_that_is_over_nothing_is_looked_at(monday: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     logs = after(monday)
     epochs = (msgspec.structs.replace(YESTERDAY, start_ms=MONDAY - DAY_MS, end_ms=MONDAY, epoch=1), *DAYS)
