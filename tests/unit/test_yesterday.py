@@ -17,9 +17,10 @@ from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.measures import DEFAULT_MEASURES
 from schemas.topics import DAY_MS
 from streams.core import estimate, release
+from streams.core.budget import sigma
 from streams.core.ledger import Account
-from streams.core.models import PRESENT
-from streams.core.release import Draw, Profiles, next_record, profiles, publications
+from streams.core.models import PRESENT, models_of
+from streams.core.release import Draw, Profiles, _state, next_record, profiles, publications
 from streams.core.render import Page
 from streams.core.yesterday import Days, Drawn, Profile, smoothed
 from tests.support.world import PLAN, epochs_at
@@ -242,9 +243,37 @@ def test_a_measure_is_known_if_it_was_counted_alike_and_has_public_keys() -> Non
     assert days.before(today, yesterday, flows) is not None
     many = tuple(msgspec.structs.replace(day, zones=1000) for day in (today, yesterday))
     assert days.before(*many, dwell) is not None and days.before(*many, flows) is None
-    days.take(record_of(YESTERDAY, 12, measure="keyed", keys=b"1234"))
-    keyed = msgspec.structs.replace(yesterday, measures=(msgspec.structs.replace(dwell, name="keyed"),))
-    assert days.before(today, keyed, keyed.measures[0]) is None
+    named = msgspec.structs.replace(dwell, name="keyed")
+    keyed = msgspec.structs.replace(yesterday, measures=(named,))
+    for keys, known in ((b"1234", False), (b"", True)):
+        for number in range(12, 289, 12):
+            days.take(record_of(YESTERDAY, number, measure="keyed", keys=keys))
+        assert (days.before(today, keyed, named) is not None) == known
+
+
+def test_rules_that_tighten_amid_a_day_leave_it_the_larger_noise() -> None:
+    for first, then in ((10.0, 14.0), (14.0, 10.0)):
+        days = Days()
+        for number in range(1, 289):
+            days.take(record_of(YESTERDAY, number, sigma=first if number < 100 else then))
+        drawn = days.before(TODAY, YESTERDAY, OF_PEOPLE)
+        assert drawn is not None and (drawn.sigma, len(drawn.panes)) == (14, 288)
+
+
+def test_an_hour_s_pane_is_known_from_the_same_hour_yesterday() -> None:
+    dwell = next(measure for measure in DEFAULT_MEASURES if measure.statistic == "dwell")
+    scale, keys = sigma(dwell, TODAY), dwell.keys(TODAY.zones, TODAY.parents)
+    counts = np.repeat(1000 * np.arange(1, 25)[:, None], keys, axis=1)
+    panes = {12 * hour: pane.astype(np.int32) for hour, pane in enumerate(counts, 1)}
+    *_, known = profiles(Drawn(panes, scale), TODAY, dwell, PAGE)
+    assert known is not None
+    expected = smoothed(counts, np.ones(24, np.bool_), scale, models_of(dwell))
+    np.testing.assert_array_equal(known.keys.level, expected.level)
+    for hour in (1, 7, 24):
+        draw = Draw(TODAY, dwell, 12 * hour, TODAY.start_ms + 12 * hour * TODAY.pane_ms, counts[hour - 1])
+        state = _state(next_record(draw, None, None, PAGE, 0, "me", known))
+        begun = estimate.begin(counts[hour - 1], scale, models_of(dwell), expected.at(hour))
+        assert state is not None and state.belief == estimate.pack(begun)
 
 
 def test_which_keys_have_nobody() -> None:

@@ -152,10 +152,19 @@ async def test_of_a_day_that_is_over_nothing_is_looked_at(monday: list[bytes], m
     await role.positions({0: LogRange(0, 2 * A_DAY)})
 
 
-async def test_a_day_that_the_rules_withhold_is_not_known(monday: list[bytes]) -> None:
+@pytest.mark.parametrize(
+    "then",
+    [
+        Told(YESTERDAY, "", YESTERDAY.start_ms + 300_000),
+        Told(YESTERDAY, "a country may not be counted", 0),
+        Told(msgspec.structs.replace(YESTERDAY, measures=()), "", 0),
+    ],
+    ids=["in part", "wholly", "of the measure"],
+)
+async def test_a_day_that_the_rules_withhold_is_not_known(monday: list[bytes], then: Told) -> None:
     class Withheld(SettledRules):
         def of(self, epoch: Epoch) -> Told:
-            return Told(epoch, "", YESTERDAY.start_ms + 300_000 if epoch == YESTERDAY else 0)
+            return then if epoch == YESTERDAY else Told(epoch, "", 0)
 
     logs = after(monday)
     await released(logs, 1, rules=Withheld())
