@@ -114,7 +114,7 @@ class Field:
         try:
             return await asyncio.wait_for(process.wait(), 180)
         except TimeoutError:
-            self.wrong.append(f"{name} did not end within 60 s of signal {number.name}")
+            self.wrong.append(f"{name} did not end within 180 s of signal {number.name}")
             process.kill()
             return await process.wait()
 

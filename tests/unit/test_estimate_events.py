@@ -140,6 +140,7 @@ def test_yesterday_takes_a_part_of_the_error_of_events_too(days_after: dict[str,
 def test_intervals_of_events_hold_what_they_say(days: dict[str, Followed], name: str, people: int) -> None:
     day = days[name]
     at = around(day, name, people)
+    assert np.count_nonzero(at) > 200
     assert 93 <= 100 * day.holds[at].mean() <= 97
     assert error(day, at) <= ERRORS[name, people]
 
