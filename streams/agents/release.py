@@ -62,6 +62,12 @@ log = logging.getLogger("throng.release")
 
 # A thread can't be cancelled: with 10,000 places this is a second of it.
 FOLLOWED_AT_ONCE: Final = 50
+# While yesterday is awaited, it is looked so often whether the partition is still this worker's.
+GLANCE_S: Final = 0.2
+
+
+class TakenBack(Exception):  # noqa: N818 - reads as what it is
+    """The partition is no longer this worker's: whoever is next draws the pane."""
 
 
 class Known(NamedTuple):
@@ -86,7 +92,8 @@ class Releaser:
         showing: what Redis shows.
         to_follow: published, and what follows from it isn't yet; None as in `follow`.
         going_on: says that the partition is still this worker's. Once it isn't, no further pane of a chunk is begun:
-            many hours' panes may be in one, and whoever is next begins where the ledger still needs them.
+            many hours' panes may be in one, and whoever is next begins where the ledger still needs them. One that
+            waits for yesterday is left to them too.
         forget_noise: throws away what was drawn ahead, once the ledger has records that weren't just appended here. A
             process whose memory was copied, or put back, has noise that was used; on a second pane it hides nothing.
     """
@@ -174,8 +181,11 @@ class Releaser:
                 self.forget_noise()
                 await self._take(others)
             # Footfall and departures of a pane build on who is present at its end.
-            for measure in sorted(whole.epoch.due(whole.number), key=lambda each: each.statistic != "present"):
-                await self._close(whole, measure)
+            try:
+                for measure in sorted(whole.epoch.due(whole.number), key=lambda each: each.statistic != "present"):
+                    await self._close(whole, measure)
+            except TakenBack:
+                return
             self._metrics.only([measure.name for measure in whole.epoch.measures])
             self._sums.drop(whole)
             self._latest = whole.epoch
@@ -323,7 +333,7 @@ class Releaser:
         counted = whole.counts[measure.name]
         noisy, keys = await asyncio.to_thread(self._drawn, epoch, measure, counted)
         looking = self._look_back(told, measure)
-        yesterday = await asyncio.shield(looking) if looking is not None else None
+        yesterday = await self._looked_back(looking) if looking is not None else None
         record = next_record(
             Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys, whole.covered.get(measure.name, 1.0)),
             account.last.get(measure.name),
@@ -338,6 +348,18 @@ class Releaser:
         self._metrics.releases.labels(measure.name).inc()
         self._metrics.budget.set(whole.epoch.rho)
         self._metrics.spent.set(account.spent(epoch.epoch))
+
+    async def _looked_back(self, looking: asyncio.Task[Profiles]) -> Profiles:
+        """Yesterday. A start waits for it longer than a rebalance or a stop waits for the pane in hand.
+
+        Raises:
+            TakenBack: the partition is another's before it is worked out. Nothing of the measure's pane was told.
+        """
+        while not looking.done():
+            if not self.going_on():
+                raise TakenBack
+            await asyncio.wait([looking], timeout=GLANCE_S)
+        return looking.result()
 
     def _look_back_from(self, epoch: Epoch) -> None:
         """Have what the epoch's panes will need of yesterday worked out meanwhile: with many zones it takes seconds."""

@@ -2,6 +2,7 @@
 told. The noise is none, so two writers' records can be compared."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import msgspec
@@ -130,6 +131,31 @@ async def test_yesterday_is_looked_at_before_a_pane_needs_it(
     again = releaser(logs, epochs=DAYS)
     await again.positions({0: LogRange(0, 2 * A_DAY + 2)})
     assert looked == [TODAY.epoch, TODAY.epoch]
+
+
+async def test_a_pane_that_waits_for_yesterday_is_left_to_whoever_has_the_partition_next(
+    monday: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked_out = threading.Event()
+
+    def slowly(drawn: Drawn, epoch: Epoch, measure: Measure, page: Page) -> Iterator[Profiles | None]:
+        worked_out.wait(30)
+        yield from profiles(drawn, epoch, measure, page)
+
+    logs = after(monday)
+    with monkeypatch.context() as patched:
+        patched.setattr(release, "profiles", slowly)
+        role = releaser(logs, epochs=DAYS)
+        await role.positions({0: LogRange(2 * A_DAY, 2 * A_DAY + 4)})
+        handling = asyncio.ensure_future(role.handle(chunk(both(1, 2, epoch=TODAY), 2 * A_DAY)))
+        await asyncio.wait([handling], timeout=0.5)
+        assert not handling.done()
+        role.going_on = lambda: False
+        await asyncio.wait([handling], timeout=5)
+        assert handling.done() and handling.exception() is None and len(logs.ledger()) == A_DAY
+        worked_out.set()
+    await released(logs, 1, 2)
+    assert [models(record) for record in logs.ledger()[A_DAY:]] == [KNOWING] * 2
 
 
 async def test_of_a_day_that_another_follows_nothing_is_worked_out_any_more(monday: list[bytes]) -> None:
