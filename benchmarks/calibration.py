@@ -21,10 +21,10 @@ from streams.core.calibration import LEAST, MOST, WORTH_OF_ESTIMATE, Evidence, T
 from streams.core.factors import correction_of, of_estimates, part_names
 from streams.stores.noise import draw
 from validation import errors
-from validation.calibrated import COUNTER_ERROR, Counted, counted, counted_on_site, days_before, truth_of, with_factors
+from validation.calibrated import COUNTER_ERROR, DAYS, Counted, counted, counted_on_site, truth_of, with_factors
 from validation.errors import Pairs
 from validation.judge import paired, weighted, weights_of_day
-from validation.towns import TOWNS, Day, live
+from validation.towns import TOWNS, Day, live_days
 
 COLUMNS: Final = (("dwell", 500), ("flows", 500), ("dwell", 50), ("flows", 50), ("present", 500), ("present", 5000))
 ALL: Final = Told(0.0, 1.0)
@@ -97,8 +97,7 @@ def main() -> None:
     asked = arguments.parse_args()
     left: dict[str, list[dict[str, Pairs]]] = {way.name: [] for way in WAYS}
     for shape in TOWNS:
-        day = live(shape._replace(seed=shape.seed + asked.seeds), lambda _: None)
-        lived = [live(each, lambda _: None) for each in days_before(day.shape)]
+        day, *lived = live_days(shape._replace(seed=shape.seed + asked.seeds), DAYS + 1, lambda _: None)
         truth = truth_of(day)
         exact = {name: (counts.astype(np.float64), np.zeros(counts.shape)) for name, counts in weighted(day).items()}
         for _ in range(asked.draws):

@@ -30,19 +30,19 @@ from streams.stores.noise import draw
 from validation import errors
 from validation.calibrated import (
     COUNTER_ERROR,
+    DAYS,
     Counted,
     Counts,
     Level,
     counted,
     counted_on_site,
-    days_before,
     measures_of,
     truth_of,
     with_factors,
 )
 from validation.errors import Pairs
 from validation.judge import paired, weighted, weights_of_day
-from validation.towns import TOWNS, Day, Shape, live
+from validation.towns import TOWNS, Day, Shape, live_days
 
 COLUMNS: Final = (
     *(("dwell", 500), ("dwell, passes", 500), ("dwell, stays", 500), ("dwell", 50), ("present", 50), ("present", 500)),
@@ -98,10 +98,9 @@ def lived(shape: Shape, keep: Path | None) -> Lived:
     path = None if keep is None else keep / f"{shape.name.replace(' ', '_')}_{shape.seed}.pickle"
     if path is not None and path.exists():
         return Lived(*pickle.loads(path.read_bytes()))
-    day = live(shape, lambda _: None)
+    day, *days = live_days(shape, DAYS + 1, lambda _: None)
     names = {measure.name for measure in measures_of(day)}
     exact = {n: (of.astype(np.float64), np.zeros(of.shape)) for n, of in weighted(day).items() if n in names}
-    days = [live(each, lambda _: None) for each in days_before(shape)]
     before = [[counted(each, draw) for each in days] for _ in range(DRAWS)]
     truth, plan = truth_of(day), of_plan(day)
     made = Lived(day._replace(stretches=day.stretches[:0]), truth, exact, before, plan)

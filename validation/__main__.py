@@ -20,7 +20,7 @@ from validation.calibrated import Calibrated
 from validation.foretold import Town
 from validation.judge import Judged, judge, together, truth_of
 from validation.summary import by_grid_line, last_line, noise_alone, results
-from validation.towns import TOWNS, Day, live
+from validation.towns import TOWNS, Day, live_days
 
 DOCS = Path(__file__).parents[1] / "docs" / "explanation"
 
@@ -45,8 +45,8 @@ def main() -> int:
     for shape in TOWNS[-1:] if size == "quick" else TOWNS:
         last = shape is TOWNS[-1]
         print(f"== {shape.name}", flush=True)
-        day = live(shape, told, keep_rows=last)
-        truth, before, gridded = truth_of(day), calibrated.lived_before(day, told), by_grid.with_census(day)
+        day, *earlier_days = live_days(shape, calibrated.DAYS + 1, told, keep_rows=last)
+        truth, before, gridded = truth_of(day), calibrated.with_truth(earlier_days), by_grid.with_census(day)
         print(f"   {day.events:,} events counted; releasing them", flush=True)
         yesterday, *earlier = [each for each, _ in before]
         wanted = [

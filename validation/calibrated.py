@@ -6,7 +6,6 @@ each count with an error of its own. Of these counts and what was released `stre
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
@@ -28,7 +27,7 @@ from validation.errors import Pairs
 from validation.judge import HOURS, VIEWS, hourly, paired, weighted, weights_of_day
 from validation.released import Estimates as Released
 from validation.released import Noise
-from validation.towns import Day, Shape, Told, live
+from validation.towns import Day
 
 DAYS: Final = 2  # before the one that is judged
 COUNTER_ERROR: Final = 0.05
@@ -50,13 +49,6 @@ class Calibrated(NamedTuple):
     before: dict[str, Pairs]
     released: dict[str, Pairs]
     one_day: dict[str, Pairs]
-
-
-def days_before(shape: Shape) -> list[Shape]:
-    """The same town on the days before, the last one first."""
-    last = date(*shape.date)
-    dates = [last - timedelta(days=back) for back in range(1, DAYS + 1)]
-    return [shape._replace(date=(each.year, each.month, each.day)) for each in dates]
 
 
 def measures_of(day: Day) -> list[Measure]:
@@ -179,10 +171,9 @@ def _all(day: Day, estimates: Mapping[str, Level]) -> list[tuple[str, Measure, L
     return [*every, ("footfall", arrivals, (footfall, np.sqrt(variance)))]
 
 
-def lived_before(day: Day, told: Told) -> list[tuple[Day, Counts]]:
-    """Live through the days before, the last one first, each with what truly happened."""
-    lived = [live(shape, told) for shape in days_before(day.shape)]
-    return [(each._replace(stretches=each.stretches[:0]), truth_of(each)) for each in lived]
+def with_truth(before: Sequence[Day]) -> list[tuple[Day, Counts]]:
+    """Days before, each with what truly happened instead of where everybody was."""
+    return [(each._replace(stretches=each.stretches[:0]), truth_of(each)) for each in before]
 
 
 def corrected(day: Day, days: Sequence[Counted]) -> dict[str, Pairs]:

@@ -6,7 +6,7 @@ the plan go in, exact panes come out. Each town is a day from 04:00 on, the epoc
 
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, NamedTuple
 
 import msgspec
@@ -71,6 +71,11 @@ class Shape(NamedTuple):
         """04:00 of the date, in winter, an hour ahead of UTC."""
         return int(datetime(*self.date, 3, tzinfo=UTC).timestamp()) * 1000
 
+    def days_before(self, number: int) -> "list[Shape]":
+        """The same town's day, and so many before it, the last one first."""
+        dates = [date(*self.date) - timedelta(days=back) for back in range(number + 1)]
+        return [self._replace(date=(each.year, each.month, each.day)) for each in dates]
+
 
 # Seeds that neither the filter nor any rule was tuned on.
 TOWNS: Final = (
@@ -126,27 +131,41 @@ def town_of(shape: Shape) -> Town:
 
 def live(shape: Shape, told: Told, keep_rows: bool = False) -> Day:
     """Simulate the town's day, and count it."""
+    return live_days(shape, 1, told, keep_rows)[0]
+
+
+def live_days(shape: Shape, number: int, told: Told, keep_rows: bool = False) -> list[Day]:
+    """Simulate the town's day and those before it, so many together, in one go: each begins as the one before has
+    ended, and chance is every day's own. Count them; the town's day first. `keep_rows`: of that day alone."""
     town = town_of(shape)
     made = with_outlines(town)
-    deployment = _Deployment(made, shape.start_ms, keep_rows)
+    days = shape.days_before(number - 1)
+    deployment = _Deployment(made, days[-1].start_ms, shape.start_ms if keep_rows else None)
     deployment.people.take(registry(town))
-    truths = []
-    end_ms = shape.start_ms + DAY_MS + AFTER_MS
-    for piece in generate(town, shape.start_ms, end_ms, SOURCES, batch=100, slice_ms=SLICE_MS):
+    truths, events = [], [0] * number
+    begin_ms, end_ms = days[-1].start_ms, shape.start_ms + DAY_MS
+    for piece in generate(town, begin_ms, end_ms + AFTER_MS, SOURCES, batch=100, slice_ms=SLICE_MS):
         records = Records(np.arange(len(piece.time)), piece.time, piece.begin, piece.end, piece.payload)
+        before = deployment.inline.events
         deployment.take(records, piece.starts)
         truths.append(piece.truth)
-        told(f"{shape.name}, {shape.people} people: {(piece.end_ms - shape.start_ms) / 3_600_000:.1f} h of 24")
+        events[max((end_ms - piece.end_ms) // DAY_MS, 0)] += deployment.inline.events - before
+        hours = (piece.end_ms - begin_ms) / 3_600_000
+        told(f"{shape.name}, {shape.people} people: {hours:.1f} h of {24 * number}")
     stretches = np.concatenate(truths)
     stretches = stretches[counted(town)[stretches["who"]]]
-    epoch = deployment.epochs.epochs[0]
     excluded = np.flatnonzero([zone.kind in deployment.excluded for zone in made.zones])
-    counts = {m.name: deployment.dense(m.name, m.keys(epoch.zones, epoch.parents)) for m in epoch.measures}
     parents = np.array(made.zone_parents(), np.uint16)
-    rows = deployment.rows() if keep_rows else None
-    events = deployment.inline.events
     who = cohorts(town), lives(town, parents)
-    return Day(shape, epoch, made, parents, counts, stretches, excluded, events, rows, *who)
+    lived = []
+    for day, each_events in zip(days, events, strict=True):
+        epoch = deployment.epochs.find(day.start_ms)
+        assert epoch is not None
+        counts = {m.name: deployment.dense(epoch, m) for m in epoch.measures}
+        rows = deployment.rows(epoch) if keep_rows and day == shape else None
+        own = stretches[(stretches["end"] > epoch.start_ms) & (stretches["begin"] < epoch.end_ms)]
+        lived.append(Day(day, epoch, made, parents, counts, own, excluded, each_events, rows, *who))
+    return lived
 
 
 def with_outlines(town: Town, people: People | None = None, outlines: Shapes | None = None) -> Plan:
@@ -192,7 +211,7 @@ def lives(town: Town, parents: NDArray[np.uint16]) -> NDArray[np.int64]:
 class _Deployment:
     """The gateway's and the crowd's core over the raw records."""
 
-    def __init__(self, made: Plan, start_ms: int, keep_rows: bool) -> None:
+    def __init__(self, made: Plan, start_ms: int, keep_from_ms: int | None) -> None:
         rules = configured_rules(Settings())
         self.excluded = limits(rules).excluded
         terms = terms_of(Settings(), made, rules, 1, SOURCES)
@@ -201,7 +220,8 @@ class _Deployment:
         self.people = RegistryTable()
         self._states: dict[int, NDArray[np.uint64]] = {}
         self._panes: list[Pane] = []
-        self._kept: list[tuple[NDArray[np.generic], ...]] | None = [] if keep_rows else None
+        self._keep_from_ms = keep_from_ms
+        self._kept: list[tuple[NDArray[np.generic], ...]] = []
         self._provide(start_ms)
         context = Context(
             self.epochs,
@@ -228,29 +248,27 @@ class _Deployment:
             rows = slice(int(starts[source]), int(starts[source + 1]))
             columns = (records.offset[rows], records.time[rows], records.start[rows], records.end[rows])
             self._keep(source, self.inline.take(source, Records(*columns, records.payload)))
-        first = self.epochs.epochs[0].epoch
-        self._panes += [pane for pane in self.inline.count() if pane.epoch == first]
+        self._panes += self.inline.count()
 
     def _keep(self, source: int, rows: Screened) -> None:
-        if self._kept is not None:
+        if self._keep_from_ms is not None and (rows.ts >= self._keep_from_ms).any():
             columns = (rows.pseudonym, rows.ts, rows.zone, rows.cohort, rows.kind)
             self._kept.append((*columns, np.full(len(rows.ts), source), rows.offset, rows.index))
 
-    def rows(self) -> Rows:
-        """The sightings of the first epoch."""
-        columns = [np.concatenate(parts) for parts in zip(*(self._kept or []), strict=True)]
+    def rows(self, epoch: Epoch) -> Rows:
+        """The sightings of an epoch that were kept."""
+        columns = [np.concatenate(parts) for parts in zip(*self._kept, strict=True)]
         who, ts, *_, source, offset, index = columns
         order = np.lexsort([index, offset, source, ts, who])
-        order = order[ts[order] < self.epochs.epochs[0].end_ms]
+        order = order[(ts[order] >= epoch.start_ms) & (ts[order] < epoch.end_ms)]
         return Rows(*(column[order] for column in columns[:5]))
 
-    def dense(self, name: str, keys: int) -> NDArray[np.int64]:
-        """A measure's counts of the first epoch, i64[panes, keys]."""
-        epoch = self.epochs.epochs[0]
-        length = next(m.pane_ms for m in epoch.measures if m.name == name) // epoch.pane_ms
-        counts = np.zeros((epoch.last_pane // length, keys), np.int64)
+    def dense(self, epoch: Epoch, measure: Measure) -> NDArray[np.int64]:
+        """A measure's counts of an epoch, i64[panes, keys]."""
+        length = measure.pane_ms // epoch.pane_ms
+        counts = np.zeros((epoch.last_pane // length, measure.keys(epoch.zones, epoch.parents)), np.int64)
         for pane in self._panes:
-            if name in pane.counts:
-                places, values = pairs(pane.counts[name])
+            if pane.epoch == epoch.epoch and measure.name in pane.counts:
+                places, values = pairs(pane.counts[measure.name])
                 counts[pane.number // length - 1, places] = values
         return counts

@@ -19,11 +19,11 @@ import numpy as np
 from streams.core.view import View
 from streams.stores.noise import draw
 from validation import errors, happened
-from validation.calibrated import corrected, counted, days_before
+from validation.calibrated import DAYS, corrected, counted
 from validation.errors import FEWEST, Z_95, Pairs
 from validation.judge import HOURS, paired, weighted, with_footfall
 from validation.released import movements
-from validation.towns import TOWNS, live
+from validation.towns import TOWNS, live, live_days
 
 SEEDS: Final = 10  # after those of the towns that are judged
 # By measure the kind that it is judged as. Who arrives and leaves is judged as part of footfall alone.
@@ -60,8 +60,8 @@ def _score(view: View, crowds: list[Pairs]) -> float:
 def _calibrated() -> None:
     found: dict[str, list[Pairs]] = {}
     for shape in TOWNS:
-        day = live(shape._replace(seed=shape.seed + SEEDS), lambda _: None)
-        days = [counted(live(each, lambda _: None), draw) for each in days_before(day.shape)]
+        day, *before = live_days(shape._replace(seed=shape.seed + SEEDS), DAYS + 1, lambda _: None)
+        days = [counted(each, draw) for each in before]
         for name, pairs in corrected(day, days).items():
             found.setdefault(name, []).append(pairs)
         print(f"{shape.name}: {day.events:,} events")

@@ -69,12 +69,14 @@ class Yesterday(NamedTuple):
     """What is known of yesterday: f64[keys] each.
 
     Attributes:
-        before, now: the levels at the pane before this one, and at this one. variance: of `now`.
+        before, now: the levels at the pane before this one, and at this one. variance: of `now`. alike: how far the two
+            err together, from 0 to 1.
     """
 
     before: NDArray[np.float64]
     now: NDArray[np.float64]
     variance: NDArray[np.float64]
+    alike: NDArray[np.float64]
 
 
 def begin(noisy: NDArray[np.int64], noise_sigma: Sigma, models: Models, yesterday: Yesterday | None = None) -> Belief:
@@ -204,11 +206,13 @@ def _by_models(belief: Belief, models: tuple[Model, ...]) -> Belief:
 def _by_yesterday(belief: Belief, again: Again, yesterday: Yesterday) -> Belief:
     """Yesterday's level, and what is kept of how far today's is from it. Their trend is yesterday's change."""
     _, keeps, apart, flow, floor = _columns(again)
-    before, now, _ = yesterday
+    before, now, variance, alike = yesterday
     kept = keeps * np.clip((now + FEW) / (before + FEW), 1 / MOST_GROWN, MOST_GROWN)
     level = now + kept * (belief.mean[:, 0] - before)
     people = np.maximum(level, 0.0)
-    step = flow * people + floor + (1 - keeps**2) * ((apart * people) ** 2 + yesterday.variance)
+    # What is not known of yesterday comes anew with what is not kept, and where its panes err each by itself wholly.
+    unknown = np.maximum(1 - keeps**2, 1 + keeps**2 - 2 * keeps * alike) * variance
+    step = flow * people + floor + (1 - keeps**2) * (apart * people) ** 2 + unknown
     none = np.zeros_like(level)
     covariance = np.stack([kept**2 * belief.covariance[:, 0] + step, none, none], axis=1)
     return Belief(np.stack([level, none + (now - before)], axis=1), covariance, belief.trust)

@@ -93,7 +93,7 @@ def profiles(yesterday: Drawn, epoch: Epoch, measure: Measure, page: Page) -> It
         some = slice(first, first + KEYS_A_STEP)
         parts.append(smoothed(panes[:, some], drawn, scale[some], models))
         yield None
-    whole = Profile(*(np.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
+    whole = Profile(*(np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)))
     if measure.statistic != "present":
         yield Profiles(whole)
         return

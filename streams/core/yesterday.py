@@ -83,17 +83,20 @@ def _counted_alike(measure: Measure, yesterday: Epoch) -> bool:
 
 
 class Profile(NamedTuple):
-    """A day: f4[panes, keys] each, the first pane's number is 1."""
+    """A day: f4[panes, keys] each, the first pane's number is 1; and the noise's variance, f4[keys]."""
 
     level: NDArray[np.float32]
     variance: NDArray[np.float32]
+    noise: NDArray[np.float32]
 
     def at(self, number: int) -> Yesterday:
         """What the filter is given for the day's first, second, ... pane."""
-        before, now = self.level[max(number - 2, 0)], self.level[number - 1]
-        return Yesterday(
-            before.astype(np.float64), now.astype(np.float64), self.variance[number - 1].astype(np.float64)
-        )
+        before, now = (self.level[at].astype(np.float64) for at in (max(number - 2, 0), number - 1))
+        variance = self.variance[number - 1].astype(np.float64)
+        # As of a mean over the panes before and behind whose weights fall by the same factor from each to the next,
+        # of which the variance is this share of the noise's.
+        share = np.minimum(variance / self.noise, 1) ** 2
+        return Yesterday(before, now, variance, (1 - share) / (1 + share))
 
 
 def smoothed(noisy: NDArray[np.int64], drawn: NDArray[np.bool_], noise_sigma: Sigma, models: Models) -> Profile:
@@ -102,7 +105,8 @@ def smoothed(noisy: NDArray[np.int64], drawn: NDArray[np.bool_], noise_sigma: Si
     Args:
         noisy: [panes, keys]. drawn: [panes]; what stands in the others is not looked at.
     """
-    day = Profile(np.empty(noisy.shape, np.float32), np.empty(noisy.shape, np.float32))
+    noise = np.broadcast_to(np.asarray(noise_sigma, np.float32), noisy.shape[1]) ** 2
+    day = Profile(np.empty(noisy.shape, np.float32), np.empty(noisy.shape, np.float32), noise)
     belief = None
     for number, pane in enumerate(noisy):
         scale = noise_sigma if drawn[number] else UNKNOWN

@@ -130,7 +130,7 @@ async def may_write(settings: Settings, topic: str) -> bool:
     return True
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_each_role_reads_and_writes_its_topics_and_no_others(
     guarded: Guarded, stack: Stack, namespace: str
 ) -> None:
@@ -148,7 +148,7 @@ async def test_each_role_reads_and_writes_its_topics_and_no_others(
                 await trim(of(guarded, f"throng-{role}", namespace), Cut(0, 1, 1, 1))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_purposes_consumers_read_neither_another_purposes_numbers_nor_by_others_groups(
     guarded: Guarded, stack: Stack, namespace: str
 ) -> None:

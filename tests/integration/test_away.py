@@ -111,7 +111,7 @@ async def equals_the_oracle(run: Run) -> None:
     await released_records_keep_the_rules(run)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 async def test_a_deployment_outlives_each_outage_and_loses_nothing(
     own_stack: Stack, namespace: str, world: World, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ END = 1_772_506_800_000
 EPOCH = 20260302
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_salt_is_destroyed_once_the_last_source_has_committed_past_it(
     stack: Stack, namespace: str, tmp_path: Path
 ) -> None:
@@ -119,7 +119,7 @@ async def test_a_salt_is_destroyed_once_the_last_source_has_committed_past_it(
     assert IMSI not in logs and secret.hex() not in logs
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_rotation_ends_a_running_epochs_salt_in_every_gateway_and_stands_in_the_audit_log(
     stack: Stack, namespace: str, tmp_path: Path
 ) -> None:
@@ -154,7 +154,7 @@ async def test_a_rotation_ends_a_running_epochs_salt_in_every_gateway_and_stands
         assert "is whole: 2 entries" in throng(settings, "audit", "verify")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_from_the_time_that_a_rotation_names_a_gateway_counts_under_a_fresh_salt(
     stack: Stack, namespace: str, tmp_path: Path
 ) -> None:

@@ -125,14 +125,14 @@ def test_panes_that_were_not_drawn_are_bridged() -> None:
 
 
 def test_the_first_pane_of_a_day_is_known_from_yesterday() -> None:
-    known = Profile(np.full((2, 500), 400, np.float32), np.full((2, 500), 400, np.float32))
+    known = Profile(*np.full((2, 2, 500), 400, np.float32), np.full(500, SIGMA**2, np.float32))
     seen = noisy(np.full((1, 500), 400), 3)
     (without, _), (with_it, _) = followed(seen, None), followed(seen, known)
     assert np.abs(with_it - 400).mean() < 0.5 * np.abs(without - 400).mean()
 
 
 def test_what_was_begun_without_yesterday_goes_on_without_it_and_else_begins_anew() -> None:
-    known = Profile(np.full((2, 2), 400, np.float32), np.full((2, 2), 400, np.float32))
+    known = Profile(*np.full((2, 2, 2), 400, np.float32), np.full(2, SIGMA**2, np.float32))
     pane = np.array([380, 900])
     plain = estimate.pack(estimate.begin(pane, SIGMA, PRESENT))
     on = estimate.go_on(plain, pane, SIGMA, PRESENT, known.at(2))
@@ -145,8 +145,9 @@ def test_what_was_begun_without_yesterday_goes_on_without_it_and_else_begins_ane
 def test_places_know_nothing_of_each_other_s_yesterday_in_whatever_blocks_they_are_taken_up() -> None:
     rng = np.random.default_rng(3)
     panes = rng.integers(0, 500, (5, estimate.BLOCK + 5))
-    known = Profile(*(rng.uniform(100, 500, (2, *panes.shape)).astype(np.float32)))
-    apart = Profile(known.level[:, -3:], known.variance[:, -3:])
+    noise = np.full(panes.shape[1], SIGMA**2, np.float32)
+    known = Profile(*(rng.uniform(100, 500, (2, *panes.shape)).astype(np.float32)), noise)
+    apart = Profile(*(part[..., -3:] for part in known))
     together, alone = followed(panes, known), followed(panes[:, -3:], apart)
     for both, one in zip(together, alone, strict=True):
         np.testing.assert_array_equal(both[:, -3:], one)
