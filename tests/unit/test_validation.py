@@ -522,7 +522,7 @@ def test_a_town_is_counted_by_the_core_and_its_truth_is_of_those_who_may_be_coun
     assert all(np.array_equal(grid.released[kind].told, evenly.released[kind].told) for kind in by_grid.KINDS)
     first = released_of(day)
     for name in ("present", "trips_parent", "dwell"):
-        assert plain[name].se.mean() < 0.9 * first[name].se.mean(), "the very same day is known from yesterday"
+        assert plain[name].se.mean() < 0.97 * first[name].se.mean(), "the very same day is known from yesterday"
 
 
 def test_days_are_lived_in_one_go_and_each_is_counted_and_true_by_itself():
