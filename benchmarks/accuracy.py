@@ -13,7 +13,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterable, Sequence
-from itertools import product
+from itertools import product, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import DAY_MS
-from streams.core import estimate
 from streams.core.budget import rho_of, sensitivity, sigma
 from streams.core.models import models_of
-from streams.core.yesterday import Profile, smoothed
+from streams.core.yesterday import Profile, followed, smoothed
 from streams.simulate.town import Town, make_town
 from streams.stores.noise import draw
 from tests.support.towns import count_days
@@ -71,14 +70,9 @@ def found(
         if yesterdays:
             drawn = np.array([draw(truth, *spent) for truth in np.tile(yesterdays[which], (1, repeats))])
             known = smoothed(drawn, np.ones(len(drawn), np.bool_), scale, models)
-        belief = None
-        for number, truth in enumerate(truths):
-            noisy = draw(truth, *spent)
-            then = known.at(number + 1) if known is not None else None
-            if belief is None:
-                belief = estimate.begin(noisy, scale, models, then)
-            else:
-                belief = estimate.update(belief, noisy, scale, models, then)
+        seen = [draw(truth, *spent) for truth in truths]
+        beliefs = followed(seen, repeat(scale), models, known)
+        for number, (truth, noisy, belief) in enumerate(zip(truths, seen, beliefs, strict=True)):
             level = belief.level
             holds = np.abs(level.mean - truth) <= 1.96 * np.sqrt(level.variance)
             told.append(holds[level.mean - TOLD_QUANTILE * np.sqrt(level.variance) >= K])

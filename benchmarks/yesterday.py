@@ -17,7 +17,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from itertools import product
+from itertools import product, repeat
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,10 @@ from benchmarks.accuracy import AROUND, EPOCH, TOWNS
 from benchmarks.rollup import AN_HOUR, SIGMA
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import DAY_MS
-from streams.core import estimate
 from streams.core.budget import sigma
-from streams.core.estimate import Level
-from streams.core.models import PRESENT, Models, models_of
+from streams.core.models import PRESENT, models_of
 from streams.core.rollup import Tree, added, blended
-from streams.core.yesterday import Profile, smoothed
+from streams.core.yesterday import followed, smoothed
 from streams.simulate.town import make_town
 from tests.support.towns import HOUR, MONDAY_4_00, count_days
 
@@ -82,20 +80,6 @@ def weathered(day: NDArray[np.int64], spread: float, hourly: bool, rng: np.rando
     return np.rint(day * np.exp(moods)).astype(np.int64)
 
 
-def followed(
-    noisy: NDArray[np.int64], scale: float, known: Profile | None, models: Models = PRESENT
-) -> Iterator[Level]:
-    """The filter's estimates of i64[panes, keys]."""
-    belief = None
-    for number, pane in enumerate(noisy):
-        then = known.at(number + 1) if known else None
-        if belief is None:
-            belief = estimate.begin(pane, scale, models, then)
-        else:
-            belief = estimate.update(belief, pane, scale, models, then)
-        yield belief.level
-
-
 def released(panes: NDArray[np.int64], before: NDArray[np.int64] | None) -> Iterator[Tree]:
     """Estimates of zones and districts of noisy panes, and of those of yesterday if they are known."""
     count = panes.shape[1] // EACH
@@ -106,7 +90,7 @@ def released(panes: NDArray[np.int64], before: NDArray[np.int64] | None) -> Iter
             each.reshape(len(each), -1, size).sum(axis=2) if each is not None else None for each in (panes, before)
         )
         profile = smoothed(known, np.ones(len(known), np.bool_), scale, PRESENT) if known is not None else None
-        levels.append(followed(seen, scale, profile))
+        levels.append(belief.level for belief in followed(seen, repeat(scale), PRESENT, profile))
     for zones, own in zip(*levels, strict=True):
         yield blended(Tree(zones, own), district_of)
 
@@ -139,8 +123,8 @@ def main() -> None:
     for which, (name, (yesterday, today, spread, hourly)) in enumerate(DAYS.items()):
         of = {known: defaultdict(lambda: ([], [])) for known in (False, True)}
         for number, town in enumerate(towns):
-            for repeat in range(asked.repeats):
-                rng = np.random.default_rng((which, number, repeat))
+            for nth in range(asked.repeats):
+                rng = np.random.default_rng((which, number, nth))
                 before, truth = (weathered(town["present"][day], spread, hourly, rng) for day in (yesterday, today))
                 seen, past = (
                     np.rint(each + rng.normal(0, SIGMA, each.shape)).astype(np.int64) for each in (truth, before)
@@ -171,7 +155,7 @@ def of_events(
     later = np.arange(len(truth))[:, None] >= max(1, HOUR // measure.pane_ms)
     for known in (False, True):
         profile = smoothed(past, np.ones(len(past), np.bool_), scale, models) if known else None
-        levels = list(followed(seen, scale, profile, models))
+        levels = [belief.level for belief in followed(seen, repeat(scale), models, profile)]
         mean, variance = (np.array(column) for column in zip(*levels, strict=True))
         for people in OF_EVENTS:
             at = (truth >= AROUND[0] * people) & (truth < AROUND[1] * people) & later

@@ -19,7 +19,7 @@ from streams.core.render import Page
 from streams.core.yesterday import Drawn, Profile
 from streams.settings import Settings
 from validation import released
-from validation.judge import weights_of_day
+from validation.judge import excluded_kinds, weights_of_day
 from validation.released import Estimates, Noise
 from validation.towns import Day
 
@@ -65,8 +65,7 @@ def estimates(day: Day, noisy: Noisy, yesterday: Noisy | None = None) -> dict[st
 
 def profiles_of(day: Day, yesterday: Noisy) -> dict[str, Profile]:
     """What the release makes of the day before, by measure."""
-    kinds = sorted({day.plan.zones[number].kind for number in day.excluded.tolist()})
-    page, found = Page(day.plan, Settings().release.confidence, excluded=tuple(kinds)), {}
+    page, found = Page(day.plan, Settings().release.confidence, excluded=excluded_kinds(day)), {}
     for measure in day.epoch.measures:
         if measure.name not in yesterday or measure.keys_from_data(day.epoch.zones, day.epoch.parents):
             continue

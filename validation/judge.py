@@ -112,7 +112,12 @@ def weighted(day: Day) -> dict[str, NDArray[np.int64]]:
 
 def weights_of_day(day: Day) -> PlanWeights | None:
     """The weights of the day's plan, as the release has them."""
-    return weights_of(day.plan, {day.plan.zones[number].kind for number in day.excluded.tolist()})
+    return weights_of(day.plan, excluded_kinds(day))
+
+
+def excluded_kinds(day: Day) -> set[str]:
+    """The kinds of zones that the policy leaves out."""
+    return {day.plan.zones[number].kind for number in day.excluded.tolist()}
 
 
 def with_view(

@@ -73,6 +73,10 @@ def _bar(goal: float | list[float]) -> str:
     return f"{goal[0]} to {goal[1]}" if isinstance(goal, list) else f"{goal:g}"
 
 
+def _held(name: str, value: float | None, goal: float | list[float], single: str = "") -> str:
+    return f"{name} {_told(value)} of {_bar(goal)} ({'met' if met(value, goal) else 'missed'}{single})"
+
+
 def _told(value: float | None) -> str:
     return "too few" if value is None else f"{value:.3f}"
 
@@ -105,10 +109,7 @@ def _first_day(results: dict[str, Json]) -> str:
     rows = _compared((found, later), (found, later))
     head = "| released | people | on a first day | later | intervals hold on a first day | later |\n"
     line = last_line(results)["first_day"]
-    told = ", ".join(
-        f"{name} {_told(line[name])} of {_bar(goal)} ({'met' if met(line[name], goal) else 'missed'})"
-        for name, goal in GOALS["released"].items()
-    )
+    told = ", ".join(_held(name, line[name], goal) for name, goal in GOALS["released"].items())
     return f"{head}|---|---|---|---|---|---|\n{rows}\nOn a first day, against the goals: {told}.\n"
 
 
@@ -194,8 +195,7 @@ def _against_goals(results: dict[str, Json], line: Json, part: str) -> str:
         return f", {range_}" if range_ and range_.split(" to ")[0] != range_.split(" to ")[1] else ""
 
     return ", ".join(
-        f"{name} {_told(line[side][name])} of {_bar(goal)} "
-        f"({'met' if met(line[side][name], goal) else 'missed'}{single(side, name)})"
+        _held(name, line[side][name], goal, single(side, name))
         for side, goals in GOALS.items()
         for name, goal in goals.items()
         if name in line[side]

@@ -5,6 +5,7 @@ by leaving out those that came out low.
 """
 
 from collections.abc import Callable
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +13,10 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.measures import Measure
-from streams.core import estimate
 from streams.core.budget import rho_of, sensitivity, sigma
 from streams.core.models import models_of
 from streams.core.weights import PlanWeights
-from streams.core.yesterday import Profile
+from streams.core.yesterday import Profile, followed
 
 # As `streams.stores.noise.draw`: counts, sensitivity, scale, rho.
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
@@ -50,13 +50,7 @@ def estimated(
     seen = scale if weights is None else scale * weights.grown(measure, noisy.shape[1])
     mean, se = np.empty(noisy.shape), np.empty(noisy.shape)
     drawn = noisy if weights is None else np.stack([weights.applied(pane) for pane in noisy])
-    belief = None
-    for pane, told in enumerate(drawn):
-        then = yesterday.at(pane + 1) if yesterday is not None else None
-        if belief is None:
-            belief = estimate.begin(told, seen, models, then)
-        else:
-            belief = estimate.update(belief, told, seen, models, then)
+    for pane, belief in enumerate(followed(drawn, repeat(seen), models, yesterday)):
         level = belief.level
         mean[pane], se[pane] = np.maximum(level.mean, 0), np.sqrt(level.variance)
     return Estimates(mean, se, drawn)

@@ -11,6 +11,7 @@ after them), nearly all of that day was drawn, and its keys are public: those fr
 that are not over what was drawn, 4 bytes a key and pane.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import msgspec
@@ -22,7 +23,7 @@ from schemas.ledger import LedgerRecord
 from schemas.measures import Measure
 from schemas.topics import DAY_MS
 from streams.core import estimate
-from streams.core.estimate import Sigma, Yesterday
+from streams.core.estimate import Belief, Sigma, Yesterday
 from streams.core.models import Models
 
 # Of yesterday's panes, that must have been drawn.
@@ -99,6 +100,20 @@ class Profile(NamedTuple):
         return Yesterday(before, now, variance, (1 - share) / (1 + share))
 
 
+def followed(
+    panes: Iterable[NDArray[np.int64]], scales: Iterable[Sigma], models: Models, known: Profile | None = None
+) -> Iterator[Belief]:
+    """What is believed after each pane of a day, [keys] each, by the scale of its noise; `known`: the day before."""
+    belief = None
+    for number, (pane, scale) in enumerate(zip(panes, scales, strict=False), 1):
+        then = known.at(number) if known is not None else None
+        if belief is None:
+            belief = estimate.begin(pane, scale, models, then)
+        else:
+            belief = estimate.update(belief, pane, scale, models, then)
+        yield belief
+
+
 def smoothed(noisy: NDArray[np.int64], drawn: NDArray[np.bool_], noise_sigma: Sigma, models: Models) -> Profile:
     """The profile of a day.
 
@@ -107,22 +122,19 @@ def smoothed(noisy: NDArray[np.int64], drawn: NDArray[np.bool_], noise_sigma: Si
     """
     noise = np.broadcast_to(np.asarray(noise_sigma, np.float32), noisy.shape[1]) ** 2
     day = Profile(np.empty(noisy.shape, np.float32), np.empty(noisy.shape, np.float32), noise)
-    belief = None
-    for number, pane in enumerate(noisy):
-        scale = noise_sigma if drawn[number] else UNKNOWN
-        belief = estimate.begin(pane, scale, models) if belief is None else estimate.update(belief, pane, scale, models)
-        day.level[number], day.variance[number] = belief.level
+    scales = [noise_sigma if told else UNKNOWN for told in drawn]
+    for number, forward in enumerate(followed(noisy, scales, models)):
+        day.level[number], day.variance[number] = forward.level
     belief = None
     for number in reversed(range(len(noisy))):
-        scale = noise_sigma if drawn[number] else UNKNOWN
         if belief is None:
-            belief = estimate.begin(noisy[number], scale, models)
+            belief = estimate.begin(noisy[number], scales[number], models)
             continue
         expected = estimate.foretold(belief, models)
         later = expected.level
         share = later.variance / (later.variance + day.variance[number])
         day.level[number] = share * day.level[number] + (1 - share) * later.mean
         day.variance[number] *= share
-        belief = estimate.seen(expected, noisy[number], scale)
+        belief = estimate.seen(expected, noisy[number], scales[number])
     np.maximum(day.level, 0, out=day.level)
     return day
