@@ -62,14 +62,16 @@ class Job(NamedTuple):
     sources: int
 
 
-def prepare(subscribers: int, minutes: int, events_a_record: int, zones: int = 60, sources: int = 4) -> Job:
+def prepare(
+    subscribers: int, minutes: int, events_a_record: int, zones: int = 60, sources: int = 4, targets: int = TARGETS
+) -> Job:
     """Simulate, and put the records into batches as a producer would."""
     town = make_town(1, subscribers, zones)
     shape = msgspec.convert(plan(town), Plan)
     policies = load_policies()
     epsilon, delta = 2.0, 2e-9
     terms = Terms(
-        *("Europe/Berlin", 4, TARGETS, shape.hash(), len(shape.zones), len(shape.parents), DEFAULT_MEASURES),
+        *("Europe/Berlin", 4, targets, shape.hash(), len(shape.zones), len(shape.parents), DEFAULT_MEASURES),
         *(epsilon, delta, rho_for(epsilon, delta), 20, "bench", tuple(range(sources)), LATENESS_MS),
     )
     epoch = make_epoch(START_MS, terms, EpochTable())
@@ -81,7 +83,7 @@ def prepare(subscribers: int, minutes: int, events_a_record: int, zones: int = 6
         PolicyTable(policies, "marketing"),
         people,
         CellTable(shape, ()),
-        TARGETS,
+        targets,
         LATENESS_MS,
     )
     chunks: list[tuple[int, list[RecordBatch]]] = []

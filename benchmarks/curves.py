@@ -7,12 +7,13 @@ rounds, in events per CPU-second of gateway and crowd together:
     lateness   s that an event may be late, for which sightings wait in order
     pane       min of the shortest panes
 
-Sizes by `bench_flat.py`, in steady state, a process each: raw partitions, zones, subscribers; for subscribers the
-bytes of each in the crowd's tables as well. Kept in benchmarks/results/curves.json and drawn in
+Sizes by `bench_flat.py`, in steady state, by turns: raw partitions, zones, subscribers; for subscribers the bytes of
+each in the crowd's tables as well. Kept in benchmarks/results/curves.json and drawn in
 docs/explanation/curves.svg.
 
-    python -m benchmarks.curves [--events 1000000] [--rounds 3] [--subscribers 10000,100000,1000000,10000000]
-                                [--zones 100,1000,10000] [--partitions 1,4,16,64] [--no-sizes] [--chart FILE]
+    python -m benchmarks.curves [--events 1000000] [--rounds 3] [--no-sizes] [--chart FILE] [--turns 16]
+                                [--subscribers 10000,100000,1000000,10000000] [--zones 100,1000,10000]
+                                [--partitions 1,4,16,64]
 """
 
 import argparse
@@ -35,6 +36,7 @@ USUAL_KB: Final = 1_000
 FETCH_KB: Final = (16, 64, 256, 1_000, 4_000)
 LATENESS_S: Final = (1, 10, 60, 300)
 PANE_MIN: Final = (1, 5, 15, 60)
+SIZES: Final = ("partitions", "zones", "subscribers")
 
 Point = dict[str, float]
 
@@ -92,17 +94,12 @@ def settings_curves(size: Size, rounds: int) -> dict[str, list[Point]]:
 def sizes(chosen: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """The sizes' curves, by what is varied; what is in several is run once."""
     usual = bench_flat.Case(*bench_flat.USUAL)
-    run: dict[bench_flat.Case, dict[str, Any]] = {}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name in ("partitions", "zones", "subscribers"):
-        found[name] = []
-        for value in map(int, getattr(chosen, name).split(",")):
-            case = usual._replace(**{name: value})
-            began = time.monotonic()
-            figures = run[case] = run.get(case) or bench_flat.alone(case, chosen.events)
-            found[name].append({"value": value, **figures})
-            told(f"{name:12}{value:>12,}: {figures['events_per_cpu_s']:,} ({time.monotonic() - began:.0f} s)")
-    return found
+    curves = {
+        name: [usual._replace(**{name: int(value)}) for value in getattr(chosen, name).split(",")] for name in SIZES
+    }
+    distinct = tuple(dict.fromkeys(case for cases in curves.values() for case in cases))
+    found = bench_flat.by_turns(distinct, chosen.turns, told)
+    return {name: [{"value": case._asdict()[name], **found[case]} for case in cases] for name, cases in curves.items()}
 
 
 def flatness(points: list[dict[str, Any]]) -> float:
@@ -116,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=16, help="of the sizes, 250,000 events each")
     parser.add_argument("--subscribers", default="10000,100000,1000000,10000000")
     parser.add_argument("--zones", default="100,1000,10000")
     parser.add_argument("--partitions", default="1,4,16,64")
@@ -129,7 +127,12 @@ def main() -> None:
     found = kept.get("sizes", {}) if chosen.no_sizes else sizes(chosen)
     whole = {
         **{"settings": settings, "sizes": found, "flatness": {name: flatness(some) for name, some in found.items()}},
-        **{"events": chosen.events, "python": platform.python_version(), "cores": os.cpu_count()},
+        **{
+            "events": chosen.events,
+            "turns": chosen.turns,
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+        },
     }
     chosen.results.parent.mkdir(exist_ok=True)
     chosen.results.write_text(json.dumps(whole, indent=1) + "\n")

@@ -49,7 +49,7 @@ def short(number: float) -> str:
 
 
 def panels(found: dict[str, Any]) -> list[Panel]:
-    """All curves that the results hold, and at the end the bytes of a subscriber."""
+    """All curves that the results hold, and at the end the bytes of a subscriber's row."""
     curves = {**found["settings"], **found["sizes"]}
     drawn = [
         Panel(title, [(p["value"], p["events_per_cpu_s"]) for p in curves[name]], "events per CPU-second")
@@ -58,7 +58,7 @@ def panels(found: dict[str, Any]) -> list[Panel]:
     ]
     by_size = found["sizes"].get("subscribers", [])
     if by_size:
-        drawn.append(Panel("subscribers", [(p["value"], p["table_bytes"]) for p in by_size], "bytes a subscriber"))
+        drawn.append(Panel("subscribers", [(p["value"], p["row_bytes"]) for p in by_size], "bytes a row"))
     return drawn
 
 

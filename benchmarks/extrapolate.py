@@ -2,7 +2,8 @@
 
 Measured, from the results' files of the other benchmarks: events per CPU-second of gateway and crowd in a deployment
 (`peers.json`, one event a record), what an event costs more where a partition has as many subscribers as it would have
-then, bytes of a subscriber in tables and snapshots (`curves.json`), CPU of Kafka and Redis an event (`scale.json`).
+then (`curves.json`), bytes of a subscriber in crowds and snapshots at their most (a simulated day's of `memory.json`),
+CPU of Kafka and Redis an event (`scale.json`).
 Measured by this command in some seconds: bytes of an event in Kafka, of a subscriber in the registry, and the
 simulator's rhythm of the day. All else is computed, by `extrapolate` below. What no file has yet is null, and so is
 what follows from it.
@@ -127,7 +128,7 @@ def read(name: str, folder: Path) -> Any:
 
 def kept(network: Network, folder: Path) -> dict[str, float | None]:
     """What the other benchmarks measured."""
-    peers, curves, scale = (read(name, folder) for name in ("peers", "curves", "scale"))
+    peers, curves, memory, scale = (read(name, folder) for name in ("peers", "curves", "memory", "scale"))
     rounds = [r for r in peers["rounds"] if r["peer"] == THRONG and r["shape"] == "single"] if peers else []
     sizes = curves["sizes"].get("subscribers", []) if curves else []
     like = nearest(sizes, network.sims / network.partitions)
@@ -139,8 +140,8 @@ def kept(network: Network, folder: Path) -> dict[str, float | None]:
             for role in ("gateway", "crowd")
         },
         "servers_ns": scale["sets"][max(scale["sets"])]["servers_ns"] if scale else None,
-        "table": like["table_bytes"] if like else None,
-        "snapshot": like["snapshot_bytes"] if like else None,
+        "table": memory["day"]["memory"] if memory else None,
+        "snapshot": memory["day"]["snapshot"] if memory else None,
     }
 
 

@@ -10,11 +10,15 @@ from benchmarks.peers.peers import BY_NAME, THRONG
 
 Found = dict[str, Any]
 
-# Subscribers at whom bytes are told: the figures of steady state at a whole network's partition size or so.
-SUBSCRIBERS: Final = 1_000_000
 RATIOS: Final = {"flink": 1.5, "kafka_streams": 5.0, "quix": 10.0, "bytewax": 10.0, "stock_faust": 30.0}
 FLAT: Final = 0.2
-BYTES: Final = {"table_bytes": ("in a crowd", 64.0), "snapshot_bytes": ("in a snapshot in Redis", 32.0)}
+BYTES: Final = {
+    "rows": ("a subscriber's own row", 64.0),
+    "memory": ("all that a crowd holds, by subscriber", 64.0),
+    "snapshot_rows": ("the row in a snapshot in Redis", 32.0),
+    "snapshot": ("a whole snapshot, by subscriber", 32.0),
+}
+WAYS: Final = {"job": "two hours of the job", "day": "a simulated day"}
 LATENCY_MS: Final = {
     ("counter", "1000_zones"): ("an event's arrival to the counter in Redis, 1,000 zones", 1_000.0),
     ("release", "1000_zones"): ("the watermark's passing to the released record, 1,000 zones", 500.0),
@@ -57,20 +61,22 @@ def _throughput(found: Found) -> list[Goal]:
 
 def _flat(found: Found) -> list[Goal]:
     ends = {name: (points[0]["value"], points[-1]["value"]) for name, points in found["sizes"].items()}
-    flat = [
+    return [
         Goal(f"dearer at worst, {low:,} to {high:,} {name}", f"{FLAT:.0%}", f"{more:.0%}", more <= FLAT)
         for name, more in found["flatness"].items()
         for low, high in (ends[name],)
     ]
-    at = next((point for point in found["sizes"].get("subscribers", ()) if point["value"] == SUBSCRIBERS), None)
-    return flat + [
+
+
+def _memory(found: Found) -> list[Goal]:
+    return [
         Goal(
-            f"bytes a subscriber {where}, of {SUBSCRIBERS:,} in 16 partitions",
+            f"bytes of {what}",
             f"{aim:g}",
-            f"{at[name]:.1f}" if at else None,
-            at is not None and at[name] <= aim,
+            ", ".join(f"{found[way][name]:.1f} after {of}" for way, of in WAYS.items()),
+            max(found[way][name] for way in WAYS) <= aim,
         )
-        for name, (where, aim) in BYTES.items()
+        for name, (what, aim) in BYTES.items()
     ]
 
 
@@ -99,6 +105,7 @@ FROM: Final[dict[str, Callable[[Found], list[Goal]]]] = {
     "peers": _throughput,
     "latency": _late,
     "curves": _flat,
+    "memory": _memory,
     "soak": _steady,
 }
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import bench_functions, curves_chart
-from benchmarks.goals import goals
+from benchmarks.goals import WAYS, goals
 from benchmarks.peers import chart
 from benchmarks.peers.job import SHAPES
 from benchmarks.peers.peers import BY_NAME, RESULTS, THRONG
@@ -153,15 +153,35 @@ def curves(found: dict[str, Any]) -> str:
             number(p["events_per_cpu_s"]),
             number(p["gateway_ns"]),
             number(p["crowd_ns"]),
-            number(p["table_bytes"], 1),
-            number(p["snapshot_bytes"], 1),
+            number(p["row_bytes"], 1),
         )
         for name, points in found["sizes"].items()
         for p in points
     ]
     more = ", ".join(f"{name} {share:.0%}" for name, share in found["flatness"].items())
-    heading = ("by", "", "events per CPU-second", "gateway ns", "crowd ns", "bytes a subscriber", "in Redis")
+    heading = ("by", "", "events per CPU-second", "gateway ns", "crowd ns", "bytes a row")
     return f"The dearest point costs more than the cheapest by: {more}.\n\n" + rows(heading, body)
+
+
+def memory(found: dict[str, Any]) -> str:
+    """What a subscriber takes, by what it is for."""
+    body = [
+        (what, *(number(found[way][name], 1) for way in WAYS))
+        for name, what in {
+            "departures_each": "departures of the last hour, each",
+            "rows": "the row, caps and zones visited",
+            "departures": "departures of the last hour",
+            "lists": "who was counted in the open panes",
+            "counts": "counts of places, and room for what is listed",
+            "memory": "**in memory**",
+            "snapshot_rows": "in Redis, the row, caps and zones visited",
+            "snapshot": "**in Redis**",
+        }.items()
+    ]
+    about = (
+        f"{found['subscribers_a_partition']:,} subscribers a partition, {found['zones']:,} zones; bytes a subscriber"
+    )
+    return f"{about}:\n\n" + rows(("", *(f"after {of}" for of in WAYS.values())), body)
 
 
 def scale(found: dict[str, Any]) -> str:
@@ -208,7 +228,7 @@ def extrapolation(found: dict[str, Any]) -> str:
         "gateway_more": ("times that an event costs the gateway at that many subscribers a partition", "curves.json"),
         "crowd_more": ("and the crowd", "curves.json"),
         "servers_ns": ("CPU of Kafka and Redis, ns an event", "scale.json"),
-        **{"table": ("bytes a subscriber in a crowd", "curves.json"), "snapshot": ("and in Redis", "curves.json")},
+        **{"table": ("bytes a subscriber in a crowd", "memory.json"), "snapshot": ("and in Redis", "memory.json")},
         **{"registry": ("bytes a subscriber in the registry", "this"), "raw": ("bytes a raw event, lz4", "this")},
         **{"frame": ("bytes a sighting, lz4", "this"), "busiest": ("busiest hour over mean hour, simulated", "this")},
     }
@@ -234,7 +254,8 @@ def soak(found: dict[str, Any]) -> str:
 
 GOALS: Final = "goals"
 FIGURES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
-    function.__name__: function for function in (stages, functions, peers, latency, curves, scale, extrapolation, soak)
+    function.__name__: function
+    for function in (stages, functions, peers, latency, curves, memory, scale, extrapolation, soak)
 }
 
 

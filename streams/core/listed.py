@@ -16,17 +16,18 @@ from streams.core.slots import FACTOR
 
 
 class Listed(NamedTuple):
-    """`keys` u32[n], `who` u64[n]: the pseudonym of whoever counts there."""
+    """`keys` u32[n], or u16 while they wait where all of the measure's fit; `who` u64[n]: the pseudonym of each."""
 
-    keys: NDArray[np.uint32]
+    keys: NDArray[np.unsignedinteger]
     who: NDArray[np.uint64]
 
 
 def joined(parts: list[Listed]) -> Listed:
-    """All in one."""
+    """All in one, keys as u32: the compiled loops have no other form."""
     if not parts:
         return Listed(np.empty(0, np.uint32), np.empty(0, np.uint64))
-    return Listed(np.concatenate([part.keys for part in parts]), np.concatenate([part.who for part in parts]))
+    keys = np.concatenate([part.keys for part in parts], dtype=np.uint32)
+    return Listed(keys, np.concatenate([part.who for part in parts]))
 
 
 def counted(parts: list[Listed], most_keys: int) -> Counts:

@@ -62,6 +62,25 @@ def ranks(rows: NDArray[np.void], who: NDArray[np.uint64]) -> NDArray[np.uint32]
     return packed
 
 
+def by_owner(
+    keys: NDArray[np.uint32], owners: NDArray[np.uint32], number: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """The keys in the order of their owners, of whom there are `number`, and how many each has, u32[number]: in two
+    thirds of the bytes that keys and owners take one beside the other, once compressed."""
+    times = np.bincount(owners, minlength=number).astype(np.uint32)
+    ordered = np.empty_like(keys)
+    _by_owner(keys, owners, np.cumsum(times) - times, ordered)
+    return ordered, times
+
+
+@njit(cache=True, nogil=True)
+def _by_owner(keys, owners, following, ordered):  # type: ignore[no-untyped-def]
+    """`following`: where each owner's next key goes."""
+    for i in range(len(keys)):
+        ordered[following[owners[i]]] = keys[i]
+        following[owners[i]] += 1
+
+
 def to_planes(records: NDArray[np.generic]) -> bytes:
     """The planes of the records along the first axis."""
     width = records.dtype.itemsize * (records.size // max(1, len(records)))

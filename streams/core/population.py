@@ -22,7 +22,7 @@ from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, distances, slots, windows
 from streams.core.listed import Listed, counted
-from streams.core.presence import BLOCK, MOST_LISTED, SETTLE_BLOCK, handle, settle
+from streams.core.presence import BLOCK, LIST_ROOM, MOST_LISTED, SETTLE_BLOCK, handle, settle
 from streams.core.reorder import Rows
 from streams.core.tally import DWELL, LIVING, PASSED, TRAVELLED, TRAVELLED_BETWEEN, TRIPS, VISITED, Capped, Rules, Tally
 from streams.errors import ThrongError
@@ -92,14 +92,18 @@ class Population:
         self.tally = Tally(
             np.zeros((len(self._arrivals), places), np.uint32),
             np.zeros(len(self._arrivals), np.int64),
-            np.zeros((len(self._listed), BLOCK), np.uint32),
-            np.zeros((len(self._listed), BLOCK), np.uint64),
+            np.zeros((len(self._listed), LIST_ROOM), np.uint32),
+            np.zeros((len(self._listed), LIST_ROOM), np.uint64),
             np.zeros(len(self._listed), np.int64),
             np.array([self.rules.opens]),
             np.zeros(len(self._arrivals) + len(self._listed), np.int64),
             np.zeros(len(FILTERS), np.int64),
         )
         self.listed: list[list[Listed]] = [[] for _ in self._listed]
+        most_keys = (measure.keys(len(parents), parent_count) for measure in self._listed)
+        self.key_types: list[np.dtype[np.unsignedinteger]] = [
+            np.dtype(np.uint16) if most <= 1 << 16 else np.dtype(np.uint32) for most in most_keys
+        ]
 
     def handle(self, rows: Rows) -> int:
         """Handle rows of the open panes, in the total order. Returns how many were dropped by an opt-out."""
@@ -137,10 +141,8 @@ class Population:
         self.running = windows.fitted(self.running, self.slots.rows, self.departures)
 
     def _make_list_room(self, rows: int) -> None:
-        needed = max(self.tally.filled.tolist(), default=0) + MOST_LISTED * rows
-        if needed > self.tally.keys.shape[1]:
-            more = ((0, 0), (0, needed * 5 // 4 - self.tally.keys.shape[1]))
-            self.tally = self.tally._replace(keys=np.pad(self.tally.keys, more), who=np.pad(self.tally.who, more))
+        if max(self.tally.filled.tolist(), default=0) + MOST_LISTED * rows > LIST_ROOM:
+            self.take_listed()
 
     def advance(self, boundary_ms: int) -> None:
         """Make the windows those up to the boundary, before which all rows must have been handled, and none after."""
@@ -184,7 +186,7 @@ class Population:
         for number, filled in enumerate(self.tally.filled.tolist()):
             if filled:
                 keys, who = self.tally.keys[number, :filled], self.tally.who[number, :filled]
-                self.listed[number].append(Listed(keys.copy(), who.copy()))
+                self.listed[number].append(Listed(keys.astype(self.key_types[number]), who.copy()))
         self.tally.filled[:] = 0
 
     def take_capped(self) -> dict[str, int]:

@@ -64,9 +64,11 @@ from streams.core.words import fetch
 # Sightings handled at a time: their subscribers' rows fit the cache between finding and handling.
 BLOCK: Final = 4096
 # Rows that a pane's end is settled for at a time.
-SETTLE_BLOCK: Final = 8192
+SETTLE_BLOCK: Final = 1024
 # A row completes two presences at most: its own, and the one before.
 MOST_LISTED: Final = 2
+# Of each list, until it is taken out: for the most that a block can add, and half as much again before that.
+LIST_ROOM: Final = 3 * BLOCK
 
 # Parts of a place's count: constants of the compiled loops.
 _LENGTHS: Final = len(BUCKETS)

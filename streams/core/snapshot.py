@@ -2,7 +2,7 @@
 
 Out: a dict of little-endian columns, and a `header` that names the logic version, the offset, the epoch, the chain,
 the watermarks and the sizes. What isn't there is not state: epochs come from their topic, windows are counted anew.
-Tables stand in planes of bytes (`packing`), and whoever is listed by their number in the table.
+Tables stand in planes of bytes (`packing`), lists in the order of the table, with how many keys each subscriber has.
 What can fail: a snapshot of another partition or logic version, or one that lacks a column (`ValueError`): the state
 must then be rebuilt from the log.
 """
@@ -17,7 +17,7 @@ from streams.core import slots
 from streams.core.crowd import Crowd
 from streams.core.listed import Listed, joined
 from streams.core.losses import Loss
-from streams.core.packing import from_planes, pack_rows, ranks, to_planes, unpack_rows
+from streams.core.packing import by_owner, from_planes, pack_rows, ranks, to_planes, unpack_rows
 from streams.core.population import Population
 from streams.core.reorder import Rows
 from streams.core.resumed import Resumed
@@ -132,15 +132,23 @@ def _population_columns(population: Population) -> dict[str, bytes]:
     planes = pack_rows(table, population.heard, opened, tail, population.rules.ping_pong)
     columns = {
         **dict(zip(("subscriber_planes", *BESIDE), planes, strict=True)),
-        "departure_planes": to_planes(ring.in_order(gone)),
+        "departure_planes": to_planes(_lean(gone, tail)),
         "arrivals": population.tally.arrivals.tobytes(),
     }
     population.take_listed()
     for number, parts in enumerate(population.listed):
         listed = joined(parts)
-        columns[f"listed_{number}"] = to_planes(listed.keys)
-        columns[f"who_{number}"] = to_planes(ranks(table.rows, listed.who))
+        keys, times = by_owner(listed.keys, ranks(table.rows, listed.who), population.heard)
+        columns[f"listed_{number}"] = to_planes(keys)
+        columns[f"times_{number}"] = to_planes(times)
     return columns
+
+
+def _lean(gone: ring.Departures, tail: int) -> NDArray[np.void]:
+    """The departures, with zeros for what the tail has passed: a third of what their chains would take."""
+    records = ring.in_order(gone)
+    records["older"][records["older"] < tail] = 0
+    return records
 
 
 def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Population | None:
@@ -178,8 +186,23 @@ def _fill_tally(
     tally = population.tally
     tally.arrivals[:] = np.frombuffer(columns["arrivals"], "<u4").reshape(tally.arrivals.shape)
     tally.since[:] = since
-    for number in range(len(population.listed)):
-        planes, who = columns[f"listed_{number}"], columns[f"who_{number}"]
-        keys = from_planes(planes, len(planes) // 4, 4).view("<u4").ravel()
-        numbers = from_planes(who, len(keys), 4).view("<u4").ravel()
-        population.listed[number] = [Listed(keys, rows["pseudonym"][numbers])]
+    for number, kind in enumerate(population.key_types):
+        listed = _listed(columns, number, rows["pseudonym"])
+        population.listed[number] = [listed._replace(keys=listed.keys.astype(kind))]
+
+
+def _listed(columns: dict[str, bytes], number: int, pseudonyms: NDArray[np.uint64]) -> Listed:
+    """A measure's list. Earlier releases kept the number of its subscriber beside each key."""
+    planes = columns[f"listed_{number}"]
+    keys = _words(planes, len(planes) // 4)
+    if f"who_{number}" in columns:
+        return Listed(keys, pseudonyms[_words(columns[f"who_{number}"], len(keys))])
+    times = _words(columns[f"times_{number}"], len(pseudonyms))
+    if times.sum() != len(keys):
+        raise ValueError(f"snapshot: {len(keys)} keys are listed, subscribers have {times.sum()}")
+    return Listed(keys, np.repeat(pseudonyms, times))
+
+
+def _words(planes: bytes, number: int) -> NDArray[np.uint32]:
+    """So many numbers."""
+    return from_planes(planes, number, 4).view("<u4").ravel()

@@ -10,13 +10,23 @@ from hypothesis import strategies as st
 
 from schemas.measures import DEFAULT_MEASURES, Measure
 from streams.core import slots
-from streams.core.packing import from_planes, pack_rows, to_planes, unpack_rows
+from streams.core.crowd import Crowd
+from streams.core.listed import joined
+from streams.core.packing import from_planes, pack_rows, ranks, to_planes, unpack_rows
 from streams.core.snapshot import restore, to_columns
 from streams.stores.snapshots import compress
 from tests.oracle.counting import Sighting
-from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, START, frames_of, fresh, run, sightings_of
+from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, START, ZONES, frames_of, fresh, run, sightings_of
 
-TABLES = ("subscriber_planes", "used_planes", "known_planes", "departed_planes", "departure_planes", "who_0")
+TABLES = (
+    "subscriber_planes",
+    "used_planes",
+    "known_planes",
+    "departed_planes",
+    "departure_planes",
+    "listed_0",
+    "times_0",
+)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -27,6 +37,39 @@ def test_tables_of_another_size_than_the_header_says_are_refused(table: str) -> 
     assert columns[table]
     with pytest.raises(ValueError, match="bytes of planes"):
         restore(fresh(EPOCHS), {**columns, table: columns[table][:-1]})
+
+
+def test_lists_that_subscribers_have_more_or_less_of_are_refused() -> None:
+    columns, _ = listing()
+    name = next(name for name, column in columns.items() if name.startswith("listed_") and column)
+    with pytest.raises(ValueError, match=r"snapshot: \d+ keys are listed, subscribers have \d+"):
+        restore(fresh(EPOCHS), {**columns, name: columns[name][:-4]})
+
+
+def test_the_lists_of_an_earlier_release_are_read() -> None:
+    """It had the number of each key's subscriber beside it, in the order of the list."""
+    columns, crowd = listing()
+    assert crowd.population is not None
+    for number, parts in enumerate(crowd.population.listed):
+        columns[f"who_{number}"] = to_planes(ranks(crowd.population.slots.rows, joined(parts).who))
+        columns[f"listed_{number}"] = to_planes(joined(parts).keys)
+        del columns[f"times_{number}"]
+    again = fresh(EPOCHS)
+    restore(again, columns)
+    assert again.population is not None
+    for before, after in zip(crowd.population.listed, again.population.listed, strict=True):
+        np.testing.assert_array_equal(joined(before), joined(after))
+
+
+def listing() -> tuple[dict[str, bytes], Crowd]:
+    """The columns of a crowd in the midst of an hour, and it."""
+    rng = random.Random(3)
+    ways = [(MINUTE // 10, 1 + n % 9, (n // 60 + n % 2) % ZONES, 0, 0) for n in range(700)]
+    crowd, _ = run(frames_of(sightings_of(ways), START + 70 * MINUTE, rng, 9), EPOCHS)
+    columns = to_columns(crowd)
+    assert crowd.population is not None
+    assert sum(len(parts) > 0 for parts in crowd.population.listed) > 1
+    return columns, crowd
 
 
 @settings(max_examples=100, deadline=None)

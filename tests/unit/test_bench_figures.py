@@ -6,7 +6,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import bench_functions, bench_scale, bench_soak, curves, curves_chart, extrapolate, told
+from benchmarks import (
+    bench_flat,
+    bench_functions,
+    bench_memory,
+    bench_scale,
+    bench_soak,
+    curves,
+    curves_chart,
+    extrapolate,
+    told,
+)
 from benchmarks.core_job import Core, chunks_of
 from benchmarks.extrapolate import Measured, Network
 from benchmarks.goals import goals
@@ -24,7 +34,7 @@ MEASURED = Measured(
 
 
 def point(subscribers: int, rate: int, **figures: float) -> dict:
-    usual = {"gateway_ns": 300, "crowd_ns": 200, "table_bytes": 60.0, "snapshot_bytes": 20.0, "partitions": 16}
+    usual = {"gateway_ns": 300, "crowd_ns": 200, "row_bytes": 60.0, "partitions": 16}
     return {"value": subscribers, "subscribers": subscribers, "events_per_cpu_s": rate, **usual, **figures}
 
 
@@ -56,12 +66,15 @@ def test_measured_is_read_from_the_results_files(tmp_path: Path):
         {"peer": "throng", "shape": shape, "gateway": gateway, "crowd": 2 * gateway}
         for shape, gateway in (("single", 100), ("single", 300), ("single", 200), ("batched", 900))
     ]
-    sizes = [point(1_000_000, 2), point(16_000_000, 1, crowd_ns=500, table_bytes=70.0)]
+    sizes = [point(1_000_000, 2), point(16_000_000, 1, crowd_ns=500)]
     (tmp_path / "peers.json").write_text(json.dumps({"rounds": rounds}))
     (tmp_path / "curves.json").write_text(json.dumps({"sizes": {"subscribers": sizes}}))
+    (tmp_path / "memory.json").write_text(json.dumps({"day": {"memory": 70.0, "snapshot": 20.0}}))
     (tmp_path / "scale.json").write_text(json.dumps({"sets": {"1": {"servers_ns": 5}, "2": {"servers_ns": 7}}}))
     found = extrapolate.kept(Network(), tmp_path)
-    assert (found["gateway"], found["crowd"], found["servers_ns"], found["table"]) == (200, 400, 7, 70.0)
+    assert (found["gateway"], found["crowd"], found["servers_ns"]) == (200, 400, 7)
+    assert (found["gateway_more"], found["crowd_more"]) == (1.0, 2.5)
+    assert (found["table"], found["snapshot"]) == (70.0, 20.0)
 
 
 def test_the_point_of_a_curve_is_the_nearest_by_ratio():
@@ -125,8 +138,8 @@ def test_the_curves_chart_has_a_panel_for_each_curve_and_one_for_bytes():
     found = {"settings": settings, "sizes": {"subscribers": [point(10_000, 1_500_000), point(1_000_000, 1_200_000)]}}
     drawn = ElementTree.fromstring(curves_chart.svg(found))
     texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert [text for text in texts if text in ("lateness, s", "subscribers", "bytes a subscriber")] == [
-        *("lateness, s", "subscribers", "subscribers", "bytes a subscriber"),
+    assert [text for text in texts if text in ("lateness, s", "subscribers", "bytes a row")] == [
+        *("lateness, s", "subscribers", "subscribers", "bytes a row"),
     ]
     assert {"1.5M", "1.2M", "10k"} <= set(texts)
 
@@ -177,9 +190,12 @@ def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
     (tmp_path / "peers.json").write_text(json.dumps({"summary": summary}))
     late = {"1000_zones": {"counter": {"p99": 999}, "release": {"p99": 501}}}
     (tmp_path / "latency.json").write_text(json.dumps({"latency_ms": late}))
-    sizes = {"zones": [point(100, 9), point(10_000, 6)], "subscribers": [point(1_000_000, 9, table_bytes=64.5)]}
+    sizes = {"zones": [point(100, 9), point(10_000, 6)], "subscribers": [point(1_000_000, 9)]}
     flat = {"zones": 0.5, "subscribers": 0.0}
     (tmp_path / "curves.json").write_text(json.dumps({"sizes": sizes, "flatness": flat}))
+    job = {"rows": 50.0, "memory": 140.0, "snapshot_rows": 24.0, "snapshot": 31.0}
+    memory = {"job": job, "day": {**job, "rows": 64.5}}
+    (tmp_path / "memory.json").write_text(json.dumps(memory))
     leaking = [hour(200.0, 100) for _ in range(31)] + [hour(240.0, 100)] * 2
     soaked = {"hours": leaking, "grew": bench_soak.growth(leaking)}
     (tmp_path / "soak.json").write_text(json.dumps(soaked))
@@ -195,8 +211,10 @@ def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
         "not measured",
     ]
     assert found["dearer at worst, 100 to 10,000 zones"] == ("20%", "50%", "**no**")
-    assert found["bytes a subscriber in a crowd, of 1,000,000 in 16 partitions"] == ("64", "64.5", "**no**")
-    assert found["bytes a subscriber in a snapshot in Redis, of 1,000,000 in 16 partitions"] == ("32", "20.0", "yes")
+    rows = "50.0 after two hours of the job, 64.5 after a simulated day"
+    assert found["bytes of a subscriber's own row"] == ("64", rows, "**no**")
+    assert found["bytes of all that a crowd holds, by subscriber"][2] == "**no**"
+    assert found["bytes of a whole snapshot, by subscriber"][2] == "yes"
     assert found["grows from one day to the next beyond its rhythm"][1:] == (
         *("gateway MB, crowd MB, release MB", "**no**"),
     )
@@ -224,3 +242,21 @@ def test_the_extrapolation_is_told_with_what_was_measured_and_what_was_not(tmp_p
     assert "| events per CPU-second of the gateway | 1,000,000 | peers.json |" in text
     assert "| cores of Kafka and Redis | – |" in text
     assert "| Kafka, GB a day written (raw and sightings, lz4) | 8.64 |" in text
+
+
+def test_memory_is_told_by_what_it_is_for_and_at_an_hours_end_lists_are_in_it():
+    crowds = bench_memory.after_the_job(100, 20)
+    found = bench_memory.part(crowds)
+    assert found.memory == pytest.approx(found.rows + found.departures + found.lists + found.counts)
+    assert all(value > 0 for value in found)
+    assert found.snapshot > found.snapshot_rows
+    assert bench_memory.departures(crowds) == pytest.approx(2.9, abs=0.3)
+    assert found.lists / bench_memory.departures(crowds) == pytest.approx(12, abs=3), "about one list entry a departure"
+
+
+def test_sizes_take_their_turns_and_tell_of_each():
+    cases = [bench_flat.Case(subscribers, 10, 2) for subscribers in (500, 2_000)]
+    found = bench_flat.by_turns(cases, 1, lambda _: None)
+    assert list(found) == cases
+    assert all(figures["events_per_cpu_s"] > 0 for figures in found.values())
+    assert found[cases[0]]["row_bytes"] > found[cases[1]]["row_bytes"] > 40
