@@ -12,6 +12,7 @@ AROUND: Final = (0.7, 1.4)  # a crowd of about 500 has 350 to 700 people
 FEWEST: Final = 20  # counts of a size: with fewer of them there is no figure
 SMALLEST: Final = 10  # people: of smaller crowds nothing is told
 Z_95: Final = 1.959964
+MOST: Final = 0.9
 
 
 class Pairs(NamedTuple):
@@ -23,11 +24,12 @@ class Pairs(NamedTuple):
 
 
 class Error(NamedTuple):
-    """Of counts of a size: how many there are, the median relative error, the relative error of their sum, and the
-    share of 95 % intervals that hold the truth (NaN without standard errors)."""
+    """Of counts of a size: how many there are, the median relative error, that which nine in ten are within, the
+    relative error of their sum, and the share of 95 % intervals that hold the truth (NaN without standard errors)."""
 
     counts: int
     median: float
+    most: float
     bias: float
     covered: float
 
@@ -57,7 +59,8 @@ def error(of: Pairs, size: int, draws: int = 1) -> Error | None:
     told, true, se = (column[at] for column in of)
     relative = np.abs(told - true) / true
     covered = float((np.abs(told - true) <= Z_95 * se).mean()) if se.any() else math.nan
-    return Error(int(at.sum()) // draws, float(np.median(relative)), float(told.sum() / true.sum() - 1), covered)
+    median, most = np.quantile(relative, (0.5, MOST)).tolist()
+    return Error(int(at.sum()) // draws, median, most, float(told.sum() / true.sum() - 1), covered)
 
 
 def by_size(of: Pairs, edges: NDArray[np.float64], draws: int = 1) -> list[tuple[float, float]]:

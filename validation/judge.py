@@ -1,6 +1,7 @@
 """A town's day against the truth: every measure as counted and as released, in pairs of what was told and what is so.
 
     before       counted by the crowd and weighted by the plan, without noise, against what truly happened
+    as counted   the same without the plan's weights
     by the words the same against the definitions' words on true positions: whoever walks about a park for ten minutes
                  has stayed there; the radio's part of the error alone
     released     estimates after noise, against what truly happened; their errors are those of the noise and of the
@@ -66,6 +67,7 @@ class Judged(NamedTuple):
     """Pairs by kind, and the median length of stays; of one draw of noise."""
 
     before: dict[str, Pairs]
+    unweighted: dict[str, Pairs]
     words: dict[str, Pairs]
     released: dict[str, Pairs]
     alone: dict[str, Pairs]
@@ -90,6 +92,7 @@ def judge(day: Day, truth: Truth, estimates: Mapping[str, Estimates]) -> Judged:
     skipped, dwell = len(truth.stays.stays) // HOURS, day.counts["dwell"]
     return Judged(
         paired(counted, truth.counts),
+        paired(with_footfall(day.counts), truth.counts),
         paired(counted, truth.words),
         errors.larger(paired(told, truth.counts, with_view(se, told))),
         errors.larger(paired(told, truth.counts, se)),
@@ -177,6 +180,7 @@ def together(many: list[Judged]) -> Judged:
     """The towns' pairs as one."""
     return Judged(
         _joined([each.before for each in many]),
+        _joined([each.unweighted for each in many]),
         _joined([each.words for each in many]),
         _joined([each.released for each in many]),
         _joined([each.alone for each in many]),

@@ -6,13 +6,13 @@ from typing import Final
 
 from attacks.verdict import Json
 from validation.errors import SIZES
-from validation.summary import GOALS, apart, by_grid_line, last_line, met, noise_alone
+from validation.summary import BEFORE_AT, GOALS, apart, by_grid_line, last_line, met, noise_alone, town_range
 
 BEGIN, END = "<!-- results: python -m validation --write -->\n", "<!-- end of results -->\n"
 
 
-def write(page: Path, results: dict[str, Json]) -> None:
-    """Fill the page's file.
+def write(page: Path, results: dict[str, Json], again: dict[str, Json] | None = None) -> None:
+    """Fill the page's file. `again`: results of other towns.
 
     Raises:
         ValueError: it has no marks.
@@ -22,51 +22,66 @@ def write(page: Path, results: dict[str, Json]) -> None:
     _, found, after = rest.partition(END)
     if not found:
         raise ValueError(f"the page has no {BEGIN.strip()} followed by {END.strip()}")
-    page.write_text(before + BEGIN + tables(results) + END + after, encoding="utf-8")
+    page.write_text(before + BEGIN + tables(results, again) + END + after, encoding="utf-8")
 
 
-def tables(results: dict[str, Json]) -> str:
-    """All tables."""
-    parts = [goals, _errors, _coverage, _medians, _reference, _towns]
+def tables(results: dict[str, Json], again: dict[str, Json] | None = None) -> str:
+    """All tables. `again`: results of other towns, which stand beside the goals."""
+    parts = [_errors, _coverage, _medians, _reference, _towns]
     if "calibrated" in results:
-        parts.insert(4, _calibrated)
+        parts.insert(3, _calibrated)
     if "foretold" in results:
         parts.insert(parts.index(_reference), _foretold)
     if "by_grid" in results:
-        parts.insert(4, _by_grid)
+        parts.insert(3, _by_grid)
     if "first_day" in results:
-        parts.insert(2, _first_day)
-    return "\n".join(part(results) for part in parts)
+        parts.insert(1, _first_day)
+    if "by_town" in results:
+        parts.insert(1, _by_town)
+    return "\n".join([goals(results, again), *(part(results) for part in parts)])
 
 
-def goals(results: dict[str, Json]) -> str:
-    """The last line against its goals, and how far single draws of noise are apart."""
+def goals(results: dict[str, Json], again: dict[str, Json] | None = None) -> str:
+    """The last line against its goals, how far single draws of noise and towns are apart, and the same of other towns:
+    a goal is met if it is in both."""
     line, alone = last_line(results), noise_alone(results)
+    repeated = None if again is None else last_line(again)
     rows = []
     for side, wanted in GOALS.items():
         drawn = side == "released"
         for name, goal in wanted.items():
-            value = line[side][name]
-            bar = _bar(goal) if isinstance(goal, list) else f"at most {goal}"
+            value, other = line[side][name], None if repeated is None else repeated[side][name]
+            held = met(value, goal) and (repeated is None or met(other, goal))
             columns = (
-                *(side.replace("_", " "), name, _told(value), _range(results, side, name) if drawn else "", bar),
-                "yes" if met(value, goal) else "no",
+                *(side.replace("_", " "), name if drawn else f"{name}_{BEFORE_AT}", _told(value)),
+                *(_range(results, side, name) if drawn else "", _span(town_range(results, side, name))),
+                *(
+                    "" if repeated is None else _told(other),
+                    _bar(goal) if isinstance(goal, list) else f"at most {goal}",
+                ),
+                "yes" if held else "no",
                 *([_told(alone[name]), _range(results, "against_what_was_counted", name)] if drawn else ["", ""]),
             )
             rows.append(f"| {' | '.join(columns)} |")
     head = (
-        "| | number | against what truly happened | single draws | goal | met | against what was counted | "
-        "single draws |\n"
+        "| | number | against what truly happened | single draws | single towns | other towns | goal | met | "
+        "against what was counted | single draws |\n"
     )
     number = results["draws"]["number"]
-    told = f"\nWhat is released is told of {number} draw{'s' if number > 1 else ''} of noise together; *single draws*: "
-    told += "the lowest and the highest of them.\n"
-    return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n" + told
+    told = f"\nWhat is released is told of {number} draw{'s' if number > 1 else ''} of noise together; *single draws* "
+    told += "and *single towns*: the lowest and the highest of them."
+    if again is not None:
+        seeds = ", ".join(str(town["seed"]) for town in again["towns"].values())
+        told += f" *Other towns*: of the same shapes and of seeds {seeds}. A goal is met if it is in both."
+    return head + "|---" * 10 + "|\n" + "\n".join(rows) + "\n" + told + "\n"
+
+
+def _span(found: tuple[float, float] | None) -> str:
+    return "" if found is None else f"{found[0]:.3f} to {found[1]:.3f}"
 
 
 def _range(results: dict[str, Json], *path: str) -> str:
-    found = apart(results, *path)
-    return "" if found is None else f"{found[0]:.3f} to {found[1]:.3f}"
+    return _span(apart(results, *path))
 
 
 def _bar(goal: float | list[float]) -> str:
@@ -82,8 +97,11 @@ def _told(value: float | None) -> str:
 
 
 def _errors(results: dict[str, Json]) -> str:
-    sides: Final = ("before", "words", "released", "noise")
-    head = "| measure | people | counts | before noise | their sum | by the words | released | against counted |\n"
+    sides: Final = ("before", "unweighted", "words", "released", "noise")
+    head = (
+        "| measure | people | counts | before noise | their sum | as counted | by the words | released | "
+        "nine in ten within | against counted |\n"
+    )
     rows = []
     for kind in results["errors"]["before"]:
         for size in map(str, SIZES):
@@ -98,10 +116,24 @@ def _errors(results: dict[str, Json]) -> str:
                 f"{lines[0]['counts']:,}",
                 medians[0],
                 f"{100 * lines[0]['bias']:+.1f} %",
-                *medians[1:],
+                *medians[1:4],
+                "" if lines[3] is None else f"{100 * lines[3]['most']:.1f} %",
+                medians[4],
             )
             rows.append(f"| {' | '.join(columns)} |")
-    return head + "|---|---|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    return head + "|---" * 10 + "|\n" + "\n".join(rows) + "\n"
+
+
+def _by_town(results: dict[str, Json]) -> str:
+    rows = []
+    for kind, sizes in results["by_town"].items():
+        for size, line in sizes.items():
+            spans = [
+                f"{100 * line[of][0]:.1f} to {100 * line[of][1]:.1f} %" for of in ("before", "released", "covered")
+            ]
+            rows.append(f"| {kind} | {int(size):,} | {line['towns']} | {' | '.join(spans)} |")
+    head = "| single towns | people | have such crowds | before noise | released | intervals hold |\n"
+    return f"{head}|---|---|---|---|---|---|\n" + "\n".join(rows) + "\n"
 
 
 def _first_day(results: dict[str, Json]) -> str:

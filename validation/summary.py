@@ -37,10 +37,12 @@ def results(
     grids: Sequence[ByGrid] = (),
     others: Sequence[Foretold] = (),
     first_days: Sequence[Judged] = (),
+    by_town: Sequence[Sequence[Judged]] = (),
 ) -> dict[str, Json]:
     """All that is kept of a run, of draws of noise together. `factors`: the same with those that counts on site have
     found; `grids`: the same by plans with a density grid; `others`: of zones without counts, with factors by those that
-    have some; `first_days`: as released without a yesterday. Each by draw, none if it wasn't asked for."""
+    have some; `first_days`: as released without a yesterday. Each by draw, none if it wasn't asked for; `by_town`: the
+    draws of each town."""
     stays = medians.joined([each.stays for each in every])
     middles = {str(size): medians.error(stays, size, len(every)) for size in errors.SIZES}
     curves = {
@@ -71,6 +73,7 @@ def results(
         "reference": {name: each._asdict() for name, each in agreed.items()} if agreed is not None else {},
         **({"foretold": _foretold(others)} if others else {}),
         **({"first_day": _first_day(first_days)} if first_days else {}),
+        **({"by_town": _by_town(by_town)} if by_town else {}),
     }
 
 
@@ -81,7 +84,10 @@ def _errors(every: Sequence[Judged], factors: Sequence[Calibrated], grids: Seque
     intervals = {"truth": "released", "truth_alone": "alone", "counted": "noise"}
     by_side = {side: [each[of] for each in sides] for side, of in intervals.items()}
     return {
-        "errors": {**_tables([{"before": first.before, "words": first.words}]), **_tables(sides)},
+        "errors": {
+            **_tables([{"before": first.before, "unweighted": first.unweighted, "words": first.words}]),
+            **_tables(sides),
+        },
         "coverage": {
             side: {str(size): coverage(found, size) for size in errors.SIZES} | {"all": coverage(found, None)}
             for side, found in by_side.items()
@@ -124,6 +130,26 @@ def _foretold(others: Sequence[Foretold]) -> Json:
 def _first_day(judged: Sequence[Judged]) -> Json:
     released = [each.released for each in judged]
     return {**_tables([{"released": each} for each in released]), "coverage": coverage(released, None)}
+
+
+def _by_town(by_town: Sequence[Sequence[Judged]]) -> Json:
+    """By kind and size, of towns that have enough such crowds: how many they are, and the lowest and the highest."""
+    towns = [
+        {**_tables([{"before": of[0].before}]), **_tables([{"released": one.released} for one in of])} for of in by_town
+    ]
+    found: Json = {}
+    for kind in towns[0]["before"]:
+        for size in map(str, errors.SIZES):
+            have = [town for town in towns if all(size in town[side].get(kind, {}) for side in ("before", "released"))]
+            if have:
+                of = {
+                    "before": [town["before"][kind][size]["median"] for town in have],
+                    "released": [town["released"][kind][size]["median"] for town in have],
+                    "covered": [town["released"][kind][size]["covered"] for town in have],
+                }
+                line = {name: [min(values), max(values)] for name, values in of.items()}
+                found.setdefault(kind, {})[size] = {"towns": len(have), **line}
+    return found
 
 
 def _by_grid(grids: Sequence[ByGrid]) -> Json:
@@ -193,6 +219,16 @@ def _median(table: Json, kind: str, size: int) -> float | None:
     return None if line is None else float(line["median"])
 
 
+def town_range(found: dict[str, Json], side: str, name: str) -> tuple[float, float] | None:
+    """The lowest and the highest town of a number of the last line; None: not told by town."""
+    kind, _, size = name.partition("_")
+    line = found.get("by_town", {}).get(kind, {}).get(size or str(BEFORE_AT))
+    if not line:
+        return None
+    low, high = line["released" if side == "released" else "before"]
+    return low, high
+
+
 def met(value: float | None, goal: float | list[float]) -> bool:
     """Is the goal met? A range is met within it, a bound at or below it."""
     if value is None:
@@ -227,5 +263,5 @@ def _sizes(pairs: Pairs, draws: int) -> Json:
 
 
 def _told(line: Error) -> Json:
-    told = {"counts": line.counts, "median": round(line.median, 4), "bias": round(line.bias, 4)}
+    told = {"counts": line.counts} | {name: round(getattr(line, name), 4) for name in ("median", "most", "bias")}
     return told if math.isnan(line.covered) else {**told, "covered": round(line.covered, 4)}

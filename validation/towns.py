@@ -87,6 +87,10 @@ TOWNS: Final = (
 )
 
 
+# The same shapes by chance of their own: how much of a figure is these five towns'.
+AGAIN: Final = tuple(shape._replace(seed=shape.seed + 100) for shape in TOWNS)
+
+
 class Rows(NamedTuple):
     """Sightings in the order in which they are counted, by pseudonym: u64, then ts i64 (ms), zone, cohort, kind."""
 

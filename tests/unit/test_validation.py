@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import orjson
 import pytest
 
 from schemas.attach import DETACH, UPDATE
@@ -36,7 +37,7 @@ from validation import (
 from validation.errors import Pairs
 from validation.happened import Presences
 from validation.reference import Agreement
-from validation.towns import TOWNS, Day, Rows, live, live_days
+from validation.towns import AGAIN, TOWNS, Day, Rows, Shape, live, live_days
 
 EPOCH = epochs_at(1_772_420_400_000)[0]
 PARENTS = np.array(PLAN.zone_parents(), np.uint16)
@@ -418,15 +419,56 @@ def test_released_figures_are_those_of_all_draws_and_the_page_says_how_far_singl
     single = [line["released"] for line in found["draws"]["single"]]
     assert [line["present_500"] for line in single] == [0.2, 0.1, 0.2] and found["draws"]["number"] == 3
     told = found["errors"]["released"]["present"]["500"]
-    assert told == {"counts": 40, "median": 0.2, "bias": 0.1667, "covered": 0.3333}, "of all draws; counts are one's"
+    assert told == {"counts": 40, "median": 0.2, "most": 0.2, "bias": 0.1667, "covered": 0.3333}, "counts are one's"
     assert [line["coverage_95"] for line in single] == [0, 1, 0]
     assert summary.last_line(found)["released"]["coverage_95"] == 0.3333
     assert found["errors"]["before"] == summary.results([a_day()], every[:1], None)["errors"]["before"]
     assert summary.apart(found, "released", "present_500") == (0.1, 0.2)
     assert summary.apart(found, "released", "present_5000") is None, "too few to tell"
     text = page.tables(found)
-    assert "| released | present_500 | 0.200 | 0.100 to 0.200 | at most 0.06 | no | 0.200 | 0.100 to 0.200 |" in text
+    assert (
+        "| released | present_500 | 0.200 | 0.100 to 0.200 |  |  | at most 0.06 | no | 0.200 | 0.100 to 0.200 |" in text
+    )
     assert "told of 3 draws of noise together" in text
+
+
+def test_towns_are_told_apart_and_a_goal_is_met_if_it_is_in_other_towns_too():
+    """Forty crowds of 500 a town: one town's are told 10 too many, the other's 20, the other towns' 50."""
+    base, true = judge.together([judged(a_day())]), np.full(40, 500.0)
+
+    def off_by(people: float) -> judge.Judged:
+        told = {"present": Pairs(true + people, true, np.full(40, 8.0))}
+        return base._replace(before=base.before | told, released=base.released | told, noise=base.noise | told)
+
+    def told_of(towns: list[judge.Judged]) -> dict:
+        return summary.results([a_day()], [judge.together(towns)], None, by_town=[[town] for town in towns])
+
+    found = told_of([off_by(10), off_by(20)])
+    assert found["by_town"]["present"]["500"] == {
+        "towns": 2,
+        **{"before": [0.02, 0.04], "released": [0.02, 0.04], "covered": [0.0, 1.0]},
+    }
+    assert summary.town_range(found, "released", "present_500") == (0.02, 0.04)
+    assert summary.town_range(found, "before_noise", "dwell") is None, "no town has such crowds"
+    assert "| present | 500 | 2 | 2.0 to 4.0 % | 2.0 to 4.0 % | 0.0 to 100.0 % |" in page.tables(found)
+    row = "| released | present_500 | 0.030 | 0.030 to 0.030 | 0.020 to 0.040 | {} | at most 0.06 | {} |"
+    assert row.format("", "yes") in page.tables(found)
+    assert row.format("0.100", "no") in page.tables(found, told_of([off_by(50)]))
+
+
+def test_the_page_and_the_picture_tell_what_is_kept(tmp_path: Path):
+    kept = Path(__file__).parents[2] / "docs" / "explanation" / "validation"
+    found, again = (orjson.loads((kept / f"{name}.json").read_bytes()) for name in ("results", "again"))
+    text = (kept.parent / "validation.md").read_text(encoding="utf-8")
+    assert page.BEGIN + page.tables(found, again) + page.END in text, "run: python -m validation --write"
+    picture.draw(found, tmp_path / "errors.svg")
+    assert (tmp_path / "errors.svg").read_bytes() == (kept / "errors.svg").read_bytes()
+    shapes = [tuple(shape._replace(date=tuple(shape.date))) for shape in TOWNS + AGAIN]
+    assert [
+        tuple(Shape(**{**town, "date": tuple(town["date"])}))
+        for of in (found, again)
+        for town in ({k: v for k, v in town.items() if k != "events"} for town in of["towns"].values())
+    ] == shapes, "of all towns, not of the village alone"
 
 
 def busy_day(share: float, date: tuple[int, int, int] = (2026, 3, 2)) -> Day:
