@@ -51,7 +51,7 @@ PARTITIONS: Final = 4
 # Of the keys of Redis that are no released ones a partition has three for its snapshots (a pointer, this one, the next
 # while it is written), which come by the minute of the clock, so after some hours of event time.
 ALLOWED: Final = {
-    **{"MB": (0.05, 10.0), "files": (0.0, 4.0), "threads": (0.0, 2.0)},
+    **{"MB": (0.0, 5.0), "files": (0.0, 4.0), "threads": (0.0, 2.0)},
     **{"keys": (0.0, 3.0 * PARTITIONS), "released": (0.1, 10.0)},
 }
 

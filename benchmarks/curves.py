@@ -7,8 +7,8 @@ rounds, in events per CPU-second of gateway and crowd together:
     lateness   s that an event may be late, for which sightings wait in order
     pane       min of the shortest panes
 
-Sizes by `bench_flat.py`, in steady state, by turns: raw partitions, zones, subscribers; for subscribers the bytes of
-each in the crowd's tables as well. Kept in benchmarks/results/curves.json and drawn in
+Sizes by `sizes_by_turns.py`, in steady state, by turns: raw partitions, zones, subscribers; for subscribers the bytes
+of each one's row in the crowd's tables as well. Kept in benchmarks/results/curves.json and drawn in
 docs/explanation/curves.svg.
 
     python -m benchmarks.curves [--events 1000000] [--rounds 3] [--no-sizes] [--chart FILE] [--turns 16]
@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from benchmarks import bench_flat, curves_chart
+from benchmarks import curves_chart, sizes_by_turns
 from benchmarks.core_job import Chunk, Core, chunks_of
 from benchmarks.peers.job import Size
 from benchmarks.peers.peers import RESULTS
@@ -93,12 +93,12 @@ def settings_curves(size: Size, rounds: int) -> dict[str, list[Point]]:
 
 def sizes(chosen: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """The sizes' curves, by what is varied; what is in several is run once."""
-    usual = bench_flat.Case(*bench_flat.USUAL)
+    usual = sizes_by_turns.Case(*sizes_by_turns.USUAL)
     curves = {
         name: [usual._replace(**{name: int(value)}) for value in getattr(chosen, name).split(",")] for name in SIZES
     }
     distinct = tuple(dict.fromkeys(case for cases in curves.values() for case in cases))
-    found = bench_flat.by_turns(distinct, chosen.turns, told)
+    found = sizes_by_turns.by_turns(distinct, chosen.turns, told)
     return {name: [{"value": case._asdict()[name], **found[case]} for case in cases] for name, cases in curves.items()}
 
 

@@ -131,12 +131,12 @@ def kept(network: Network, folder: Path) -> dict[str, float | None]:
     peers, curves, memory, scale = (read(name, folder) for name in ("peers", "curves", "memory", "scale"))
     rounds = [r for r in peers["rounds"] if r["peer"] == THRONG and r["shape"] == "single"] if peers else []
     sizes = curves["sizes"].get("subscribers", []) if curves else []
-    like = nearest(sizes, network.sims / network.partitions)
-    then = nearest(sizes, WHOLE.subscribers / Settings().kafka.partitions)
+    here = WHOLE.subscribers / Settings().kafka.partitions
+    there = network.sims / network.partitions
     return {
         **{role: statistics.median(r[role] for r in rounds) if rounds else None for role in ("gateway", "crowd")},
         **{
-            f"{role}_more": like[f"{role}_ns"] / then[f"{role}_ns"] if like and then else None
+            f"{role}_more": cost(sizes, role, there) / cost(sizes, role, here) if sizes else None
             for role in ("gateway", "crowd")
         },
         "servers_ns": scale["sets"][max(scale["sets"])]["servers_ns"] if scale else None,
@@ -145,13 +145,12 @@ def kept(network: Network, folder: Path) -> dict[str, float | None]:
     }
 
 
-def nearest(sizes: list[dict[str, Any]], a_partition: float) -> dict[str, Any] | None:
-    """The point of a curve of subscribers whose partitions are most like that, by ratio."""
-
-    def off(point: dict[str, Any]) -> float:
-        return abs(float(np.log(point["subscribers"] / max(point["partitions"], 4) / a_partition)))
-
-    return min(sizes, key=off, default=None)
+def cost(sizes: list[dict[str, Any]], role: str, a_partition: float) -> float:
+    """ns of an event where a partition has so many subscribers: between the points of a curve of subscribers by their
+    logarithm, beyond them as at the last."""
+    points = sorted((point["subscribers"] / max(point["partitions"], 4), point[f"{role}_ns"]) for point in sizes)
+    at, ns = zip(*points, strict=True)
+    return float(np.interp(np.log(a_partition), np.log(at), ns))
 
 
 def raw_bytes() -> float:

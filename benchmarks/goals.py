@@ -13,14 +13,14 @@ Found = dict[str, Any]
 RATIOS: Final = {"flink": 1.5, "kafka_streams": 5.0, "quix": 10.0, "bytewax": 10.0, "stock_faust": 30.0}
 FLAT: Final = 0.2
 BYTES: Final = {
-    "rows": ("a subscriber's own row", 64.0),
-    "memory": ("all that a crowd holds, by subscriber", 64.0),
-    "snapshot_rows": ("the row in a snapshot in Redis", 32.0),
-    "snapshot": ("a whole snapshot, by subscriber", 32.0),
+    "rows": ("the own row in memory", 64.0),
+    "memory": ("all that a crowd holds in memory", 64.0),
+    "snapshot_rows": ("the own row in Redis", 32.0),
+    "snapshot": ("a whole snapshot in Redis", 32.0),
 }
 WAYS: Final = {"job": "two hours of the job", "day": "a simulated day"}
 LATENCY_MS: Final = {
-    ("counter", "1000_zones"): ("an event's arrival to the counter in Redis, 1,000 zones", 1_000.0),
+    ("counter", "1000_zones"): ("the watermark's passing of a tick to its counters in Redis, 1,000 zones", 1_000.0),
     ("release", "1000_zones"): ("the watermark's passing to the released record, 1,000 zones", 500.0),
     ("release", "10000_zones"): ("the watermark's passing to the released record, 10,000 zones", 2_000.0),
 }
@@ -50,7 +50,7 @@ def _throughput(found: Found) -> list[Goal]:
     ]
     return rates + [
         Goal(
-            f"times as fast as {BY_NAME[name].title}",
+            f"times as fast as {BY_NAME[name].title}, one event a record",
             f"{aim:g}",
             None if (ratio := best["ratios"].get(name)) is None else f"{ratio:.2f}",
             ratio is not None and ratio >= aim,
@@ -71,7 +71,7 @@ def _flat(found: Found) -> list[Goal]:
 def _memory(found: Found) -> list[Goal]:
     return [
         Goal(
-            f"bytes of {what}",
+            f"bytes a subscriber, {what}",
             f"{aim:g}",
             ", ".join(f"{found[way][name]:.1f} after {of}" for way, of in WAYS.items()),
             max(found[way][name] for way in WAYS) <= aim,

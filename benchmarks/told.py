@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import bench_functions, curves_chart
+from benchmarks import bench_functions, bench_soak, curves_chart
 from benchmarks.goals import WAYS, goals
 from benchmarks.peers import chart
 from benchmarks.peers.job import SHAPES
@@ -248,7 +248,9 @@ def soak(found: dict[str, Any]) -> str:
     """What a day grew by."""
     body = [(what, f"{more:+.1f}") for what, more in found["grew"].items()]
     hours = len(found["hours"])
-    about = f"{hours} hours; the most that an hour of the last day has over the same hour of the day before"
+    allowed = bench_soak.ALLOWED["MB"][1]
+    about = f"{hours} hours; the most that an hour of the last day has over the same hour of the day before (memory is "
+    about += f"said to grow from {allowed:g} MB on)"
     return f"{about}:\n\n" + rows(("", "more"), body)
 
 

@@ -1,13 +1,13 @@
 """What the benchmarks make of what they measured: medians, extrapolation, growth, charts, and the page telling it."""
 
 import json
+import math
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import (
-    bench_flat,
     bench_functions,
     bench_memory,
     bench_scale,
@@ -15,6 +15,7 @@ from benchmarks import (
     curves,
     curves_chart,
     extrapolate,
+    sizes_by_turns,
     told,
 )
 from benchmarks.core_job import Core, chunks_of
@@ -73,15 +74,17 @@ def test_measured_is_read_from_the_results_files(tmp_path: Path):
     (tmp_path / "scale.json").write_text(json.dumps({"sets": {"1": {"servers_ns": 5}, "2": {"servers_ns": 7}}}))
     found = extrapolate.kept(Network(), tmp_path)
     assert (found["gateway"], found["crowd"], found["servers_ns"]) == (200, 400, 7)
-    assert (found["gateway_more"], found["crowd_more"]) == (1.0, 2.5)
+    # A million in 4 partitions are between the two points: 62,500 and a million a partition, of 200 and 500 ns.
+    here = 200 + 300 * math.log(4) / math.log(16)
+    there = 200 + 300 * math.log(718_750 / 62_500) / math.log(16)
+    assert (found["gateway_more"], found["crowd_more"]) == (1.0, pytest.approx(there / here))
     assert (found["table"], found["snapshot"]) == (70.0, 20.0)
 
 
-def test_the_point_of_a_curve_is_the_nearest_by_ratio():
-    sizes = [point(160_000, 1), point(1_600_000, 1), point(16_000_000, 1)]
-    assert extrapolate.nearest(sizes, 70_000)["value"] == 1_600_000
-    assert extrapolate.nearest(sizes, 900_000)["value"] == 16_000_000
-    assert extrapolate.nearest([], 1.0) is None
+def test_between_the_points_of_a_curve_an_event_costs_by_the_logarithm_of_subscribers():
+    sizes = [point(160_000, 1, crowd_ns=100), point(16_000_000, 1, crowd_ns=300)]
+    found = [extrapolate.cost(sizes, "crowd", a_partition) for a_partition in (1_000, 10_000, 100_000, 1_000_000, 9e6)]
+    assert found == pytest.approx([100, 100, 200, 300, 300])
 
 
 def test_scaling_tells_medians_by_sets_and_the_gain():
@@ -202,7 +205,10 @@ def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
     found = {goal.what: goal.cells()[1:] for goal in goals(tmp_path)}
     assert found["events per CPU-second, one event a record"] == ("600,000", "700,000", "yes")
     assert found["events per CPU-second, arrays of 100"] == ("1,000,000", "900,000", "**no**")
-    assert [found[f"times as fast as {BY_NAME[name].title}"][1:] for name in ("flink", "quix", "bytewax")] == [
+    assert [
+        found[f"times as fast as {BY_NAME[name].title}, one event a record"][1:]
+        for name in ("flink", "quix", "bytewax")
+    ] == [
         *(("1.40", "**no**"), ("70.00", "yes"), ("–", "not measured")),
     ]
     assert [each[2] for what, each in found.items() if what.startswith("ms at p99")] == [
@@ -212,9 +218,9 @@ def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
     ]
     assert found["dearer at worst, 100 to 10,000 zones"] == ("20%", "50%", "**no**")
     rows = "50.0 after two hours of the job, 64.5 after a simulated day"
-    assert found["bytes of a subscriber's own row"] == ("64", rows, "**no**")
-    assert found["bytes of all that a crowd holds, by subscriber"][2] == "**no**"
-    assert found["bytes of a whole snapshot, by subscriber"][2] == "yes"
+    assert found["bytes a subscriber, the own row in memory"] == ("64", rows, "**no**")
+    assert found["bytes a subscriber, all that a crowd holds in memory"][2] == "**no**"
+    assert found["bytes a subscriber, a whole snapshot in Redis"][2] == "yes"
     assert found["grows from one day to the next beyond its rhythm"][1:] == (
         *("gateway MB, crowd MB, release MB", "**no**"),
     )
@@ -255,8 +261,8 @@ def test_memory_is_told_by_what_it_is_for_and_at_an_hours_end_lists_are_in_it():
 
 
 def test_sizes_take_their_turns_and_tell_of_each():
-    cases = [bench_flat.Case(subscribers, 10, 2) for subscribers in (500, 2_000)]
-    found = bench_flat.by_turns(cases, 1, lambda _: None)
+    cases = [sizes_by_turns.Case(subscribers, 10, 2) for subscribers in (500, 2_000)]
+    found = sizes_by_turns.by_turns(cases, 1, lambda _: None)
     assert list(found) == cases
     assert all(figures["events_per_cpu_s"] > 0 for figures in found.values())
     assert found[cases[0]]["row_bytes"] > found[cases[1]]["row_bytes"] > 40
