@@ -137,6 +137,13 @@ PEERS: Final = (
         "peers.kstreams.StreamsPeer",
         (
             Configuration("packed", ("--state", "packed"), _PARALLEL, how="Flink's packed table in the processor"),
+            Configuration("bundled", ("--bundle", "256"), _PARALLEL, how="the same, sightings in bundles"),
+            Configuration(
+                "siphash",
+                ("--bundle", "256", "--hash", "siphash"),
+                _PARALLEL,
+                how="the same, bundles, SipHash in place of BLAKE2b",
+            ),
             Configuration("memory", ("--state", "memory"), _PARALLEL, False, "its own store in memory"),
             Configuration("rocksdb", ("--state", "rocksdb"), _PARALLEL, False, "its own store, RocksDB"),
         ),
@@ -151,6 +158,12 @@ PEERS: Final = (
             Configuration("parallel", (), _PARALLEL, how="sightings in bundles, a packed table, ParallelGC"),
             Configuration("g1", (), _G1, how="the same, G1"),
             Configuration("record", ("--bundle", "1"), _PARALLEL, how="a record a sighting, a packed table"),
+            Configuration(
+                "siphash",
+                ("--hash", "siphash"),
+                _PARALLEL,
+                how="bundles, a packed table, ParallelGC, SipHash in place of BLAKE2b",
+            ),
             Configuration("plain", ("--state", "plain"), _PARALLEL, False, "a `ValueState` of each subscriber"),
         ),
         f"{NO_NOISE}, no sorting, no checkpoints",

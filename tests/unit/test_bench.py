@@ -57,8 +57,8 @@ def test_an_unknown_peer_is_named(tmp_path: Path):
 
 
 def test_only_plausible_configurations_run_where_the_best_are_wanted():
-    assert run.going_on({}, "flink", "single", "best") == ["parallel", "g1", "record"]
-    assert run.going_on({}, "kafka_streams", "single", "best") == ["packed"]
+    assert run.going_on({}, "flink", "single", "best") == ["parallel", "g1", "record", "siphash"]
+    assert run.going_on({}, "kafka_streams", "single", "best") == ["packed", "bundled", "siphash"]
 
 
 def test_a_short_run_that_was_cut_off_is_judged_by_its_own_rate():

@@ -1,5 +1,7 @@
 package peers.kstreams;
 
+import java.time.Duration;
+import org.apache.kafka.streams.processor.PunctuationType;
 import org.apache.kafka.streams.processor.api.Processor;
 import org.apache.kafka.streams.processor.api.ProcessorContext;
 import org.apache.kafka.streams.processor.api.Record;
@@ -8,26 +10,40 @@ import peers.EventReader;
 import peers.Sightings;
 
 /**
- * Reads a record's events, and sends the sightings on by pseudonym: those of one record that go to the same partition
- * of the repartition topic travel together, 16 bytes each. The key is that partition.
+ * Reads a record's events, and sends the sightings on by pseudonym: those that go to the same partition of the
+ * repartition topic travel together, 16 bytes each. The key is that partition.
+ *
+ * <p>A bundle leaves when it is full, each 200 ms, and when the task is closed. Its time is its first record's, so that
+ * the crowd's stream time isn't ahead of what is in it. Nothing can leave before offsets are committed: what is
+ * gathered in that moment would be lost by a crash, as the crowd's state would.
  */
 final class Gateway implements Processor<byte[], byte[], Integer, byte[]> {
+    static final Duration EACH = Duration.ofMillis(200);
+
     private final EventReader reader;
+    private final int size;
     private final Sightings read = new Sightings(128);
     private final Sightings[] parts;
+    private final long[] times; // of each part's first record, ms
     private ProcessorContext<Integer, byte[]> context;
 
-    Gateway(EventReader reader, int partitions) {
+    /** {@code size}: of a bundle, in sightings; 0: those of one record, however many. */
+    Gateway(EventReader reader, int partitions, int size) {
         this.reader = reader;
+        this.size = size;
         parts = new Sightings[partitions];
+        times = new long[partitions];
         for (int i = 0; i < partitions; i++) {
-            parts[i] = new Sightings(128);
+            parts[i] = new Sightings(Math.max(size, 128));
         }
     }
 
     @Override
     public void init(ProcessorContext<Integer, byte[]> context) {
         this.context = context;
+        if (size > 0) {
+            context.schedule(EACH, PunctuationType.WALL_CLOCK_TIME, now -> sendAll());
+        }
     }
 
     @Override
@@ -35,14 +51,37 @@ final class Gateway implements Processor<byte[], byte[], Integer, byte[]> {
         read.clear();
         reader.read(record.value(), read);
         for (int i = 0; i < 2 * read.count; i += 2) {
-            parts[partition(read.rows[i])].add(read.rows[i], read.rows[i + 1]);
-        }
-        for (int i = 0; i < parts.length; i++) {
-            if (parts[i].count > 0) {
-                context.forward(new Record<>(i, pack(parts[i]), record.timestamp()));
-                parts[i].clear();
+            int partition = partition(read.rows[i]);
+            Sightings part = parts[partition];
+            if (part.count == 0) {
+                times[partition] = record.timestamp();
+            }
+            part.add(read.rows[i], read.rows[i + 1]);
+            if (part.count == size) {
+                send(partition);
             }
         }
+        if (size == 0) {
+            sendAll();
+        }
+    }
+
+    @Override
+    public void close() {
+        sendAll();
+    }
+
+    private void sendAll() {
+        for (int i = 0; i < parts.length; i++) {
+            if (parts[i].count > 0) {
+                send(i);
+            }
+        }
+    }
+
+    private void send(int partition) {
+        context.forward(new Record<>(partition, pack(parts[partition]), times[partition]));
+        parts[partition].clear();
     }
 
     /** The upper half of the pseudonym, scaled. */

@@ -42,7 +42,7 @@ public final class StreamsPeer {
 
     public static void main(String[] arguments) {
         try {
-            Options options = new Options(arguments, "state", "partitions", "compression", "cache-mb");
+            Options options = new Options(arguments, "state", "bundle", "partitions", "compression", "cache-mb");
             Path folder = Files.createTempDirectory("kstreams");
             KafkaStreams streams = new KafkaStreams(topology(options), settings(options, folder));
             streams.setUncaughtExceptionHandler(error -> {
@@ -77,12 +77,13 @@ public final class StreamsPeer {
         Hash hash = options.hash();
         String state = options.text("state", "packed");
         int partitions = options.number("partitions", PARTITIONS);
+        int bundle = options.number("bundle", 0);
         long startMs = options.number("start-ms");
         long paneMs = options.number("pane-ms");
 
         StreamsBuilder builder = new StreamsBuilder();
         builder.stream(options.text("input"), Consumed.with(Serdes.ByteArray(), Serdes.ByteArray()))
-                .process(() -> new Gateway(new EventReader(cells, hash.copy(), startMs, paneMs), partitions))
+                .process(() -> new Gateway(new EventReader(cells, hash.copy(), startMs, paneMs), partitions, bundle))
                 .repartition(Repartitioned.<Integer, byte[]>as("sightings")
                         .withKeySerde(Serdes.Integer())
                         .withValueSerde(Serdes.ByteArray())
