@@ -30,13 +30,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from benchmarks.peers.job import SHAPES, WHOLE
-from benchmarks.peers.measure import cpu_s
+from benchmarks.peers.measure import servers_cpu_s
 from benchmarks.peers.peers import RESULTS
 from benchmarks.peers.publish import Input, Packed, prepare, publish, registry
 from benchmarks.peers.throng import Deployment, Mark, pane_ends, rates, settings_in
 from schemas.topics import ATTACH
 from streams.local.stack import Stack, start
-from streams.local.state import read_state
 from tests.support.deployment import fetch
 
 SHOWN: Final = ("wall_rate", "rate", "servers_share", "servers_ns", "freed")
@@ -67,12 +66,6 @@ def pin(pid: int, core: int) -> None:
     """Bind all threads of a process to a core."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {core})
-
-
-def servers_cpu_s(stack: Stack) -> float:
-    """What Kafka and Redis have used, s."""
-    state = read_state(stack.folder)
-    return sum(cpu_s(process.pid) for process in state.processes) if state else 0.0
 
 
 def came_to(sets: int, begin: Mark, end: Mark, servers_s: float) -> Round:

@@ -98,32 +98,39 @@ def functions(found: dict[str, Any]) -> str:
 
 
 def peers(found: dict[str, Any]) -> str:
-    """All configurations that ran, by the median of their rounds, and throng's ratio to each."""
+    """All configurations that ran, by the median of their rounds, throng's ratio to each, and what the servers took."""
     of = "Events per CPU-second, median of the rounds, and how many times as fast throng is"
-    heading = ("", "configuration", "one a record", "times", "arrays of 100", "times")
-    every = rows(heading, _configurations(found))
+    beside: tuple[str, ...] = ()
+    if any("servers_ns" in each for each in found["rounds"]):  # results of before they were measured have none
+        of, beside = f"{of}; beside it the CPU of Kafka and Redis, ns an event", ("servers",)
+    heading = ("", "configuration", "one a record", "times", *beside, "arrays of 100", "times", *beside)
+    every = rows(heading, _configurations(found, bool(beside)))
     return f"{of}; {found['events']:,} events of {found['subscribers']:,} subscribers:\n\n{every}"
 
 
-def _configurations(found: dict[str, Any]) -> list[tuple[object, ...]]:
+def _configurations(found: dict[str, Any], with_servers: bool) -> list[tuple[object, ...]]:
     rounds: Rounds = {}
     for each in found["rounds"]:
-        key = each["peer"], each["configuration"], each["shape"]
-        rounds.setdefault(key, []).append({"rate": each.get("rate")})
-    rates, ours = medians(rounds), {shape: found["summary"][shape][THRONG] for shape in SHAPES}
-    body: list[tuple[object, ...]] = [("**throng**", "defaults", *_cells(ours, {}))]
+        rounds.setdefault((each["peer"], each["configuration"], each["shape"]), []).append({"rate": None, **each})
+    rates, servers = medians(rounds), medians(rounds, "servers_ns")
+    ours: dict[str, float | None] = {shape: found["summary"][shape][THRONG] for shape in SHAPES}
+
+    def cells(name: str, way: str, of: dict[str, float | None]) -> list[str]:
+        """Of each shape the rate, how many times as much throng's is, and the servers' ns."""
+        told = []
+        for shape, rate in of.items():
+            mine = ours[shape] if name != THRONG else None
+            told += [number(rate), number(mine / rate if mine and rate else None, 2)]
+            told += [number(servers.get((name, way, shape)))] if with_servers else []
+        return told
+
+    body: list[tuple[object, ...]] = [("**throng**", "defaults", *cells(THRONG, "default", ours))]
     for peer in BY_NAME.values():
         for way in peer.configurations:
             of = {shape: rates.get((peer.name, way.name, shape)) for shape in SHAPES}
             if any(of.values()):
-                body.append((peer.title, way.how, *_cells(of, ours)))
+                body.append((peer.title, way.how, *cells(peer.name, way.name, of)))
     return body
-
-
-def _cells(of: dict[str, float | None], ours: dict[str, float]) -> list[str]:
-    """Of each shape the rate, and how many times as much `ours` is."""
-    times = {shape: ours[shape] / rate if rate and shape in ours else None for shape, rate in of.items()}
-    return [cell for shape, rate in of.items() for cell in (number(rate), number(times[shape], 2))]
 
 
 def latency(found: dict[str, Any]) -> str:

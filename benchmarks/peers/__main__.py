@@ -50,7 +50,7 @@ async def check(names: list[str], shapes: list[str]) -> int:
                 for shape in shapes:
                     began = time.monotonic()
                     done = await drive(
-                        *(stack.kafka, peer, configuration, f"events-{shape}", shape),
+                        *(stack, peer, configuration, f"events-{shape}", shape),
                         *(SMALL, made.good, CHECK_S),
                         to_the_end=True,
                     )

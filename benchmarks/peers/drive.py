@@ -14,10 +14,11 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.peers.job import CELLS, START_MS, Size, cell_texts, zone_of
-from benchmarks.peers.measure import cpu_s, memory_mb
+from benchmarks.peers.measure import cpu_s, memory_mb, servers_cpu_s
 from benchmarks.peers.outputs import Sums
 from benchmarks.peers.peers import Configuration, Peer
 from benchmarks.peers.publish import create, remove
+from streams.local.stack import Stack
 
 SAMPLE_S = 0.25
 WARM_UP = 1 / 3
@@ -27,11 +28,12 @@ TAIL_LINES = 8
 
 
 class Sample(NamedTuple):
-    """How far a run was: wall and CPU time, s; events told as counted."""
+    """How far a run was: wall and CPU time, s; events told as counted; what Kafka and Redis have used in it, s."""
 
     at_s: float
     cpu_s: float
     events: int
+    servers_s: float = 0.0
 
 
 class Run(NamedTuple):
@@ -46,20 +48,24 @@ class Run(NamedTuple):
     trouble: str | None = None
 
 
-def rates(samples: list[Sample]) -> tuple[float | None, float | None]:
-    """Events per CPU-second and per second of wall time, from the end of the warm-up to the last event told.
+def warmed(samples: list[Sample]) -> Sample | None:
+    """What was done from the end of the warm-up to the last event told; None if nothing was.
 
     The warm-up is over at the first sample with a third of what was counted in the end. (In between a peer may have
     read on beyond what it told, which is in its favour.)
     """
     if not samples or not (whole := samples[-1].events):
-        return None, None
+        return None
     warm = next(sample for sample in samples if sample.events >= whole * WARM_UP)
     last = next(sample for sample in samples if sample.events == whole)
-    events, cpu, wall = last.events - warm.events, last.cpu_s - warm.cpu_s, last.at_s - warm.at_s
-    if events <= 0 or cpu <= 0:
-        return None, None
-    return events / cpu, events / wall
+    done = Sample(*(after - before for before, after in zip(warm, last, strict=True)))
+    return done if done.events > 0 and done.cpu_s > 0 else None
+
+
+def rates(samples: list[Sample]) -> tuple[float | None, float | None]:
+    """Events per CPU-second and per second of wall time after the warm-up."""
+    done = warmed(samples)
+    return (done.events / done.cpu_s, done.events / done.at_s) if done else (None, None)
 
 
 def write_cells(folder: Path) -> Path:
@@ -71,7 +77,7 @@ def write_cells(folder: Path) -> Path:
 
 
 async def drive(
-    bootstrap: str,
+    stack: Stack,
     peer: Peer,
     configuration: Configuration,
     topic: str,
@@ -87,6 +93,7 @@ async def drive(
         good: events that count. most_s: from the first event told.
         to_the_end: wait for what is written behind the last event as well.
     """
+    bootstrap = stack.kafka
     ident = f"{peer.name}-{uuid.uuid4().hex[:8]}"
     output = f"out-{ident}"
     await create(bootstrap, output, 1)
@@ -114,7 +121,7 @@ async def drive(
                 start_new_session=True,
             )
         try:
-            return await _watch(process, consumer, size, good, most_s, to_the_end, said)
+            return await _watch(process, consumer, stack, size, good, most_s, to_the_end, said)
         finally:
             end(process)
             await consumer.stop()
@@ -124,6 +131,7 @@ async def drive(
 async def _watch(
     process: "subprocess.Popen[bytes]",
     consumer: AIOKafkaConsumer,
+    stack: Stack,
     size: Size,
     good: int,
     most_s: float,
@@ -131,7 +139,7 @@ async def _watch(
     said: Path,
 ) -> Run:
     sums, samples, memory = Sums(), list[Sample](), 0.0
-    began = time.monotonic()
+    began, servers_began_s = time.monotonic(), servers_cpu_s(stack)
     first = heard = sampled = 0.0
     trouble = None
     while True:
@@ -144,7 +152,8 @@ async def _watch(
         events = sums.done(size.panes)
         first = first or (now if events else 0.0)
         if now - sampled >= SAMPLE_S or events >= good:
-            samples.append(Sample(now - began, cpu_s(process.pid), events))
+            servers_s = servers_cpu_s(stack) - servers_began_s
+            samples.append(Sample(now - began, cpu_s(process.pid), events, servers_s))
             memory, sampled = max(memory, memory_mb(process.pid)), now
         if events >= good and (not to_the_end or now - heard > QUIET_S):
             break

@@ -1,8 +1,11 @@
-"""CPU time of a process and all that it started, from /proc (Linux)."""
+"""CPU time of a process and all that it started, and of the servers, from /proc (Linux)."""
 
 import os
 from pathlib import Path
 from typing import Final
+
+from streams.local.stack import Stack
+from streams.local.state import read_state
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -19,6 +22,12 @@ def cpu_s(root: int) -> float:
         todo += children.get(pid, [])
         ticks += stats.get(pid, (0, 0))[1]
     return ticks / _TICKS
+
+
+def servers_cpu_s(stack: Stack) -> float:
+    """What Kafka and Redis have used, s."""
+    state = read_state(stack.folder)
+    return sum(cpu_s(process.pid) for process in state.processes) if state else 0.0
 
 
 def memory_mb(root: int) -> float:

@@ -1,9 +1,9 @@
 """throng on the same job: the real roles gateway and crowd as processes, a real Redis, a namespace of its own a run.
 
 What it does is more than the job: see README.md. Its registry holds everybody's consent and is loaded before the CPU
-is sampled, so its loading is not in the figure; neither are the servers' CPU (Kafka's and Redis's; as with every peer)
-nor the release role, which works once a pane. Panes are throng's own: exact counts by its own rules, which
-`check_throng` holds against its own plain oracle.
+is sampled, so its loading is not in the figure; neither are the servers' CPU (Kafka's and Redis's; as with every peer
+it is told beside it) nor the release role, which works once a pane. Panes are throng's own: exact counts by its own
+rules, which `check_throng` holds against its own plain oracle.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.peers.job import PARTITIONS, SHAPES, Size, blocks, cell_texts, zone_of
-from benchmarks.peers.measure import cpu_s, memory_mb
+from benchmarks.peers.measure import cpu_s, memory_mb, servers_cpu_s
 from benchmarks.peers.publish import Input, Packed, Told, people, publish, registry, remove
 from schemas.panes import Pane
 from schemas.topics import ATTACH, PANES, REGISTRY, TOPICS
@@ -46,22 +46,25 @@ DOES_MORE: Final = (
 
 
 class Mark(NamedTuple):
-    """How far the workers were: CPU-seconds and events of each role."""
+    """How far the workers were: CPU-seconds and events of each role; CPU-seconds of Kafka and Redis."""
 
     at_s: float
     gateway_cpu_s: float
     gateway_events: int
     crowd_cpu_s: float
     crowd_events: int
+    servers_s: float = 0.0
 
 
 class ThrongRun(NamedTuple):
-    """Events per CPU-second after the warm-up: of both roles together, and each; per second of wall time."""
+    """Events per CPU-second after the warm-up: of both roles together, and each; per second of wall time; what the
+    servers took, ns an event."""
 
     rate: float
     gateway: float
     crowd: float
     wall_rate: float
+    servers_ns: float
     memory_mb: dict[str, float]
 
 
@@ -89,10 +92,11 @@ def settings_in(folder: Path, stack: Stack, size: Size, others: dict[str, object
 
 
 class Deployment:
-    """One run's namespace: its topics, filled; its workers; the panes they made."""
+    """One run's namespace: its topics, filled; its workers; the panes they made. `stack`: whose CPU is sampled too."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, stack: Stack | None = None) -> None:
         self.settings = settings
+        self._stack = stack
         self.workers = Workers(settings, folder)
         self.panes: dict[tuple[int, int], Pane] = {}
         self._consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, enable_auto_commit=False)
@@ -132,7 +136,8 @@ class Deployment:
             cpu[name] = cpu_s(process.pid)
         gateway, crowd = (sum(total(said, role, counter).values()) for role, counter in EVENTS.items())
         spent = {role: sum(s for name, s in cpu.items() if name.startswith(role)) for role in ("gateway", "crowd")}
-        return Mark(time.monotonic(), spent["gateway"], gateway, spent["crowd"], crowd)
+        servers_s = servers_cpu_s(self._stack) if self._stack else 0.0
+        return Mark(time.monotonic(), spent["gateway"], gateway, spent["crowd"], crowd, servers_s)
 
     def memory(self) -> dict[str, float]:
         """Resident memory by worker, MB."""
@@ -170,7 +175,7 @@ async def run_throng(
 ) -> ThrongRun:
     """One run over the whole input. `watch` is told of the workers once the crowd's warm-up is over."""
     with tempfile.TemporaryDirectory() as name:
-        deployment = Deployment(settings_in(Path(name), stack, made.size), Path(name))
+        deployment = Deployment(settings_in(Path(name), stack, made.size), Path(name), stack)
         await deployment.fill(made.packed[shape], consents, told)
         marks: list[Mark] = []
         following: asyncio.Task[None] | None = None
@@ -199,18 +204,22 @@ def pane_ends(size: Size) -> list[int]:
 def warmed(marks: list[Mark]) -> tuple[Mark, Mark]:
     """Where each role had taken a third of its events, and where all of them; the wall time is the crowd's.
 
-    The gateway may have all before the crowd has a third: its share by the crowd's times would be that of idling.
+    The gateway may have all before the crowd has a third: its share by the crowd's times would be that of idling. The
+    servers' time can't be told apart by role: it is from the gateway's third to the crowd's end, so rather too much.
     """
     last = marks[-1]
     gateways = [mark for mark in marks if mark.gateway_events >= last.gateway_events / 3]
     crowds = [mark for mark in marks if mark.crowd_events >= last.crowd_events / 3]
     ended = next(mark for mark in marks if mark.gateway_events == last.gateway_events)
-    begun = crowds[0]._replace(gateway_cpu_s=gateways[0].gateway_cpu_s, gateway_events=gateways[0].gateway_events)
+    third = gateways[0]
+    begun = crowds[0]._replace(
+        gateway_cpu_s=third.gateway_cpu_s, gateway_events=third.gateway_events, servers_s=third.servers_s
+    )
     return begun, last._replace(gateway_cpu_s=ended.gateway_cpu_s)
 
 
 def rates(begin: Mark, end: Mark, memory: dict[str, float]) -> ThrongRun:
-    """Each role's cost by its own events.
+    """Each role's cost by its own events, the servers' by the gateway's.
 
     Raises:
         AssertionError: a role had nothing left to do after the warm-up.
@@ -220,7 +229,8 @@ def rates(begin: Mark, end: Mark, memory: dict[str, float]) -> ThrongRun:
     gateway = (end.gateway_cpu_s - begin.gateway_cpu_s) / (end.gateway_events - begin.gateway_events)
     crowd = (end.crowd_cpu_s - begin.crowd_cpu_s) / (end.crowd_events - begin.crowd_events)
     wall = (end.crowd_events - begin.crowd_events) / (end.at_s - begin.at_s)
-    return ThrongRun(1 / (gateway + crowd), 1 / gateway, 1 / crowd, wall, memory)
+    servers_ns = (end.servers_s - begin.servers_s) / (end.gateway_events - begin.gateway_events) * 1e9
+    return ThrongRun(1 / (gateway + crowd), 1 / gateway, 1 / crowd, wall, servers_ns, memory)
 
 
 async def check_throng(stack: Stack, made: Input, shapes: list[str], told: Told) -> int:

@@ -187,6 +187,34 @@ def test_the_pages_tell_what_the_results_hold():
         assert told.rewritten(page, RESULTS) == page, "run: python -m benchmarks.told"
 
 
+def rounds_of_peers(**figures: int) -> dict:
+    ways = (("throng", "default", 900), ("flink", "parallel", 450), ("flink", "siphash", 600))
+    rounds = [
+        {"peer": name, "configuration": way, "shape": "single", "rate": rate, **figures} for name, way, rate in ways
+    ]
+    rounds.append({"peer": "flink", "configuration": "g1", "shape": "single", "trouble": "told nothing"})
+    summary = {"single": {"throng": 900, "flink": 600}, "batched": {"throng": None, "flink": None}}
+    return {"rounds": rounds, "summary": summary, "events": 1_000, "subscribers": 100}
+
+
+def test_peers_are_told_with_what_the_servers_took_beside_each():
+    text = told.peers(rounds_of_peers(servers_ns=70)).splitlines()
+    assert (
+        "how many times as fast throng is; beside it the CPU of Kafka and Redis, ns an event; 1,000 events" in text[0]
+    )
+    assert text[2] == "|  | configuration | one a record | times | servers | arrays of 100 | times | servers |"
+    assert text[4] == "| **throng** | defaults | 900 | – | 70 | – | – | – |"
+    assert [line.split(" | ")[2:5] for line in text[5:]] == [["450", "2.00", "70"], ["600", "1.50", "70"]]
+
+
+def test_peers_without_figures_of_the_servers_are_told_without_them():
+    text = told.peers(rounds_of_peers()).splitlines()
+    assert "servers" not in text[2]
+    assert "Kafka and Redis" not in text[0]
+    assert text[4] == "| **throng** | defaults | 900 | – | – | – |"
+    assert text[6].endswith("SipHash in place of BLAKE2b | 600 | 1.50 | – | – |")
+
+
 def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
     single = {"throng": 700_000, "flink": 500_000, "quix": 10_000}
     summary = {"single": single, "batched": {"throng": 900_000}, "ratios": {"flink": 1.4, "quix": 70.0}}

@@ -1,5 +1,6 @@
 """The peers' benchmark: its oracle on a case done by hand, and that its comparer and its figures can be trusted."""
 
+import argparse
 import json
 from collections import Counter
 from xml.etree import ElementTree
@@ -149,6 +150,45 @@ def test_a_rate_is_of_what_was_told_after_the_warm_up():
     assert rates([Sample(0, 1, 0)]) == (None, None)
 
 
+def test_the_servers_time_is_of_the_events_that_the_figure_is_of():
+    def ended(servers_s: float, events: int) -> Run:
+        samples = [Sample(0, 0.0, 0), Sample(5, 1.0, 100, 2.0), Sample(9, 5.0, events, servers_s)]
+        return Run(1.0, None, events, 0.0, samples, Sums())
+
+    assert run.servers_ns(ended(3.0, 100), ended(5.0, 300), 100, 300) == 1e7
+    # Cut off: from the end of the warm-up.
+    assert run.servers_ns(ended(3.0, 100), ended(5.0, 250), 100, 300) == 2e7
+    assert run.servers_ns(ended(3.0, 100)._replace(trouble="ended"), ended(5.0, 300), 100, 300) is None
+
+
+def test_the_servers_time_is_told_in_the_table_and_kept_in_the_rounds(tmp_path):
+    rounds = {("flink", "siphash", "single"): [{"rate": 900.0, "servers_ns": ns} for ns in (70.2, 90.0, 81.0)]}
+    assert run.table(rounds).splitlines()[2].split()[:6] == ["flink", "siphash", "900", "900", "to", "900"]
+    assert run.table(rounds).splitlines()[2].split()[6] == "81"
+    chosen = argparse.Namespace(results=tmp_path / "peers.json", events=1, subscribers=1)
+    run.keep(rounds, chosen)
+    kept = json.loads(chosen.results.read_text())["rounds"]
+    assert [each["servers_ns"] for each in kept] == [70, 90, 81]
+
+
+def test_throngs_servers_are_measured_from_the_gateways_third_to_the_crowds_end():
+    marks = [
+        Mark(0, 1.0, 0, 1.0, 0, 5.0),
+        Mark(1, 1.5, 150, 1.1, 10, 6.0),
+        Mark(2, 2.0, 300, 1.2, 130, 7.0),
+        Mark(3, 2.1, 300, 2.2, 300, 9.0),
+    ]
+    assert rates_of_roles(*warmed(marks), {}).servers_ns == pytest.approx(2e7)
+
+
+def test_the_best_java_peers_run_with_both_hashes_and_kafka_streams_with_bundles():
+    for name in ("kafka_streams", "flink"):
+        siphash = [way for way in run.BY_NAME[name].configurations if way.options[-2:] == ("--hash", "siphash")]
+        others = [way.options for way in run.BY_NAME[name].configurations if way.plausible]
+        assert [(way.plausible, way.options[:-2] in others) for way in siphash] == [(True, True)]
+    assert any("--bundle" in way.options for way in run.BY_NAME["kafka_streams"].configurations)
+
+
 def test_each_role_is_measured_while_it_works():
     # The gateway has all at 2 s, when the crowd has hardly begun; then it idles, at a tenth of a core.
     marks = [
@@ -198,7 +238,8 @@ def test_ratios_are_of_the_better_configuration_on_the_single_shape():
 def test_after_the_first_round_only_what_may_be_the_best_goes_on():
     ways = [way.name for way in run.BY_NAME["flink"].configurations]
     assert run.going_on({}, "flink", "single") == ways
-    rates = dict(zip(ways, [300.0, 200.0, 299.0], strict=False))
+    # Rounds of one configuration have differed by 17 %: what is 25 % slower in one may be the best all the same.
+    rates = dict(zip(ways, [300.0, 200.0, 225.0], strict=False))
     rounds = {("flink", way, "single"): [{"rate": rates.get(way)}] for way in ways}
     assert run.going_on(rounds, "flink", "single") == [ways[0], ways[2]]
     assert run.going_on(rounds, "flink", "batched") == ways
