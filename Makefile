@@ -10,6 +10,11 @@ ARGS :=
 # JOBS=0 runs all in one process.
 JOBS := 3
 
+# A folder that was moved or copied is set up anew: throng's own command and what it imports are named by their whole path.
+ifneq "$(shell cat $(INSTALLED) 2>/dev/null)" "$(CURDIR)"
+.PHONY: $(INSTALLED)
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test chaos schedules attack validate lint format types bench bench-quick bench-stages lock clean
 
@@ -19,7 +24,7 @@ help: ## Show this list
 setup: $(INSTALLED) ## Make .venv with the throng command, from requirements.lock
 	@echo "throng is installed: $(BIN)/throng --help"
 
-demo: $(INSTALLED) ## Run the whole of it on a simulated town (DEMO_FOR=90 ends it after 90 s)
+demo: $(INSTALLED) ## Run the whole of it on a simulated town (DEMO_FOR=90 ends it 90 s after the town has begun to play)
 	@$(if $(DEMO_FOR),DEMO_FOR='$(DEMO_FOR)') $(BIN)/throng demo $(ARGS)
 
 test: $(INSTALLED) ## Run all tests, on a Kafka and a Redis that they start
@@ -38,13 +43,13 @@ validate: $(INSTALLED) ## Hold every measure against what truly happened in simu
 	@$(PY) -m validation $(ARGS)
 
 lint: $(INSTALLED) ## Check style, formatting and import rules
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(PY) $(BIN)/lint-imports
 
 format: $(INSTALLED) ## Format the code and mend what can be mended
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 types: $(INSTALLED) ## Check types, strictly
-	@$(BIN)/mypy
+	@$(PY) -m mypy
 
 bench: $(INSTALLED) ## Run throng and its peers on the same job, and measure latency (ARGS="--rounds 3 --peers throng,flink")
 	@$(PY) -m benchmarks.bench $(ARGS)
@@ -73,8 +78,8 @@ $(INSTALLED): requirements.lock pyproject.toml scripts/find-python
 	    echo "making $(VENV) with $$python"; \
 	    rm -rf $(VENV); "$$python" -m venv $(VENV) || exit 1; \
 	fi
-	@echo "installing the packages of requirements.lock (the first time takes about a minute)"
+	@echo "installing the packages of requirements.lock (the first time takes some minutes)"
 	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@$(PY) -m streams.warm
-	@touch $@
+	@echo '$(CURDIR)' >$@
