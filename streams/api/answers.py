@@ -28,13 +28,15 @@ def asked_of(request: web.Request, names: Sequence[str]) -> dict[str, str]:
     """The parameters of a request, empty where not given.
 
     Raises:
-        Refused: one has another name than these, or is there twice.
+        Refused: one has another name than these, is there twice, or is empty.
     """
     for name in request.query:
         if name not in names:
             raise Refused(400, "parameter", f"the parameters here are {', '.join(names)}")
         if len(request.query.getall(name)) > 1:
             raise Refused(400, "parameter", f"{name} is there more than once: ask for each by itself")
+        if not request.query[name]:
+            raise Refused(400, "parameter", f"{name} is empty: give it a value, or leave it out")
     return {name: request.query.get(name, "") for name in names}
 
 

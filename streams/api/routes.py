@@ -51,15 +51,15 @@ _PARAMETERS: Final = {
     "zone": "A zone's or a district's id.",
     "measure": "One measure alone; without a place and times its newest pane of all places.",
     "origin": "The zone or district where trips began.",
-    "destination": "The zone or district where trips ended.",
+    "destination": "The zone or district where trips ended. /v1/flows without an origin: with measure, without times.",
     "from": "Panes that end after this time. Without from and to: the newest pane.",
-    "to": "Panes that end up to this time.",
+    "to": "Panes that end up to this time, which is not before from.",
     "plan": "The hash that records name; without it the newest.",
     "topic": "One topic alone.",
     "place": "One zone or district alone, of flows the origin.",
 }
 _REFUSALS: Final = {
-    "400": "A wrong parameter, or too many records.",
+    "400": "A wrong or an empty parameter, or too many records.",
     "401": "No token, a wrong or an expired one.",
     "403": "Not within the token's purpose or scopes, or withheld.",
     "404": "Nothing is known of that place, measure or plan.",

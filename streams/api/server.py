@@ -48,6 +48,10 @@ EITHER: Final = "name a place: origin=…, or zone=… for travel times"
 UNKNOWN: Final = "nothing was told of that place lately"
 NO_MEASURE: Final = "nothing was told by that measure lately"
 NO_PLACE: Final = "; or measure=… alone, for its newest pane of all places"
+INTO: Final = (
+    "what ended in a place is told of the newest pane alone: destination=… and measure=…, without times. "
+    "For its history name an origin=… too, or read the topic flows"
+)
 # RFC 6750, section 3: what is asked for, and that what came is no good.
 ASKS: Final = {"WWW-Authenticate": "Bearer"}
 INVALID: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -200,6 +204,8 @@ class Api:
         if asked["zone"] and any(asked[end] for end in ends):
             raise Refused(400, "parameter", EITHER)
         if not place and (history or not asked["measure"]):
+            if asked.get("destination"):
+                raise Refused(400, "parameter", INTO)
             raise Refused(400, "parameter", (EITHER if ends else "name a place: zone=…") + NO_PLACE)
         if place and not self._shelf.knows(topic, place):
             raise Refused(404, "place", UNKNOWN)
@@ -243,7 +249,10 @@ class Api:
         return json_answer(b'{"records":' + msgspec.json.encode(told) + b"}")
 
     def _times(self, asked: dict[str, str]) -> tuple[int, int]:
-        return time_of(asked, "from", 0), time_of(asked, "to", self._shelf.newest_ms)
+        from_ms, to_ms = time_of(asked, "from", 0), time_of(asked, "to", self._shelf.newest_ms)
+        if asked["from"] and asked["to"] and from_ms > to_ms:
+            raise Refused(400, "parameter", "from is after to: nothing can be between them")
+        return from_ms, to_ms
 
     def _told(self, token: Token, items: Iterable[Item], asked: dict[str, str]) -> list[Item]:
         """Those that were asked for, and may be told to the token's holder."""

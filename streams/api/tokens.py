@@ -79,8 +79,10 @@ def load(file: Path) -> tuple[Token, ...]:
         raise ThrongError("tokens", f"the tokens {file} are not as expected: {error}") from error
 
 
-def make(file: Path, name: str, purpose: Purpose, expires_ms: int) -> str:
+def make(file: Path, name: str, purpose: Purpose, expires_ms: int, now_ms: int = 0, *, replace: bool = False) -> str:
     """Add a token to the file, which ends at `expires_ms`, and return it: it can't be had again.
+
+    It takes the place of one of that name that has expired by `now_ms`, with `replace` of one that hasn't as well.
 
     Raises:
         ThrongError: `usage` if the name is taken or can't stand in a line of a log, `tokens` if the file can't be
@@ -91,10 +93,11 @@ def make(file: Path, name: str, purpose: Purpose, expires_ms: int) -> str:
             "usage", f"{name[:NAME_LENGTH]!r} can't name a token: use 1 to {NAME_LENGTH} printable characters"
         )
     tokens = load(file)
-    if any(token.name == name for token in tokens):
-        raise ThrongError("usage", f"there is a token of the name {name!r} already: revoke it first")
+    if not replace and any(token.name == name and not token.expired(now_ms) for token in tokens):
+        raise ThrongError("usage", f"there is a token of the name {name!r} already: revoke it first, or --replace it")
     made = f"throng_{secrets.token_urlsafe(32)}"
-    _write(file, (*tokens, Token(name, purpose, hashed(made), rfc3339(expires_ms))))
+    others = (token for token in tokens if token.name != name)
+    _write(file, (*others, Token(name, purpose, hashed(made), rfc3339(expires_ms))))
     return made
 
 

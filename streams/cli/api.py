@@ -20,22 +20,25 @@ def api() -> None:
     """Make, list and revoke the tokens of the API (`throng worker api` serves it)."""
 
 
-@api.command(epilog=examples("throng api token --name lights --expires 90d"))
+@api.command(
+    epilog=examples("throng api token --name lights --expires 90d", "throng api token --name me --expires 1d --replace")
+)
 @click.option("--name", required=True, help="What logs and the list call it.")
 @click.option("--purpose", type=click.Choice(list(PURPOSES)), help="What it is for.  [default: the deployment's]")
 @click.option(
     "--expires", metavar="WHEN", help="90d, 12h, a day (its first moment, UTC) or a time.  [default: api.token_days]"
 )
+@click.option("--replace", is_flag=True, help="In place of the one of that name, which is refused from now on.")
 @settings_options(kafka=False, redis=False)
-def token(settings: Settings, name: str, purpose: str | None, expires: str | None) -> None:
+def token(settings: Settings, name: str, purpose: str | None, expires: str | None, replace: bool) -> None:
     """Make a token and print it, this once: only its hash is kept.
 
-    It ends after api.token_days days unless --expires says when.
+    It ends after api.token_days days unless --expires says when. The name of one that has expired is free again.
     """
-    until_ms = expiry_ms("--expires", expires or f"{settings.api.token_days}d", _now_ms())
-    click.echo(
-        tokens.make(Path(settings.api.tokens), name, cast(Purpose, purpose or settings.gateway.purpose), until_ms)
-    )
+    now_ms, file = _now_ms(), Path(settings.api.tokens)
+    until_ms = expiry_ms("--expires", expires or f"{settings.api.token_days}d", now_ms)
+    given = cast(Purpose, purpose or settings.gateway.purpose)
+    click.echo(tokens.make(file, name, given, until_ms, now_ms, replace=replace))
 
 
 @api.command("list")

@@ -52,6 +52,19 @@ def test_of_a_token_only_its_hash_is_kept_and_it_is_known_until_it_is_revoked(tm
             tokens.load(file)
 
 
+def test_a_name_is_free_again_once_its_token_has_expired_or_if_it_is_to_be_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    other, first = tokens.make(file, "shops", "marketing", NOON), tokens.make(file, "me", "traffic", NOON)
+    with pytest.raises(ThrongError, match="revoke it first, or --replace it"):
+        tokens.make(file, "me", "traffic", 2 * NOON, NOON - 1)
+    known = tokens.Tokens(file)
+    second = tokens.make(file, "me", "traffic", 2 * NOON, NOON)
+    assert known.of(first) is None and known.of(second) is not None and known.of(other) is not None
+    third = tokens.make(file, "me", "traffic", 2 * NOON, NOON, replace=True)
+    assert known.of(second) is None and known.of(third) is not None
+    assert [token.name for token in tokens.load(file)] == ["shops", "me"]
+
+
 def test_a_token_ends_at_its_time_and_one_from_before_tokens_ended_never(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     tokens.make(file, "lights", "traffic", NOON)
@@ -109,6 +122,10 @@ def test_the_command_prints_a_token_once_and_lists_names_and_scopes(tmp_path: Pa
     )
     tokens.make(tmp_path / "tokens", "old", "traffic", NOON)
     assert said("list") == f"old: {scopes}; EXPIRED 2026-03-02T11:00:00Z\n"
+    assert said("token", "--name", "old").startswith("throng_"), "it has expired"
+    again = said("token", "--name", "lights", "--purpose", "traffic", "--replace").strip()
+    known = tokens.Tokens(tmp_path / "tokens")
+    assert known.of(made) is None and known.of(again) is not None
     before_ms = time.time() * 1000
     said("token", "--name", "new")
     (new,) = (each for each in tokens.load(tmp_path / "tokens") if each.name == "new")

@@ -126,9 +126,13 @@ async def test_without_a_place_the_newest_pane_of_all_is_told(world: World) -> N
     to_z2 = (await world.ask(f"flows?measure={measure}&destination=z2"))[1]["records"]
     assert [each["origin"] for each in to_z2] == ["z1"]
     assert (await world.ask("footfall?measure=present_cohort"))[:1] == (404,)
-    for asked in ("footfall", "footfall?from=2026-03-02T11:00:00Z&measure=present", "flows?destination=z2"):
+    for asked in ("footfall", "footfall?from=2026-03-02T11:00:00Z&measure=present", "flows"):
         status, said = await world.ask(asked)
         assert status == 400 and "measure=… alone" in said["message"]
+    for asked in ("flows?destination=z2", f"flows?destination=z2&measure={measure}&from=2026-03-02T11:00:00Z"):
+        status, said = await world.ask(asked)
+        assert (status, said["error"]) == (400, "parameter")
+        assert "destination=… and measure=…, without times" in said["message"] and "topic flows" in said["message"]
 
 
 async def test_a_record_that_comes_late_is_of_the_newest_pane_all_the_same(world: World) -> None:
@@ -264,6 +268,25 @@ async def test_a_time_that_is_none_of_rfc_3339_is_refused(world: World, time: st
     world.put(told(5))
     status, said = await world.ask(f"footfall?zone=z1&from={time}")
     assert (status, said["error"]) == (400, "parameter") and "RFC 3339" in str(said["message"])
+
+
+async def test_what_is_empty_and_times_in_the_wrong_order_are_refused(world: World) -> None:
+    world.put(told(5), told(10))
+    for empty in ("from=", "to=", "from=&to=2026-03-02T11:10:00Z", "measure="):
+        name = empty.partition("=")[0]
+        said = {"error": "parameter", "message": f"{name} is empty: give it a value, or leave it out"}
+        assert await world.ask(f"footfall?zone=z1&{empty}") == (400, said)
+    before, at, after = (f"2026-03-02T11:{minute}:00Z" for minute in ("09", "10", "11"))
+    for route in ("footfall?zone=z1", "distances?origin=z1"):
+        status, said = await world.ask(f"{route}&from={after}&to={at}")
+        assert (status, said["error"], said["message"]) == (
+            400,
+            "parameter",
+            "from is after to: nothing can be between them",
+        )
+    assert await world.ask(f"footfall?zone=z1&from={at}&to={at}") == (200, {"records": []})
+    assert await world.ask(f"footfall?zone=z1&from={after}") == (200, {"records": []}), "nothing came since"
+    assert len((await world.ask(f"footfall?zone=z1&from={before}&to={at}"))[1]["records"]) == 1  # type: ignore[arg-type]
 
 
 async def test_flows_are_asked_for_by_origin_and_travel_times_by_zone(world: World) -> None:
