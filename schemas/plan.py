@@ -106,6 +106,11 @@ class Places(msgspec.Struct, frozen=True):
     parents: tuple[Parent, ...]
     zones: tuple[Zone, ...]
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of all zones and districts."""
+        return frozenset({zone.id for zone in self.zones} | {parent.id for parent in self.parents})
+
 
 class Plan(msgspec.Struct, frozen=True):
     """A plan as read, with what is worked out from it left to `zone_numbers` and `zone_parents`."""

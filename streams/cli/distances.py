@@ -11,6 +11,7 @@ from schemas.released import Flow
 from streams.cli.examples import examples
 from streams.cli.released import flows, read_places
 from streams.core.bands import distances as by_measure
+from streams.errors import ThrongError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -28,6 +29,9 @@ def distances(places: Path, origin: str, destination: str, records: BinaryIO) ->
     that are too small to be told are in none of it, and far ones are the smaller ones.
     """
     plan, left_out = read_places(places), 0
+    for option, place in (("--origin", origin), ("--destination", destination)):
+        if place and place not in plan.ids:
+            raise ThrongError("usage", f"{option}: {places} has no place {place!r}")
 
     def ours() -> Iterator[Flow]:
         nonlocal left_out

@@ -9,6 +9,7 @@ import msgspec
 import orjson
 
 from schemas.audit import Entry
+from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Policy, Rulebook
 from schemas.topics import EPOCHS
 from streams.cli.examples import examples
@@ -85,6 +86,16 @@ def check(settings: Settings, as_json: bool) -> None:
     plan = load_plan(Path(settings.gateway.plan)) if Path(settings.gateway.plan).exists() else None
     found = explanation(rules, plan, settings.release.confidence)
     click.echo(msgspec.json.encode(found) if as_json else "\n".join(words(found)))
+
+
+@policy.command()
+def measures() -> None:
+    """Print the default measures, TOML: what a file of one's own (release.measures) begins with."""
+    click.echo(f"# Shares are of the day's budget: they add up to {sum(each.share for each in DEFAULT_MEASURES):g}.")
+    for measure in DEFAULT_MEASURES:
+        click.echo("\n[[measure]]")
+        for name, value in msgspec.to_builtins(measure).items():
+            click.echo(f"{name} = {orjson.dumps(value).decode()}")
 
 
 @policy.command(epilog=examples('throng policy suspend Germany --by "the ministry" --reason "order of 1 November"'))

@@ -105,6 +105,18 @@ def test_each_measure_is_told_by_itself_and_of_one_place_if_asked() -> None:
     assert [line.covered for line in distances(flows, PLACES)] == [1.0, 0.5], "what the least whole of them covers"
 
 
+def test_the_command_refuses_a_place_that_the_plan_does_not_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "places.json").write_bytes(msgspec.json.encode(PLACES))
+    (tmp_path / "records").write_bytes(msgspec.json.encode(trips(("a", "b", 500, 40))[0]))
+    asked = ["distances", "--places", str(tmp_path / "places.json"), str(tmp_path / "records")]
+    for option in ("--origin", "--destination"):
+        assert run([*asked, option, "nope"]) == 2
+        assert capsys.readouterr().err.endswith(f"{option}: {tmp_path / 'places.json'} has no place 'nope'\n")
+        assert run([*asked, option, "north"]) == 0, "nothing went there, but there it is"
+
+
 def test_the_command_tells_how_far_people_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "places.json").write_bytes(msgspec.json.encode(PLACES))
     records = [*trips(("a", "b", 500, 40), ("b", "c", 90, 30)), flow("a", "b", 1, 1), told("present", 1, 5.0, 1.0)]

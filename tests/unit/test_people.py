@@ -130,6 +130,17 @@ def test_the_command_writes_a_line_for_each_number(
     assert said == "1 numbers of people; 3 records not told, without a share, or not of places\n"
 
 
+def test_a_share_of_a_place_that_the_plan_does_not_have_is_refused(
+    files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shares, places, records = files
+    with Path(shares).open("a") as file:
+        file.write("[areas.nroth]\nmean = 0.3\nse = 0.02\n[areas.z1]\nmean = 0.3\nse = 0.02\n")
+    assert run(["people", "--shares", shares, "--places", places, records]) == 1
+    assert capsys.readouterr().err.endswith("are of places that the plan doesn't have: nroth\n")
+    assert run(["people", "--shares", shares, records]) == 0, "without a plan nobody knows"
+
+
 def test_without_shares_the_command_makes_nothing(
     files: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,6 +49,16 @@ def test_the_shipped_measures_add_up_and_read_the_same_from_a_file(tmp_path: Pat
     assert load_measures(write(tmp_path, DEFAULT_MEASURES)) == DEFAULT_MEASURES
 
 
+def test_the_measures_that_the_command_prints_are_a_file_that_can_be_changed(tmp_path: Path) -> None:
+    file = tmp_path / "measures.toml"
+    file.write_text(CliRunner().invoke(policy, ["measures"], catch_exceptions=False).output)
+    assert load_measures(file) == DEFAULT_MEASURES
+    environ = {"THRONG_RELEASE_MEASURES": str(file)}
+    assert checked(environ=environ) == checked()
+    file.write_text(file.read_text().replace("cap = 72", "cap = 36"))
+    assert checked(environ=environ) != checked()
+
+
 @pytest.mark.parametrize(
     ("measures", "sentence"),
     [
