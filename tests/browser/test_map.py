@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from schemas.plan import Parent, Places, Zone
 from streams.api import server, tokens
 from streams.api.server import Api, Limits
 from streams.api.shelf import Item, Shelf, item_of
+from streams.core.times import milliseconds, rfc3339
 from streams.metrics import ApiMetrics
 from tests.support import browser
 from tests.support.api_server import ApiServer
@@ -22,6 +24,8 @@ from tests.support.api_server import ApiServer
 pytestmark = browser.needed
 
 HOUR_MS = 3_600_000
+PANE_MS = 300_000
+NOW = "2026-03-02T11:11:00Z"
 MARKUP = '<img src=x onerror="document.title=1">'
 ZONES = (
     ("station", "Station", "old", 52.50, 13.40),
@@ -71,9 +75,14 @@ class World:
     def link(self) -> str:
         return f"/map/#token={self.token}"
 
+    def opened(self, path: str = "", now: str | None = NOW) -> AbstractAsyncContextManager[browser.Seen]:
+        return browser.opened(self.origin, path or self.link, now)
+
     def tell(self, topic: str, minute: int, **said: object) -> None:
+        end_ms = milliseconds(f"2026-03-02T11:{minute:02}:00Z")
         about = {
-            "end": f"2026-03-02T11:{minute:02}:00Z",
+            "start": rfc3339(end_ms - PANE_MS),
+            "end": rfc3339(end_ms),
             "plan": "abc",
             "purpose": "marketing",
             "k": 20,
@@ -124,7 +133,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_whoever_has_a_token_sees_who_is_where_and_where_they_go(world: World) -> None:
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("#clock", "12:10")
         assert "token" not in seen.page.url, "it stays in no history"
         assert await seen.text("#town") == "Town abc"
@@ -155,7 +164,7 @@ async def test_places_are_coloured_by_their_usual_selves_and_the_next_two_hours_
     ]
     compared = {"usual": 605.0, "congestion": "much_busier", "estimate": 1210.0, "se": 30.0, "forecasts": ahead}
     world.tell("outlook", 10, level="zone", zone="station", **compared)
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("#legend", "much busier than usual")
         assert "much_busier" in await seen.page.locator("[data-place=station]").get_attribute("class")
         assert (await seen.text("tbody tr")).endswith("98 605")
@@ -171,7 +180,7 @@ async def test_places_are_coloured_by_their_usual_selves_and_the_next_two_hours_
 async def test_a_district_is_a_place_too(world: World) -> None:
     said = {"measure": "present", "level": "parent", "zone": "old", "estimate": 1500.0, "se": 40.0}
     world.tell("footfall", 10, suppressed=False, covered=0.978, complete=False, **said)
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("tbody tr", "1,210")
         await seen.page.locator("polygon.district").first.focus()
         await seen.page.keyboard.press("Enter")
@@ -183,13 +192,13 @@ async def test_a_district_is_a_place_too(world: World) -> None:
 async def test_places_without_a_position_are_in_the_table_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = tuple(msgspec.structs.replace(zone, lat=None, lon=None) for zone in PLANS["abc"].zones)
     monkeypatch.setitem(PLANS, "abc", msgspec.structs.replace(PLANS["abc"], zones=nowhere))
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("tbody tr", "1,210")
         assert not await seen.page.is_visible("#scene") and await seen.page.locator("circle[data-place]").count() == 0
 
 
 async def test_names_are_text_whatever_is_in_them(world: World) -> None:
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("tbody", MARKUP)
         assert await seen.page.locator("img").count() == 0
         await seen.page.locator("tbody button", has_text="onerror").click()
@@ -198,7 +207,7 @@ async def test_names_are_text_whatever_is_in_them(world: World) -> None:
 
 
 async def test_what_is_released_appears_by_itself_and_a_new_plan_too(world: World) -> None:
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("#state", "live")
         world.present(15, "docks", 2222.0)
         await seen.until("tbody tr", "2,222")
@@ -209,8 +218,27 @@ async def test_what_is_released_appears_by_itself_and_a_new_plan_too(world: Worl
         await seen.until("tbody", "Park")
 
 
+async def test_numbers_that_are_old_are_dated_and_not_called_live(world: World) -> None:
+    async with world.opened(now="2026-03-02T11:25:00Z") as seen:
+        await seen.until("#state", "live")
+        assert await seen.page.get_attribute("#state", "class") == "live"
+        assert await seen.text("#clock") == "people present Mon 12:10"
+        await seen.page.clock.set_fixed_time("2026-03-02T11:25:01Z")
+        await seen.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await seen.until("#state", "connected; the newest is 15 min old")
+        assert await seen.page.get_attribute("#state", "class") == "old"
+        assert await seen.text("#clock") == "people present Mon, 2 Mar 2026, 12:10"
+        world.present(15, "docks", 2222.0)
+        await seen.until("#state", "live")
+        await seen.until("#clock", "people present Mon 12:15")
+        for now, age in (("2026-03-02T16:15:00Z", "5 hours"), ("2026-11-30T09:00:00Z", "272 days")):
+            await seen.page.clock.set_fixed_time(now)
+            await seen.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            await seen.until("#state", f"connected; the newest is {age} old")
+
+
 async def test_an_answer_from_before_takes_back_nothing_that_the_feed_has_told(world: World) -> None:
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("#state", "live")
         answered = asyncio.Event()
 
@@ -229,7 +257,7 @@ async def test_an_answer_from_before_takes_back_nothing_that_the_feed_has_told(w
 
 
 async def test_it_goes_on_where_it_was_once_the_server_is_back(world: World) -> None:
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("#state", "live")
         world.present(15, "station", 1500.0)
         await seen.until("tbody tr", "1,500")
@@ -245,8 +273,8 @@ async def test_it_goes_on_where_it_was_once_the_server_is_back(world: World) -> 
 
 async def test_a_feed_that_is_silent_is_opened_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "BEAT_S", 60.0)
-    async with browser.opened(world.origin, "/map/") as seen:
-        await seen.page.clock.install()
+    async with world.opened("/map/", now=None) as seen:
+        await seen.page.clock.install(time=NOW)
         await seen.page.goto(world.origin + world.link)
         await seen.page.reload()
         await seen.until("#state", "live")
@@ -260,7 +288,7 @@ async def test_a_feed_that_is_silent_is_opened_anew(world: World, monkeypatch: p
 
 
 async def test_what_is_withdrawn_leaves_the_screen(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("tbody tr", "1,210")
         monkeypatch.setattr(Source, "withheld", "suspended by the ministry")
         await seen.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as whoever comes back to it
@@ -269,7 +297,7 @@ async def test_what_is_withdrawn_leaves_the_screen(world: World, monkeypatch: py
 
 
 async def test_a_token_is_typed_in_and_a_wrong_or_revoked_one_is_told_so(world: World) -> None:
-    async with browser.opened(world.origin, "/") as seen:
+    async with world.opened("/") as seen:
         await seen.page.fill("#token", "throng_no")
         await seen.page.click("#ask button")
         await seen.until("#refused", "this is none that is known")
@@ -293,7 +321,7 @@ null"""
 
 
 async def test_nothing_is_left_of_a_token_when_another_one_is_entered(world: World) -> None:
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("#state", "live")
         await seen.page.evaluate(COUNTED)
         for number in range(2):
@@ -315,7 +343,7 @@ async def test_nothing_is_left_of_a_token_when_another_one_is_entered(world: Wor
 
 
 async def test_the_keyboard_is_enough(world: World) -> None:
-    async with browser.opened(world.origin, world.link) as seen:
+    async with world.opened() as seen:
         await seen.until("tbody tr", "1,210")
         await seen.page.focus("[data-place=docks]")
         await seen.page.keyboard.press("Enter")

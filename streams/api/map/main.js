@@ -5,7 +5,7 @@ import { ask, panel } from "./place.js";
 import { Scene } from "./scene.js";
 import { fill } from "./table.js";
 import { View } from "./view.js";
-import { clock, element } from "./words.js";
+import { age, clock, element } from "./words.js";
 
 const TOKEN = "throng token";
 const AGAIN_MS = 5000;
@@ -13,6 +13,8 @@ const AGAIN_MS = 5000;
 const ANEW_MS = 30000;
 // A pane is hundreds of records, drawn once; a place's own numbers are asked for no more often than this.
 const PANEL_MS = 2000;
+// What ended longer ago than so many panes (15 minutes, by default) is not how it is now.
+const OLD_PANES = 3;
 const NO_ENTRY = ["token", "expired", "purpose"];
 
 const $ = (id) => document.getElementById(id);
@@ -22,6 +24,7 @@ const known = {
   zones: [],
   names: new Map(),
   time: String,
+  date: String,
   present: new Map(),
   outlooks: new Map(),
   flows: new Map(),
@@ -33,11 +36,16 @@ let client = null;
 let following = false;
 // How the feed is: its state, and the words for it.
 let feed = ["waiting", ""];
+// The state that was told last, and its words: while the feed is live what it shows may come of age.
+let said = ["", ""];
 let drawing = false;
 let asking = null;
 
 new View($("scene"), document.querySelectorAll("[data-zoom]"));
-setInterval(() => following && anew(), ANEW_MS);
+setInterval(() => {
+  if (following) anew();
+  draw();
+}, ANEW_MS);
 document.addEventListener("visibilitychange", () => following && !document.hidden && anew());
 $("between").addEventListener("change", () => {
   known.flows = new Map();
@@ -101,6 +109,7 @@ async function whole() {
   known.zones = places.zones.map((zone) => ({ ...zone, district: districts.get(zone.parent) ?? zone.parent }));
   known.names = new Map([...districts, ...places.zones.map((zone) => [zone.id, zone.name])]);
   known.time = clock(places.timezone);
+  known.date = clock(places.timezone, { day: "numeric", month: "short", year: "numeric" });
   $("town").textContent = places.name;
   document.querySelector("main").hidden = false;
   $("ask").hidden = true;
@@ -194,10 +203,20 @@ function draw() {
   });
 }
 
+/** A record of the newest pane that is shown, if anything is. */
+function newest_of() {
+  return [...known.present.values()].reduce((newest, record) => (newest?.end >= record.end ? newest : record), null);
+}
+
+function is_old({ start, end }) {
+  return Date.now() - Date.parse(end) > OLD_PANES * (Date.parse(end) - Date.parse(start));
+}
+
 function drawn_now() {
-  const ends = [...known.present.values()].map((record) => record.end).sort();
-  const newest = ends.at(-1);
-  $("clock").textContent = newest ? `people present ${known.time(newest)}` : "";
+  const newest = newest_of();
+  const time = newest && (is_old(newest) ? known.date : known.time)(newest.end);
+  $("clock").textContent = newest ? `people present ${time}` : "";
+  say(...said);
   scene.show(known.present, known.outlooks, known.chosen);
   scene.trips([...known.flows.values()], known.chosen);
   fill(
@@ -219,8 +238,8 @@ function drawn_now() {
       element("p", "Choose a place, on the map or in the table.", { className: "note" }),
     );
   if (known.told?.place === place.id) show(place);
-  const stale = known.told?.place !== place.id || known.told.end !== newest;
-  if (stale && newest && !asking) asking = ask_of(place, newest);
+  const stale = known.told?.place !== place.id || known.told.end !== newest?.end;
+  if (stale && newest && !asking) asking = ask_of(place, newest.end);
 }
 
 async function ask_of(place, end) {
@@ -254,6 +273,11 @@ function terms(record) {
 }
 
 function say(state, words) {
+  said = [state, words];
+  const newest = newest_of();
+  if (state === "live" && newest && is_old(newest))
+    [state, words] = ["old", `connected; the newest is ${age(newest.end)} old`];
   $("state").className = state;
-  $("state").textContent = words;
+  // It is read aloud whenever it is set.
+  if ($("state").textContent !== words) $("state").textContent = words;
 }

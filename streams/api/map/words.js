@@ -29,15 +29,23 @@ export function margin(record) {
   return 1.96 * Math.hypot(record.se, record.view_se ?? 0);
 }
 
-/** A clock of the town: weekday and time. */
-export function clock(timezone) {
+/** A clock of the town: weekday and time, and what else is asked for. */
+export function clock(timezone, more = {}) {
   const shown = new Intl.DateTimeFormat("en-GB", {
     timeZone: timezone,
     weekday: "short",
     hour: "2-digit",
     minute: "2-digit",
+    ...more,
   });
   return (time) => shown.format(new Date(time));
+}
+
+/** How long ago a time is: minutes, from two hours on hours, from two days on days. */
+export function age(time) {
+  const minutes = Math.floor((Date.now() - Date.parse(time)) / 60000);
+  if (minutes < 120) return `${minutes} min`;
+  return minutes < 2880 ? `${Math.floor(minutes / 60)} hours` : `${Math.floor(minutes / 1440)} days`;
 }
 
 /** An element of HTML with text, never markup: names come from whoever made the plan. */
