@@ -20,7 +20,10 @@ def redis_answers(port: int) -> bool:
 
 
 def kafka_answers(port: int, within_s: float = 10.0) -> bool:
-    """Whether the cluster's metadata come back and name the broker.
+    """Whether the cluster's metadata come back and name the broker, and groups can form.
+
+    A broker makes the topic of groups' offsets when it is first asked for a group: workers that begin just then would
+    log errors about it.
 
     Callable from anywhere: the request runs in a thread, since the caller may be inside an event loop already.
     """
@@ -35,6 +38,7 @@ async def _kafka_answers(port: int, within_s: float) -> bool:
         try:
             await admin.start()
             if (await admin.describe_cluster())["brokers"]:
+                await admin.find_coordinator("throng")
                 return True
         except (KafkaError, OSError, TimeoutError):
             pass

@@ -103,6 +103,14 @@ def test_a_stack_of_ones_own_does_not_disturb_another_and_leaves_nothing(stack: 
     assert lines[-1].startswith("starting Kafka 4.")
 
 
+async def test_groups_form_at_once_on_a_stack_that_never_had_one() -> None:
+    with await asyncio.to_thread(start, ephemeral=True) as stack:
+        admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
+        await admin.start()
+        assert await admin.find_coordinator("anybody") == 1
+        await admin.close()
+
+
 async def test_clients_of_a_second_listener_are_sent_to_the_port_that_it_names() -> None:
     listening, named = free_ports(2)
     with await asyncio.to_thread(start, ephemeral=True, kafka_also=Also(listening, named)) as stack:
