@@ -20,7 +20,12 @@ from streams.errors import ThrongError
 @click.option(
     "--picture", type=click.Path(dir_okay=False, path_type=Path), help="Keep the last screen as a picture (SVG)."
 )
-@click.option("--for", "last_s", type=ABOVE_ZERO, help="End after so many seconds.  [default: DEMO_FOR, else the end]")
+@click.option(
+    "--for",
+    "last_s",
+    type=ABOVE_ZERO,
+    help="End so many seconds after the town has begun to play.  [default: DEMO_FOR, else the end]",
+)
 def demo(
     subscribers: int, speed: float, start: str, hours: float, seed: int, picture: Path | None, last_s: float | None
 ) -> None:
