@@ -1,9 +1,11 @@
 """`throng audit`: who decided what, when and why; and whether the log of it is the one that was written."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import click
 import msgspec
@@ -24,6 +26,8 @@ from streams.stores.connection import no_broker
 from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
 from streams.stores.signing import is_signed, public_key
+
+HASH: Final = re.compile("[0-9a-fA-F]{64}")
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -62,7 +66,9 @@ def show(settings: Settings) -> None:
 
 
 @audit.command(epilog=examples("throng audit verify", "throng audit verify --key operator.pub --signed-from 2"))
-@click.option("--head", "heads", multiple=True, metavar="HASH", help="A hash that was told earlier. May be repeated.")
+@click.option(
+    "--head", "heads", multiple=True, metavar="HASH", help="A hash that was told earlier, whole. May be repeated."
+)
 @click.option("--key", "keys", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Public key of whoever signs decisions, PEM. May be repeated.")  # fmt: skip
 @click.option("--signed-from", type=click.IntRange(1), default=1, show_default=True, metavar="N",
@@ -78,6 +84,9 @@ def verify(settings: Settings, heads: tuple[str, ...], keys: tuple[Path, ...], s
     With --key each entry must be signed by one of the keys. Gateways sign nothing: where one adopted the first rules,
     say --signed-from 2, or run 'throng policy apply' before the first gateway.
     """
+    for head in heads:
+        if not HASH.fullmatch(head):
+            raise ThrongError("usage", f"--head is {head!r}, not a whole hash of 64 hexadecimal digits")
     public = [public_key(file) for file in keys]
     verdict, chain = asyncio.run(_verify(settings, heads))
     if public and verdict.whole:

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import click
 import msgspec
-import numpy as np
 import orjson
 from aiokafka.errors import KafkaError
 from rich.console import Console
 
 from schemas.registry import PURPOSES
-from schemas.topics import ATTACH, REGISTRY
+from schemas.topics import ATTACH, HOUR_MS, REGISTRY
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_servers
 from streams.cli.values import ABOVE_ZERO, check_writable, speed_of
@@ -26,7 +25,7 @@ from streams.importing.disguise import Disguise, key_of
 from streams.importing.mapping import MULTIMNO, Columns, read_mapping
 from streams.importing.out import slices
 from streams.importing.people import People
-from streams.importing.reading import check_readable
+from streams.importing.reading import check_columns, check_readable
 from streams.importing.run import Made, Told, mapped, notified, take
 from streams.importing.spool import Spool
 from streams.owned import owned
@@ -40,7 +39,6 @@ from streams.stores.connection import client_options
 from streams.stores.topics import counts_of
 
 FILE_PARTITIONS = 4
-HOUR_MS = 3_600_000
 PLAIN_EVERY_S = 3.0
 ENDINGS = (".ndjson", ".parquet")
 
@@ -150,14 +148,22 @@ def import_(
             totals["events"] += piece.counts["events"]
             progress.say("events written", totals["events"])
 
-        if to_file is None:
+        if not spool.events:
+            pass  # a file would say that nobody was anywhere
+        elif to_file is None:
             asyncio.run(_to_kafka(settings, spool, people, partitions, pace, sent))
         else:
-            _to_file(to_file, spool, people, partitions or FILE_PARTITIONS, keep_imsi, sent)
+            count = partitions or FILE_PARTITIONS
+            # Nothing follows: every pane that has an event can be closed, those of an hour too.
+            pieces = slices(spool.by_time(), count, settings.epoch.lateness_ms + HOUR_MS)
+            _to_file(to_file, pieces, people, count, keep_imsi, sent)
         for line in (*findings.lines(), *told.lines()):
             click.echo(line, err=True)
     counts = {"rows": told.rows, "events": totals["events"], "unusable": told.reasons.total(), "people": len(people)}
     click.echo(orjson.dumps(counts | {"reasons": dict(told.reasons.most_common())}))
+    if not spool.events:
+        why = "the reasons are above" if told.rows else "there are none"
+        raise ThrongError("import", f"none of {told.rows:,} rows made an event, and nothing was written: {why}")
 
 
 def _made(
@@ -169,17 +175,17 @@ def _made(
         return notified(files)
     check_readable(files)
     columns: Columns = MULTIMNO if mapping is None else read_mapping(mapping)
+    check_columns(files, columns)
     if timezone is not None:
         columns = msgspec.structs.replace(columns, timezone=timezone)
     return mapped(files, columns, max_error if max_error is not None else math.inf)
 
 
 def _to_file(
-    path: Path, spool: Spool, people: People, partitions: int, real: bool, sent: Callable[[Slice], None]
+    path: Path, pieces: Iterator[Slice], people: People, partitions: int, real: bool, sent: Callable[[Slice], None]
 ) -> None:
-    pieces = slices(spool.by_time(), partitions)
     if path.suffix == ".ndjson":
-        with Recorder(owned(path), {}) as recorder:
+        with Recorder(owned(path)) as recorder:
             for piece in pieces:
                 recorder.write(piece)
                 sent(piece)
@@ -188,22 +194,9 @@ def _to_file(
             with owned(beside).open("wb") as lines:
                 lines.writelines(value + b"\n" for _, value in people.records())
         return
-    from streams.recording.made import Run, write_recording
+    from streams.recording.made import write_recording
 
-    def runs(first: Slice | None) -> Iterator[Run]:
-        piece = first
-        while piece is not None:
-            for partition in range(partitions):
-                rows = slice(int(piece.starts[partition]), int(piece.starts[partition + 1]))
-                if rows.stop > rows.start:
-                    values = [value or b"" for _, value in piece.values(partition)]
-                    yield partition, np.asarray(piece.time[rows]), values
-            sent(piece)
-            piece = next(pieces, None)
-
-    first = next(pieces, None)
-    before_ms = first.start_ms - HOUR_MS if first is not None else 0
-    write_recording(path, partitions, people.records(), before_ms, runs(first), real)
+    write_recording(path, partitions, people.records(), pieces, real, sent)
 
 
 async def _to_kafka(
@@ -224,7 +217,8 @@ async def _to_kafka(
     try:
         if len(people):
             await publish_registry(sender, settings.topic(REGISTRY), people.records())
-        pieces = slices(spool.by_time(), partitions or there, slice_ms)
+        # What follows in the topic must not be late: panes close up to the last event.
+        pieces = slices(spool.by_time(), partitions or there, settings.epoch.lateness_ms, slice_ms)
         await publish(sender, settings.topic(ATTACH), pieces, pace, sent)
     except KafkaError as error:
         raise ThrongError("kafka", f"Kafka did not take the records ({type(error).__name__}): see its log") from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from schemas.rejects import Reason
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
@@ -155,7 +157,8 @@ def replay(
     """Play a recording into Kafka, or with --embedded through the core alone.
 
     The same recording counts the same panes at any speed, with any number of workers, and embedded: --json ends with
-    {"events":...,"panes":...,"digest":...}. The panes are exact counts: internal data.
+    {"events":...,"panes":...,"digest":...}, embedded also with "rejects" by reason. The panes are exact counts:
+    internal data.
     """
     if embedded and (speed != "max" or brokers is not None):
         raise ThrongError("usage", "--speed and --kafka don't go with --embedded: it runs in this process")
@@ -179,7 +182,9 @@ def replay(
             )
         if seen is not None and out is not None:
             save_seen(out, seen, list(panes.epochs.values()), inline.crowds[0].watermark_ms or 0, plan)
-        _tell(panes, inline.events, settings, out, as_json)
+        _tell(panes, inline.events, settings, out, as_json, inline.rejects)
+        for line in _rejected(inline.events, inline.rejects, settings.gateway.plan):
+            _say(line)
         return
     settings = with_brokers(settings, brokers)
     way = Way(topics, *span, speed_of(speed), None if loop else turns or 1)
@@ -214,11 +219,34 @@ def _check_sightings(reader: Reader, out: Path | None, contains_personal_data: b
         )
 
 
-def _tell(panes: PaneTable, events: int, settings: Settings, out: Path | None, as_json: bool) -> None:
+def _rejected(events: int, rejects: Counter[str], plan: str) -> Iterator[str]:
+    """How many events were rejected, by reason; and a warning where the plan seems to be another network's."""
+    if not rejects:
+        return
+    reasons = ", ".join(f"{count:,} {name}" for name, count in rejects.most_common())
+    yield f"{rejects.total():,} of {events:,} events rejected: {reasons}"
+    unknown = rejects[Reason.unknown_cell.name]
+    if 2 * unknown > events:
+        yield (
+            f"warning: {unknown:,} of {events:,} events are of cells that {plan} doesn't have: which plan is the "
+            "recording of? Name that one with THRONG_GATEWAY_PLAN"
+        )
+
+
+def _tell(
+    panes: PaneTable,
+    events: int,
+    settings: Settings,
+    out: Path | None,
+    as_json: bool,
+    rejects: Counter[str] | None = None,
+) -> None:
+    """`rejects`: by reason; None where gateways decide, and tell them."""
     if out is not None:
         save(panes.rows(load_plan(Path(settings.gateway.plan))), out)
     if as_json or out:
-        click.echo(orjson.dumps({"events": events, "panes": panes.panes, "digest": panes.digest()}))
+        told = {"events": events, "panes": panes.panes, "digest": panes.digest()}
+        click.echo(orjson.dumps(told if rejects is None else told | {"rejects": dict(rejects.most_common())}))
     else:
         Console().print(_summary(panes))
 

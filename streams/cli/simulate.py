@@ -31,13 +31,14 @@ from streams.stores.connection import client_options
 from streams.stores.topics import counts_of
 
 FILE_PARTITIONS = 4
+ENDINGS = (".ndjson", ".parquet")
 PLAIN_EVERY_S = 5.0
 
 
 @click.command(
     epilog=examples(
         "throng simulate --hours 1 --plan-out plan.json",
-        "throng simulate --subscribers 50000 --hours 24 --to-file day.ndjson --truth truth.npz",
+        "throng simulate --subscribers 50000 --hours 24 --to-file day.parquet --plan-out plan.json --truth truth.npz",
     )
 )
 @click.option("--subscribers", type=PEOPLE, default=10_000, show_default=True, help="How many people live in the town.")
@@ -54,7 +55,7 @@ PLAIN_EVERY_S = 5.0
 @click.option("--start", default="2026-03-02T04:00+01:00", show_default=True, help="RFC 3339 time at which it begins.")
 @click.option("--hours", type=ABOVE_ZERO, default=6.0, show_default=True, help="How long it runs, simulated.")
 @click.option("--speed", default="max", show_default=True, help="Simulated seconds a second, or max.")
-@click.option("--to-file", type=click.Path(dir_okay=False, path_type=Path), help="A recording, or *.ndjson to read.")
+@click.option("--to-file", type=click.Path(dir_okay=False, path_type=Path), help="A recording, *.parquet, or *.ndjson.")
 @click.option("--kafka", "brokers", metavar="HOST:PORT", help="Kafka's brokers.  [default: the local stack]")
 @click.option("--partitions", type=click.IntRange(1, 1024), help="Raw partitions.  [default: the topic's; 4 in a file]")
 @click.option(
@@ -92,12 +93,15 @@ def simulate(
 ) -> None:
     """Simulate a town's people and send its network's attach events to Kafka, or with --to-file to a file.
 
+    A recording is for 'throng replay' and 'throng machines', with the plan that --plan-out writes.
     The last line of standard output counts what was made, as JSON.
     """
     start_ms = moment_ms("--start", start) // 1000 * 1000
     end_ms = start_ms + round(hours * 3600) * 1000
     pace = speed_of(speed)
     files = {"--to-file": to_file, "--plan-out": plan_out, "--registry-out": registry_out, "--truth": truth}
+    if to_file is not None and to_file.suffix not in ENDINGS:
+        raise ThrongError("usage", f"--to-file is {to_file}, which ends in neither of {', '.join(ENDINGS)}")
     for option, path in files.items():
         check_writable(option, path)
     try:
@@ -121,14 +125,31 @@ def simulate(
             seen.append(stack.enter_context(TruthFile(truth, town, start_ms, end_ms)).write)
         if to_file:
             count = partitions or FILE_PARTITIONS
-            about: dict[str, object] = {"seed": seed, "partitions": count, "start_ms": start_ms, "end_ms": end_ms}
-            seen.append(stack.enter_context(Recorder(to_file, about)).write)
-            for piece in slices(count):
-                _all(seen, piece)
+            people = registry(town) if with_registry else iter(())
+            _to_file(to_file, count, people, slices(count), lambda piece: _all(seen, piece))
         else:
             settings = with_brokers(settings, brokers)
             asyncio.run(_to_kafka(settings, town, slices, partitions, pace, seen, with_registry))
     click.echo(orjson.dumps({name: totals[name] for name in totals}))
+
+
+def _to_file(
+    path: Path,
+    partitions: int,
+    people: Iterator[tuple[bytes, bytes]],
+    pieces: Iterator[Slice],
+    seen: Callable[[Slice], None],
+) -> None:
+    if path.suffix == ".ndjson":
+        with Recorder(path) as recorder:
+            for piece in pieces:
+                recorder.write(piece)
+                seen(piece)
+        return
+    # Only now: it needs a package that the rest doesn't.
+    from streams.recording.made import write_recording
+
+    write_recording(path, partitions, people, pieces, False, seen)
 
 
 def _all(seen: list[Callable[[Slice], None]], piece: Slice) -> None:

@@ -129,6 +129,14 @@ def build(
             f"warning: {empty:,} of {len(plan.zones):,} zones have no cell: nobody is counted there; {_LISTED} {out}",
             err=True,
         )
+    nowhere = sum(cell.zone == NOWHERE for cell in plan.cells)
+    if nowhere and resolution is not None:
+        share = f"{nowhere:,} of {len(plan.cells):,} cells ({nowhere / len(plan.cells):.0%})"
+        click.echo(
+            f"warning: {share} are mostly in no zone: "
+            "who is there is counted nowhere; take a smaller --h3, whose hexagons are wider than cells reach",
+            err=True,
+        )
     click.echo(orjson.dumps(_counts(plan)))
 
 

@@ -59,6 +59,13 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     skip: int = 0
     columns: tuple[str, ...] = ()
 
+    def named(self) -> list[str]:
+        """The columns of the data that it names."""
+        times = (self.time,) if isinstance(self.time, str) else self.time
+        places = (self.cell, self.lat, self.lon, self.error, self.elsewhere)
+        others = (self.kind, self.tac, self.rat, self.birth_year, self.gender)
+        return [name for name in (self.subscriber, *times, *places, *others) if name]
+
 
 # The event data of eurostat/multimno (its `BronzeEventDataObject`): already pseudonymous, and without kinds.
 MULTIMNO: Final = Columns(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from schemas.plan import NO_ZONE, NOWHERE, Cell, Parent, Plan, Spill, Zone
 from streams.errors import ThrongError
-from streams.places.coverage import Shapes, as_objects, coverage, plane, projected, radii
+from streams.places.coverage import FARTHEST_M, Shapes, as_objects, coverage, plane, projected, radii
 from streams.places.density import Grid, on_plane, tell_of
 from streams.places.findings import Findings
 from streams.places.meridian import seamless, usual
@@ -76,7 +76,8 @@ def build(
         raise ThrongError(
             "places",
             f"no zone has a cell: none of {sites.located.sum():,} cells is mostly in any of {len(places):,} zones; "
-            "do both files show the same region, and 'lon' and 'lat' stand in their columns?",
+            "do both files show the same region, and 'lon' and 'lat' stand in their columns? "
+            f"Or are zones smaller than what cells reach?{_far(sites)}",
         )
     _tell(places, outlines, sites, shapes, zone_of, flat, findings)
     parents, parent_of = _parents(places, raw, _flat(districts, flat), districts, findings)
@@ -87,6 +88,12 @@ def build(
     cells = _cells(sites, places, shapes, zone_of, share)
     version, name, timezone = about
     return Built(Plan(version, name, timezone, parents, zones, cells), outlines, shapes, zone_of)
+
+
+def _far(sites: Sites) -> str:
+    far = int((sites.located & np.isnan(sites.range_m)).sum())
+    reach = f"halfway to the next site, up to {FARTHEST_M / 1000:g} km: far beyond small zones"
+    return f" {far:,} cells have no 'range', so they are taken to reach {reach}" if far else ""
 
 
 def _middles(outlines: Shapes, sites: Sites) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -88,7 +88,7 @@ def _place(
     where = f"the zones {path}: feature {number}"
     properties = feature.get("properties") or {}
     own_id = properties.get(id_property, feature.get("id"))
-    if own_id is None:
+    if own_id is None or not str(own_id).strip():  # a cell with the zone "" stands for none
         raise ThrongError("places", f"{where} has no id: name the property that holds it with --id-property")
     outline = _outline(where, str(own_id), feature.get("geometry"), findings)
     text = {name: str(properties.get(name) or "") for name in ("kind", "parent", "parent_name")}

@@ -36,7 +36,14 @@ async def test_rows_arrive_at_their_own_times_behind_their_subscribers_consent(
     assert (counts["rows"], counts["events"], counts["people"]) == (501, 500, 40)
     assert counts["reasons"] == {"a time that is not of the mapping's form": 1}
     records = await read_topic(settings, ATTACH)
-    events = [orjson.loads(record.value) for record in records]
+    read = [orjson.loads(record.value) for record in records]
+    last_ms = max(int(row.split(",")[1]) for row in rows)
+    for partition in range(settings.kafka.raw_partitions):
+        record, value = [pair for pair in zip(records, read, strict=True) if pair[0].partition == partition][-1]
+        assert value["kind"] == "beat"
+        assert record.timestamp == value["ts"] == last_ms + settings.epoch.lateness_ms, "nothing that follows is late"
+    records = [record for record, value in zip(records, read, strict=True) if value["kind"] != "beat"]
+    events = [value for value in read if value["kind"] != "beat"]
     assert sorted(event["ts"] for event in events) == sorted(int(row.split(",")[1]) for row in rows)
     assert {event["cell"] for event in events} == {EAST, WEST}
     for partition in range(settings.kafka.raw_partitions):

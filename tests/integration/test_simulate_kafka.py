@@ -13,12 +13,21 @@ from click.testing import CliRunner
 from streams.cli.simulate import simulate
 from streams.errors import ThrongError
 from streams.local.stack import Stack
+from streams.recording.file import Reader, times_of
 from streams.simulate import make_town, registry
-from streams.simulate.files import read_recording
 
 pytestmark = pytest.mark.integration
 
 RUN = ["--subscribers", "2000", "--start", "2026-03-02T08:00+01:00", "--hours", "0.25", "--rates", "malformed=0.02"]
+
+
+def recorded(path: Path) -> dict[int, list[tuple[int, bytes | None]]]:
+    found: dict[int, list[tuple[int, bytes | None]]] = {0: [], 1: [], 2: []}
+    for table in Reader(path).topic("attach"):
+        rows = zip(table["partition"].to_pylist(), times_of(table).tolist(), table["value"].to_pylist(), strict=True)
+        for partition, at, value in rows:
+            found[partition].append((at, value))
+    return found
 
 
 async def make_topics(bootstrap: str, namespace: str) -> None:
@@ -47,13 +56,11 @@ def test_kafka_holds_what_a_recording_of_the_same_run_holds(stack: Stack, namesp
     to_kafka = CliRunner().invoke(
         simulate, [*RUN, "--kafka", stack.kafka, "--namespace", namespace], catch_exceptions=False
     )
-    path = tmp_path / "run.rec"
+    path = tmp_path / "run.parquet"
     to_file = CliRunner().invoke(simulate, [*RUN, "--to-file", str(path), "--partitions", "3"], catch_exceptions=False)
     assert json.loads(to_kafka.stdout.splitlines()[-1]) == json.loads(to_file.stdout.splitlines()[-1])
 
-    expected: dict[int, list[tuple[int, bytes | None]]] = {0: [], 1: [], 2: []}
-    for block in read_recording(path):
-        expected[block.partition] += block.values()
+    expected = recorded(path)
     got = asyncio.run(read_all(stack.kafka, f"{namespace}.attach"))
     assert {p: [(at, value) for at, _, value in records] for p, records in got.items()} == expected
     assert any(value is None for records in expected.values() for _, value in records)

@@ -22,7 +22,7 @@ from streams.importing.drafts import Draft, Unusable
 from streams.importing.locate import Locator, locator
 from streams.importing.mapping import MULTIMNO, Columns, Mapper, read_mapping, time_ms
 from streams.importing.out import partition_of, slices
-from streams.importing.reading import rows_of
+from streams.importing.reading import check_columns, rows_of
 from streams.importing.spool import Event, Spool
 from streams.places.findings import Findings
 from tests.unit.test_schemas import validator
@@ -269,15 +269,36 @@ class TestOrder:
     def test_slices_keep_each_partitions_order_and_lose_nothing(self) -> None:
         rng = random.Random(1)
         events = [Event(n * 100, n, rng.randrange(50), b"%d" % n * rng.randrange(1, 4)) for n in range(500)]
-        pieces = list(slices(iter(events), 3, 5_000))
-        assert len(pieces) == 10
+        pieces = list(slices(iter(events), 3, 0, 5_000))
+        assert len(pieces) == 11
         found = Counter()
         for partition in range(3):
             mine = [(time, value) for piece in pieces for time, value in piece.values(partition)]
+            assert [time for time, _ in mine] == sorted(time for time, _ in mine)
+            mine = [(time, value) for time, value in mine if b"beat" not in value]
             assert mine == [(e.ts_ms, e.value) for e in events if partition_of(e.who, 3) == partition]
             found[partition] = len(mine)
         assert found.total() == 500
         assert min(found.values()) > 50
+
+    @pytest.mark.parametrize(("partitions", "slice_ms"), [(1, None), (5, None), (5, 60_000), (100_000, None)])
+    def test_no_partition_is_silent_while_others_speak_and_all_end_alike(
+        self, partitions: int, slice_ms: int | None
+    ) -> None:
+        minutes = (0, 0, 1, 7, 7, 90)
+        events = [Event(NOON + n * 60_000 + k, k, k % 2, b"e") for k, n in enumerate(minutes)]
+        pieces = list(slices(iter(events), partitions, 10_000, slice_ms))
+        assert sum(piece.counts["events"] for piece in pieces) == 6
+        for partition in range(min(partitions, 5)):
+            mine = [each for piece in pieces for each in piece.values(partition)]
+            assert {(time - NOON) // 60_000 for time, _ in mine} == set(minutes)
+            assert [time for time, _ in mine] == sorted(time for time, _ in mine)
+            time, value = mine[-1]
+            assert orjson.loads(value or b"") == {"kind": "beat", "source": "import", "ts": time}
+            assert time == events[-1].ts_ms + 10_000
+
+    def test_without_an_event_there_is_no_beat(self) -> None:
+        assert list(slices(iter([]), 4, 10_000)) == []
 
 
 class TestDisguise:
@@ -301,9 +322,9 @@ class TestDisguise:
 MAPPING = 'subscriber = "u"\ntime = "t"\nlat = "lat"\nlon = "lon"\n'
 
 
-def imported(tmp_path: Path, cells: Path, text: str, *more: str) -> int:
+def imported(tmp_path: Path, cells: Path, text: str, *more: str, mapping: str = MAPPING) -> int:
     (tmp_path / "rows.csv").write_text(text)
-    (tmp_path / "map.toml").write_text(MAPPING)
+    (tmp_path / "map.toml").write_text(mapping)
     files = [str(tmp_path / name) for name in ("rows.csv", "map.toml")]
     return run(["import", files[0], "--cells", str(cells), "--mapping", files[1], *more])
 
@@ -334,12 +355,13 @@ class TestCommand:
             ("out.ndjson", "unusable.ndjson"), 0o600
         )
         records = [orjson.loads(line) for line in out.read_bytes().splitlines()]
-        events = [orjson.loads(record["value"]) for record in records]
+        *events, beat = [orjson.loads(record["value"]) for record in records]
+        assert beat == {"kind": "beat", "source": "import", "ts": NOON + 5000 + 3_610_000}
         assert [(e["ts"], e["cell"], e["kind"]) for e in events] == [
             (NOON, WEST, "update"),
             (NOON + 5000, EAST, "update"),
         ]
-        assert [record["time"] for record in records] == [NOON, NOON + 5000]
+        assert [record["time"] for record in records] == [NOON, NOON + 5000, beat["ts"]]
         for event in events:
             validator("attach").validate(event)
             assert event["imsi"].startswith("00101")
@@ -377,6 +399,113 @@ class TestCommand:
         assert run(["replay", str(out), "--embedded", "--out", str(panes)]) == 0
         rows = [row for row in pq.read_table(panes).to_pylist() if row["measure"] == "present"]
         assert {row["count"] for row in rows if row["count"]} == {30, 20}
+
+    @pytest.mark.parametrize("apart_min", [30, 500])
+    def test_few_people_whose_traces_end_apart_are_counted_alike_in_any_partitions(
+        self,
+        tmp_path: Path,
+        cells: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        apart_min: int,
+    ) -> None:
+        plan = tmp_path / "plan.json"
+        assert run(["zones", "build", str(plan), "--h3", "6", "--cells", str(cells)]) == 0
+        monkeypatch.setenv("THRONG_GATEWAY_PLAN", str(plan))
+        # Each goes on for longer than the one before; with 500 minutes beyond an epoch's end.
+        minutes = [(who, 10 * k) for who in range(3) for k in range((who + 1) * apart_min // 10)]
+        rows = [f"u{who},{NOON + m * 60_000},50,{9.02 if m % 60 < 40 else 9.1}\n" for who, m in minutes]
+        told, tables = [], []
+        for partitions in (1, 2, 4, 9):
+            out, panes = tmp_path / f"{partitions}.parquet", tmp_path / f"{partitions}.panes.parquet"
+            more = ("--to-file", str(out), "--consent", "marketing", "--partitions", str(partitions))
+            assert imported(tmp_path, cells, "u,t,lat,lon\n" + "".join(rows), *more) == 0
+            capsys.readouterr()
+            assert run(["replay", str(out), "--embedded", "--json", "--out", str(panes)]) == 0
+            told.append(orjson.loads(capsys.readouterr().out.splitlines()[-1]))
+            tables.append(pq.read_table(panes).to_pylist())
+        assert told == [told[0]] * 4
+        assert told[0]["events"] == len(rows) and not told[0]["rejects"]
+        # Up to an hour after the last event: panes of an hour too, and by the rule of silence all are still there.
+        last_ms = NOON + max(m for _, m in minutes) * 60_000
+        ends = dict.fromkeys(("present", "dwell"), 0.0)
+        for row in tables[0]:
+            if row["measure"] in ends:
+                ends[row["measure"]] = max(ends[row["measure"]], row["end"].timestamp() * 1000)
+        assert ends["present"] == (last_ms + 3_600_000) // 300_000 * 300_000
+        assert ends["dwell"] == (last_ms + 3_600_000) // 3_600_000 * 3_600_000
+
+    @pytest.mark.parametrize(
+        ("text", "mapping", "said"),
+        [
+            (
+                "u,t,lat,lon\n",
+                MAPPING + 'cell = "cell_id"\nkind = "type"\n',
+                "rows.csv has no column 'cell_id', 'type'",
+            ),
+            (
+                "walker,1,50,9\n",
+                MAPPING,
+                "rows.csv has no column 'u', 't', 'lat', 'lon', which the mapping names: is its",
+            ),
+            ("a,1,50,9\n", 'columns = ["t","lat","lon"]\n' + MAPPING, "names 'u', which its own 'columns' don't have"),
+        ],
+    )
+    def test_columns_that_are_not_there_are_named_before_any_row_is_read(
+        self, tmp_path: Path, cells: Path, capsys: pytest.CaptureFixture[str], text: str, mapping: str, said: str
+    ) -> None:
+        out = tmp_path / "out.ndjson"
+        assert imported(tmp_path, cells, text, "--to-file", str(out), mapping=mapping) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line and "walker" not in line
+        assert not out.exists()
+
+    @pytest.mark.parametrize(
+        ("sample", "name", "text"),
+        [
+            (0, "calls.csv", "user,date,time,lat,lon,cell_id,type\nann,2026-03-02,12:00:00,50,8.98,east,call\n"),
+            (1, "ann.plt", "header\n" * 6 + "50,9.02,0,492,40097.5,2026-03-02,11:00:00\n"),
+        ],
+    )
+    def test_the_pages_mappings_are_of_files_that_there_are(
+        self, tmp_path: Path, cells: Path, sample: int, name: str, text: str
+    ) -> None:
+        page = (Path(__file__).parents[2] / "docs/how-to/import.md").read_text(encoding="utf-8")
+        (tmp_path / "map.toml").write_text(page.split("```toml\n")[1 + sample].split("```")[0])
+        (tmp_path / name).write_text(text)
+        files = [
+            "--cells",
+            str(cells),
+            "--mapping",
+            str(tmp_path / "map.toml"),
+            "--to-file",
+            str(tmp_path / "o.ndjson"),
+        ]
+        assert run(["import", str(tmp_path / name), *files]) == 0
+        values = [
+            orjson.loads(orjson.loads(line)["value"]) for line in (tmp_path / "o.ndjson").read_bytes().splitlines()
+        ]
+        (event,) = [value for value in values if value["kind"] != "beat"]
+        assert (event["ts"], event["cell"], event["kind"]) == (NOON, EAST, ("service", "update")[sample])
+
+    def test_a_column_inside_another_is_there_and_one_that_no_parquet_has_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "r.parquet"
+        pq.write_table(pa.Table.from_pylist([{"t": NOON, "at": {"lat": 50.0, "lon": 9.0}}]), path)
+        (tmp_path / "empty.csv").touch()
+        check_columns((path, tmp_path / "empty.csv"), Columns(time="t", lat="at.lat", lon="at.lon"))
+        with pytest.raises(ThrongError, match="r.parquet has no column 'who', which the mapping names"):
+            check_columns((path,), Columns(subscriber="who", time="t", lat="at.lat", lon="at.lon"))
+
+    @pytest.mark.parametrize(("rows", "why"), [("ann,never,50,9\n", "above"), ("", "there are none")])
+    def test_an_import_of_no_event_fails_and_writes_nothing(
+        self, tmp_path: Path, cells: Path, capsys: pytest.CaptureFixture[str], rows: str, why: str
+    ) -> None:
+        out = tmp_path / "out.parquet"
+        assert imported(tmp_path, cells, f"u,t,lat,lon\n{rows}", "--to-file", str(out)) == 1
+        said, told = capsys.readouterr()
+        assert orjson.loads(said.splitlines()[-1])["events"] == 0
+        assert "rows made an event, and nothing was written" in told.splitlines()[-1] and why in told
+        assert not out.exists()
 
     @pytest.mark.parametrize(
         ("more", "said"),
@@ -417,7 +546,8 @@ class TestCommand:
         pq.write_table(pa.Table.from_pylist([nothing | row for row in rows]), source)
         files = ["--cells", str(cells), "--to-file", str(out)]
         assert run(["import", str(source), "--as", "multimno", *files]) == 0
-        events = [orjson.loads(orjson.loads(line)["value"]) for line in out.read_bytes().splitlines()]
+        values = [orjson.loads(orjson.loads(line)["value"]) for line in out.read_bytes().splitlines()]
+        events = [value for value in values if value["kind"] != "beat"]
         assert [event["cell"] for event in events] == [WEST, EAST]
         assert len({event["imsi"] for event in events}) == 1
         assert [event["kind"] for event in events] == ["update", "update"]

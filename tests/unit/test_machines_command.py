@@ -22,15 +22,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, object]:
     folder = tmp_path_factory.mktemp("town")
     made = make_town(3, 150, 20, machines=0.2, homebound=0.2)
     pieces = generate(made, START, START + DAY, 2, batch=50, slice_ms=3_600_000)
-
-    def runs():  # type: ignore[no-untyped-def]
-        for piece in pieces:
-            for partition in range(2):
-                rows = list(piece.values(partition))
-                if rows:
-                    yield partition, np.array([time for time, _ in rows]), [value or b"" for _, value in rows]
-
-    write_recording(folder / "day.parquet", 2, [], START, runs(), real=True)
+    write_recording(folder / "day.parquet", 2, [], pieces, True, lambda _: None)
     (folder / "plan.json").write_bytes(orjson.dumps(plan(made)))
     return folder, made
 

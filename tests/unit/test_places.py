@@ -268,6 +268,8 @@ class TestPlan:
         [
             (b"[", "no GeoJSON"),
             (b'{"type":"FeatureCollection","features":[{"type":"Feature","properties":{}}]}', "feature 1 has no id"),
+            (b'{"type":"Feature","properties":{"id":""}}', "feature 1 has no id"),
+            (b'{"type":"Feature","properties":{"id":" "}}', "feature 1 has no id"),
             (b'{"type":"Feature","properties":{"id":"x"},"geometry":{"type":"Point"}}', "feature 1 is no polygon"),
             (
                 b'{"type":"Feature","properties":{"id":"x"},"geometry":{"type":"Polygon","coordinates":[[[500000,0],'

@@ -160,6 +160,15 @@ def test_verify_finds_what_was_tampered_with_and_what_is_missing_at_the_end(thro
     assert len(Kafka.topics["audit"]) == 2
 
 
+@pytest.mark.parametrize("head", ["5f1c", "", "g" * 64, "a" * 63, "a" * 65])
+def test_what_is_no_whole_hash_is_no_sign_of_tampering(throng: Throng, head: str) -> None:
+    throng("policy", "apply")
+    code, said, wrong = throng("audit", "verify", "--head", head)
+    assert (code, said) == (2, "")
+    assert wrong == f"throng: --head is {head!r}, not a whole hash of 64 hexadecimal digits\n"
+    assert throng("audit", "verify", "--head", "A" * 64)[0] == 1, "no hash of the log's"
+
+
 def pem(folder: Path, name: str, *, secret: bytes = b"") -> tuple[Path, Path]:
     """A new Ed25519 key's files: private and public."""
     key = Ed25519PrivateKey.generate()

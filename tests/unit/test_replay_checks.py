@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import orjson
 import pytest
 
 from schemas.epochs import Epoch
@@ -66,6 +67,24 @@ def test_a_recording_without_raw_events_is_named(tmp_path: Path, capsys: pytest.
         pass
     assert run(["replay", str(tmp_path / "panes.parquet"), "--embedded"]) == 1
     assert f"{tmp_path / 'panes.parquet'} holds no raw events" in capsys.readouterr().err
+
+
+def test_what_was_rejected_is_told_and_a_plan_of_other_cells_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = MORNING.with_name("plan.json"), tmp_path / "other.json"
+    other.write_bytes(own.read_bytes().replace(b'"cell":"001-01-', b'"cell":"001-02-'))
+    assert other.read_bytes() != own.read_bytes()
+    for plan, most in ((own, False), (other, True)):
+        monkeypatch.setenv("THRONG_GATEWAY_PLAN", str(plan))
+        assert run(["replay", str(MORNING), "--embedded", "--json"]) == 0
+        out, said = capsys.readouterr()
+        told = orjson.loads(out.splitlines()[-1])
+        rejects = told["rejects"]
+        assert (2 * rejects["unknown_cell"] > told["events"]) == most
+        assert f"{sum(rejects.values()):,} of {told['events']:,} events rejected: " in said
+        assert f"{rejects['unknown_cell']:,} unknown_cell" in said
+        assert (f"events are of cells that {plan} doesn't have" in said) == most
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,22 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from schemas.plan import Plan
 from streams.cli.main import run
 from streams.cli.simulate import simulate
-from streams.simulate import Rates, Town, generate, make_town
-from streams.simulate.files import Recorder, read_recording
+from streams.recording.file import Reader, times_of
+from streams.recording.made import write_recording
+from streams.simulate import Rates, Slice, Town, generate, make_town, registry
+from streams.simulate.files import Recorder
 from streams.simulate.registry import counted
 from streams.simulate.truth import PANE_MS, TruthFile, load_truth
 
@@ -27,42 +31,32 @@ def town() -> Town:
 
 
 def made(town: Town) -> list[tuple[int, int, bytes | None]]:
-    rates = Rates(malformed=0.1)
-    slices = generate(town, START + 3 * HOUR, START + 4 * HOUR, 3, 1, rates)
-    return [(p, at, value) for piece in slices for p in range(3) for at, value in piece.values(p)]
+    return [(p, at, value) for piece in pieces(town) for p in range(3) for at, value in piece.values(p)]
 
 
-def record(town: Town, path: Path) -> None:
-    with Recorder(path, {"seed": 7}) as recorder:
-        for piece in generate(town, START + 3 * HOUR, START + 4 * HOUR, 3, 1, Rates(malformed=0.1)):
-            recorder.write(piece)
+def pieces(town: Town) -> Iterator[Slice]:
+    return generate(town, START + 3 * HOUR, START + 4 * HOUR, 3, 1, Rates(malformed=0.1))
 
 
 def test_a_recording_gives_back_every_record_to_the_byte(town: Town, tmp_path: Path) -> None:
-    record(town, tmp_path / "a.rec")
-    back = [(b.partition, at, value) for b in read_recording(tmp_path / "a.rec") for at, value in b.values()]
-    assert back == made(town)
-    assert any(value is None for _, _, value in back)
-
-
-def test_a_recording_that_was_cut_off_says_so(town: Town, tmp_path: Path) -> None:
-    record(town, tmp_path / "a.rec")
-    (tmp_path / "b.rec").write_bytes((tmp_path / "a.rec").read_bytes()[:-10])
-    with pytest.raises(ValueError, match="cut off"):
-        list(read_recording(tmp_path / "b.rec"))
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"GIF89a\n", b'{"format":"other"}\n', b'{"format":"throng.recording","version":9}\n']
-)
-def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "x").write_bytes(content)
-    with pytest.raises(ValueError, match="recording"):
-        list(read_recording(tmp_path / "x"))
+    write_recording(tmp_path / "a.parquet", 3, registry(town), pieces(town), False, lambda _: None)
+    reader = Reader(tmp_path / "a.parquet")
+    back: dict[int, list[tuple[int, bytes | None]]] = {p: [] for p in range(3)}
+    for table in reader.topic("attach"):
+        rows = zip(table["partition"].to_pylist(), times_of(table).tolist(), table["value"].to_pylist(), strict=True)
+        for p, at, value in rows:
+            back[p].append((at, value))
+    assert back == {p: [(at, value) for q, at, value in made(town) if q == p] for p in range(3)}
+    assert any(value is None for records in back.values() for _, value in records)
+    people = [row for table in reader.topic("registry") for row in table.to_pylist()]
+    assert [(row["key"], row["value"]) for row in people] == list(registry(town))
+    assert reader.span({"registry"})[1] == reader.span({"attach"})[0] // 60_000 * 60_000 - HOUR
 
 
 def test_a_text_recording_carries_bytes_that_are_no_text_in_base64(town: Town, tmp_path: Path) -> None:
-    record(town, tmp_path / "a.ndjson")
+    with Recorder(tmp_path / "a.ndjson") as recorder:
+        for piece in pieces(town):
+            recorder.write(piece)
     back = []
     for line in (tmp_path / "a.ndjson").read_bytes().splitlines():
         e = json.loads(line)
@@ -95,18 +89,39 @@ def test_the_truth_follows_everyone_without_a_gap_and_counts_who_is_present(town
 
 
 def test_the_command_writes_plan_registry_truth_and_recording(tmp_path: Path) -> None:
-    out = {name: tmp_path / name for name in ("plan.json", "registry.ndjson", "truth.npz", "run.rec")}
+    out = {name: tmp_path / name for name in ("plan.json", "registry.ndjson", "truth.npz", "run.parquet")}
     arguments = ["--subscribers", "300", "--hours", "0.5", "--seed", "3", "--partitions", "2", "--batch", "10"]
-    arguments += ["--to-file", str(out["run.rec"]), "--plan-out", str(out["plan.json"]), "--rates", "malformed=0.05"]
+    arguments += [
+        "--to-file",
+        str(out["run.parquet"]),
+        "--plan-out",
+        str(out["plan.json"]),
+        "--rates",
+        "malformed=0.05",
+    ]
     arguments += ["--registry-out", str(out["registry.ndjson"]), "--truth", str(out["truth.npz"])]
     result = CliRunner().invoke(simulate, arguments, catch_exceptions=False)
     totals = json.loads(result.stdout.splitlines()[-1])
-    blocks = list(read_recording(out["run.rec"]))
-    assert totals["records"] == sum(block.time.size for block in blocks)
-    assert {block.partition for block in blocks} == {0, 1}
+    tables = list(Reader(out["run.parquet"]).topic("attach"))
+    assert totals["records"] == sum(table.num_rows for table in tables)
+    assert {p for table in tables for p in table["partition"].to_pylist()} == {0, 1}
     assert len(msgspec.json.decode(out["plan.json"].read_bytes(), type=Plan).zones) == 60
     assert 280 < len(out["registry.ndjson"].read_bytes().splitlines()) <= 300
     assert load_truth(out["truth.npz"]).about["seed"] == 3
+
+
+def test_a_recording_of_the_command_is_replayed_with_its_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    day, town_plan, panes = (tmp_path / name for name in ("day.parquet", "plan.json", "panes.parquet"))
+    monkeypatch.setenv("THRONG_GATEWAY_PLAN", str(town_plan))
+    arguments = ["--subscribers", "300", "--hours", "2", "--to-file", str(day), "--plan-out", str(town_plan)]
+    assert run(["simulate", *arguments]) == 0
+    events = json.loads(capsys.readouterr().out.splitlines()[-1])["events"]
+    assert run(["replay", str(day), "--embedded", "--out", str(panes)]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["events"] == events
+    present = [row["count"] for row in pq.read_table(panes).to_pylist() if row["measure"] == "present"]
+    assert sum(present) > 1000, "they consent"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +136,9 @@ def test_the_command_writes_plan_registry_truth_and_recording(tmp_path: Path) ->
         ["--hours", "0"],
         ["--batch", "0"],
         ["--partitions", "5000"],
-        ["--to-file", "nowhere/x"],
+        ["--to-file", "nowhere/x.parquet"],
+        ["--to-file", "x.csv"],
+        ["--to-file", "x"],
         ["--plan-out", "nowhere/x"],
         ["--registry-out", "nowhere/x"],
         ["--truth", "nowhere/x"],
@@ -130,7 +147,7 @@ def test_the_command_writes_plan_registry_truth_and_recording(tmp_path: Path) ->
 def test_the_command_refuses_in_one_line_what_can_not_be(
     tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["simulate", "--to-file", str(tmp_path / "x"), *arguments]) == 2
+    assert run(["simulate", "--to-file", str(tmp_path / "x.parquet"), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("throng: ")
-    assert not (tmp_path / "x").exists()
+    assert not list(tmp_path.iterdir())

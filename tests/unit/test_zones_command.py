@@ -74,7 +74,27 @@ def test_a_plan_in_which_no_zone_has_a_cell_is_refused_with_a_way_out(
     (line,) = capsys.readouterr().err.splitlines()
     assert "no zone has a cell: none of 3 cells is mostly in any of 3 zones" in line
     assert "same region, and 'lon' and 'lat' stand in their columns?" in line
+    assert "Or are zones smaller than what cells reach?" in line and "range" not in line
     assert not Path(files[0]).exists()
+
+
+def test_where_no_zone_has_a_cell_those_without_a_range_are_told_to_reach_far(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(files[2]).write_text("radio,mcc,net,area,cell,lon,lat\nLTE,1,1,1,1,9.005,50.005\nLTE,1,1,1,2,9.2,50.2\n")
+    assert built(files) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "2 cells have no 'range', so they are taken to reach" in line and "far beyond small zones" in line
+
+
+@pytest.mark.parametrize(("resolution", "share"), [("7", "2 of 3 cells (67%)"), ("4", "")])
+def test_cells_that_are_wider_than_the_hexagons_are_warned_of(
+    files: list[str], capsys: pytest.CaptureFixture[str], resolution: str, share: str
+) -> None:
+    Path(files[2]).write_text(CELLS.replace("9.2,50.2,300", "9.2,50.2,3000"))
+    assert run(["zones", "build", files[0], "--h3", resolution, "--cells", files[2]]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert any(f"warning: {share} are mostly in no zone" in line for line in told) == bool(share)
 
 
 def test_a_plan_that_says_the_same_keeps_its_version_and_another_is_the_next(files: list[str]) -> None:
