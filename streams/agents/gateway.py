@@ -22,7 +22,7 @@ import numpy as np
 
 from schemas.rejects import Reason
 from streams.agents.health import Readiness
-from streams.agents.producing import Outgoing, Producer
+from streams.agents.producing import Producer
 from streams.agents.registrar import Registrar
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.decode import Events, decode
@@ -32,6 +32,7 @@ from streams.core.records import Records, walk
 from streams.core.zones import unknown_plan
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
+from streams.stores.outgoing import Outgoing
 
 log = logging.getLogger("throng.gateway")
 

@@ -26,7 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.codec import zstd_encode
@@ -39,9 +39,12 @@ from aiokafka.structs import TopicPartition
 from streams.agents.single import ZSTD_LEVEL, SingleRecord
 from streams.core.clocks import Stamp
 from streams.stores.connection import At, client_options
+from streams.stores.outgoing import Outgoing
 
 LONGEST_REQUEST: Final = 64 << 20
 BATCH_BYTES: Final = 16 << 10
+# Of many records that are sent at once, before compression: a batch costs the client as much as 200 records do.
+MANY_BYTES: Final = 256 << 10
 # Of a longer one aiokafka knows whether it is too long.
 LONGEST_ALONE: Final = LONGEST_REQUEST // 2
 LINGER_MS: Final = 5
@@ -49,14 +52,6 @@ STOP_S: Final = 5.0
 
 # The function is a global of the module of whichever builder is in use, compiled or not; so this is for the process.
 sys.modules[default_records.DefaultRecordBatchBuilder.__module__].zstd_encode = partial(zstd_encode, level=ZSTD_LEVEL)  # type: ignore[attr-defined]
-
-
-class Outgoing(NamedTuple):
-    """A record to send."""
-
-    key: bytes
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
 
 
 class PatientBatches(MessageAccumulator):
@@ -178,17 +173,20 @@ class Producer(AIOKafkaProducer):
         """
         await self._known(topic)
         acknowledged: list[asyncio.Future[object]] = []
-        batch = self.create_batch()
-        for record in records:
-            fields = {"key": record.key, "value": record.value, "headers": record.headers, "timestamp": None}
+        batch = self._batch_of_many()
+        for key, value, headers, timestamp_ms in records:
+            fields = {"key": key, "value": value, "headers": headers, "timestamp": timestamp_ms}
             if batch.append(**fields) is None:
                 acknowledged.append(await self.send_batch(batch, topic, partition=partition))
-                batch = self.create_batch()
+                batch = self._batch_of_many()
                 batch.append(**fields)  # the first is taken, whatever its size
         if batch.record_count():
             batch.close()
             acknowledged.append(await self.send_batch(batch, topic, partition=partition))
         return acknowledged
+
+    def _batch_of_many(self) -> BatchBuilder:
+        return BatchBuilder(MANY_BYTES, self._patient._compression_type)
 
     async def _known(self, topic: str) -> None:
         while self.client.cluster.partitions_for_topic(topic) is None:

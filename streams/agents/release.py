@@ -18,11 +18,10 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
@@ -62,8 +61,10 @@ log = logging.getLogger("throng.release")
 
 # A thread can't be cancelled: with 10,000 places this is a second of it.
 FOLLOWED_AT_ONCE: Final = 50
-# While yesterday is awaited, it is looked so often whether the partition is still this worker's.
+# While noise or yesterday is awaited, it is looked so often whether the partition is still this worker's.
 GLANCE_S: Final = 0.2
+
+T = TypeVar("T")
 
 
 class TakenBack(Exception):  # noqa: N818 - reads as what it is
@@ -91,11 +92,13 @@ class Releaser:
     Attributes:
         showing: what Redis shows.
         to_follow: published, and what follows from it isn't yet; None as in `follow`.
-        going_on: says that the partition is still this worker's. Once it isn't, no further pane of a chunk is begun:
-            many hours' panes may be in one, and whoever is next begins where the ledger still needs them. One that
-            waits for yesterday is left to them too.
+        going_on: says that the partition is still this worker's. Once it isn't, no further measure is begun: many
+            hours' panes may be in a chunk, and whoever is next begins where the ledger still needs them. One that waits
+            for its noise or for yesterday is left to them too.
+        went_on: is told of each measure that is done.
         forget_noise: throws away what was drawn ahead, once the ledger has records that weren't just appended here. A
             process whose memory was copied, or put back, has noise that was used; on a second pane it hides nothing.
+        expect_noise: has as much drawn meanwhile (keys, and as `Noise`).
     """
 
     def __init__(
@@ -123,6 +126,8 @@ class Releaser:
         self._learn = learn
         self.to_follow = asyncio.Queue[LedgerRecord | None]()
         self._latest: Epoch | None = None
+        self._expected = 0
+        self._in_hand = False
         self._yesterdays: dict[str, tuple[Known, asyncio.Task[Profiles]]] = {}
         self._one_by_one = asyncio.Lock()
         self._redis = RedisWatch(metrics.redis_errors, readiness)
@@ -130,7 +135,9 @@ class Releaser:
         self._sums = Sums(ledger.account, epochs.records)
         self._writer = secrets.token_hex(8)
         self.going_on: Callable[[], bool] = lambda: True
+        self.went_on: Callable[[], None] = lambda: None
         self.forget_noise: Callable[[], None] = lambda: None
+        self.expect_noise: Callable[[int, float, float, float], None] = lambda *_: None
         self._tell_skill(UNKNOWN)
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
@@ -159,7 +166,16 @@ class Releaser:
         return dict.fromkeys(logs, needed)
 
     async def handle(self, chunk: Chunk) -> None:
-        """Take one chunk of panes; draw and publish what has become whole."""
+        """Take one chunk of panes; draw and publish what has become whole, and show it where nothing waits for that."""
+        self._in_hand = True
+        try:
+            await self._take_chunk(chunk)
+        finally:
+            self._in_hand = False
+        if self.going_on() and not self._redis.trouble:
+            await self.showing.catch_up(self._latest)
+
+    async def _take_chunk(self, chunk: Chunk) -> None:
         records = walk(chunk.batches)
         rows = zip(records.offset.tolist(), records.start.tolist(), records.end.tolist(), strict=True)
         for offset, start, end in rows:
@@ -180,10 +196,10 @@ class Releaser:
             if others := await self._ledger.read():
                 self.forget_noise()
                 await self._take(others)
-            # Footfall and departures of a pane build on who is present at its end.
             try:
-                for measure in sorted(whole.epoch.due(whole.number), key=lambda each: each.statistic != "present"):
+                for measure in _in_order(whole):
                     await self._close(whole, measure)
+                    self.went_on()
             except TakenBack:
                 return
             self._metrics.only([measure.name for measure in whole.epoch.measures])
@@ -192,8 +208,6 @@ class Releaser:
             for epoch in self._epochs.records:
                 if epoch.start_ms == whole.end_ms == whole.epoch.end_ms:
                     self._look_back_from(epoch)
-            if not self._redis.trouble:
-                await self.showing.places(self._latest)
 
     async def revoked(self, _: frozenset[int]) -> None:
         """How far releases are tells whoever has the panes now."""
@@ -204,7 +218,8 @@ class Releaser:
         while True:
             await asyncio.sleep(1.0)
             self._tell_rules()
-            await self.showing.catch_up(self._latest)
+            if not self._in_hand:
+                await self.showing.catch_up(self._latest)
 
     async def keep_following(self) -> None:
         """Publish what follows from what was published, behind it: no release waits for that. For ever."""
@@ -271,7 +286,18 @@ class Releaser:
         epoch = known[pane.epoch]
         self._pages.check(epoch)  # its places must be known before anything of them is released
         check_shares(epoch)
+        if epoch.epoch > self._expected:
+            self._expected = epoch.epoch
+            self._expect_noise_of(epoch)
         return epoch
+
+    def _expect_noise_of(self, epoch: Epoch) -> None:
+        """Have noise of the epoch's first panes drawn before they end: that of an hour's takes seconds."""
+        told = self._rules.of(epoch)
+        for measure in () if told.withheld else told.epoch.measures:
+            if not measure.keys_from_data(epoch.zones, epoch.parents):
+                keys, distance = measure.keys(epoch.zones, epoch.parents), sensitivity(measure, told.epoch)
+                self.expect_noise(keys, distance, sigma(measure, told.epoch), rho_of(measure, told.epoch))
 
     def _newest(self) -> list[Epoch]:
         """The newest epoch that the ledger has panes of, those apart that a replay brought; none at first."""
@@ -279,9 +305,15 @@ class Releaser:
         return [epoch for epoch in self._epochs.records if epoch.epoch == max(drawn, default=0)]
 
     async def _close(self, whole: Whole, measure: Measure) -> None:
-        """Release the measure's pane, or say that it can't be, unless that is done."""
+        """Release the measure's pane, or say that it can't be, unless that is done.
+
+        Raises:
+            TakenBack: the partition is another's before anything of it was told.
+        """
         if whole.number <= self._ledger.account.closed_through(whole.epoch.epoch, measure.name):
             return
+        if not self.going_on():
+            raise TakenBack
         told = self._rules.of(whole.epoch)
         needed = self._sums.needed_offset
         now = next((each for each in told.epoch.measures if each.name == measure.name), None)
@@ -331,9 +363,10 @@ class Releaser:
         began = time.perf_counter()
         account.check(whole.epoch, measure.name, rho_of(measure, epoch), keys_delta(measure, epoch))
         counted = whole.counts[measure.name]
-        noisy, keys = await asyncio.to_thread(self._drawn, epoch, measure, counted)
+        drawing = asyncio.ensure_future(asyncio.to_thread(self._drawn, epoch, measure, counted))
+        noisy, keys = await self._unless_taken_back(drawing)
         looking = self._look_back(told, measure)
-        yesterday = await self._looked_back(looking) if looking is not None else None
+        yesterday = await self._unless_taken_back(looking) if looking is not None else None
         record = next_record(
             Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys, whole.covered.get(measure.name, 1.0)),
             account.last.get(measure.name),
@@ -349,17 +382,17 @@ class Releaser:
         self._metrics.budget.set(whole.epoch.rho)
         self._metrics.spent.set(account.spent(epoch.epoch))
 
-    async def _looked_back(self, looking: asyncio.Task[Profiles]) -> Profiles:
-        """Yesterday. A start waits for it longer than a rebalance or a stop waits for the pane in hand.
+    async def _unless_taken_back(self, waited: asyncio.Task[T]) -> T:
+        """Yesterday, or noise: at a start, or on a busy machine, it takes longer than a rebalance or a stop waits.
 
         Raises:
-            TakenBack: the partition is another's before it is worked out. Nothing of the measure's pane was told.
+            TakenBack: the partition is another's before it is there. Nothing of the measure's pane was told.
         """
-        while not looking.done():
+        while not waited.done():
             if not self.going_on():
                 raise TakenBack
-            await asyncio.wait([looking], timeout=GLANCE_S)
-        return looking.result()
+            await asyncio.wait([waited], timeout=GLANCE_S)
+        return waited.result()
 
     def _look_back_from(self, epoch: Epoch) -> None:
         """Have what the epoch's panes will need of yesterday worked out meanwhile: with many zones it takes seconds."""
@@ -423,10 +456,27 @@ class Releaser:
         if self._following is not None:
             self._metrics.outlook_behind.set(self._following.behind_ms() / 1000)
             self.to_follow.put_nowait(record)
-        await self.showing.pane(record)
+        self.showing.pane(record)
         self._metrics.suppressed.labels(record.measure).set(_suppressed(record))
 
 
+def _in_order(whole: Whole) -> list[Measure]:
+    """Footfall and departures of a pane build on who is present at its end. Noise of keys from data is drawn only then,
+    and nothing else waits for that."""
+    keyed = whole.epoch.keyed
+    return sorted(whole.epoch.due(whole.number), key=lambda each: (each.statistic != "present", each in keyed))
+
+
+class _Suppressed(msgspec.Struct):
+    """What a released record says of it."""
+
+    suppressed: bool = False
+    suppressed_pairs: int = 0
+
+
+_decoder: Final = msgspec.json.Decoder(_Suppressed)
+
+
 def _suppressed(record: LedgerRecord) -> int:
-    items = [orjson.loads(item.value) for item in publications(record)]
-    return sum(item.get("suppressed_pairs", 0) + bool(item.get("suppressed")) for item in items)
+    items = [_decoder.decode(item.value) for item in publications(record)]
+    return sum(item.suppressed_pairs + item.suppressed for item in items)

@@ -151,7 +151,8 @@ class Tenure:
     """What one worker owns now: the generation in force, and how far each partition has been handled.
 
     `generation` is None while a rebalance is under way. `handled[p]` is the offset after the last handled one. `term`
-    counts how often everything was taken back.
+    counts how often everything was taken back; `steps` what was done of chunks that are much work, which so show that
+    they go on.
     """
 
     def __init__(self, role: Role) -> None:
@@ -161,6 +162,7 @@ class Tenure:
         self.held: frozenset[int] = frozenset()
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.term = 0
+        self.steps = 0
         # What this worker waits for, of `kafka` and `redis`: time in which it does isn't counted against it.
         self.away: Callable[[], Collection[str]] = tuple
         self._given: frozenset[int] = frozenset()
@@ -176,6 +178,10 @@ class Tenure:
     def hold(self, partitions: Collection[int]) -> None:
         """Fetch nothing from these partitions until the next call says otherwise; a rebalance forgets it."""
         self.held = frozenset(partitions)
+
+    def step(self) -> None:
+        """A part of the chunk in hand is done."""
+        self.steps += 1
 
     async def place(self, logs: Mapping[int, LogRange], deadline_s: float) -> tuple[int, dict[int, int]]:
         """Ask the role where to begin, and check the answer against the logs. Returns the term, for `begin`, and it.

@@ -200,12 +200,14 @@ class Consumer(driver.Consumer):
 
     @Service.task
     async def _touch_while_idle(self) -> None:
-        """Waiting for the group, for held partitions, or for Kafka, isn't being stuck."""
+        """Waiting for the group, for held partitions, or for Kafka, isn't being stuck, nor is a chunk that goes on."""
+        steps = self.tenure.steps
         while not self.should_stop:
             await self.sleep(self.settings.poll_s / 10)
+            goes_on, steps = self.tenure.steps != steps, self.tenure.steps
             active = {tp.partition for tp in self._get_active_partitions()}
             waits = not self.flow_active or "kafka" in self.tenure.away()
-            if waits or (active <= self.tenure.held and not self._buffered_partitions):
+            if waits or goes_on or (active <= self.tenure.held and not self._buffered_partitions):
                 try:
                     await self._thread.on_thread(self._thread.touch())
                 except ConsumerStoppedError:

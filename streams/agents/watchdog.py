@@ -68,7 +68,7 @@ async def _behind(app: "RoleApp") -> dict[object, str]:
     for tp, span in logs.items():
         handled = tenure.handled.get(tp.partition, span.end)
         if handled < span.end and tp.partition not in tenure.held:
-            behind[(generation, tp, handled)] = (
+            behind[(generation, tp, handled, tenure.steps)] = (
                 f"partition {tp.partition} of {tp.topic} stays at {handled}, the log ends at {span.end}"
             )
     return behind

@@ -296,7 +296,8 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         services = [releaser.keep_showing, releaser.keep_following, releaser.showing.keep_giving_ends, audit.follow]
         app = _app(role, settings, readiness)
         releaser.going_on = lambda: app.tenure.generation is not None
-        releaser.forget_noise = noise.forget
+        releaser.went_on = lambda: app.tenure.step()
+        releaser.forget_noise, releaser.expect_noise = noise.forget, noise.expect
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 
 

@@ -76,7 +76,8 @@ def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterato
     district_told = page.told(tables[-1].together(), k)
     for table in tables:
         together = table.together()
-        told, parts_told = page.told(together, k), page.told(table.parts, k)
+        told, parts_told = page.told(together, k).tolist(), page.told(table.parts, k)
+        with_parts = set(np.flatnonzero(parts_told.any(axis=1)).tolist())
         of_lengths = _of_lengths(page, table, pane) if measure.statistic == "dwell" else [{} for _ in told]
         for number, place in enumerate(table.places):
             whole = _Place(measure=measure.name, level=table.level, zone=place, suppressed=not told[number])
@@ -86,6 +87,8 @@ def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterato
             elif table.level == "zone" and district_told[page.parent_of[number]]:
                 record = _with(record, {"speaks_through": page.parents[page.parent_of[number]]})
             yield publication(RELEASED_BY[measure.statistic], place, record)
+            if number not in with_parts:
+                continue
             of_place = table.parts.each(itemgetter(number))
             for part in np.flatnonzero(parts_told[number]).tolist():
                 named = _with(_record(measure, {**whole, "suppressed": False}, said), _named(page, measure, part))

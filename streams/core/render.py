@@ -147,16 +147,16 @@ class Page:
         self, measure: str, pane: Pane, zones: Estimates, parents: Estimates | None = None
     ) -> Iterator[Publication]:
         """A record for every zone, told or suppressed, and for every district if there are estimates of them."""
-        told = self.told(zones, pane.epoch.k)
+        told, said = self.told(zones, pane.epoch.k), common(pane)
         parents_told = None if parents is None else self.told(parents, pane.epoch.k)
         for number, zone in enumerate(self.zones):
             parent = int(self.parent_of[number])
             through = self.parents[parent] if parents_told is not None and parents_told[parent] else None
-            yield self._place(measure, "zone", zone, pane, zones, number, bool(told[number]), through)
+            yield self._place(measure, "zone", zone, said, zones, number, bool(told[number]), through)
         if parents is None or parents_told is None:
             return
         for number, district in enumerate(self.parents):
-            yield self._place(measure, "parent", district, pane, parents, number, bool(parents_told[number]), None)
+            yield self._place(measure, "parent", district, said, parents, number, bool(parents_told[number]), None)
 
     def cohorts(self, measure: str, pane: Pane, keys: Estimates) -> Iterator[Publication]:
         """A record for every zone, age band and gender that can be told."""
@@ -235,6 +235,7 @@ class Page:
     def _untold(
         self, measure: str, level: Level, places: Sequence[str], pane: Pane, lost: bool = True
     ) -> Iterator[Publication]:
+        said = incomplete(pane)
         for place in places:
             record = Footfall(
                 schema=FOOTFALL_SCHEMA,
@@ -243,7 +244,7 @@ class Page:
                 zone=place,
                 suppressed=True,
                 state_lost=lost,
-                **incomplete(pane),
+                **said,
             )
             yield publication(FOOTFALL, place, record)
 
@@ -271,7 +272,7 @@ class Page:
         measure: str,
         level: Level,
         zone: str,
-        pane: Pane,
+        said: Common,
         estimates: Estimates,
         number: int,
         told: bool,
@@ -284,12 +285,11 @@ class Page:
             zone=zone,
             suppressed=not told,
             speaks_through=None if told else through,
-            **common(pane),
+            **said,
         )
         if told:
-            said = numbers(estimates, number, self.views.get(measure))
             marks = {"weighted": estimates.weighted, "calibrated": calibrated(estimates, number)}
-            record = msgspec.structs.replace(record, **marks, **said)
+            record = msgspec.structs.replace(record, **marks, **numbers(estimates, number, self.views.get(measure)))
         return publication(FOOTFALL, zone, record)
 
 

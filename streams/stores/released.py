@@ -17,13 +17,13 @@ from typing import Final
 
 import msgspec
 import orjson
-from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis, RedisCluster
 
 from schemas.ledger import LedgerRecord, Publication
 from schemas.plan import Places
 from schemas.topics import AREAS, FLOWS, FOOTFALL
 from streams.core.release import publications
+from streams.stores.outgoing import Outgoing, Sender
 
 NEWER_OR_SAME = """
 local old = redis.call('HGET', KEYS[1], 'end')
@@ -49,7 +49,7 @@ class Publisher:
 
     def __init__(
         self,
-        producer: AIOKafkaProducer,
+        producer: Sender,
         redis: Redis | RedisCluster,
         names: Mapping[str, str],
         partitions: Mapping[str, int],
@@ -69,19 +69,14 @@ class Publisher:
     async def send(self, items: Sequence[Publication], end_ms: int) -> dict[str, int]:
         """Publish records of the pane that ends then; returns how many each topic got."""
         sent: dict[str, int] = {}
-        acks = []
+        of: dict[tuple[str, int], list[Outgoing]] = {}
         for item in items:
             partition = zlib.crc32(item.key) % self._partitions[item.topic]
-            acks.append(
-                await self._producer.send(
-                    self._names[item.topic],
-                    item.value,
-                    key=item.key,
-                    partition=partition,
-                    timestamp_ms=end_ms,
-                )
-            )
+            of.setdefault((item.topic, partition), []).append(Outgoing(item.key, item.value, [], end_ms))
             sent[item.topic] = sent.get(item.topic, 0) + 1
+        acks = []
+        for (topic, partition), records in of.items():
+            acks += await self._producer.send_many(self._names[topic], partition, records)
         await asyncio.gather(*acks)
         return sent
 

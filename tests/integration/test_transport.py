@@ -90,6 +90,27 @@ async def test_a_held_partition_waits_and_goes_on_without_a_hole(stack: Stack, n
     assert reader.calls == ["positions", "assigned", "revoked"]
 
 
+async def test_a_chunk_that_is_much_work_costs_no_membership_as_long_as_it_goes_on(
+    stack: Stack, namespace: str
+) -> None:
+    topic = await make_topic(stack.kafka, f"{namespace}.in", 1)
+    await produce(stack.kafka, topic, [b"x" * 500] * 4_000)
+    reader = Reader(topic, {0: 0}, {0: 4_000})
+
+    async def with_much_work(chunk: Chunk) -> None:
+        if not reader.chunks:
+            for _ in range(12):  # longer than poll_s: more chunks are there than may wait, so none is fetched
+                await asyncio.sleep(0.5)
+                app.tenure.step()
+        await reader.on_chunk(chunk)
+
+    role = replace(reader.role, on_chunk=with_much_work)
+    app = make_app(role, stack.kafka, namespace, replace(QUICK, poll_s=3, stall_s=5))
+    await run(app, stop=reader.stop)
+    assert [offset for offset, _ in reader.values(0)] == list(range(4_000))
+    assert reader.calls == ["positions", "assigned", "revoked"]
+
+
 async def test_a_position_below_the_logs_start_is_reported_not_reset(stack: Stack, namespace: str) -> None:
     topic = await make_topic(stack.kafka, f"{namespace}.in", 1)
     await produce(stack.kafka, topic, [b"x"] * 100)

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from aiokafka.errors import KafkaTimeoutError
 
 from schemas.topics import REGISTRY
-from streams.agents.producing import Outgoing
 from streams.agents.transport import Committed, LogRange
 from streams.core.consents import RegistryRecord
 from streams.core.records import RecordBatch
+from streams.stores.outgoing import Outgoing
 from streams.stores.registry import Stretch
 from tests.support.raw import Written, batch_of
 
@@ -153,7 +153,7 @@ class Producer:
     async def send_many(
         self, topic: str, partition: int, records: Iterable[Outgoing]
     ) -> "list[asyncio.Future[object]]":
-        return [await self.send(topic, r.value, r.key, partition, headers=r.headers) for r in records]
+        return [await self.send(topic, r.value, r.key, partition, r.timestamp_ms, r.headers) for r in records]
 
     async def send_and_wait(self, topic: str, value: bytes, **more: Any) -> None:
         await (await self.send(topic, value, **more))

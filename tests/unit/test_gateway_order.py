@@ -15,11 +15,11 @@ from schemas.epochs import Epoch
 from schemas.sightings import LOST, decode_frame
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
-from streams.agents.producing import Outgoing
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.framing import Framer
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
+from streams.stores.outgoing import Outgoing
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
 from tests.support.world import context_of, epochs_at

@@ -15,7 +15,7 @@ from schemas.panes import Pane, sealed, sparse
 from schemas.plan import Cell, Parent, Plan, Zone
 from schemas.topics import FLOWS, LEDGER, PANES, RELEASED
 from streams.agents.health import Readiness
-from streams.agents.release import Releaser
+from streams.agents.release import Releaser, _in_order
 from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import (
     KEYS_SHARE,
@@ -31,7 +31,7 @@ from streams.core.budget import (
 from streams.core.ledger import Account, Overspent
 from streams.core.release import Draw, next_record, publications
 from streams.core.render import Page, Pages
-from streams.core.sums import Keyed, Sums, occurring
+from streams.core.sums import Keyed, Sums, Whole, occurring
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
@@ -157,6 +157,13 @@ def test_the_ledger_holds_keys_and_cost_and_pairs_are_published_by_name() -> Non
     # Other pairs in the next pane: nothing is carried over.
     after = [orjson.loads(item.value) for item in publications(record_of(some((1, 700)), record))]
     assert [one["noisy"] for one in after[:-1]] == [700] and after[0]["estimate"] == 700.0
+
+
+def test_what_is_drawn_ahead_waits_for_no_keys_from_data() -> None:
+    epoch = msgspec.structs.replace(LARGE, measures=DEFAULT_MEASURES)
+    order = [each.name for each in _in_order(Whole(epoch, 12, 0, {}, frozenset(), {}))]
+    assert sorted(order) == sorted(each.name for each in DEFAULT_MEASURES)
+    assert (order[0], order[-1]) == ("present", "trips_zone")
 
 
 def test_delta_is_paid_once_an_epoch_and_not_overspent() -> None:

@@ -1,5 +1,7 @@
 """Noise that is drawn before its pane ends: the same mechanism, used once, and ready when it is asked for."""
 
+import os
+import sys
 import threading
 
 import numpy as np
@@ -19,7 +21,7 @@ class Draws:
 
     def __init__(self) -> None:
         self.asked: list[tuple[bool, int, float]] = []
-        self.drawn = [threading.Event() for _ in range(100)]
+        self.drawn = [threading.Event() for _ in range(1000)]
         self.error: Exception | None = None
 
     def __call__(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
@@ -85,6 +87,91 @@ def test_what_was_drawn_is_not_used_once_it_is_to_be_forgotten() -> None:
     assert draws.drawn[2].wait(PATIENCE_S)
     ahead.forget()
     assert ahead(zeros, *SCALE) > 2
+
+
+def nice() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+class Starved(Draws):
+    """On a machine so busy that a thread of low priority gets nothing of it: it stays in its first block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.stuck, self.goes_on = threading.Event(), threading.Event()
+        self.by: list[tuple[str, int]] = []
+
+    def __call__(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
+        if threading.current_thread().name == "noise":
+            self.stuck.set()
+            assert self.goes_on.wait(PATIENCE_S)
+        with self.lock:
+            self.by.append((threading.current_thread().name, nice()))
+            return super().__call__(counts, sensitivity, scale, rho)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_what_is_waited_for_is_not_left_to_a_thread_of_low_priority() -> None:
+    draws = Starved()
+    ahead = Ahead(draws)
+    keys = 40 * noise.BLOCK
+    ahead.expect(keys, *SCALE)
+    assert draws.stuck.wait(PATIENCE_S)
+    found: list[NDArray[np.int64]] = []
+    waiting = threading.Thread(target=lambda: found.append(ahead(np.zeros(keys, np.int64), *SCALE)), name="waiting")
+    waiting.start()
+    assert draws.drawn[39].wait(PATIENCE_S), "all but the block that the starved thread has in hand"
+    assert not found, "which nobody draws a second time"
+    drawn = list(draws.by)
+    assert len(drawn) == 39
+    assert {name for name, _ in drawn} <= {"waiting", "noise helper"}
+    assert {priority for _, priority in drawn} == {nice()}
+    draws.goes_on.set()
+    waiting.join(PATIENCE_S)
+    assert len(found[0]) == keys
+    assert {len(found[0][at : at + noise.BLOCK]) for at in range(0, keys, noise.BLOCK)} == {noise.BLOCK}
+    assert set(np.unique(found[0], return_counts=True)[1]) == {noise.BLOCK}, "each block was drawn by itself, once"
+
+
+def test_who_waits_has_a_helper() -> None:
+    together = threading.Barrier(2)
+
+    def draw(counts: NDArray[np.int64], *_: float) -> NDArray[np.int64]:
+        if threading.current_thread().name != "noise":
+            together.wait(PATIENCE_S)
+        return counts
+
+    assert len(Ahead(draw)(np.zeros(8 * noise.BLOCK, np.int64), *SCALE)) == 8 * noise.BLOCK
+
+
+def test_what_is_expected_is_drawn_before_anybody_asks_and_the_shortest_first() -> None:
+    draws = Starved()
+    ahead = Ahead(draws)
+    for keys in (3, 8, 5):
+        ahead.expect(keys, *SCALE)
+        ahead.expect(keys, *SCALE)
+    assert draws.stuck.wait(PATIENCE_S)
+    draws.goes_on.set()
+    assert draws.drawn[3].wait(PATIENCE_S)
+    assert [keys for _, keys, _ in draws.asked] == [3, 5, 8]
+    assert ahead(np.zeros(8, np.int64), *SCALE).tolist() == [3] * 8
+
+
+def test_noise_of_no_keys_is_of_no_keys() -> None:
+    ahead = Ahead(Draws())
+    for _ in range(2):
+        assert ahead(np.zeros(0, np.int64), *SCALE).tolist() == []
+
+
+def test_what_was_to_be_forgotten_is_drawn_anew_before_anybody_asks() -> None:
+    draws = Draws()
+    ahead = Ahead(draws)
+    ahead.expect(1, *SCALE)
+    assert draws.drawn[1].wait(PATIENCE_S)
+    ahead.forget()
+    assert draws.drawn[2].wait(PATIENCE_S)
+    assert ahead(np.zeros(1, np.int64), *SCALE).tolist() == [2]
 
 
 def test_the_real_mechanism_has_its_scale_drawn_ahead_or_not() -> None:

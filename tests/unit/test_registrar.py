@@ -11,13 +11,13 @@ from prometheus_client import CollectorRegistry
 from schemas.sightings import OPT_OUT, REGISTRY_SOURCE, Section, decode_frame
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
-from streams.agents.producing import Outgoing
 from streams.agents.registrar import Registrar
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.consents import RegistryRecord
 from streams.core.epochs import EpochTable
 from streams.core.framing import Framer
 from streams.metrics import GatewayMetrics
+from streams.stores.outgoing import Outgoing
 from streams.stores.registry import Stretch
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules

@@ -1,7 +1,8 @@
 """The release role on logs in memory: what it writes to the ledger and publishes, chunk by chunk."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +27,8 @@ from streams.core.rules import Told
 from streams.core.times import rfc3339
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
+from streams.stores.noise import Noise
+from streams.stores.outgoing import Outgoing
 from streams.stores.released import PLACES_KEPT_S, Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
@@ -54,6 +57,9 @@ class Logs:
         done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
+
+    async def send_many(self, topic: str, _: int, records: Iterable[Outgoing]) -> "list[asyncio.Future[object]]":
+        return [await self.send(topic, each.value, key=each.key, timestamp_ms=each.timestamp_ms) for each in records]
 
     async def set(self, key: str, value: bytes, ex: int) -> None:
         assert ex == PLACES_KEPT_S
@@ -112,13 +118,14 @@ def releaser(
     rules: SettledRules | None = None,
     plan: Plan = PLAN,
     epochs: tuple[Epoch, ...] = (EPOCH,),
+    noise: Noise = lambda counts, *_: counts,
 ) -> Releaser:
     return Releaser(
         Pages(lambda _: plan, 0.95),
         Epochs(*epochs),  # type: ignore[arg-type]
         Ledger(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
         Publisher(logs, logs, {name: name for name in RELEASED}, dict.fromkeys(RELEASED, 1), ""),  # type: ignore[arg-type]
-        lambda counts, *_: counts,
+        noise,
         ReleaseMetrics(registry or CollectorRegistry()),
         Readiness(),
         rules or SettledRules(),
@@ -161,6 +168,79 @@ async def test_one_that_is_to_stop_begins_no_further_pane_and_the_next_loses_non
     await role.handle(chunk(both(1, 2, 3)[wanted:], wanted or 0))
     numbers = [record.number for record in logs.ledger() if record.measure == "present"]
     assert numbers == [1, 2, 3]
+
+
+async def test_one_that_is_to_stop_amid_an_hours_end_begins_no_further_measure_and_the_next_loses_none() -> None:
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 24)})
+    await role.handle(chunk(both(*range(1, 12)), 0))
+    told, steps = len(logs.ledger()), []
+    role.going_on = lambda: len(logs.ledger()) < told + 2
+    role.went_on = lambda: steps.append(len(logs.ledger()) - told)
+    await role.handle(chunk(both(12), 22))
+    assert steps == [1, 2], "it says that it goes on with each measure"
+    assert [record.measure for record in logs.ledger()[told:]] == ["present", "arrivals"]
+    role = releaser(logs)
+    wanted = (await role.positions({0: LogRange(0, 24)}))[0] or 0
+    await role.handle(chunk(both(*range(1, 13))[wanted:], wanted))
+    ended = [record.measure for record in logs.ledger() if record.number == 12]
+    assert sorted(ended) == sorted(measure.name for measure in EPOCH.measures)
+
+
+async def test_a_pane_that_waits_for_its_noise_is_left_to_whoever_has_the_partition_next() -> None:
+    logs, drawn = Logs(), threading.Event()
+
+    def slowly(counts: np.ndarray, *_: float) -> np.ndarray:
+        assert drawn.wait(30)
+        return counts
+
+    role = releaser(logs, noise=slowly)
+    await role.positions({0: LogRange(0, 2)})
+    handling = asyncio.ensure_future(role.handle(chunk(both(1), 0)))
+    await asyncio.wait([handling], timeout=0.3)
+    assert not handling.done()
+    role.going_on = lambda: False
+    await asyncio.wait([handling], timeout=5)
+    drawn.set()
+    await handling
+    assert not logs.ledger()
+
+
+async def test_noise_of_all_that_an_epoch_draws_is_expected_from_its_first_pane_on() -> None:
+    logs = Logs()
+    asked: list[tuple[int, float, float, float]] = []
+    expected: list[tuple[int, float, float, float]] = []
+
+    def noise(counts: np.ndarray, *more: float) -> np.ndarray:
+        asked.append((len(counts), *more))
+        return counts
+
+    role = releaser(logs, noise=noise)
+    role.expect_noise = lambda *wanted: expected.append(wanted)
+    await role.positions({0: LogRange(0, 24)})
+    await role.handle(chunk([pane(0, 1)], 0))
+    assert not asked
+    first = list(expected)
+    await role.handle(chunk([pane(1, 1), *both(*range(2, 13))], 1))
+    assert set(first) == set(asked) and len(first) == len(EPOCH.measures)
+    assert expected == first, "once an epoch"
+
+
+async def test_redis_shows_the_newest_panes_once_nothing_waits_to_be_released() -> None:
+    logs, shown = Logs(), list[tuple[str, int, int]]()
+    role = releaser(logs)
+
+    async def to_redis(record: LedgerRecord) -> None:
+        shown.append((record.measure, record.number, len(logs.ledger())))
+
+    role.showing._publisher.to_redis = to_redis  # type: ignore[method-assign]
+    await role.positions({0: LogRange(0, 26)})
+    await role.handle(chunk(both(*range(1, 14)), 0))
+    released = len(logs.ledger())
+    newest = {measure.name: 12 for measure in EPOCH.measures} | {"present": 13}
+    assert {name: number for name, number, _ in shown} == newest and len(shown) == len(newest)
+    assert {records for _, _, records in shown} == {released}
 
 
 async def test_panes_gone_by_retention_are_void_and_the_next_are_released() -> None:

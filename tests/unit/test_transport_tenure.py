@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import pytest
+from faust.types import TP
 
 from streams.agents.app import Seldom
 from streams.agents.health import Readiness
 from streams.agents.life import told
-from streams.agents.roles import Chunk, LogRange, Role, Tenure, standing_by
+from streams.agents.roles import Chunk, LogRange, Role, Tenure, TransportSettings, standing_by
+from streams.agents.watchdog import watch
 from streams.errors import ThrongError
 
 LOGS = {0: LogRange(10, 100), 1: LogRange(0, 50)}
@@ -222,3 +224,32 @@ async def test_giving_up_waits_for_kafka_at_a_rebalance_but_not_at_the_end() -> 
         release.set()
         await asyncio.wait([ending, handling])
         release.clear()
+
+
+class Behind:
+    """A worker's app as the watchdog sees it: of one partition there is more than was handled."""
+
+    def __init__(self, tenure: Tenure) -> None:
+        self.tenure, self.consumer, self.thread = tenure, self, self
+        self.transport_settings, self.thread_loop = TransportSettings(stall_s=0.2), self
+
+    def is_running(self) -> bool:
+        return False
+
+    async def on_thread(self, work: Awaitable[object]) -> object:
+        return await work
+
+    async def logs(self) -> tuple[int, dict[TP, LogRange]]:
+        return 1, {TP("sightings", 0): LogRange(0, 100)}
+
+
+async def test_a_chunk_that_is_much_work_is_no_stall_as_long_as_it_goes_on() -> None:
+    tenure = await opened(Recorder({0: 10, 1: 0}))
+    watching = asyncio.ensure_future(watch(Behind(tenure)))  # type: ignore[arg-type]
+    for _ in range(10):
+        await asyncio.wait([watching], timeout=0.1)
+        assert not watching.done()
+        tenure.step()
+    await asyncio.wait([watching], timeout=5)
+    assert isinstance(error := watching.exception(), ThrongError)
+    assert error.code == "stalled"
