@@ -7,15 +7,20 @@ minutes) each 15 s. Told, in ms, for 1,000 zones and for 10,000:
     counter    from when the record was sent that lets the watermark pass a tick (lateness included, so what is told is
                beyond lateness and tick) to when the tick, or a later one, is seen in Redis; of each partition and tick
     release    from when the record was sent that lets the watermark pass a pane's end to when its released records are
-               read from their topic; of each record (present of each pane; hourly measures aren't in the span)
+               read from their topic; of each record, of all measures and by measure; and of how many panes these are
 
-The sending itself, and reading and asking (each 10 ms), are in it. Kept in benchmarks/results/latency.json.
+The sending itself, and reading and asking (each 10 ms), are in it. The first pane is not: the workers have just begun.
+Who ends, or closes a pane without a release, ends the benchmark with its last words. Kept in
+benchmarks/results/latency.json: a run whose span has the end of an hour, at which five measures are due together and
+three of them for the first time, under `hour`, and every other beside it.
 
     python -m benchmarks.bench_latency [--rate 50000] [--seconds 75] [--zones 1000,10000]
+    python -m benchmarks.bench_latency --minutes 65 --rate 20000 --subscribers 300000 --zones 10000
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import tempfile
@@ -34,7 +39,8 @@ from benchmarks.peers.measure import cpu_s
 from benchmarks.peers.peers import RESULTS
 from benchmarks.peers.publish import Packed, registry
 from benchmarks.peers.throng import Deployment, settings_in
-from schemas.topics import ATTACH, FLOWS, FOOTFALL
+from schemas.measures import DEFAULT_MEASURES
+from schemas.topics import ATTACH, DWELL, FLOWS, FOOTFALL, VISITS
 from streams.local.stack import Stack, start
 from streams.settings import Settings
 from streams.simulate.batches import Batch, batches
@@ -47,9 +53,15 @@ ASK_S: Final = 0.01
 WINDOW_MS: Final = 900_000
 LOAD_S: Final = 240.0
 SETTLE_S: Final = 10.0
+# A release that takes longer than this from the last event on is missing.
+PATIENCE_S: Final = 120.0
 PANE_MS: Final = 300_000
-WARM_UP: Final = 0.25  # of the time; the first pane, whose noise can't have been drawn ahead, is in it
+HOUR_MS: Final = 3_600_000
+FIRST_PANE_MS: Final = START_MS + PANE_MS
 CELLS: Final = 20_000
+HOUR: Final = "hour"
+# What follows from a measure's panes beside its own records.
+BESIDE: Final = {"arrivals": ("footfall", "departures")}
 
 
 class Feed:
@@ -98,11 +110,17 @@ class Feed:
         await asyncio.gather(*flying)
 
     def passed_at(self, boundary_ms: int, lateness_ms: int) -> float | None:
-        """When the watermark could pass a boundary, s; None if it couldn't or the feed had just begun."""
+        """When the watermark could pass a boundary, s; None if it couldn't, or for what the first pane holds."""
         number = int(np.searchsorted(self.reached, boundary_ms + lateness_ms))
-        if number >= len(self.sent) or number < len(self.sent) * WARM_UP:
+        if number >= len(self.sent) or boundary_ms <= FIRST_PANE_MS:
             return None
         return float(self.sent[number])
+
+    def passed(self, pane_ms: int, lateness_ms: int) -> dict[int, float]:
+        """The ends of the panes of that length that the watermark could pass, ms, and when, s; without the first one's
+        of all."""
+        ends = range(START_MS + pane_ms, int(self.reached[-1]) + 1, pane_ms)
+        return {end: passed for end in ends if (passed := self.passed_at(end, lateness_ms)) is not None}
 
     def late_s(self) -> float:
         """How much later than due the last slice was sent, s."""
@@ -114,10 +132,10 @@ def _packed(partition: int, batch: Batch) -> Packed:
 
 
 class Seen(NamedTuple):
-    """When what was seen: (partition, tick, s) of counters; (pane's end, s) of released records."""
+    """When what was seen: (partition, tick, s) of counters; by measure and pane's end the times of released records."""
 
     ticks: list[tuple[int, int, float]]
-    releases: list[tuple[int, float]]
+    releases: dict[tuple[str, int], list[float]]
 
 
 async def watch_ticks(settings: Settings, seen: Seen) -> None:
@@ -141,7 +159,7 @@ async def watch_ticks(settings: Settings, seen: Seen) -> None:
 
 async def watch_releases(settings: Settings, seen: Seen) -> None:
     """Read what is released, for ever."""
-    topics = [settings.topic(FOOTFALL), settings.topic(FLOWS)]
+    topics = [settings.topic(name) for name in (FOOTFALL, FLOWS, DWELL, VISITS)]
     consumer = AIOKafkaConsumer(
         *topics,
         bootstrap_servers=settings.kafka.bootstrap,
@@ -156,14 +174,15 @@ async def watch_releases(settings: Settings, seen: Seen) -> None:
             now = time.monotonic()
             for records in found.values():
                 for record in records:
-                    seen.releases.append((end_of(record.value), now))
+                    seen.releases.setdefault(pane_of(record.value), []).append(now)
     finally:
         await consumer.stop()
 
 
-def end_of(value: bytes) -> int:
-    """The pane's end of a released record, ms."""
-    return round(datetime.fromisoformat(orjson.loads(value)["end"]).timestamp() * 1000)
+def pane_of(value: bytes) -> tuple[str, int]:
+    """The measure of a released record, and its pane's end, ms."""
+    said = orjson.loads(value)
+    return said["measure"], round(datetime.fromisoformat(said["end"]).timestamp() * 1000)
 
 
 def percentiles(latencies_s: list[float]) -> dict[str, float | int]:
@@ -188,14 +207,26 @@ def counter_latencies(feed: Feed, seen: Seen, settings: Settings) -> list[float]
     return found
 
 
-def release_latencies(feed: Feed, seen: Seen, settings: Settings) -> list[float]:
-    """Of each released record: from the passing of its pane's end."""
-    found = []
-    for end_ms, at in seen.releases:
-        passed = feed.passed_at(end_ms, settings.epoch.lateness_ms)
-        if passed is not None:
-            found.append(at - passed)
-    return found
+def release_latencies(feed: Feed, seen: Seen, lateness_ms: int) -> dict[str, dict[str, float | int]]:
+    """Of each released record from the passing of its pane's end: of all, and by measure. `panes`: of how many these
+    are; `due`: how many the watermark has passed."""
+    late: dict[str, list[list[float]]] = {}
+    for measure in DEFAULT_MEASURES:
+        for name in (measure.name, *BESIDE.get(measure.name, ())):
+            of = [
+                [at - passed for at in seen.releases.get((name, end), ())]
+                for end, passed in feed.passed(measure.pane_ms, lateness_ms).items()
+                # Nobody was counted at the start of the first window: what needs it has nothing to tell.
+                if name == measure.name or end > START_MS + measure.pane_ms
+            ]
+            if of:
+                late[name] = of
+    every = {"release": [pane for panes in late.values() for pane in panes]}
+    return {
+        name: percentiles([each for pane in panes for each in pane])
+        | {"panes": sum(map(bool, panes)), "due": len(panes)}
+        for name, panes in (every | {f"release of {name}": panes for name, panes in late.items()}).items()
+    }
 
 
 async def warm(deployment: Deployment) -> None:
@@ -212,6 +243,30 @@ async def warm(deployment: Deployment) -> None:
     await asyncio.sleep(SETTLE_S)
 
 
+async def released(deployment: Deployment, feed: Feed) -> None:
+    """Wait until all that is due is closed.
+
+    Raises:
+        SystemExit: a worker ended, or closed a pane without a release.
+    """
+    workers, lateness_ms = deployment.workers, deployment.settings.epoch.lateness_ms
+    due = {each.name: max(feed.passed(each.pane_ms, lateness_ms), default=0) / 1000 for each in DEFAULT_MEASURES}
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        for name, process in workers.running.items():
+            if process.returncode is not None:
+                raise SystemExit(f"{name} ended with {process.returncode}:\n{workers.last_words(name)}")
+        with contextlib.suppress(OSError):  # it answers late
+            said = {"release": await asyncio.to_thread(fetch, workers.ports["release-0"])}
+            if voids := total(said, "release", "throng_release_voids_total"):
+                raise SystemExit(f"closed without a release: {dict(voids)}\n{workers.last_words('release-0')}")
+            ends = total(said, "release", "throng_release_pane_end_seconds")
+            if all(ends[name] >= end for name, end in due.items()):
+                break
+        await asyncio.sleep(1.0)
+    await asyncio.sleep(SETTLE_S)
+
+
 async def ended(watching: list[asyncio.Task[None]]) -> None:
     """End them. Asked more than once: a wait for an answer that comes just then swallows it (Python before 3.12,
     https://github.com/python/cpython/issues/86296)."""
@@ -225,10 +280,10 @@ async def ended(watching: list[asyncio.Task[None]]) -> None:
 async def measure(stack: Stack, zones: int, chosen: argparse.Namespace, consents: list[Packed]) -> dict[str, Any]:
     """One run."""
     events = round(chosen.rate * chosen.seconds)
-    minutes = round(chosen.seconds * chosen.speed / 60)
+    minutes = event_minutes(chosen)
     size = Size(chosen.subscribers, events, minutes, zones=zones, cells=CELLS)
     print(f"{zones:,} zones: making {events:,} events", flush=True)
-    feed, seen = Feed(size, chosen.speed), Seen([], [])
+    feed, seen = Feed(size, chosen.speed), Seen([], {})
     sender = producer(stack.kafka)
     with tempfile.TemporaryDirectory() as name:
         settings = settings_in(Path(name), stack, size)
@@ -241,18 +296,18 @@ async def measure(stack: Stack, zones: int, chosen: argparse.Namespace, consents
             await deployment.workers.start("release-0")
             watching = [asyncio.create_task(watch(settings, seen)) for watch in (watch_ticks, watch_releases)]
             await warm(deployment)
-            print(f"  sending {chosen.rate:,} events/s for {chosen.seconds} s", flush=True)
+            print(f"  sending {chosen.rate:,} events/s for {chosen.seconds:g} s", flush=True)
             before = {n: cpu_s(process.pid) for n, process in deployment.workers.running.items()}
             await feed.go(sender, settings.topic(ATTACH))
             busy = {n: cpu_s(process.pid) - before[n] for n, process in deployment.workers.running.items()}
-            await asyncio.sleep(SETTLE_S)
+            await released(deployment, feed)
         finally:
             await ended(watching)
             await sender.stop()
             await deployment.stop()
     figures = {
         "counter": percentiles(counter_latencies(feed, seen, settings)),
-        "release": percentiles(release_latencies(feed, seen, settings)),
+        **release_latencies(feed, seen, settings.epoch.lateness_ms),
     }
     shares = ", ".join(f"{n.split('-')[0]} {spent / chosen.seconds:.0%}" for n, spent in busy.items())
     print(f"  {figures}; of a core: {shares}; the feed was {feed.late_s():.1f} s late at its end", flush=True)
@@ -273,7 +328,8 @@ def options() -> argparse.ArgumentParser:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=50_000, help="events a second")
-    parser.add_argument("--seconds", type=int, default=75)
+    parser.add_argument("--seconds", type=float, default=75, help="of sending")
+    parser.add_argument("--minutes", type=float, help="of event time, in place of --seconds")
     parser.add_argument("--speed", type=float, default=20.0, help="of event time")
     parser.add_argument("--zones", default="1000,10000")
     parser.add_argument("--subscribers", type=int, default=1_000_000)
@@ -284,20 +340,48 @@ def options() -> argparse.ArgumentParser:
 async def measured(chosen: argparse.Namespace) -> dict[str, Any]:
     """All runs, kept in the results' file."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # retries while topics settle
+    chosen.seconds = seconds(chosen)
     found = await run(chosen)
-    kept = {"latency_ms": found, "rate": chosen.rate, "speed": chosen.speed, "subscribers": chosen.subscribers}
+    keep(chosen, found)
+    return found
+
+
+def keep(chosen: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Keep what was found, and what the file has of the other span."""
+    names = ("rate", "speed", "seconds", "subscribers")
+    kept = {"latency_ms": found, **{name: getattr(chosen, name) for name in names}, "minutes": event_minutes(chosen)}
+    before = json.loads(chosen.results.read_text()) if chosen.results.exists() else {}
+    if event_minutes(chosen) * 60_000 > HOUR_MS:
+        kept = {**(before or {**kept, "latency_ms": {}}), HOUR: kept}
+    elif HOUR in before:
+        kept[HOUR] = before[HOUR]
     chosen.results.parent.mkdir(exist_ok=True)
     chosen.results.write_text(json.dumps(kept, indent=1) + "\n")
-    return found
+
+
+def seconds(chosen: argparse.Namespace) -> float:
+    """Of sending."""
+    return float(chosen.seconds if chosen.minutes is None else chosen.minutes * 60 / chosen.speed)
+
+
+def event_minutes(chosen: argparse.Namespace) -> int:
+    """Of event time."""
+    return round(chosen.seconds * chosen.speed / 60)
+
+
+def panes(figures: dict[str, Any]) -> str:
+    """Of how many panes a figure is; of how many due, if some have no record. Counters have none."""
+    came, due = figures.get("panes"), figures.get("due")
+    return "" if came is None else f"{came}" if came == due else f"{came} of {due}"
 
 
 def table(found: dict[str, Any]) -> str:
     """A line a number of zones and kind."""
-    lines = [f"\n{'latency, ms':34}{'p50':>10}{'p99':>10}{'samples':>10}"]
+    lines = [f"\n{'latency, ms':40}{'p50':>10}{'p99':>10}{'samples':>10}{'panes':>8}"]
     for zones, kinds in found.items():
         for kind, figures in kinds.items():
             told = "".join(f"{figures.get(name, '-'):>10}" for name in ("p50", "p99", "samples"))
-            lines.append(f"{f'{kind}, {zones}'.replace('_', ' '):34}{told}")
+            lines.append(f"{f'{kind}, {zones}'.replace('_', ' '):40}{told}{panes(figures):>8}")
     return "\n".join(lines)
 
 

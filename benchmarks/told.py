@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import bench_functions, bench_soak, curves_chart
+from benchmarks import bench_functions, bench_latency, bench_soak, curves_chart
 from benchmarks.goals import WAYS, goals
 from benchmarks.peers import chart
 from benchmarks.peers.job import SHAPES
@@ -134,20 +134,27 @@ def _configurations(found: dict[str, Any], with_servers: bool) -> list[tuple[obj
 
 
 def latency(found: dict[str, Any]) -> str:
-    """To the counter, and to the release."""
+    """To the counter, and to the release; over the end of an hour as well, if that was run."""
+    spans = [found, *([found[bench_latency.HOUR]] if bench_latency.HOUR in found else [])]
+    return "\n\n".join(_latency(each) for each in spans if each["latency_ms"])
+
+
+def _latency(found: dict[str, Any]) -> str:
     body = [
         (
             f"{kind}, {zones.replace('_', ' ')}",
             number(each.get("p50")),
             number(each.get("p99")),
             number(each["samples"]),
+            bench_latency.panes(each),
         )
         for zones, kinds in found["latency_ms"].items()
         for kind, each in kinds.items()
     ]
     about = f"At {found['rate']:,} events a second of {found['subscribers']:,} subscribers"
-    return f"{about}, event time {found['speed']:g} times as fast as the clock, ms:\n\n" + rows(
-        ("", "p50", "p99", "samples"), body
+    span = f" over {found['minutes']} minutes of it" if "minutes" in found else ""
+    return f"{about}, event time {found['speed']:g} times as fast as the clock{span}, ms:\n\n" + rows(
+        ("", "p50", "p99", "samples", "panes"), body
     )
 
 

@@ -11,7 +11,13 @@ from benchmarks.peers.drive import Run
 from benchmarks.peers.outputs import Sums
 
 PEERS = ["stock_faust", "quix", "bytewax", "kafka_streams", "flink"]
-LATENCY = {"1000_zones": {"counter": {"p50": 10, "p99": 20, "samples": 3}, "release": {"samples": 0}}}
+LATENCY = {
+    "1000_zones": {
+        "counter": {"p50": 10, "p99": 20, "samples": 3},
+        "release": {"p50": 30, "p99": 40, "samples": 9, "panes": 2, "due": 2},
+        "release of dwell": {"samples": 0, "panes": 0, "due": 1},
+    }
+}
 
 
 def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *words: str) -> tuple[int, dict]:
@@ -47,8 +53,28 @@ def test_no_figure_of_throng_is_a_failure(monkeypatch):
 
 def test_the_latency_table_tells_what_has_no_samples():
     rows = bench_latency.table(LATENCY).splitlines()
-    assert rows[-2].split() == ["counter,", "1000", "zones", "10", "20", "3"]
-    assert rows[-1].split() == ["release,", "1000", "zones", "-", "-", "0"]
+    assert rows[-3].split() == ["counter,", "1000", "zones", "10", "20", "3"]
+    assert rows[-2].split() == ["release,", "1000", "zones", "30", "40", "9", "2"]
+    assert rows[-1].split() == ["release", "of", "dwell,", "1000", "zones", "-", "-", "0", "0", "of", "1"]
+
+
+def test_a_run_over_an_hour_is_kept_beside_the_others(tmp_path: Path):
+    def kept(*words: str) -> dict:
+        chosen = bench_latency.options().parse_args([*words, "--results", str(tmp_path / "latency.json")])
+        chosen.seconds = bench_latency.seconds(chosen)
+        bench_latency.keep(chosen, {words[1]: {}})
+        return json.loads((tmp_path / "latency.json").read_text())
+
+    found = kept("--minutes", "65", "--speed", "20", "--rate", "20000")
+    assert found["latency_ms"] == {}
+    hour = found["hour"]
+    assert hour["latency_ms"] == {"65": {}}
+    assert [hour[name] for name in ("minutes", "seconds", "speed", "rate")] == [65, 195.0, 20.0, 20_000]
+    found = kept("--seconds", "60")
+    assert found["latency_ms"] == {"60": {}} and found["minutes"] == 20 and found["hour"] == hour
+    assert kept("--seconds", "75")["hour"] == hour
+    found = kept("--minutes", "90")
+    assert found["latency_ms"] == {"75": {}} and found["hour"]["latency_ms"] == {"90": {}}
 
 
 def test_an_unknown_peer_is_named(tmp_path: Path):

@@ -220,7 +220,8 @@ def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
     summary = {"single": single, "batched": {"throng": 900_000}, "ratios": {"flink": 1.4, "quix": 70.0}}
     (tmp_path / "peers.json").write_text(json.dumps({"summary": summary}))
     late = {"1000_zones": {"counter": {"p99": 999}, "release": {"p99": 501}}}
-    (tmp_path / "latency.json").write_text(json.dumps({"latency_ms": late}))
+    end_of_hour = {"latency_ms": {"10000_zones": {"release": {"p99": 2_001}}}}
+    (tmp_path / "latency.json").write_text(json.dumps({"latency_ms": late, "hour": end_of_hour}))
     sizes = {"zones": [point(100, 9), point(10_000, 6)], "subscribers": [point(1_000_000, 9)]}
     flat = {"zones": 0.5, "subscribers": 0.0}
     (tmp_path / "curves.json").write_text(json.dumps({"sizes": sizes, "flatness": flat}))
@@ -243,6 +244,7 @@ def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
         "yes",
         "**no**",
         "not measured",
+        "**no**",
     ]
     assert found["dearer at worst, 100 to 10,000 zones"] == ("20%", "50%", "**no**")
     rows = "50.0 after two hours of the job, 64.5 after a simulated day"
@@ -252,6 +254,16 @@ def test_goals_are_met_by_what_was_measured_and_by_nothing_else(tmp_path: Path):
     assert found["grows from one day to the next beyond its rhythm"][1:] == (
         *("gateway MB, crowd MB, release MB", "**no**"),
     )
+
+
+def test_latency_is_told_by_measure_and_of_how_many_panes_and_over_an_hour_if_that_was_run():
+    kinds = {"release of dwell": {"p50": 900.4, "p99": 1_100, "samples": 9, "panes": 1, "due": 2}}
+    run = {"latency_ms": {"10000_zones": kinds}, "rate": 20_000, "speed": 20.0, "subscribers": 300_000, "minutes": 65}
+    text = told.latency({**run, "latency_ms": {}, "hour": run})
+    assert text.startswith("At 20,000 events a second of 300,000 subscribers")
+    assert "over 65 minutes of it" in text
+    assert text.splitlines()[-1] == "| release of dwell, 10000 zones | 900 | 1,100 | 9 | 1 of 2 |"
+    assert told.latency({**run, "hour": run}).count("release of dwell") == 2
 
 
 def test_what_has_no_results_is_told_as_not_run(tmp_path: Path):

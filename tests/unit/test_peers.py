@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import bench_latency
+from benchmarks import bench, bench_latency
 from benchmarks.peers import chart, oracle, run
 from benchmarks.peers.drive import Run, Sample, rates
 from benchmarks.peers.job import SMALL, START_MS, Size, blocks, cell_texts, draw, imsi_of, partition_of, zone_of
@@ -252,12 +252,38 @@ def test_latencies_are_from_the_slice_that_lets_the_watermark_pass():
     feed.sent[:] = np.arange(len(feed.sent)) * 10.0
     in_time = np.count_nonzero(draw(size).ts + 500 < size.end_ms)
     assert sum(each.count for some in feed.slices for each in some) == in_time
-    boundary = START_MS + 300_000
+    boundary = START_MS + 310_000
     passed = feed.passed_at(boundary, 10_000)
     number = round(passed / 10)
     assert feed.reached[number] >= boundary + 10_000 > feed.reached[number - 1]
-    assert feed.passed_at(START_MS, 0) is None
+    assert feed.passed_at(START_MS, 0) is feed.passed_at(START_MS + 300_000, 10_000) is None, "the first pane's"
     assert feed.passed_at(size.end_ms + 60_000, 0) is None
+
+
+def test_releases_are_told_by_measure_and_by_panes_without_the_first():
+    feed = bench_latency.Feed(Size(200, 6_000, 65), speed=20.0)
+    feed.sent[:] = np.arange(len(feed.sent)) * 0.05
+    hour = START_MS + bench_latency.HOUR_MS
+    passed = {end: feed.passed_at(end, 10_000) for end in range(START_MS + 600_000, hour + 1, 300_000)}
+    # Of each pane of people present two records, of the first too; of stays one, a second later.
+    panes = [START_MS + 300_000, *passed]
+    releases = {("present", end): [(passed.get(end) or 0.0) + late for late in (0.1, 0.3)] for end in panes}
+    releases["dwell", hour] = [passed[hour] + 1.0]
+    found = bench_latency.release_latencies(feed, bench_latency.Seen([], releases), 10_000)
+    assert found["release of present"] == {"p50": 200, "p99": 300, "samples": 22, "panes": 11, "due": 11}
+    assert found["release of dwell"] == {"p50": 1000, "p99": 1000, "samples": 1, "panes": 1, "due": 1}
+    assert found["release of arrivals"] == {"samples": 0, "panes": 0, "due": 4}
+    assert found["release of departures"] == {"samples": 0, "panes": 0, "due": 3}
+    assert found["release"]["samples"] == 23 and (found["release"]["panes"], found["release"]["due"]) == (12, 29)
+
+
+def test_the_first_pane_is_left_out_with_the_length_that_make_bench_has():
+    chosen = bench.options().parse_args([])
+    minutes = round(chosen.latency_s * bench_latency.options().parse_args([]).speed / 60)
+    feed = bench_latency.Feed(Size(200, 6_000, minutes), speed=20.0)
+    feed.sent[:] = np.arange(len(feed.sent)) * 0.05
+    ends = list(feed.passed(300_000, 10_000))
+    assert ends[0] == START_MS + 600_000 and len(ends) >= 3
 
 
 def test_a_figure_is_of_what_the_whole_run_did_beyond_the_short_one():
