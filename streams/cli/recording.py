@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import ABOVE_ZERO, check_writable, moment_ms, speed_of
+from streams.core.inline import Inline
 from streams.core.sums import occurring
 from streams.errors import ThrongError
 from streams.recording.capture import Bounds, capture, topic_settings
@@ -157,8 +157,8 @@ def replay(
     """Play a recording into Kafka, or with --embedded through the core alone.
 
     The same recording counts the same panes at any speed, with any number of workers, and embedded: --json ends with
-    {"events":...,"panes":...,"digest":...}, embedded also with "rejects" by reason. The panes are exact counts:
-    internal data.
+    {"events":...,"panes":...,"digest":...}, embedded also with "rejects" and "drops" by reason. The panes are exact
+    counts: internal data.
     """
     if embedded and (speed != "max" or brokers is not None):
         raise ThrongError("usage", "--speed and --kafka don't go with --embedded: it runs in this process")
@@ -182,8 +182,8 @@ def replay(
             )
         if seen is not None and out is not None:
             save_seen(out, seen, list(panes.epochs.values()), inline.crowds[0].watermark_ms or 0, plan)
-        _tell(panes, inline.events, settings, out, as_json, inline.rejects)
-        for line in _rejected(inline.events, inline.rejects, settings.gateway.plan):
+        _tell(panes, inline.events, settings, out, as_json, inline)
+        for line in _left_out(inline, settings.gateway.plan):
             _say(line)
         return
     settings = with_brokers(settings, brokers)
@@ -219,17 +219,25 @@ def _check_sightings(reader: Reader, out: Path | None, contains_personal_data: b
         )
 
 
-def _rejected(events: int, rejects: Counter[str], plan: str) -> Iterator[str]:
-    """How many events were rejected, by reason; and a warning where the plan seems to be another network's."""
-    if not rejects:
-        return
-    reasons = ", ".join(f"{count:,} {name}" for name, count in rejects.most_common())
-    yield f"{rejects.total():,} of {events:,} events rejected: {reasons}"
-    unknown = rejects[Reason.unknown_cell.name]
+def _left_out(inline: Inline, plan: str) -> Iterator[str]:
+    """How many events were rejected or dropped, by reason; and a warning where the plan seems to be another network's,
+    or hardly anybody has agreed to be counted."""
+    events = inline.events
+    for what, by_reason in {"rejected": inline.rejects, "dropped": inline.drops}.items():
+        if by_reason:
+            reasons = ", ".join(f"{count:,} {name}" for name, count in by_reason.most_common())
+            yield f"{by_reason.total():,} of {events:,} events {what}: {reasons}"
+    unknown = inline.rejects[Reason.unknown_cell.name]
     if 2 * unknown > events:
         yield (
             f"warning: {unknown:,} of {events:,} events are of cells that {plan} doesn't have: which plan is the "
             "recording of? Name that one with THRONG_GATEWAY_PLAN"
+        )
+    nobody = inline.drops["no_record"]
+    if 2 * nobody > events:
+        yield (
+            f"warning: {nobody:,} of {events:,} events are of subscribers without a record in the registry, who "
+            "are not counted: was it recorded without its registry, or imported without --consent?"
         )
 
 
@@ -239,14 +247,16 @@ def _tell(
     settings: Settings,
     out: Path | None,
     as_json: bool,
-    rejects: Counter[str] | None = None,
+    inline: Inline | None = None,
 ) -> None:
-    """`rejects`: by reason; None where gateways decide, and tell them."""
+    """`inline`: None where gateways decide, and tell by reason what they reject and drop."""
     if out is not None:
         save(panes.rows(load_plan(Path(settings.gateway.plan))), out)
     if as_json or out:
         told = {"events": events, "panes": panes.panes, "digest": panes.digest()}
-        click.echo(orjson.dumps(told if rejects is None else told | {"rejects": dict(rejects.most_common())}))
+        if inline is not None:
+            told |= {"rejects": dict(inline.rejects.most_common()), "drops": dict(inline.drops.most_common())}
+        click.echo(orjson.dumps(told))
     else:
         Console().print(_summary(panes))
 

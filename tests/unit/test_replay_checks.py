@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from schemas.epochs import Epoch
+from schemas.topics import ATTACH
 from streams.cli.main import run
 from streams.errors import ThrongError
 from streams.recording import play
@@ -85,6 +86,26 @@ def test_what_was_rejected_is_told_and_a_plan_of_other_cells_warned_of(
         assert f"{sum(rejects.values()):,} of {told['events']:,} events rejected: " in said
         assert f"{rejects['unknown_cell']:,} unknown_cell" in said
         assert (f"events are of cells that {plan} doesn't have" in said) == most
+
+
+def test_who_has_no_record_is_told_as_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("THRONG_GATEWAY_PLAN", str(MORNING.with_name("plan.json")))
+    alone = tmp_path / "alone.parquet"
+    reader = Reader(MORNING)
+    with Writer(alone, {ATTACH: reader.about.topics[ATTACH]}) as writer:
+        first, last = reader.span({ATTACH})
+        for _, runs in reader.slices(60_000, {ATTACH}, first, last + 1):
+            for part in runs:
+                writer.write(part.topic, part.partition, part.table)
+    for path, most in ((MORNING, False), (alone, True)):
+        assert run(["replay", str(path), "--embedded", "--json"]) == 0
+        out, said = capsys.readouterr()
+        told = orjson.loads(out.splitlines()[-1])
+        assert (2 * told["drops"].get("no_record", 0) > told["events"]) == most
+        assert f"{sum(told['drops'].values()):,} of {told['events']:,} events dropped: " in said
+        assert ("imported without --consent?" in said) == most
 
 
 @pytest.mark.parametrize(
