@@ -138,8 +138,9 @@ async def test_the_same_recording_counts_the_same_embedded_and_replayed(
         for path in (whole, disguised, before)
     ]
     embedded = [orjson.loads(run.stdout.splitlines()[-1]) for run in said]
-    rejects = [each.pop("rejects") for each in embedded]
+    rejects, drops = ([each.pop(name) for each in embedded] for name in ("rejects", "drops"))
     assert rejects[0]["too_late"] > 0 < rejects[0]["unknown_cell"]  # of a run into Kafka the gateways tell
+    assert drops[0]["no_record"] > 0
     assert embedded[0] == embedded[1]
     assert embedded[0]["digest"] != embedded[2]["digest"]  # in the end all are as before: the way there is counted
     assert embedded[0]["panes"] == MINUTES // 5 + 8 - 1  # from 06:00 on; the last 10 s are the lateness

@@ -133,7 +133,7 @@ MUTANTS: dict[str, Sequence[Change]] = {
     ],
     "noise is drawn before the ledger is read": [
         Change(Releaser.positions, "await self._ledger.reread()", "pass"),
-        Change(Releaser.handle, "others := await self._ledger.read()", "others := list[LedgerRecord]()"),
+        Change(Releaser._take_chunk, "others := await self._ledger.read()", "others := list[LedgerRecord]()"),
     ],
     "a salt is destroyed by an uncommitted watermark": [
         Change(
