@@ -60,6 +60,21 @@ def _throughput(found: Found) -> list[Goal]:
     ]
 
 
+def _again(found: Found) -> list[Goal]:
+    """Ratios of a later comparison, in which peers have more configurations (bundles, SipHash)."""
+    ratios = found["summary"]["ratios"]
+    return [
+        Goal(
+            f"the same of {BY_NAME[name].title}, with more configurations, on a slower machine",
+            f"{aim:g}",
+            f"{ratios[name]:.2f}",
+            ratios[name] >= aim,
+        )
+        for name, aim in RATIOS.items()
+        if ratios.get(name) is not None
+    ]
+
+
 def _flat(found: Found) -> list[Goal]:
     ends = {name: (points[0]["value"], points[-1]["value"]) for name, points in found["sizes"].items()}
     return [
@@ -106,6 +121,7 @@ def _steady(found: Found) -> list[Goal]:
 
 FROM: Final[dict[str, Callable[[Found], list[Goal]]]] = {
     "peers": _throughput,
+    "peers_again": _again,
     "latency": _late,
     "curves": _flat,
     "memory": _memory,
