@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import bench_stages
-from benchmarks.core_job import Core, chunks_of
-from benchmarks.peers.job import WHOLE, Events, draw
+from benchmarks.core_job import Core
+from benchmarks.peers.job import WHOLE, draw
 from benchmarks.peers.peers import RESULTS
+from benchmarks.sizes_by_turns import slices
 from streams.core.crowd import Crowd
 from streams.core.departures import HEAD, TAIL
 from streams.core.distances import positions_of
@@ -36,7 +37,6 @@ PARTITIONS: Final = 16
 SUBSCRIBERS: Final = 62_500
 ZONES: Final = 1_000
 DAY_MINUTES: Final = 12 * 60 - 1
-SLICE: Final = 250_000
 ROWS: Final = ("subscriber_planes", *BESIDE)
 
 
@@ -103,10 +103,9 @@ def after_the_job(subscribers: int, zones: int) -> list[Crowd]:
         cells=5 * zones,
     )
     core = Core(whole, PARTITIONS, targets=PARTITIONS)
-    inline, events = core.begin(), draw(whole)
-    for first in range(0, whole.events, SLICE):
-        some = Events(*(column[first : first + SLICE] for column in events))
-        core.take(inline, chunks_of(whole, "single", PARTITIONS, some, sentinels=False))
+    inline = core.begin()
+    for chunks in slices(whole, draw(whole), PARTITIONS):
+        core.take(inline, chunks)
     return inline.crowds
 
 
