@@ -25,8 +25,10 @@ REQUEST_BYTES: Final = 4_000_000
 def producer(bootstrap_servers: str, **credentials: Any) -> AIOKafkaProducer:
     """A producer for `publish` and `publish_registry`, not yet started.
 
-    Idempotent, so that a retry neither repeats nor reorders a partition's records. `credentials`: aiokafka's arguments
-    for a broker that asks who it is.
+    Idempotent, so that a retry neither repeats nor reorders a partition's records, but for one case: a broker that
+    comes back from a crash, or a new leader, has forgotten a producer whose newest record is older than a day by the
+    record's own time (`producer.id.expiration.ms`), and appends what is retried again. Counts do not change by it.
+    `credentials`: aiokafka's arguments for a broker that asks who it is.
     """
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers,

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
-from schemas.topics import EPOCHS, LEDGER, PANES, REGISTRY
+from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY
 from streams.local.ports import free_ports
 from streams.settings import Settings, load_settings
 from streams.simulate import Rates, generate, make_town, plan, registry
@@ -41,7 +41,7 @@ THREE = ({"gateway": 3, "crowd": 3, "release": 2}, 8)
 
 
 class World(NamedTuple):
-    """The simulated input, and what the oracle makes of its raw part (the panes need the epochs of a run)."""
+    """The simulated input. `log`: each partition's raw records as they are published."""
 
     town: object
     log: list
@@ -168,7 +168,7 @@ async def deployment(
     await sender.start()
     await publish_registry(sender, settings.topic(REGISTRY), registry(world.town))
     slices = generate(world.town, world.start, world.end, RAW, 3, world.rates)
-    publishing = asyncio.create_task(publish(sender, settings.topic("attach"), slices, speed, lambda _: None))
+    publishing = asyncio.create_task(publish(sender, settings.topic(ATTACH), slices, speed, lambda _: None))
     if speed is None:
         await publishing
     workers = Workers(settings, folder)
@@ -180,8 +180,10 @@ async def deployment(
         if faults is not None:
             await faults(workers)
         await publishing
+        log = await raw_log(settings)
+        holds_the_published(log, world.log, repeats=faults is not None)
         gate = oracle_screen(
-            world.log, world.registry, policy(), world.plan, [msgspec.to_builtins(e) for e in epochs], 10_000
+            log, world.registry, policy(), world.plan, [msgspec.to_builtins(e) for e in epochs], 10_000
         )
         parents = [[p["id"] for p in world.plan["parents"]].index(zone["parent"]) for zone in world.plan["zones"]]
         result = count(gate.sightings, [msgspec.to_builtins(e) for e in epochs], parents, gate.until)
@@ -227,6 +229,30 @@ async def read_topic(settings: Settings, name: str) -> list:
         return found
     finally:
         await consumer.stop()
+
+
+async def raw_log(settings: Settings) -> list:
+    """All of `attach` as the oracle takes it: (partition, offset, record time, value)."""
+    return [(r.partition, r.offset, r.timestamp, r.value) for r in await read_topic(settings, ATTACH)]
+
+
+def holds_the_published(log: list, published: list, *, repeats: bool) -> None:
+    """Assert that a raw log holds what was published in its order, and nothing else.
+
+    Args:
+        repeats: a batch may be there twice. A broker that comes back has forgotten a producer whose newest record is
+            older than a day by the record's own time (producer.id.expiration.ms), and then takes a batch again of
+            which it could not say before that it had it.
+    """
+    for partition in range(RAW):
+        found = [record[2:] for record in log if record[0] == partition]
+        wanted = [record[2:] for record in published if record[0] == partition]
+        if repeats:
+            assert set(found) == set(wanted)
+            rest = iter(found)
+            assert all(record in rest for record in wanted), "records are missing, or not in their order"
+        else:
+            assert found == wanted
 
 
 async def opened(settings: Settings) -> list[Epoch]:
