@@ -8,11 +8,9 @@ no zones. Where pairs of place and area come from the data, those that can be to
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from operator import itemgetter
-from typing import Final, NamedTuple, TypedDict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypedDict
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +36,6 @@ from streams.core.render import (
     Estimates,
     Page,
     Pane,
-    calibrated,
     common,
     incomplete,
     length,
@@ -72,28 +69,30 @@ def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterato
     """The pane's records."""
     shape = (-1, measure.parts(len(page.parents)))
     tables = _tables(page, measure.level, keys.each(lambda column: column.reshape(shape)))
-    k, said = pane.epoch.k, common(pane)
-    district_told = page.told(tables[-1].together(), k)
+    k, said, topic, view = pane.epoch.k, common(pane), RELEASED_BY[measure.statistic], page.views.get(measure.name)
+    district_told = page.told(tables[-1].together(), k).tolist()
+    named = [_named(page, measure, part) for part in range(shape[1])]
     for table in tables:
         together = table.together()
-        told, parts_told = page.told(together, k).tolist(), page.told(table.parts, k)
-        with_parts = set(np.flatnonzero(parts_told.any(axis=1)).tolist())
-        of_lengths = _of_lengths(page, table, pane) if measure.statistic == "dwell" else [{} for _ in told]
+        told = numbers(together, np.flatnonzero(page.told(together, k)), view)
+        flat = table.parts.each(np.ravel)
+        parts_told = numbers(flat, np.flatnonzero(page.told(flat, k)), view)
+        of_place: dict[int, list[int]] = {}
+        for key in parts_told:
+            of_place.setdefault(key // shape[1], []).append(key)
+        of_lengths = _of_lengths(page, table, pane) if measure.statistic == "dwell" else {}
         for number, place in enumerate(table.places):
-            whole = _Place(measure=measure.name, level=table.level, zone=place, suppressed=not told[number])
-            record = _record(measure, whole, said)
-            if told[number]:
-                record = _with(record, {**_told(page, measure, together, number), **of_lengths[number]})
+            more: Mapping[str, Any] = {}
+            if number in told:
+                more = {**told[number], **of_lengths.get(number, {})}
             elif table.level == "zone" and district_told[page.parent_of[number]]:
-                record = _with(record, {"speaks_through": page.parents[page.parent_of[number]]})
-            yield publication(RELEASED_BY[measure.statistic], place, record)
-            if number not in with_parts:
-                continue
-            of_place = table.parts.each(itemgetter(number))
-            for part in np.flatnonzero(parts_told[number]).tolist():
-                named = _with(_record(measure, {**whole, "suppressed": False}, said), _named(page, measure, part))
-                filled = _with(named, _told(page, measure, of_place, part))
-                yield publication(RELEASED_BY[measure.statistic], place, filled)
+                more = {"speaks_through": page.parents[page.parent_of[number]]}
+            whole = _Place(measure=measure.name, level=table.level, zone=place, suppressed=number not in told)
+            yield publication(topic, place, _record(measure, whole, said, more))
+            part_of = _Place(measure=measure.name, level=table.level, zone=place, suppressed=False)
+            for key in of_place.get(number, ()):
+                filled = {**named[key % shape[1]], **parts_told[key]}
+                yield publication(topic, place, _record(measure, part_of, said, filled))
 
 
 def keyed(
@@ -101,13 +100,12 @@ def keyed(
 ) -> Iterator[Publication]:
     """The pane's records if it has the `occurring` keys alone: no sum of them stands for a place."""
     places, parts = page.zones if measure.level == "zone" else page.parents, measure.parts(len(page.parents))
-    told, said = np.flatnonzero(page.told(keys, pane.epoch.k)).tolist(), common(pane)
-    for key in told:
+    told, said = np.flatnonzero(page.told(keys, pane.epoch.k)), common(pane)
+    for key, found in numbers(keys, told, page.views.get(measure.name)).items():
         number, part = divmod(int(occurring[key]), parts)
         place = _Place(measure=measure.name, level=measure.level, zone=places[number], suppressed=False)
-        named = _with(_record(measure, place, said), _named(page, measure, part))
-        filled = _with(named, _told(page, measure, keys, key))
-        yield publication(RELEASED_BY[measure.statistic], places[number], filled)
+        record = _record(measure, place, said, {**_named(page, measure, part), **found})
+        yield publication(RELEASED_BY[measure.statistic], places[number], record)
     yield _summary(page, measure, len(told), said)
 
 
@@ -136,7 +134,7 @@ def shut(page: Page, measure: Measure, pane: Pane) -> Iterator[Publication]:
     for level, places in levels if measure.level == "zone" else levels[1:]:
         for place in places:
             whole = _Place(measure=measure.name, level=level, zone=place, suppressed=True)
-            record = _with(_record(measure, whole, said), {"state_lost": True})
+            record = _record(measure, whole, said, {"state_lost": True})
             yield publication(RELEASED_BY[measure.statistic], place, record)
 
 
@@ -147,27 +145,17 @@ def _tables(page: Page, level: Level, counted: Estimates) -> tuple[_Table, ...]:
     return _Table("zone", page.zones, counted), _Table("parent", page.parents, counted.summed(page.added))
 
 
-def _record(measure: Measure, place: _Place, said: Common) -> Parted:
+def _record(measure: Measure, place: _Place, said: Common, more: Mapping[str, Any]) -> Parted:
     if measure.statistic == "visits":
-        return Visits(schema=VISITS_SCHEMA, **place, **said)
+        return Visits(schema=VISITS_SCHEMA, **place, **said, **more)
     if measure.statistic == "travel_times":
-        return TravelTimes(schema=FLOWS_SCHEMA, **place, **said)
+        return TravelTimes(schema=FLOWS_SCHEMA, **place, **said, **more)
     if measure.statistic == "home" or measure.statistic == "work":
-        return Areas(schema=AREAS_SCHEMA, kind=measure.statistic, **place, **said)
-    return Dwell(schema=DWELL_SCHEMA, **place, **said)
+        return Areas(schema=AREAS_SCHEMA, kind=measure.statistic, **place, **said, **more)
+    return Dwell(schema=DWELL_SCHEMA, **place, **said, **more)
 
 
-def _told(page: Page, measure: Measure, keys: Estimates, key: int) -> dict[str, object]:
-    """The numbers of one that is told."""
-    said = numbers(keys, key, page.views.get(measure.name))
-    return {"weighted": keys.weighted, "calibrated": calibrated(keys, key), **said}
-
-
-def _with(record: Parted, fields: dict[str, object]) -> Parted:
-    return msgspec.structs.replace(record, **fields)
-
-
-def _named(page: Page, measure: Measure, part: int) -> dict[str, object]:
+def _named(page: Page, measure: Measure, part: int) -> dict[str, Any]:
     if measure.statistic == "visits":
         return {"visit": VISITS[part]}
     if measure.statistic in AREAS:
@@ -177,21 +165,18 @@ def _named(page: Page, measure: Measure, part: int) -> dict[str, object]:
     return length("bucket", BUCKETS[part], part == CUT)
 
 
-def _of_lengths(page: Page, table: _Table, pane: Pane) -> list[dict[str, object]]:
-    """Stays and passes apart, and the stays' median length, where they are surely k."""
+def _of_lengths(page: Page, table: _Table, pane: Pane) -> dict[int, dict[str, float]]:
+    """Stays and passes apart, and the stays' median length, where they are surely k, by place."""
     split = bisect_right(LIMITS_MS, pane.epoch.stay_ms)
     passes, stays = table.together(0, split), table.together(split, CUT)
     middle = median(table.parts.mean, table.parts.se**2, split)
-    of_passes, of_stays = page.told(passes, pane.epoch.k).tolist(), page.told(stays, pane.epoch.k).tolist()
-    found: list[dict[str, object]] = [{} for _ in table.places]
-    for number, said in enumerate(found):
-        if of_passes[number]:
-            numbered = numbers(passes, number)
-            said |= {"passes": numbered["estimate"], "passes_se": numbered["se"]}
-        if of_stays[number]:
-            numbered = numbers(stays, number)
-            said |= {"stays": numbered["estimate"], "stays_se": numbered["se"]}
-            said |= {"median_min": float(middle.median[number]), "median_low": float(middle.low[number])}
-            if np.isfinite(middle.high[number]):
-                said["median_high"] = float(middle.high[number])
+    found: dict[int, dict[str, float]] = {}
+    for number, said in numbers(passes, np.flatnonzero(page.told(passes, pane.epoch.k))).items():
+        found[number] = {"passes": said["estimate"], "passes_se": said["se"]}
+    for number, said in numbers(stays, np.flatnonzero(page.told(stays, pane.epoch.k))).items():
+        of_stays = found.setdefault(number, {})
+        of_stays |= {"stays": said["estimate"], "stays_se": said["se"]}
+        of_stays |= {"median_min": float(middle.median[number]), "median_low": float(middle.low[number])}
+        if np.isfinite(middle.high[number]):
+            of_stays["median_high"] = float(middle.high[number])
     return found

@@ -67,6 +67,8 @@ class Pane(NamedTuple):
 class Numbers(TypedDict):
     """An estimate as records say it."""
 
+    weighted: bool
+    calibrated: bool
     noisy: int
     estimate: float
     se: float
@@ -147,21 +149,23 @@ class Page:
         self, measure: str, pane: Pane, zones: Estimates, parents: Estimates | None = None
     ) -> Iterator[Publication]:
         """A record for every zone, told or suppressed, and for every district if there are estimates of them."""
-        told, said = self.told(zones, pane.epoch.k), common(pane)
-        parents_told = None if parents is None else self.told(parents, pane.epoch.k)
+        said, view = common(pane), self.views.get(measure)
+        told = numbers(zones, np.flatnonzero(self.told(zones, pane.epoch.k)), view)
+        parents_told = (
+            {} if parents is None else numbers(parents, np.flatnonzero(self.told(parents, pane.epoch.k)), view)
+        )
+        parent_of = self.parent_of.tolist()
         for number, zone in enumerate(self.zones):
-            parent = int(self.parent_of[number])
-            through = self.parents[parent] if parents_told is not None and parents_told[parent] else None
-            yield self._place(measure, "zone", zone, said, zones, number, bool(told[number]), through)
-        if parents is None or parents_told is None:
-            return
-        for number, district in enumerate(self.parents):
-            yield self._place(measure, "parent", district, said, parents, number, bool(parents_told[number]), None)
+            through = self.parents[parent_of[number]] if parent_of[number] in parents_told else None
+            yield _place(measure, "zone", zone, said, told.get(number), through)
+        for number, district in enumerate(self.parents if parents is not None else ()):
+            yield _place(measure, "parent", district, said, parents_told.get(number), None)
 
     def cohorts(self, measure: str, pane: Pane, keys: Estimates) -> Iterator[Publication]:
         """A record for every zone, age band and gender that can be told."""
         said = common(pane)
-        for key in np.flatnonzero(self.told(keys, pane.epoch.k)).tolist():
+        told = np.flatnonzero(self.told(keys, pane.epoch.k))
+        for key, found in numbers(keys, told, self.views.get(measure)).items():
             band, gender = cohort_name(key % COHORTS)
             record = Footfall(
                 schema=FOOTFALL_SCHEMA,
@@ -171,9 +175,7 @@ class Page:
                 suppressed=False,
                 age_band=band,
                 gender=gender,
-                weighted=keys.weighted,
-                calibrated=calibrated(keys, key),
-                **numbers(keys, key, self.views.get(measure)),
+                **found,
                 **said,
             )
             yield publication(FOOTFALL, record.zone, record)
@@ -183,9 +185,9 @@ class Page:
     ) -> Iterator[Publication]:
         """A record for every pair that can be told, and a summary. `pairs`: which the keys are, unless all in order."""
         places = self.zones if measure.level == "zone" else self.parents
-        told, parts = np.flatnonzero(self.told(keys, pane.epoch.k)).tolist(), measure.parts(len(self.parents))
+        told, parts = np.flatnonzero(self.told(keys, pane.epoch.k)), measure.parts(len(self.parents))
         said, published = common(pane), 0
-        for key in told:
+        for key, found in numbers(keys, told, self.views.get(measure.name)).items():
             pair, part = divmod(key if pairs is None else int(pairs[key]), parts)
             origin, destination = places[pair // len(places)], places[pair % len(places)]
             if measure.level == "zone" and (origin in self._closed or destination in self._closed):
@@ -197,13 +199,10 @@ class Page:
                 level=measure.level,
                 origin=origin,
                 destination=destination,
-                weighted=keys.weighted,
-                calibrated=calibrated(keys, key),
-                **numbers(keys, key, self.views.get(measure.name)),
+                **(length("band", TRAVEL_TIMES[part], part == UNKNOWN) if parts > 1 else {}),
+                **found,
                 **said,
             )
-            if parts > 1:
-                flow = msgspec.structs.replace(flow, **length("band", TRAVEL_TIMES[part], part == UNKNOWN))
             yield publication(FLOWS, flow.origin, flow)
         summary = FlowSummary(
             schema=FLOWS_SCHEMA,
@@ -267,31 +266,6 @@ class Page:
             surely &= estimates.corrected.mean - self._quantile * estimates.corrected.se >= k
         return np.asarray(surely)
 
-    def _place(
-        self,
-        measure: str,
-        level: Level,
-        zone: str,
-        said: Common,
-        estimates: Estimates,
-        number: int,
-        told: bool,
-        through: str | None,
-    ) -> Publication:
-        record = Footfall(
-            schema=FOOTFALL_SCHEMA,
-            measure=measure,
-            level=level,
-            zone=zone,
-            suppressed=not told,
-            speaks_through=None if told else through,
-            **said,
-        )
-        if told:
-            marks = {"weighted": estimates.weighted, "calibrated": calibrated(estimates, number)}
-            record = msgspec.structs.replace(record, **marks, **numbers(estimates, number, self.views.get(measure)))
-        return publication(FOOTFALL, zone, record)
-
 
 class Pages:
     """The page of each epoch: its plan's, with the rules' zones. `plan_of` may raise where it isn't at hand."""
@@ -318,33 +292,61 @@ class Pages:
         return self._pages[epoch.plan, excluded]
 
 
-def numbers(estimates: Estimates, key: int, view: View | None = None) -> Numbers:
-    """A record's numbers."""
-    mean, se = float(estimates.mean[key]), float(estimates.se[key])
-    found: Numbers = {
-        "noisy": int(estimates.noisy[key]),
-        "estimate": round(max(mean, 0.0), 1),
-        "se": round(se, 1),
-        "low": round(max(mean - TWO_SIDED_95 * se, 0.0), 1),
-        "high": round(max(mean + TWO_SIDED_95 * se, 0.0), 1),
+def numbers(estimates: Estimates, keys: NDArray[np.intp], view: View | None = None) -> dict[int, Numbers]:
+    """What records say of each of these keys, by key. A pane has tens of thousands: all is worked out by the column."""
+    mean, se = estimates.mean[keys], estimates.se[keys]
+    corrected = None if estimates.corrected is None else estimates.corrected.each(itemgetter(keys))
+    reach = TWO_SIDED_95 * se
+    columns = [_rounded(np.maximum(column, 0.0)) for column in (mean, mean - reach, mean + reach)]
+    calibrated = [False] * len(keys) if corrected is None else (corrected.times > 0).tolist()
+    noisy, weighted = estimates.noisy[keys].tolist(), estimates.weighted
+    found: dict[int, Numbers] = {
+        key: {
+            "weighted": weighted,
+            "calibrated": by_factor,
+            "noisy": drawn,
+            "estimate": estimate,
+            "se": error,
+            "low": low,
+            "high": high,
+        }
+        for key, by_factor, drawn, error, estimate, low, high in zip(
+            keys.tolist(), calibrated, noisy, _rounded(se), *columns, strict=True
+        )
     }
     if view is not None:
-        found["view_se"] = round(float(_view_se(estimates, key, view)), 1)
+        of_view = view.se(mean) if corrected is None else view.corrected_se(mean, corrected)
+        for said, error in zip(found.values(), _rounded(of_view), strict=True):
+            said["view_se"] = error
     return found
 
 
-def _view_se(estimates: Estimates, key: int, view: View) -> NDArray[np.float64]:
-    if estimates.corrected is None:
-        return view.se(estimates.mean[key])
-    return view.corrected_se(estimates.mean[key], estimates.corrected.each(itemgetter(key)))
+def _rounded(column: NDArray[np.float64]) -> list[float]:
+    return [round(number, 1) for number in column.tolist()]
 
 
-def calibrated(estimates: Estimates, key: int) -> bool:
-    """Whether a factor was put on the number, or on any that it is a sum of."""
-    return estimates.corrected is not None and bool(estimates.corrected.times[key] > 0)
+def _place(
+    measure: str, level: Level, zone: str, said: Common, told: Numbers | None, through: str | None
+) -> Publication:
+    """A place's record; `through`: who speaks for it if it isn't told."""
+    if told is None:
+        record = Footfall(
+            schema=FOOTFALL_SCHEMA,
+            measure=measure,
+            level=level,
+            zone=zone,
+            suppressed=True,
+            speaks_through=through,
+            **said,
+        )
+    else:
+        record = Footfall(
+            schema=FOOTFALL_SCHEMA, measure=measure, level=level, zone=zone, suppressed=False, **told, **said
+        )
+    return publication(FOOTFALL, zone, record)
 
 
-def length(field: str, length: Bucket, endless: bool) -> dict[str, object]:
+def length(field: str, length: Bucket, endless: bool) -> dict[str, Any]:
     """A length of time as records say it. `endless`: it has a name alone."""
     name, from_min, to_min = length
     return {field: name} if endless else {field: name, "from_min": from_min, "to_min": to_min}
