@@ -54,7 +54,7 @@ from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
-from streams.stores.noise import Noise, draw_keyed
+from streams.stores.noise import Noise, draw, draw_keyed
 from streams.stores.released import Publisher
 
 log = logging.getLogger("throng.release")
@@ -99,6 +99,8 @@ class Releaser:
         forget_noise: throws away what was drawn ahead, once the ledger has records that weren't just appended here. A
             process whose memory was copied, or put back, has noise that was used; on a second pane it hides nothing.
         expect_noise: has as much drawn meanwhile (keys, and as `Noise`).
+        noise_of_some: as `noise`, of keys from data.
+        hold_noise: has nothing drawn ahead while a pane is released, or goes on with it.
     """
 
     def __init__(
@@ -127,7 +129,8 @@ class Releaser:
         self.to_follow = asyncio.Queue[LedgerRecord | None]()
         self._latest: Epoch | None = None
         self._expected = 0
-        self._in_hand = False
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
         self._yesterdays: dict[str, tuple[Known, asyncio.Task[Profiles]]] = {}
         self._one_by_one = asyncio.Lock()
         self._redis = RedisWatch(metrics.redis_errors, readiness)
@@ -138,6 +141,8 @@ class Releaser:
         self.went_on: Callable[[], None] = lambda: None
         self.forget_noise: Callable[[], None] = lambda: None
         self.expect_noise: Callable[[int, float, float, float], None] = lambda *_: None
+        self.noise_of_some: Noise = draw
+        self.hold_noise: Callable[[bool], None] = lambda _: None
         self._tell_skill(UNKNOWN)
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
@@ -167,11 +172,13 @@ class Releaser:
 
     async def handle(self, chunk: Chunk) -> None:
         """Take one chunk of panes; draw and publish what has become whole, and show it where nothing waits for that."""
-        self._in_hand = True
+        self._at_rest.clear()
+        self.hold_noise(True)
         try:
             await self._take_chunk(chunk)
         finally:
-            self._in_hand = False
+            self._at_rest.set()
+            self.hold_noise(False)
         if self.going_on() and not self._redis.trouble:
             await self.showing.catch_up(self._latest)
 
@@ -218,13 +225,15 @@ class Releaser:
         while True:
             await asyncio.sleep(1.0)
             self._tell_rules()
-            if not self._in_hand:
+            if self._at_rest.is_set():
                 await self.showing.catch_up(self._latest)
 
     async def keep_following(self) -> None:
-        """Publish what follows from what was published, behind it: no release waits for that. For ever."""
+        """Publish what follows from what was published, behind it: no release waits for that, nor shares its time with
+        it. For ever."""
         while True:
             record = await self.to_follow.get()
+            await self._at_rest.wait()
             if self._learn is not None:
                 await self._learn()
                 self._learn = None
@@ -442,8 +451,8 @@ class Releaser:
         distance, scale, cost = sensitivity(measure, epoch), sigma(measure, epoch), rho_of(measure, epoch)
         if not isinstance(counted, Keyed):
             return self._noise(counted, distance, scale, cost), None
-        spent = (cost, keys_delta(measure, epoch))
-        kept = draw_keyed(counted, epoch.cap(measure), distance, scale, threshold(measure, epoch), spent)
+        spent, shown_from = (cost, keys_delta(measure, epoch)), threshold(measure, epoch)
+        kept = draw_keyed(counted, epoch.cap(measure), distance, scale, shown_from, spent, self.noise_of_some)
         return kept.counts, kept.keys
 
     async def _publish(self, record: LedgerRecord) -> None:
@@ -461,10 +470,14 @@ class Releaser:
 
 
 def _in_order(whole: Whole) -> list[Measure]:
-    """Footfall and departures of a pane build on who is present at its end. Noise of keys from data is drawn only then,
-    and nothing else waits for that."""
-    keyed = whole.epoch.keyed
-    return sorted(whole.epoch.due(whole.number), key=lambda each: (each.statistic != "present", each in keyed))
+    """Those of few keys first, so that the fewest records wait. But footfall and departures of a pane build on who is
+    present at its end; and for keys from data there may not be noise enough at hand, and nothing else waits for that.
+    """
+    epoch = whole.epoch
+    return sorted(
+        epoch.due(whole.number),
+        key=lambda each: (each.statistic != "present", each in epoch.keyed, each.keys(epoch.zones, epoch.parents)),
+    )
 
 
 class _Suppressed(msgspec.Struct):

@@ -298,6 +298,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         releaser.going_on = lambda: app.tenure.generation is not None
         releaser.went_on = lambda: app.tenure.step()
         releaser.forget_noise, releaser.expect_noise = noise.forget, noise.expect
+        releaser.noise_of_some, releaser.hold_noise = noise.of_some, noise.hold
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 
 

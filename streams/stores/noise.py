@@ -8,7 +8,8 @@ account says is asked of OpenDP's own privacy map, at each draw.
 Exactness takes time, some 12 microseconds a key. Noise doesn't depend on what it is added to, so that of a measure's
 next pane is drawn while the crowd still counts it (`Ahead`), by a thread of low priority; it lives in memory only, and
 is used once. What somebody waits for isn't left to that thread, which gets next to nothing of a busy machine: who waits
-draws the rest, and has a helper. With 10,000 zones an hour's end needs 5 seconds of drawing.
+draws the rest, and has a helper. With 10,000 zones an hour's end needs 5 seconds of drawing, and 3 more for pairs that
+come from data: of these nobody knows how many there will be, so there is noise for somewhat more than last time.
 
 Memory may be copied: a machine that is put back to an earlier state has noise that it has used before. So where the
 ledger shows that somebody else has drawn, be it oneself, what was drawn ahead is forgotten.
@@ -59,9 +60,18 @@ def draw(counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float
 
 
 def draw_keyed(
-    counted: Keyed, cap: int, sensitivity: float, scale: float, threshold: int, cost: tuple[float, float]
+    counted: Keyed,
+    cap: int,
+    sensitivity: float,
+    scale: float,
+    threshold: int,
+    cost: tuple[float, float],
+    noise: Noise = draw,
 ) -> Keyed:
     """`counted` with noise on each, those below `threshold` left out; in the order of the keys, which says nothing.
+
+    So does OpenDP's thresholded mechanism (`make_gaussian_threshold`), which is asked what it costs. It would draw here
+    and now; `noise` may have been drawn ahead.
 
     Args:
         cap, sensitivity: the most counts that one subscriber adds to the epoch's, 1 at most to each, and their L2
@@ -70,16 +80,17 @@ def draw_keyed(
     Raises:
         ThrongError: `noise` if OpenDP says that it costs more.
     """
-    mechanism = _keyed_mechanism(scale, threshold)
-    rho, delta = mechanism.map(d_in=(cap, sensitivity, 1.0))
+    rho, delta = _keyed_mechanism(scale, threshold).map(d_in=(cap, sensitivity, 1.0))
     if rho > cost[0] * (1 + 1e-9) or delta > cost[1] * (1 + 1e-9):
         raise ThrongError(
             "noise",
             f"noise of scale {scale:.3f} above {threshold} would cost rho {rho:.6f} and delta {delta:.3g}, the account "
             f"has {cost[0]:.6f} and {cost[1]:.3g}",
         )
-    kept = sorted(mechanism(dict(zip(counted.keys.tolist(), counted.counts.tolist(), strict=True))).items())
-    return Keyed(np.array([key for key, _ in kept], np.uint32), np.array([count for _, count in kept], np.int64))
+    noisy = noise(counted.counts, sensitivity, scale, cost[0])
+    shown = np.flatnonzero(noisy >= threshold)
+    shown = shown[np.argsort(counted.keys[shown])]
+    return Keyed(counted.keys[shown], noisy[shown])
 
 
 @lru_cache(maxsize=64)
@@ -110,7 +121,7 @@ class _Drawing:
         self._scale = scale
         self._noise = np.empty(keys, np.int64)
         self._lock = threading.Lock()
-        self._waiting = list(range(0, max(keys, 1), BLOCK))
+        self._waiting = list(range(0, max(keys, 1), BLOCK))[::-1]
         self._in_hand = 0
         self._whole = threading.Event()
         self._error: Exception | None = None
@@ -140,19 +151,24 @@ class _Drawing:
                 self._whole.set()
         return True
 
-    def finished(self) -> NDArray[np.int64]:
-        """All of it: what is left is drawn here and by helpers, at the priority of who asks.
+    def finished(self, keys: int | None = None) -> NDArray[np.int64]:
+        """All of it, or of the first keys: what is left is drawn here and by helpers, at the priority of who asks.
 
         Raises:
             ThrongError: what drawing it raised.
         """
+        keys = self.keys if keys is None else keys
+        with self._lock:
+            self._waiting = [first for first in self._waiting if first < max(keys, 1)]
+            if not self._waiting and not self._in_hand:
+                self._whole.set()
         for _ in range(min(HELPERS, len(self._waiting) - 1)):
             threading.Thread(target=self._draw_rest, name="noise helper", daemon=True).start()
         self._draw_rest()
         self._whole.wait()
         if self._error is not None:
             raise self._error
-        return self._noise
+        return self._noise[:keys]
 
     def _draw_rest(self) -> None:
         while self.draw_block():
@@ -169,7 +185,9 @@ class Ahead:
     def __init__(self, draw: Noise = draw) -> None:
         self._draw = draw
         self._drawn: dict[Wanted, _Drawing] = {}
+        self._room: dict[tuple[float, ...], int] = {}
         self._asked = threading.Condition()
+        self._held = False
         # A daemon: the process may end while noise that nobody will use is drawn.
         self._thread = threading.Thread(target=self._keep_drawing, name="noise", daemon=True)
 
@@ -181,12 +199,32 @@ class Ahead:
             self._start_drawing(wanted)
         return counts + (drawing or _Drawing(self._draw, wanted)).finished()
 
+    def of_some(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
+        """As `draw`, of keys from data: there is room for as many as came last, and half as many again."""
+        parameters = (sensitivity, scale, rho)
+        keys = len(counts)
+        with self._asked:
+            room = self._room.get(parameters, 0)
+            drawing = self._drawn.pop((room, *parameters), None) or _Drawing(self._draw, (room, *parameters))
+            self._room[parameters] = -(-keys * 3 // 2 // BLOCK) * BLOCK
+            self._start_drawing((self._room[parameters], *parameters))
+        beyond = _Drawing(self._draw, (max(keys - room, 0), *parameters))
+        noisy: NDArray[np.int64] = counts + np.concatenate([drawing.finished(min(keys, room)), beyond.finished()])
+        return noisy
+
     def expect(self, keys: int, sensitivity: float, scale: float, rho: float) -> None:
         """Draw noise for so many keys meanwhile: somebody will ask for it."""
         wanted = (keys, sensitivity, scale, rho)
         with self._asked:
             if wanted not in self._drawn:
                 self._start_drawing(wanted)
+
+    def hold(self, held: bool) -> None:
+        """Draw nothing ahead, or go on with it. A thread of low priority that has the interpreter on a busy machine
+        keeps it from whoever is releasing."""
+        with self._asked:
+            self._held = held
+            self._asked.notify()
 
     def forget(self) -> None:
         """Use nothing of what was drawn so far, or begun: all of it is drawn anew."""
@@ -213,5 +251,7 @@ class Ahead:
 
     def _next(self) -> _Drawing | None:
         """The shortest that isn't begun or done: those of an hour are the longest, and are wanted last."""
+        if self._held:
+            return None
         waiting = [drawing for drawing in self._drawn.values() if drawing.waits]
         return min(waiting, key=lambda each: each.keys, default=None)

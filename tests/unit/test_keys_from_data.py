@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 from scipy.stats import binom
 
@@ -35,7 +36,7 @@ from streams.core.sums import Keyed, Sums, Whole, occurring
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
-from streams.stores.noise import draw, draw_keyed
+from streams.stores.noise import _keyed_mechanism, draw, draw_keyed
 from streams.stores.released import Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
@@ -110,6 +111,27 @@ def test_a_key_shows_by_its_noisy_count_alone() -> None:
     assert abs((far.counts - 10 * edge).std() / sigma(TRIPS, LARGE) - 1) < 6 / math.sqrt(4000)
 
 
+def test_what_is_shown_is_what_opendp_shows() -> None:
+    """So little noise that there is none: the same keys are left by OpenDP's own mechanism."""
+    counted = some(*((key, key % 7) for key in range(50, 0, -1)))
+    cost, spread = (math.inf, 1.0), (1, 1.0, 1e-6)
+    kept = draw_keyed(counted, *spread, 5, cost)
+    theirs = _keyed_mechanism(1e-6, 5)(dict(zip(counted.keys.tolist(), counted.counts.tolist(), strict=True)))
+    assert dict(zip(kept.keys.tolist(), kept.counts.tolist(), strict=True)) == theirs
+    assert set(theirs.values()) == {5, 6} and kept.keys.tolist() == sorted(theirs)
+
+
+def test_noise_that_was_drawn_ahead_is_put_on_keys_from_data() -> None:
+    def drawn_ahead(counts: NDArray[np.int64], *_: float) -> NDArray[np.int64]:
+        return counts + np.array([-1, 0, 1])
+
+    edge = threshold(TRIPS, LARGE)
+    cost = (rho_of(TRIPS, LARGE), keys_delta(TRIPS, LARGE))
+    spread = (LARGE.cap(TRIPS), sensitivity(TRIPS, LARGE), sigma(TRIPS, LARGE))
+    kept = draw_keyed(some((9, edge), (7, edge), (3, edge)), *spread, edge, cost, drawn_ahead)
+    assert (kept.keys.tolist(), kept.counts.tolist()) == ([3, 7], [edge + 1, edge])
+
+
 def test_no_key_that_does_not_occur_is_told_nor_needs_room() -> None:
     vast = msgspec.structs.replace(LARGE, zones=10_000)
     assert drawn(Keyed(np.empty(0, np.uint32), np.empty(0, np.int64)), vast).keys.size == 0
@@ -163,7 +185,10 @@ def test_what_is_drawn_ahead_waits_for_no_keys_from_data() -> None:
     epoch = msgspec.structs.replace(LARGE, measures=DEFAULT_MEASURES)
     order = [each.name for each in _in_order(Whole(epoch, 12, 0, {}, frozenset(), {}))]
     assert sorted(order) == sorted(each.name for each in DEFAULT_MEASURES)
+    keys = {each.name: each.keys(epoch.zones, epoch.parents) for each in DEFAULT_MEASURES}
     assert (order[0], order[-1]) == ("present", "trips_zone")
+    between = [keys[name] for name in order[1:-1]]
+    assert between == sorted(between) and len(set(between)) > 3
 
 
 def test_delta_is_paid_once_an_epoch_and_not_overspent() -> None:

@@ -23,12 +23,14 @@ class Draws:
         self.asked: list[tuple[bool, int, float]] = []
         self.drawn = [threading.Event() for _ in range(1000)]
         self.error: Exception | None = None
+        self._numbered = threading.Lock()
 
     def __call__(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
         if self.error:
             raise self.error
-        self.asked.append((not counts.any(), len(counts), scale))
-        number = len(self.asked)
+        with self._numbered:
+            self.asked.append((not counts.any(), len(counts), scale))
+            number = len(self.asked)
         self.drawn[number].set()
         return counts + number
 
@@ -158,6 +160,19 @@ def test_what_is_expected_is_drawn_before_anybody_asks_and_the_shortest_first() 
     assert ahead(np.zeros(8, np.int64), *SCALE).tolist() == [3] * 8
 
 
+def test_while_a_pane_is_released_nothing_is_drawn_ahead_and_who_waits_draws() -> None:
+    draws = Draws()
+    ahead = Ahead(draws)
+    ahead.hold(True)
+    for number in range(1, 4):
+        assert ahead(np.zeros(1, np.int64), *SCALE) == number
+    assert len(draws.asked) == 3, "by who asked, for who asked"
+    ahead.hold(False)
+    assert draws.drawn[4].wait(PATIENCE_S), "what was put off is drawn now"
+    ahead.hold(True)
+    assert ahead(np.zeros(1, np.int64), *SCALE) == 4
+
+
 def test_noise_of_no_keys_is_of_no_keys() -> None:
     ahead = Ahead(Draws())
     for _ in range(2):
@@ -172,6 +187,40 @@ def test_what_was_to_be_forgotten_is_drawn_anew_before_anybody_asks() -> None:
     ahead.forget()
     assert draws.drawn[2].wait(PATIENCE_S)
     assert ahead(np.zeros(1, np.int64), *SCALE).tolist() == [2]
+
+
+def test_of_keys_from_data_there_is_noise_for_half_as_many_again_as_last_time() -> None:
+    draws = Draws()
+    ahead = Ahead(draws)
+    block = noise.BLOCK
+    first = ahead.of_some(np.full(4 * block, 7), *SCALE) - 7
+    assert draws.drawn[11].wait(PATIENCE_S), "six blocks more, before anybody asks"
+    assert sum(keys for _, keys, _ in draws.asked) == (4 + 6) * block
+    second = ahead.of_some(np.full(5 * block, 7), *SCALE) - 7
+    assert second.max() <= 11, "what was drawn by then"
+    assert not set(first.tolist()) & set(second.tolist())
+    assert all(of_zeros for of_zeros, _, _ in draws.asked)
+
+
+def test_more_keys_from_data_than_there_is_noise_for_get_more_and_none_is_used_twice() -> None:
+    draws = Draws()
+    ahead = Ahead(draws)
+    found: list[int] = []
+    for blocks in (1, 3, 0, 2, 9, 4):
+        noisy = ahead.of_some(np.zeros(blocks * noise.BLOCK, np.int64), *SCALE)
+        assert len(noisy) == blocks * noise.BLOCK
+        assert set(np.unique(noisy, return_counts=True)[1].tolist()) <= {noise.BLOCK}
+        found += np.unique(noisy).tolist()
+    assert len(set(found)) == len(found) == 19
+
+
+def test_noise_for_keys_from_data_is_forgotten_too() -> None:
+    draws = Draws()
+    ahead = Ahead(draws)
+    ahead.of_some(np.zeros(2, np.int64), *SCALE)
+    assert draws.drawn[3].wait(PATIENCE_S)
+    ahead.forget()
+    assert ahead.of_some(np.zeros(2, np.int64), *SCALE).min() > 3
 
 
 def test_the_real_mechanism_has_its_scale_drawn_ahead_or_not() -> None:

@@ -25,6 +25,7 @@ from streams.agents.roles import Chunk, LogRange
 from streams.core.render import Pages
 from streams.core.rules import Told
 from streams.core.times import rfc3339
+from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
 from streams.stores.noise import Noise
@@ -180,7 +181,7 @@ async def test_one_that_is_to_stop_amid_an_hours_end_begins_no_further_measure_a
     role.went_on = lambda: steps.append(len(logs.ledger()) - told)
     await role.handle(chunk(both(12), 22))
     assert steps == [1, 2], "it says that it goes on with each measure"
-    assert [record.measure for record in logs.ledger()[told:]] == ["present", "arrivals"]
+    assert [record.measure for record in logs.ledger()[told:]] == ["present", "trips_parent"]
     role = releaser(logs)
     wanted = (await role.positions({0: LogRange(0, 24)}))[0] or 0
     await role.handle(chunk(both(*range(1, 13))[wanted:], wanted))
@@ -225,6 +226,56 @@ async def test_noise_of_all_that_an_epoch_draws_is_expected_from_its_first_pane_
     await role.handle(chunk([pane(1, 1), *both(*range(2, 13))], 1))
     assert set(first) == set(asked) and len(first) == len(EPOCH.measures)
     assert expected == first, "once an epoch"
+
+
+async def test_noise_is_not_drawn_ahead_while_a_pane_is_released_and_goes_on_before_redis_is_shown_it() -> None:
+    logs, held = Logs(), [False]
+    at: list[tuple[str, bool]] = []
+
+    def noise(counts: np.ndarray, *_: float) -> np.ndarray:
+        at.append(("noise", held[-1]))
+        return counts
+
+    async def to_redis(_: LedgerRecord) -> None:
+        at.append(("redis", held[-1]))
+
+    role = releaser(logs, noise=noise)
+    role.hold_noise = held.append
+    role.showing._publisher.to_redis = to_redis  # type: ignore[method-assign]
+    await role.positions({0: LogRange(0, 4)})
+    await role.handle(chunk(both(1), 0))
+    assert at == [("noise", True), ("redis", False)]
+    with pytest.raises(ThrongError, match="differs"):
+        await role.handle(chunk([pane(0, 2), sealed(msgspec.structs.replace(pane(0, 2), counts={}))], 2))
+    assert held == [False, True, False, True, False]
+
+
+async def test_what_follows_from_releases_waits_until_a_pane_is_released() -> None:
+    logs, drawn, followed = Logs(), threading.Event(), list[int]()
+
+    def slowly(counts: np.ndarray, *_: float) -> np.ndarray:
+        assert drawn.wait(30)
+        return counts
+
+    async def follow(_: LedgerRecord | None) -> None:
+        followed.append(len(logs.ledger()))
+
+    role = releaser(logs, noise=slowly)
+    role.follow = follow  # type: ignore[method-assign]
+    await role.positions({0: LogRange(0, 2)})
+    following = asyncio.ensure_future(role.keep_following())
+    handling = asyncio.ensure_future(role.handle(chunk(both(1), 0)))
+    await asyncio.sleep(0)
+    role.to_follow.put_nowait(None)
+    await asyncio.wait([handling], timeout=0.3)
+    assert not followed and not handling.done()
+    drawn.set()
+    await handling
+    async with asyncio.timeout(30):
+        while not followed:  # noqa: ASYNC110 - a service
+            await asyncio.sleep(0)
+    following.cancel()
+    assert followed == [1], "once the pane's measure was in the ledger"
 
 
 async def test_redis_shows_the_newest_panes_once_nothing_waits_to_be_released() -> None:
@@ -315,8 +366,8 @@ async def test_what_a_partition_cannot_count_is_void_and_consumers_are_told() ->
         assert [(said["level"], said["zone"]) for said in parted] == [*places, ("parent", "north"), ("parent", "south")]
     flows = [said for value in logs.values[FLOWS] if (said := orjson.loads(value)).get("state_lost")]
     assert [(said["measure"], said["published_pairs"], said["suppressed_pairs"]) for said in flows] == [
-        ("trips_zone", 0, 36),
         ("trips_parent", 0, 4),
+        ("trips_zone", 0, 36),
     ]
     assert registry.get_sample_value("throng_release_voids_total", {"measure": "present", "reason": "shut"}) == 2
     # No more is spent than without it, and the next pane is drawn as ever.
