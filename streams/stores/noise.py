@@ -9,7 +9,8 @@ Exactness takes time, some 12 microseconds a key. Noise doesn't depend on what i
 next pane is drawn while the crowd still counts it (`Ahead`), by a thread of low priority; it lives in memory only, and
 is used once. What somebody waits for isn't left to that thread, which gets next to nothing of a busy machine: who waits
 draws the rest, and has a helper. With 10,000 zones an hour's end needs 5 seconds of drawing, and 3 more for pairs that
-come from data: of these nobody knows how many there will be, so there is noise for somewhat more than last time.
+come from data: of these nobody knows how many there will be, so there is noise for half as many again as last time.
+While a pane is released the thread rests (`hold`).
 
 Memory may be copied: a machine that is put back to an earlier state has noise that it has used before. So where the
 ledger shows that somebody else has drawn, be it oneself, what was drawn ahead is forgotten.
