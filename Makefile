@@ -28,7 +28,7 @@ demo: $(INSTALLED) ## Run the whole of it on a simulated town (DEMO_FOR=90 ends 
 	@$(if $(DEMO_FOR),DEMO_FOR='$(DEMO_FOR)') $(BIN)/throng demo $(ARGS)
 
 test: $(INSTALLED) ## Run all tests, on a Kafka and a Redis that they start
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(INSTALLED) ## Draw faults against a whole deployment (CHAOS_SEED, CHAOS_MINUTES, CHAOS_FAULTS)
 	@$(PY) -m tests.chaos

@@ -7,7 +7,7 @@ Events per CPU-second by shape and peer, each in its best configuration; ratios 
 
     python -m benchmarks.bench [--rounds 3] [--peers throng,flink,…] [--shapes single,batched] [--ways all|best]
                                [--events 12000000] [--subscribers 1000000] [--most-s 15]
-                               [--latency-s 60] [--latency-rate 500000] [--latency-zones 1000,10000] [--no-latency]
+                               [--latency-s 75] [--latency-rate 500000] [--latency-zones 1000,10000] [--no-latency]
 """
 
 import argparse
@@ -27,7 +27,7 @@ def options() -> argparse.ArgumentParser:
     """Those of the peers, and of latency."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     run.arguments(parser)
-    parser.add_argument("--latency-s", type=int, default=60, help="of sending, by number of zones")
+    parser.add_argument("--latency-s", type=int, default=75, help="of sending, by number of zones")
     parser.add_argument("--latency-rate", type=int, default=500_000, help="events a second")
     parser.add_argument("--latency-zones", default="1000,10000")
     parser.add_argument("--latency-results", type=Path, default=RESULTS / "latency.json")

@@ -14,7 +14,7 @@ Who ends, or closes a pane without a release, ends the benchmark with its last w
 benchmarks/results/latency.json: a run whose span has the end of an hour, at which five measures are due together and
 three of them for the first time, under `hour`, and every other beside it.
 
-    python -m benchmarks.bench_latency [--rate 500000] [--seconds 60] [--zones 1000,10000]
+    python -m benchmarks.bench_latency [--rate 500000] [--seconds 75] [--zones 1000,10000]
     python -m benchmarks.bench_latency --minutes 65 --rate 20000 --subscribers 300000 --zones 10000
 """
 
@@ -328,7 +328,7 @@ def options() -> argparse.ArgumentParser:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=int, default=500_000, help="events a second")
-    parser.add_argument("--seconds", type=float, default=60, help="of sending")
+    parser.add_argument("--seconds", type=float, default=75, help="of sending")
     parser.add_argument("--minutes", type=float, help="of event time, in place of --seconds")
     parser.add_argument("--speed", type=float, default=20.0, help="of event time")
     parser.add_argument("--zones", default="1000,10000")
