@@ -39,7 +39,6 @@ from streams.core.render import (
     common,
     incomplete,
     length,
-    numbers,
     publication,
 )
 
@@ -69,14 +68,12 @@ def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterato
     """The pane's records."""
     shape = (-1, measure.parts(len(page.parents)))
     tables = _tables(page, measure.level, keys.each(lambda column: column.reshape(shape)))
-    k, said, topic, view = pane.epoch.k, common(pane), RELEASED_BY[measure.statistic], page.views.get(measure.name)
-    district_told = page.told(tables[-1].together(), k).tolist()
+    k, said, topic = pane.epoch.k, common(pane), RELEASED_BY[measure.statistic]
+    wholes = [page.numbers(table.together(), k, measure.name) for table in tables]
+    parent_of, districts_told = page.parent_of.tolist(), wholes[-1]
     named = [_named(page, measure, part) for part in range(shape[1])]
-    for table in tables:
-        together = table.together()
-        told = numbers(together, np.flatnonzero(page.told(together, k)), view)
-        flat = table.parts.each(np.ravel)
-        parts_told = numbers(flat, np.flatnonzero(page.told(flat, k)), view)
+    for table, told in zip(tables, wholes, strict=True):
+        parts_told = page.numbers(table.parts.each(np.ravel), k, measure.name)
         of_place: dict[int, list[int]] = {}
         for key in parts_told:
             of_place.setdefault(key // shape[1], []).append(key)
@@ -85,8 +82,8 @@ def parted(page: Page, measure: Measure, pane: Pane, keys: Estimates) -> Iterato
             more: Mapping[str, Any] = {}
             if number in told:
                 more = {**told[number], **of_lengths.get(number, {})}
-            elif table.level == "zone" and district_told[page.parent_of[number]]:
-                more = {"speaks_through": page.parents[page.parent_of[number]]}
+            elif table.level == "zone" and parent_of[number] in districts_told:
+                more = {"speaks_through": page.parents[parent_of[number]]}
             whole = _Place(measure=measure.name, level=table.level, zone=place, suppressed=number not in told)
             yield publication(topic, place, _record(measure, whole, said, more))
             part_of = _Place(measure=measure.name, level=table.level, zone=place, suppressed=False)
@@ -100,8 +97,8 @@ def keyed(
 ) -> Iterator[Publication]:
     """The pane's records if it has the `occurring` keys alone: no sum of them stands for a place."""
     places, parts = page.zones if measure.level == "zone" else page.parents, measure.parts(len(page.parents))
-    told, said = np.flatnonzero(page.told(keys, pane.epoch.k)), common(pane)
-    for key, found in numbers(keys, told, page.views.get(measure.name)).items():
+    told, said = page.numbers(keys, pane.epoch.k, measure.name), common(pane)
+    for key, found in told.items():
         number, part = divmod(int(occurring[key]), parts)
         place = _Place(measure=measure.name, level=measure.level, zone=places[number], suppressed=False)
         record = _record(measure, place, said, {**_named(page, measure, part), **found})
@@ -171,9 +168,9 @@ def _of_lengths(page: Page, table: _Table, pane: Pane) -> dict[int, dict[str, fl
     passes, stays = table.together(0, split), table.together(split, CUT)
     middle = median(table.parts.mean, table.parts.se**2, split)
     found: dict[int, dict[str, float]] = {}
-    for number, said in numbers(passes, np.flatnonzero(page.told(passes, pane.epoch.k))).items():
+    for number, said in page.numbers(passes, pane.epoch.k).items():
         found[number] = {"passes": said["estimate"], "passes_se": said["se"]}
-    for number, said in numbers(stays, np.flatnonzero(page.told(stays, pane.epoch.k))).items():
+    for number, said in page.numbers(stays, pane.epoch.k).items():
         of_stays = found.setdefault(number, {})
         of_stays |= {"stays": said["estimate"], "stays_se": said["se"]}
         of_stays |= {"median_min": float(middle.median[number]), "median_low": float(middle.low[number])}

@@ -5,7 +5,7 @@ less the confidence's quantile of standard errors is at least k; else its zone s
 told.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from statistics import NormalDist
 from typing import Any, NamedTuple, NotRequired, TypedDict
@@ -149,45 +149,32 @@ class Page:
         self, measure: str, pane: Pane, zones: Estimates, parents: Estimates | None = None
     ) -> Iterator[Publication]:
         """A record for every zone, told or suppressed, and for every district if there are estimates of them."""
-        said, view = common(pane), self.views.get(measure)
-        told = numbers(zones, np.flatnonzero(self.told(zones, pane.epoch.k)), view)
-        parents_told = (
-            {} if parents is None else numbers(parents, np.flatnonzero(self.told(parents, pane.epoch.k)), view)
-        )
-        parent_of = self.parent_of.tolist()
-        for number, zone in enumerate(self.zones):
-            through = self.parents[parent_of[number]] if parent_of[number] in parents_told else None
-            yield _place(measure, "zone", zone, said, told.get(number), through)
+        said, k = common(pane), pane.epoch.k
+        told = self.numbers(zones, k, measure)
+        parents_told = {} if parents is None else self.numbers(parents, k, measure)
+        for number, parent in enumerate(self.parent_of.tolist()):
+            through = {"speaks_through": self.parents[parent]} if parent in parents_told else {}
+            more = {"suppressed": False, **told[number]} if number in told else {"suppressed": True, **through}
+            yield _place(measure, "zone", self.zones[number], said, more)
         for number, district in enumerate(self.parents if parents is not None else ()):
-            yield _place(measure, "parent", district, said, parents_told.get(number), None)
+            more = {"suppressed": number not in parents_told, **parents_told.get(number, {})}
+            yield _place(measure, "parent", district, said, more)
 
     def cohorts(self, measure: str, pane: Pane, keys: Estimates) -> Iterator[Publication]:
         """A record for every zone, age band and gender that can be told."""
         said = common(pane)
-        told = np.flatnonzero(self.told(keys, pane.epoch.k))
-        for key, found in numbers(keys, told, self.views.get(measure)).items():
+        for key, found in self.numbers(keys, pane.epoch.k, measure).items():
             band, gender = cohort_name(key % COHORTS)
-            record = Footfall(
-                schema=FOOTFALL_SCHEMA,
-                measure=measure,
-                level="zone",
-                zone=self.zones[key // COHORTS],
-                suppressed=False,
-                age_band=band,
-                gender=gender,
-                **found,
-                **said,
-            )
-            yield publication(FOOTFALL, record.zone, record)
+            more = {"suppressed": False, "age_band": band, "gender": gender, **found}
+            yield _place(measure, "zone", self.zones[key // COHORTS], said, more)
 
     def flows(
         self, measure: Measure, pane: Pane, keys: Estimates, pairs: NDArray[np.uint32] | None = None
     ) -> Iterator[Publication]:
         """A record for every pair that can be told, and a summary. `pairs`: which the keys are, unless all in order."""
         places = self.zones if measure.level == "zone" else self.parents
-        told, parts = np.flatnonzero(self.told(keys, pane.epoch.k)), measure.parts(len(self.parents))
-        said, published = common(pane), 0
-        for key, found in numbers(keys, told, self.views.get(measure.name)).items():
+        said, published, parts = common(pane), 0, measure.parts(len(self.parents))
+        for key, found in self.numbers(keys, pane.epoch.k, measure.name).items():
             pair, part = divmod(key if pairs is None else int(pairs[key]), parts)
             origin, destination = places[pair // len(places)], places[pair % len(places)]
             if measure.level == "zone" and (origin in self._closed or destination in self._closed):
@@ -236,16 +223,7 @@ class Page:
     ) -> Iterator[Publication]:
         said = incomplete(pane)
         for place in places:
-            record = Footfall(
-                schema=FOOTFALL_SCHEMA,
-                measure=measure,
-                level=level,
-                zone=place,
-                suppressed=True,
-                state_lost=lost,
-                **said,
-            )
-            yield publication(FOOTFALL, place, record)
+            yield _place(measure, level, place, said, {"suppressed": True, "state_lost": lost})
 
     def _no_flows(self, measure: Measure, pane: Pane) -> Publication:
         summary = FlowSummary(
@@ -265,6 +243,11 @@ class Page:
         if estimates.corrected is not None:
             surely &= estimates.corrected.mean - self._quantile * estimates.corrected.se >= k
         return np.asarray(surely)
+
+    def numbers(self, estimates: Estimates, k: int, measure: str | None = None) -> dict[int, Numbers]:
+        """What records say of those that are told, by key, with the view of the measure if one is named."""
+        view = None if measure is None else self.views.get(measure)
+        return _numbers(estimates, np.flatnonzero(self.told(estimates, k)), view)
 
 
 class Pages:
@@ -292,8 +275,8 @@ class Pages:
         return self._pages[epoch.plan, excluded]
 
 
-def numbers(estimates: Estimates, keys: NDArray[np.intp], view: View | None = None) -> dict[int, Numbers]:
-    """What records say of each of these keys, by key. A pane has tens of thousands: all is worked out by the column."""
+def _numbers(estimates: Estimates, keys: NDArray[np.intp], view: View | None) -> dict[int, Numbers]:
+    """Of each of these keys. A pane has tens of thousands: all is worked out by the column."""
     mean, se = estimates.mean[keys], estimates.se[keys]
     corrected = None if estimates.corrected is None else estimates.corrected.each(itemgetter(keys))
     reach = TWO_SIDED_95 * se
@@ -325,24 +308,9 @@ def _rounded(column: NDArray[np.float64]) -> list[float]:
     return [round(number, 1) for number in column.tolist()]
 
 
-def _place(
-    measure: str, level: Level, zone: str, said: Common, told: Numbers | None, through: str | None
-) -> Publication:
-    """A place's record; `through`: who speaks for it if it isn't told."""
-    if told is None:
-        record = Footfall(
-            schema=FOOTFALL_SCHEMA,
-            measure=measure,
-            level=level,
-            zone=zone,
-            suppressed=True,
-            speaks_through=through,
-            **said,
-        )
-    else:
-        record = Footfall(
-            schema=FOOTFALL_SCHEMA, measure=measure, level=level, zone=zone, suppressed=False, **told, **said
-        )
+def _place(measure: str, level: Level, zone: str, said: Common, more: Mapping[str, Any]) -> Publication:
+    """A record of people in a place. `more`: what it says beside what all of the pane do."""
+    record = Footfall(schema=FOOTFALL_SCHEMA, measure=measure, level=level, zone=zone, **more, **said)
     return publication(FOOTFALL, zone, record)
 
 

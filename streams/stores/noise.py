@@ -121,10 +121,9 @@ class _Drawing:
         self._draw = draw
         self._scale = scale
         self._noise = np.empty(keys, np.int64)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._waiting = list(range(0, max(keys, 1), BLOCK))[::-1]
         self._in_hand = 0
-        self._whole = threading.Event()
         self._error: Exception | None = None
 
     @property
@@ -134,7 +133,7 @@ class _Drawing:
 
     def draw_block(self) -> bool:
         """Draw a block that nobody has begun; False if there is none."""
-        with self._lock:
+        with self._changed:
             if not self._waiting:
                 return False
             first = self._waiting.pop()
@@ -143,13 +142,12 @@ class _Drawing:
         try:
             block[:] = self._draw(np.zeros(len(block), np.int64), *self._scale)
         except Exception as error:  # noqa: BLE001 - whoever takes the noise gets it
-            with self._lock:
+            with self._changed:
                 self._error = error
                 self._waiting.clear()
-        with self._lock:
+        with self._changed:
             self._in_hand -= 1
-            if not self._waiting and not self._in_hand:
-                self._whole.set()
+            self._changed.notify_all()
         return True
 
     def finished(self, keys: int | None = None) -> NDArray[np.int64]:
@@ -159,14 +157,13 @@ class _Drawing:
             ThrongError: what drawing it raised.
         """
         keys = self.keys if keys is None else keys
-        with self._lock:
+        with self._changed:
             self._waiting = [first for first in self._waiting if first < max(keys, 1)]
-            if not self._waiting and not self._in_hand:
-                self._whole.set()
         for _ in range(min(HELPERS, len(self._waiting) - 1)):
             threading.Thread(target=self._draw_rest, name="noise helper", daemon=True).start()
         self._draw_rest()
-        self._whole.wait()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_hand)
         if self._error is not None:
             raise self._error
         return self._noise[:keys]
@@ -195,20 +192,14 @@ class Ahead:
     def __call__(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
         """As `draw`, which see."""
         wanted = (len(counts), sensitivity, scale, rho)
-        with self._asked:
-            drawing = self._drawn.pop(wanted, None)  # taken out for good: noise that is used twice hides nothing
-            self._start_drawing(wanted)
-        return counts + (drawing or _Drawing(self._draw, wanted)).finished()
+        return counts + self._taken(wanted, wanted).finished()
 
     def of_some(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
         """As `draw`, of keys from data: there is room for as many as came last, and half as many again."""
-        parameters = (sensitivity, scale, rho)
-        keys = len(counts)
-        with self._asked:
-            room = self._room.get(parameters, 0)
-            drawing = self._drawn.pop((room, *parameters), None) or _Drawing(self._draw, (room, *parameters))
-            self._room[parameters] = -(-keys * 3 // 2 // BLOCK) * BLOCK
-            self._start_drawing((self._room[parameters], *parameters))
+        parameters, keys = (sensitivity, scale, rho), len(counts)
+        room = self._room.get(parameters, 0)
+        self._room[parameters] = -(-keys * 3 // 2 // BLOCK) * BLOCK
+        drawing = self._taken((room, *parameters), (self._room[parameters], *parameters))
         beyond = _Drawing(self._draw, (max(keys - room, 0), *parameters))
         noisy: NDArray[np.int64] = counts + np.concatenate([drawing.finished(min(keys, room)), beyond.finished()])
         return noisy
@@ -232,6 +223,13 @@ class Ahead:
         with self._asked:
             self._drawn = {wanted: _Drawing(self._draw, wanted) for wanted in self._drawn}
             self._asked.notify()
+
+    def _taken(self, wanted: Wanted, following: Wanted) -> _Drawing:
+        """What was drawn of this, as far as it was; what is to follow is drawn meanwhile."""
+        with self._asked:
+            drawing = self._drawn.pop(wanted, None)  # taken out for good: noise that is used twice hides nothing
+            self._start_drawing(following)
+        return drawing or _Drawing(self._draw, wanted)
 
     def _start_drawing(self, wanted: Wanted) -> None:
         self._drawn[wanted] = _Drawing(self._draw, wanted)

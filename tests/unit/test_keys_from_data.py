@@ -36,7 +36,7 @@ from streams.core.sums import Keyed, Sums, Whole, occurring
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
-from streams.stores.noise import _keyed_mechanism, draw, draw_keyed
+from streams.stores.noise import Noise, _keyed_mechanism, draw, draw_keyed
 from streams.stores.released import Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
@@ -57,10 +57,10 @@ PLAN = Plan(
 )
 
 
-def drawn(counted: Keyed, epoch=LARGE, measure: Measure = TRIPS) -> Keyed:
+def drawn(counted: Keyed, epoch=LARGE, measure: Measure = TRIPS, noise: Noise = draw) -> Keyed:
     cost = (rho_of(measure, epoch), keys_delta(measure, epoch))
     spread = (epoch.cap(measure), sensitivity(measure, epoch), sigma(measure, epoch))
-    return draw_keyed(counted, *spread, threshold(measure, epoch), cost)
+    return draw_keyed(counted, *spread, threshold(measure, epoch), cost, noise)
 
 
 def some(*pairs: tuple[int, int]) -> Keyed:
@@ -126,9 +126,7 @@ def test_noise_that_was_drawn_ahead_is_put_on_keys_from_data() -> None:
         return counts + np.array([-1, 0, 1])
 
     edge = threshold(TRIPS, LARGE)
-    cost = (rho_of(TRIPS, LARGE), keys_delta(TRIPS, LARGE))
-    spread = (LARGE.cap(TRIPS), sensitivity(TRIPS, LARGE), sigma(TRIPS, LARGE))
-    kept = draw_keyed(some((9, edge), (7, edge), (3, edge)), *spread, edge, cost, drawn_ahead)
+    kept = drawn(some((9, edge), (7, edge), (3, edge)), noise=drawn_ahead)
     assert (kept.keys.tolist(), kept.counts.tolist()) == ([3, 7], [edge + 1, edge])
 
 
