@@ -16,18 +16,24 @@ from streams.core.slots import FACTOR
 
 
 class Listed(NamedTuple):
-    """`keys` u32[n], or u16 while they wait where all of the measure's fit; `who` u64[n]: the pseudonym of each."""
+    """`keys` u32[n], or u16 while they wait where all of the measure's fit; `who` u32[n]: whose each is, by the row of
+    the table (`slots`), which is half as long as a pseudonym, and is another one when the table grows (`moved`)."""
 
     keys: NDArray[np.unsignedinteger]
-    who: NDArray[np.uint64]
+    who: NDArray[np.uint32]
 
 
 def joined(parts: list[Listed]) -> Listed:
     """All in one, keys as u32: the compiled loops have no other form."""
     if not parts:
-        return Listed(np.empty(0, np.uint32), np.empty(0, np.uint64))
+        return Listed(np.empty(0, np.uint32), np.empty(0, np.uint32))
     keys = np.concatenate([part.keys for part in parts], dtype=np.uint32)
     return Listed(keys, np.concatenate([part.who for part in parts]))
+
+
+def moved(part: Listed, to: NDArray[np.uint32]) -> Listed:
+    """The same of a table that has grown, in which row `i` has become row `to[i]`."""
+    return part._replace(who=to[part.who])
 
 
 def counted(parts: list[Listed], most_keys: int) -> Counts:
@@ -52,7 +58,7 @@ def _find_first(keys, who, places, first):  # type: ignore[no-untyped-def]
     """`places` i32[a power of two, more than keys]: an open-addressed table of rows' numbers, all -1."""
     mask = np.uint64(len(places) - 1)
     for i in range(len(keys)):
-        hashed = (who[i] * FACTOR + np.uint64(keys[i])) * FACTOR
+        hashed = (np.uint64(who[i]) * FACTOR + np.uint64(keys[i])) * FACTOR
         at = (hashed >> np.uint64(32)) & mask
         while places[at] >= 0 and (keys[places[at]] != keys[i] or who[places[at]] != who[i]):
             at = (at + np.uint64(1)) & mask

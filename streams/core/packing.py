@@ -22,7 +22,6 @@ from streams.core.slots import (
     NOWHERE,
     ROW,
     Slots,
-    find_or_add,
 )
 
 UNDO_FACTOR: Final = np.uint64(pow(int(FACTOR), -1, 1 << 64))
@@ -54,11 +53,9 @@ def unpack_rows(planes: bytes, heard: int) -> NDArray[np.void]:
     return rows
 
 
-def ranks(rows: NDArray[np.void], who: NDArray[np.uint64]) -> NDArray[np.uint32]:
-    """The numbers that subscribers of the table have among packed rows."""
-    places = np.empty(len(who), np.int64)
-    find_or_add(rows, who, np.zeros(len(who), np.bool_), 0, places)
-    packed: NDArray[np.uint32] = (np.cumsum(rows["pseudonym"] != 0, dtype=np.uint32) - 1)[places]
+def ranks(rows: NDArray[np.void], who: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The numbers that rows of the table have among packed ones."""
+    packed: NDArray[np.uint32] = (np.cumsum(rows["pseudonym"] != 0, dtype=np.uint32) - 1)[who]
     return packed
 
 

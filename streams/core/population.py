@@ -21,7 +21,7 @@ from schemas.measures import AREAS, HIGHEST_CAP, MOST_ARRIVALS, Measure, Statist
 from schemas.panes import Counts, from_dense
 from schemas.sightings import OPT_IN
 from streams.core import departures, distances, slots, windows
-from streams.core.listed import Listed, counted
+from streams.core.listed import Listed, counted, moved
 from streams.core.presence import BLOCK, LIST_ROOM, MOST_LISTED, SETTLE_BLOCK, handle, settle
 from streams.core.reorder import Rows
 from streams.core.tally import DWELL, LIVING, PASSED, TRAVELLED, TRAVELLED_BETWEEN, TRIPS, VISITED, Capped, Rules, Tally
@@ -93,7 +93,7 @@ class Population:
             np.zeros((len(self._arrivals), places), np.uint32),
             np.zeros(len(self._arrivals), np.int64),
             np.zeros((len(self._listed), LIST_ROOM), np.uint32),
-            np.zeros((len(self._listed), LIST_ROOM), np.uint64),
+            np.zeros((len(self._listed), LIST_ROOM), np.uint32),
             np.zeros(len(self._listed), np.int64),
             np.array([self.rules.opens]),
             np.zeros(len(self._arrivals) + len(self._listed), np.int64),
@@ -125,8 +125,11 @@ class Population:
 
     def _enlarge(self) -> None:
         """The table. How many of a block's subscribers are new is known no sooner than when one has no place."""
-        self.slots, row_due = slots.with_room(self.slots, self.running.row_due, self.heard, 1)
+        self.take_listed()
+        self.slots, row_due, rows = slots.larger(self.slots, self.running.row_due, self.heard + 1)
         self.running = self.running._replace(row_due=row_due)
+        for number, parts in enumerate(self.listed):
+            self.listed[number] = [moved(part, rows) for part in parts]
 
     def _make_room(self, rows: int) -> None:
         # What the windows still count must not be forgotten, so the last boundary decides, not the rows' times.

@@ -107,17 +107,17 @@ def _place(number, gone_by):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _list(m, key, row, used, listed, tally):  # type: ignore[no-untyped-def]
-    """Count the subscriber at a key of a listed measure, as far as its cap goes."""
+def _list(m, key, at, used, listed, tally):  # type: ignore[no-untyped-def]
+    """Count the subscriber of row `at` at a key of a listed measure, as far as its cap goes."""
     if listed.cap[m] > 0 and used[listed.column[m]] >= listed.cap[m]:
         tally.capped[len(tally.since) + m] += 1
     else:
         if listed.cap[m] > 0:
             used[listed.column[m]] += listed.adds[m]
-        at = tally.filled[m]
-        tally.keys[m, at] = key
-        tally.who[m, at] = row["pseudonym"]
-        tally.filled[m] = at + 1
+        last = tally.filled[m]
+        tally.keys[m, last] = key
+        tally.who[m, last] = at
+        tally.filled[m] = last + 1
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -189,7 +189,7 @@ def _known_area(areas, a, rules):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _become_stay(row, used, known, departed, areas, rules, tally):  # type: ignore[no-untyped-def]
+def _become_stay(at, row, used, known, departed, areas, rules, tally):  # type: ignore[no-untyped-def]
     """The present presence is a stay: unless the last one was in the same zone, it is a visit, and a trip."""
     row["flags"] |= STAY
     origin, zone = row["stayed"], np.int64(row["zone"])
@@ -200,19 +200,19 @@ def _become_stay(row, used, known, departed, areas, rules, tally):  # type: igno
     listed = rules.listed
     for m in range(len(listed.cap)):
         if listed.what[m] == VISITED:
-            _list(m, _at(rules, m, zone) * _VISITS + number, row, used, listed, tally)
+            _list(m, _at(rules, m, zone) * _VISITS + number, at, used, listed, tally)
         elif listed.what[m] == TRAVELLED and origin != NOWHERE:
-            _list(m, _at(rules, m, zone) * _TIMES + _travelled(row, departed), row, used, listed, tally)
+            _list(m, _at(rules, m, zone) * _TIMES + _travelled(row, departed), at, used, listed, tally)
         elif listed.what[m] == TRAVELLED_BETWEEN and origin != NOWHERE:
             key = _between(rules, m, origin, zone) * _TIMES + _travelled(row, departed)
-            _list(m, key, row, used, listed, tally)
+            _list(m, key, at, used, listed, tally)
         elif listed.what[m] == LIVING:
             a = listed.area[m]
             if number == 0 and row["start"] + rules.stay > rules.areas[a, 1]:
                 key = _at(rules, m, zone) * (rules.parent_count + 1) + _known_area(areas, a, rules)
-                _list(m, key, row, used, listed, tally)
+                _list(m, key, at, used, listed, tally)
         elif listed.what[m] == TRIPS and origin != NOWHERE:
-            _list(m, _between(rules, m, origin, zone), row, used, listed, tally)
+            _list(m, _between(rules, m, origin, zone), at, used, listed, tally)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -238,7 +238,7 @@ def _left_bucket(row, rules, now):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _complete(row, used, rules, tally, zone, bucket, glimpsed, onward):  # type: ignore[no-untyped-def]
+def _complete(at, used, rules, tally, zone, bucket, glimpsed, onward):  # type: ignore[no-untyped-def]
     """A presence is complete. `glimpsed`: it was as long as a stay, and none. `onward`: of a pass, the zone that it was
     left for, or `NOWHERE`."""
     if glimpsed:
@@ -246,27 +246,27 @@ def _complete(row, used, rules, tally, zone, bucket, glimpsed, onward):  # type:
     listed = rules.listed
     for m in range(len(listed.cap)):
         if listed.what[m] == DWELL:
-            _list(m, _at(rules, m, zone) * _LENGTHS + bucket, row, used, listed, tally)
+            _list(m, _at(rules, m, zone) * _LENGTHS + bucket, at, used, listed, tally)
         elif listed.what[m] == PASSED and onward != NOWHERE:
-            _list(m, _between(rules, m, zone, onward), row, used, listed, tally)
+            _list(m, _between(rules, m, zone, onward), at, used, listed, tally)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _complete_before(row, used, rules, tally):  # type: ignore[no-untyped-def]
+def _complete_before(at, row, used, rules, tally):  # type: ignore[no-untyped-def]
     """So is the one before: no ping-pong can restore it any more."""
     stay, cut = (row["flags"] & BEFORE_STAY) != 0, (row["flags"] & BEFORE_BEGUN_BEFORE) != 0
     onward = NOWHERE if stay or cut else np.int64(row["zone"])
     glimpsed = not stay and row["start"] - (row["before_start"] >> OF_START) >= rules.stay
     bucket = np.int64(row["before_start"] & OF_LENGTH)
-    _complete(row, used, rules, tally, row["before"], bucket, glimpsed, onward)
+    _complete(at, used, rules, tally, row["before"], bucket, glimpsed, onward)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _complete_present(row, used, rules, tally, end, cut):  # type: ignore[no-untyped-def]
+def _complete_present(at, row, used, rules, tally, end, cut):  # type: ignore[no-untyped-def]
     """So is the present one, which nobody knows to have gone elsewhere."""
     stay, length = (row["flags"] & STAY) != 0, end - row["start"]
     bucket = _bucket(rules, length, stay, cut or (row["flags"] & BEGUN_BEFORE) != 0)
-    _complete(row, used, rules, tally, row["zone"], bucket, not stay and length >= rules.stay, NOWHERE)
+    _complete(at, used, rules, tally, row["zone"], bucket, not stay and length >= rules.stay, NOWHERE)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -407,7 +407,7 @@ def _bar(row, known, departed, areas):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _complete_known(row, used, rules, tally, now, zone, kind):  # type: ignore[no-untyped-def]
+def _complete_known(at, row, used, rules, tally, now, zone, kind):  # type: ignore[no-untyped-def]
     """Count what a sighting shows to be complete, and no pane's end has counted: first the presence before, if it
     can't be restored any more, then the present one, if silence or a detach has ended it."""
     opened = tally.opened[0]
@@ -415,13 +415,13 @@ def _complete_known(row, used, rules, tally, now, zone, kind):  # type: ignore[n
     if row["before"] != NOWHERE and final >= opened:
         moves_on = kind < DETACH and zone != row["zone"] and zone != row["before"]
         if now > final or kind == DETACH or moves_on:
-            _complete_before(row, used, rules, tally)
+            _complete_before(at, row, used, rules, tally)
             row["before"] = NOWHERE
     silent = row["last"] + rules.silence
     by_silence = now >= silent and silent >= opened
     if by_silence or (now < silent and kind == DETACH):
         end = row["last"] + rules.silence // 2 if by_silence else now
-        _complete_present(row, used, rules, tally, end, False)
+        _complete_present(at, row, used, rules, tally, end, False)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -441,7 +441,7 @@ def _jumps(row, rules, now, zone):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")
 def _sight(  # type: ignore[no-untyped-def]
-    row, used, known, departed, areas, gone_by, rules, tally, running, now, zone, cohort, kind
+    at, row, used, known, departed, areas, gone_by, rules, tally, running, now, zone, cohort, kind
 ):
     """One sighting: the numbered rules of the reference's section "Presence"."""
     if kind == OPT_IN:
@@ -454,8 +454,8 @@ def _sight(  # type: ignore[no-untyped-def]
     if row["zone"] != NOWHERE:
         silent = row["last"] + rules.silence
         if not row["flags"] & STAY and _lasted(row, rules, min(now, silent)):
-            _become_stay(row, used, known, departed, areas, rules, tally)
-        _complete_known(row, used, rules, tally, now, zone, kind)
+            _become_stay(at, row, used, known, departed, areas, rules, tally)
+        _complete_known(at, row, used, rules, tally, now, zone, kind)
         if now >= silent:
             _note_areas(row, areas, rules, row["last"] + rules.silence // 2)
             _leave(row, gone_by, rules, running, silent, now)
@@ -647,7 +647,7 @@ def _handle_block(slots, departures, rules, tally, running, found, asked, times,
         zone, cohort, last = row["zone"], row["cohort"], row["last"]
         used, known, departed, areas = slots.used[at], slots.known[at], slots.departed[at], slots.areas[at]
         now, to, whose, kind = times[i], zones[i], cohorts[i], kinds[i]
-        _sight(row, used, known, departed, areas, gone_by, rules, tally, running, now, to, whose, kind)
+        _sight(at, row, used, known, departed, areas, gone_by, rules, tally, running, now, to, whose, kind)
         _count_change(row, running, at, zone, cohort, last)
     return barred
 
@@ -699,11 +699,11 @@ def _settle_rows(slots, rules, tally, first, last, boundary, due):  # type: igno
         row = slots.rows[at]
         final = row["start"] + rules.ping_pong
         if row["before"] != NOWHERE and final >= opened and (over or final < boundary):
-            _complete_before(row, slots.used[at], rules, tally)
+            _complete_before(at, row, slots.used[at], rules, tally)
             row["before"] = NOWHERE
         silent = row["last"] + rules.silence
         if not row["flags"] & STAY and _lasted(row, rules, min(boundary - 1, silent)):
-            _become_stay(row, slots.used[at], slots.known[at], slots.departed[at], slots.areas[at], rules, tally)
+            _become_stay(at, row, slots.used[at], slots.known[at], slots.departed[at], slots.areas[at], rules, tally)
         if silent >= opened and (over or silent < boundary):
             end = boundary if silent >= boundary else row["last"] + rules.silence // 2
-            _complete_present(row, slots.used[at], rules, tally, end, silent >= boundary)
+            _complete_present(at, row, slots.used[at], rules, tally, end, silent >= boundary)

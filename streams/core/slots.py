@@ -118,20 +118,25 @@ def _free(size: int, *beside: NDArray[np.unsignedinteger]) -> Slots:
     return Slots(rows, *(np.zeros((size, like.shape[1]), like.dtype) for like in beside))
 
 
-def with_room(slots: Slots, due: NDArray[np.int32], subscribers: int, more: int) -> tuple[Slots, NDArray[np.int32]]:
-    """The same table, or a larger one, in which `more` new subscribers bring it to 0.875 at most.
+class Larger(NamedTuple):
+    """A table that has grown. `due`: see `larger`; `rows` u32[rows before]: where each subscriber's row is now."""
+
+    slots: Slots
+    due: NDArray[np.int32]
+    rows: NDArray[np.uint32]
+
+
+def larger(slots: Slots, due: NDArray[np.int32], subscribers: int) -> Larger:
+    """A larger table, which so many subscribers bring to 0.875 at most.
 
     `due`: a time for each of the table's `blocks`; of a larger one's block it is the least of where its rows come from.
     """
     size = len(slots.rows)
-    if (subscribers + more) * 8 <= size * 7:
-        return slots, due
-    while (subscribers + more) * 8 > size * 7:
+    while subscribers * 8 > size * 7:
         size += size // GROWS_BY
-    larger = _free(size, *slots[1:])
-    larger_due = blocks_of(size, NEVER)
-    _move(_words(slots), due, _words(larger), larger_due)
-    return larger, larger_due
+    grown = Larger(_free(size, *slots[1:]), blocks_of(size, NEVER), np.zeros(len(slots.rows), np.uint32))
+    _move(_words(slots), due, _words(grown.slots), grown.due, grown.rows)
+    return grown
 
 
 def room(slots: Slots, subscribers: int) -> int:
@@ -159,7 +164,8 @@ def _find(rows, pseudonym):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")
 def _put(slots, rows, used, known, departed, areas, i):  # type: ignore[no-untyped-def]
-    """Put a subscriber's row, of tables like these, where it goes: element by element, faster than by slices."""
+    """Put a subscriber's row, of tables like these, where it goes: element by element, faster than by slices. Returns
+    where that is."""
     target = _find(slots.rows, rows[i]["pseudonym"])
     slots.rows[target] = rows[i]
     for m in range(used.shape[1]):
@@ -170,11 +176,12 @@ def _put(slots, rows, used, known, departed, areas, i):  # type: ignore[no-untyp
         slots.departed[target, m] = departed[i, m]
     for m in range(areas.shape[1]):
         slots.areas[target, m] = areas[i, m]
+    return target
 
 
 @njit(cache=True, nogil=True)
-def _move(slots, due, larger, larger_due):  # type: ignore[no-untyped-def]
-    """Move all subscribers. Of both the columns beside the rows are in `_words`."""
+def _move(slots, due, larger, larger_due, to):  # type: ignore[no-untyped-def]
+    """Move all subscribers, and note `to` where. Of both the columns beside the rows are in `_words`."""
     slots, larger = borrowed(slots), borrowed(larger)
     memory, new_memory = np.int64(slots.rows.ctypes.data), np.int64(larger.rows.ctypes.data)
     for at in range(len(slots.rows)):
@@ -186,6 +193,7 @@ def _move(slots, due, larger, larger_due):  # type: ignore[no-untyped-def]
             target += 1
             if target == len(larger.rows):
                 target = np.int64(0)
+        to[at] = target
         new_row = new_memory + target * ROW_BYTES
         for first in range(0, ROW_BYTES, 8):
             put_word(new_row + first, np.int64(word(row + first)))
@@ -219,11 +227,13 @@ def _in_words(column: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger
 
 @njit(cache=True, nogil=True)
 def fill(slots, rows, used, known, departed, areas):  # type: ignore[no-untyped-def]
-    """Put new subscribers' rows into a table that has room for them."""
+    """Put new subscribers' rows into a table that has room for them; where each went, u32[n]."""
     slots, rows, used = borrowed(slots), borrowed(rows), borrowed(used)
     known, departed, areas = borrowed(known), borrowed(departed), borrowed(areas)
+    at = np.empty(len(rows), np.uint32)
     for i in range(len(rows)):
-        _put(slots, rows, used, known, departed, areas, i)
+        at[i] = _put(slots, rows, used, known, departed, areas, i)
+    return at
 
 
 @njit(cache=True, nogil=True, inline="always")

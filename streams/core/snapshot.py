@@ -162,13 +162,14 @@ def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Popu
     rows = unpack_rows(columns["subscriber_planes"], header.heard)
     own = zip(population.slots[1:], BESIDE, strict=True)
     beside = [_beside(like, columns[name], header.heard) for like, name in own]
-    population.slots, _ = slots.with_room(population.slots, population.running.row_due, 0, header.heard)
-    slots.fill(population.slots, rows, *beside)
+    if slots.room(population.slots, 0) < header.heard:
+        population.slots = slots.larger(population.slots, population.running.row_due, header.heard).slots
+    places = slots.fill(population.slots, rows, *beside)
     departed = header.span[ring.HEAD] - header.span[ring.TAIL]
     gone = from_planes(columns["departure_planes"], departed, ring.DEPARTURE.itemsize)
     records, span = gone.reshape(-1).view(ring.DEPARTURE), np.array(header.span, np.int64)
     population.departures = ring.of_records(records, span, departed + max(departed // 8, ring.SMALLEST))
-    _fill_tally(population, header.since, columns, rows)
+    _fill_tally(population, header.since, columns, places)
     if header.at_ms is not None:
         population.tally.opened[0] = (header.at_ms - epoch.start_ms) // epoch.pane_ms * epoch.pane_ms
     return population
@@ -181,26 +182,27 @@ def _beside(like: NDArray[np.unsignedinteger], planes: bytes, heard: int) -> NDA
 
 
 def _fill_tally(
-    population: Population, since: tuple[int, ...], columns: dict[str, bytes], rows: NDArray[np.void]
+    population: Population, since: tuple[int, ...], columns: dict[str, bytes], places: NDArray[np.uint32]
 ) -> None:
     tally = population.tally
     tally.arrivals[:] = np.frombuffer(columns["arrivals"], "<u4").reshape(tally.arrivals.shape)
     tally.since[:] = since
     for number, kind in enumerate(population.key_types):
-        listed = _listed(columns, number, rows["pseudonym"])
+        listed = _listed(columns, number, places)
         population.listed[number] = [listed._replace(keys=listed.keys.astype(kind))]
 
 
-def _listed(columns: dict[str, bytes], number: int, pseudonyms: NDArray[np.uint64]) -> Listed:
-    """A measure's list. Earlier releases kept the number of its subscriber beside each key."""
+def _listed(columns: dict[str, bytes], number: int, places: NDArray[np.uint32]) -> Listed:
+    """A measure's list, of subscribers whose rows are in these places. Earlier releases kept the number of its
+    subscriber beside each key."""
     planes = columns[f"listed_{number}"]
     keys = _words(planes, len(planes) // 4)
     if f"who_{number}" in columns:
-        return Listed(keys, pseudonyms[_words(columns[f"who_{number}"], len(keys))])
-    times = _words(columns[f"times_{number}"], len(pseudonyms))
+        return Listed(keys, places[_words(columns[f"who_{number}"], len(keys))])
+    times = _words(columns[f"times_{number}"], len(places))
     if times.sum() != len(keys):
         raise ValueError(f"snapshot: {len(keys)} keys are listed, subscribers have {times.sum()}")
-    return Listed(keys, np.repeat(pseudonyms, times))
+    return Listed(keys, np.repeat(places, times))
 
 
 def _words(planes: bytes, number: int) -> NDArray[np.uint32]:

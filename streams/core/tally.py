@@ -78,7 +78,7 @@ class Tally(NamedTuple):
     Attributes:
         arrivals: u32[arrivals measures, places].
         since: i64[arrivals measures], the open pane's start, ms since the epoch's.
-        keys: u32[listed measures, room]. who: u64 beside it, the pseudonym of each.
+        keys: u32[listed measures, room]. who: u32 beside it, whose each is: the subscriber's row.
         filled: i64[listed measures], how many of `keys` are.
         opened: i64[1], the open base pane's start, ms since the epoch's.
         capped: i64[arrivals measures + listed measures], what the caps have dropped.
@@ -88,7 +88,7 @@ class Tally(NamedTuple):
     arrivals: NDArray[np.uint32]
     since: NDArray[np.int64]
     keys: NDArray[np.uint32]
-    who: NDArray[np.uint64]
+    who: NDArray[np.uint32]
     filled: NDArray[np.int64]
     opened: NDArray[np.int64]
     capped: NDArray[np.int64]

@@ -31,11 +31,12 @@ def test_a_larger_table_has_the_same_rows(caps: list[int], visited: int, travell
         )
     table.rows["pseudonym"][found] = last
     due = random.integers(0, 1000, number_of_blocks(600)).astype(np.int32)
-    larger, larger_due = slots.with_room(table, due, 510, 20)
+    larger, larger_due, now_at = slots.larger(table, due, 530)
     assert len(larger.rows) > len(table.rows)
     there = np.empty(510, np.int64)
     assert slots.find_or_add(larger.rows, last, np.zeros(510, np.bool_), 0, there) == (0, 510)
     assert np.count_nonzero(larger.rows["pseudonym"]) == 510
+    np.testing.assert_array_equal(now_at[found], there)
     for before, after in zip(table, larger, strict=True):
         assert before[found].tobytes() == after[there].tobytes()
     assert len(larger_due) == number_of_blocks(len(larger.rows))

@@ -3,9 +3,11 @@ the ring are enlarged and the lists emptied on the way makes no difference."""
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from streams.core import slots
 from streams.core.departures import in_order
-from streams.core.listed import joined
+from streams.core.listed import Listed, joined
 from streams.core.population import Population
 from streams.core.presence import BLOCK
 from streams.core.reorder import Rows, select
@@ -25,9 +27,12 @@ def sightings(seed: int) -> Rows:
     return Rows(who.astype(np.uint64), times, zones, (who % 28).astype(np.uint8), kinds)
 
 
-def taken(rows: Rows, piece: int) -> tuple[Population, int]:
-    """A population that has handled them, so many in each call."""
+def taken(rows: Rows, piece: int, expected: int = 0) -> tuple[Population, int]:
+    """A population that has handled them, so many in each call. Its table has room for so many from the start."""
     population = Population(EPOCHS[0], np.zeros(ZONES, np.uint16), EPOCHS[0].parents)
+    if expected:
+        population.slots = slots.larger(population.slots, population.running.row_due, expected).slots
+        population.fit()
     barred = sum(population.handle(select(rows, slice(at, at + piece))) for at in range(0, NUMBER, piece))
     return population, barred
 
@@ -52,3 +57,20 @@ def test_all_at_once_is_as_piece_by_piece(seed: int) -> None:
     np.testing.assert_array_equal(once.tally.arrivals, often.tally.arrivals)
     np.testing.assert_array_equal(once.tally.filtered, often.tally.filtered)
     np.testing.assert_array_equal(once.tally.capped, often.tally.capped)
+
+
+def test_lists_name_the_same_people_however_often_the_table_has_grown() -> None:
+    rows = sightings(3)
+    (grown, _), (large, _) = taken(rows, NUMBER), taken(rows, NUMBER, expected=50_000)
+    assert len(grown.slots.rows) > 2 * slots.SMALLEST, "the table has hardly grown"
+    assert any(grown.listed), "nothing was listed before it grew"
+    for each in (grown, large):
+        each.take_listed()
+    for some, same in zip(grown.listed, large.listed, strict=True):
+        np.testing.assert_array_equal(listing(grown, some), listing(large, same))
+
+
+def listing(population: Population, parts: list[Listed]) -> NDArray[np.uint64]:
+    """Keys and pseudonyms, in the order in which they were listed."""
+    listed = joined(parts)
+    return np.stack([listed.keys, population.slots.rows["pseudonym"][listed.who]])

@@ -10,12 +10,12 @@ from schemas.panes import pairs
 from streams.core.listed import Listed, counted, first_ones
 
 PAIRS = st.lists(
-    st.tuples(st.integers(0, 6), st.one_of(st.integers(1, 4), st.integers((1 << 64) - 4, (1 << 64) - 1))), max_size=60
+    st.tuples(st.integers(0, 6), st.one_of(st.integers(0, 3), st.integers((1 << 32) - 4, (1 << 32) - 1))), max_size=60
 )
 
 
 def listed_of(made: list[tuple[int, int]]) -> Listed:
-    return Listed(np.array([key for key, _ in made], np.uint32), np.array([who for _, who in made], np.uint64))
+    return Listed(np.array([key for key, _ in made], np.uint32), np.array([who for _, who in made], np.uint32))
 
 
 @settings(max_examples=300, deadline=None)

@@ -34,7 +34,7 @@ print(*(name for name, signatures in rehearsed.items() if signatures))
 """
 # What Python calls; the others are parts of these.
 CALLED = {
-    *("_walk", "_unpack", "_taken", "_expire", "handle", "_advance", "settle", "find_or_add", "_move"),
+    *("_walk", "_unpack", "_taken", "_expire", "handle", "_advance", "settle", "_move"),
     *("_find_first", "fill", "_lean", "_turn", "_by_owner", "_count_rows", "_count_departures"),
 }
 
