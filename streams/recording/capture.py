@@ -81,6 +81,7 @@ async def capture(
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=RUN_BYTES,
         fetch_max_bytes=4 * RUN_BYTES,
+        isolation_level="read_committed",  # as it is counted
     )
     await consumer.start()
     try:

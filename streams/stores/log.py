@@ -37,9 +37,12 @@ async def disconnect(consumer: AIOKafkaConsumer) -> None:
 
 
 class TailReader:
-    """A groupless consumer of all partitions of one topic, from the start."""
+    """A groupless consumer of all partitions of one topic, from the start.
 
-    def __init__(self, at: At, topic: str) -> None:
+    `isolation`: as Kafka's `isolation.level`. throng itself writes no transactions; others may.
+    """
+
+    def __init__(self, at: At, topic: str, isolation: str = "read_uncommitted") -> None:
         self._topic = topic
         self._consumer = AIOKafkaConsumer(
             **client_options(at),
@@ -48,6 +51,7 @@ class TailReader:
             max_partition_fetch_bytes=16 << 20,
             fetch_max_wait_ms=100,
             request_timeout_ms=REQUEST_MS,
+            isolation_level=isolation,
         )
         self._partitions: list[TopicPartition] = []
 

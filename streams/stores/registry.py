@@ -1,5 +1,7 @@
 """The registry twice: the gateway's copy, read to its end before any raw event and then followed (`RegistryReader`);
 and single partitions as a log from given positions, for the rows that go to `sightings` (`RegistryLog`).
+
+Whoever writes it may do so in transactions: what was rolled back is nobody's consent, nor anybody's opt-out.
 """
 
 import asyncio
@@ -18,13 +20,14 @@ from streams.stores.log import REQUEST_MS, TailReader, disconnect
 
 POLL_MS = 500
 FRESH_S = 5.0
+ISOLATION = "read_committed"
 
 
 class RegistryReader:
     """Keeps `table` as the `registry` topic says."""
 
     def __init__(self, at: At, topic: str) -> None:
-        self._reader = TailReader(at, topic)
+        self._reader = TailReader(at, topic, ISOLATION)
         self.table = RegistryTable()
         self._known_at = self._wanted_at = 0.0
         self._wanted = asyncio.Event()
@@ -66,7 +69,8 @@ class RegistryReader:
 
 
 class Stretch(NamedTuple):
-    """Consecutive records of one partition; `next_offset` is behind them and behind what compaction took after them."""
+    """Consecutive records of one partition; `next_offset` is behind them and behind offsets without any after them:
+    what compaction took, the ends of transactions, and what was rolled back. There may be no record at all."""
 
     records: list[RegistryRecord]
     next_offset: int
@@ -83,8 +87,9 @@ class RegistryLog:
             auto_offset_reset="none",
             fetch_max_wait_ms=100,
             request_timeout_ms=REQUEST_MS,
+            isolation_level=ISOLATION,
         )
-        self._placed = False
+        self._next: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
         """Connect."""
@@ -102,7 +107,7 @@ class RegistryLog:
         Raises:
             ThrongError: `log_ahead` if the log ends before the offset. KafkaTimeoutError: Kafka does not answer now.
         """
-        self._placed = bool(begins)
+        self._next = {}
         if not begins:
             self._consumer.unsubscribe()
             return {}
@@ -124,18 +129,20 @@ class RegistryLog:
                 )
             self._consumer.seek(tp, begin)
             placed[number] = (begin, ends[tp])
+        self._next = {tps[number]: begin for number, (begin, _) in placed.items()}
         return placed
 
     async def poll(self) -> dict[int, Stretch]:
         """What comes next within a tenth of a second, by partition."""
-        if not self._placed:
+        if not self._next:
             await asyncio.sleep(POLL_MS / 1000)
             return {}
         fetched = await self._consumer.getmany(timeout_ms=100)
-        return {
-            tp.partition: Stretch(
-                [RegistryRecord(r.offset, r.timestamp, r.key, r.value) for r in records],
-                await self._consumer.position(tp),
-            )
-            for tp, records in fetched.items()
-        }
+        found: dict[int, Stretch] = {}
+        for tp, before in self._next.items():
+            # Nothing is fetched of offsets without records, but they are passed.
+            self._next[tp] = after = await self._consumer.position(tp)
+            if after > before:
+                records = [RegistryRecord(r.offset, r.timestamp, r.key, r.value) for r in fetched.get(tp, [])]
+                found[tp.partition] = Stretch(records, after)
+        return found

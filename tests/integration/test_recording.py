@@ -23,6 +23,7 @@ from streams.settings import Settings, to_environ
 from streams.stores.topics import create
 from tests.support.deployment import read_topic
 from tests.support.processes import begin_worker, on_port
+from tests.support.reading import produce_transaction
 from tests.support.recordings import MINUTES, START, fill, leave_for_a_while, record, settings_for, throng
 
 pytestmark = pytest.mark.integration
@@ -56,6 +57,17 @@ async def test_a_recording_holds_the_topic_byte_for_byte(stack: object, namespac
     assert await record(settings, bounded, Bounds(from_offset=10, to_offset=20)) == 7 * 10
     assert await record(settings, bounded, Bounds(most=123)) == 123
     await what_is_watched_of_the_topic_is_what_the_recording_has(settings, path)
+
+
+async def test_what_was_rolled_back_is_not_recorded_as_it_is_not_counted(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    settings = settings_for(stack, namespace, tmp_path)
+    await create(settings)
+    for value, commit in ((b"kept", True), (b"rolled back", False)):
+        await produce_transaction(settings.kafka.bootstrap, settings.topic(ATTACH), [value], commit=commit)
+    assert await record(settings, tmp_path / "r.parquet") == 1
+    assert pq.read_table(tmp_path / "r.parquet")["value"].to_pylist() == [b"kept"]
 
 
 async def what_is_watched_of_the_topic_is_what_the_recording_has(settings: Settings, path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from streams.agents.app import RoleApp, make_app, run
 from streams.agents.kept_commits import KEPT_MS
@@ -56,6 +56,22 @@ async def test_aborted_transactions_are_left_out_but_their_offsets_are_covered(s
     await run(make_app(reader.role, stack.kafka, namespace, QUICK), stop=reader.stop)
     assert reader.values(0) == [(0, b"kept 1"), (1, b"kept 2")]
     assert reader.reached(0) == 5
+
+
+async def test_an_open_transaction_ends_the_log_so_that_whoever_waits_for_it_does_not_lag(
+    stack: Stack, namespace: str
+) -> None:
+    topic = await make_topic(stack.kafka, f"{namespace}.in", 1)
+    await produce(stack.kafka, topic, [b"before"])
+    async with AIOKafkaProducer(bootstrap_servers=stack.kafka, transactional_id=topic) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"open", partition=0)
+        await produce(stack.kafka, topic, [b"behind it"])
+        reader = Reader(topic, {0: 0}, {0: 1})
+        await run(make_app(reader.role, stack.kafka, namespace, QUICK), stop=reader.stop)
+        assert reader.values(0) == [(0, b"before")]
+        assert [log.end for log in reader.logs.values()] == [1]
+        await producer.commit_transaction()
 
 
 async def test_a_position_in_the_middle_of_a_batch_gets_the_whole_batch(stack: Stack, namespace: str) -> None:

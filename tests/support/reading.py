@@ -73,11 +73,13 @@ class Reader:
         self.start, self.until = start, until
         self.chunks: list[Chunk] = []
         self.calls: list[str] = []
+        self.logs: Mapping[int, LogRange] = {}
         self.stop = asyncio.Event()
         self.role = Role("reader", topic, self.on_chunk, self.positions, self.on_assigned, self.on_revoked)
 
     async def positions(self, logs: Mapping[int, LogRange]) -> Mapping[int, int | None]:
         self.calls.append("positions")
+        self.logs = logs
         return {partition: self.start[partition] for partition in logs}
 
     async def on_assigned(self, partitions: frozenset[int]) -> None:
