@@ -2,10 +2,11 @@
 
 In: records as they are published, and the epoch that they are of. Out: Redis, through the publisher, behind all that
 there is to release: with 10,000 zones an hour's end is 60,000 keys there, and of many panes only the last need be
-shown. Kept: by measure the newest record that Redis lacks, and which plan's places it has since when. What has an end
-there is written again long before it.
+shown. Kept: by measure the newest record, and whether Redis lacks it; which plan's places it has, and since when. What
+has an end there is written again long before it.
 
-What can fail: Redis away (what is owed is tried again, once a second; readiness says so).
+What can fail: Redis away (what is owed is tried again, once a second; readiness says so), emptied, or a replica in its
+place that lags: before a pane is shown the places are looked for, and where they are gone all is shown again.
 """
 
 import asyncio
@@ -41,6 +42,7 @@ class Showing:
         self._pages = pages
         self._redis = redis
         self._withheld = withheld
+        self._newest: dict[str, LedgerRecord] = {}
         self._owed: dict[str, LedgerRecord] = {}
         self._one_by_one = asyncio.Lock()
         self._plan = ""
@@ -48,7 +50,7 @@ class Showing:
 
     def pane(self, record: LedgerRecord) -> None:
         """A record was just published: `catch_up` shows it, unless there is a newer one by then."""
-        self._owed[record.measure] = record
+        self._newest[record.measure] = self._owed[record.measure] = record
 
     async def places(self, epoch: Epoch) -> None:
         """Show the places that released records of the epoch tell of: once a plan, and again every day."""
@@ -66,6 +68,8 @@ class Showing:
     async def catch_up(self, epoch: Epoch | None) -> None:
         """Show what is owed, if the rules still let it be told. `epoch`: that of the last pane, if there was one."""
         async with self._one_by_one:
+            if self._owed:
+                await self._miss()
             if epoch is not None:
                 await self.places(epoch)
             for name, record in list(self._owed.items()):
@@ -73,6 +77,19 @@ class Showing:
                     del self._owed[name]
                 else:
                     await self._show(record)
+
+    async def _miss(self) -> None:
+        """Find out whether what was shown is gone: no pane of an hour comes again within it, and no places in a day."""
+        if not self._plan:
+            return
+        try:
+            there = await self._publisher.shows(self._plan)
+        except TROUBLE as error:
+            log.debug("whether Redis has what was shown is asked again with the next pane: %s", error)
+            return
+        if not there:
+            log.warning("Redis no longer has what was shown: it is shown again")
+            self._plan, self._owed = "", dict(self._newest)
 
     async def keep_giving_ends(self) -> None:
         """Let what was written before keys had an end go in its time: look for it at a start, and daily, for ever."""

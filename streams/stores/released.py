@@ -104,6 +104,10 @@ class Publisher:
         """Show what may be known of a plan's places, under the hash by which released records name it."""
         await self._redis.set(f"{self._prefix}{PLACES_OF}{places.plan}", msgspec.json.encode(places), ex=PLACES_KEPT_S)
 
+    async def shows(self, plan: str) -> bool:
+        """Are the plan's places shown?"""
+        return bool(await self._redis.exists(f"{self._prefix}{PLACES_OF}{plan}"))
+
     async def give_ends(self) -> int:
         """Give all that is shown and has no end one; returns how many keys that were."""
         given, places = 0, f"{self._prefix}{PLACES_OF}".encode()

@@ -20,6 +20,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.measures import DEFAULT_MEASURES
 from schemas.panes import Pane
+from schemas.plan import Plan
 from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
 from schemas.topics import ATTACH, LEDGER, PANES, REGISTRY, RELEASED, SIGHTINGS
 from streams.core.times import rfc3339
@@ -237,14 +238,23 @@ async def windows_are_whole(run: Deployment, result: Result, epochs: list[Epoch]
             assert got == window(result, msgspec.to_builtins(last), last.zones, tick_ms, length)
 
 
+async def shown(settings: Settings) -> set[str]:
+    """The keys of what consumers read."""
+    prefix = f"{settings.kafka.namespace}:"
+    async with Redis.from_url(settings.redis.url) as redis:
+        return {key.decode().removeprefix(prefix) async for key in redis.scan_iter(match=f"{prefix}released:*")}
+
+
 async def test_an_emptied_redis_is_rebuilt_from_the_log(stack: object, namespace: str, tmp_path: Path) -> None:
     async with deployed(stack, namespace, tmp_path) as run:
         await run.log.publish(run.settings, START + 40 * MINUTE)
         await released_to(run, START + 35 * MINUTE)
         await run.workers.kill("crowd-0")
+        before = await shown(run.settings)
         await flush(run.settings)
         await run.workers.start("crowd-0")
         result, epochs, ledger = await finished(run)
+        assert f"released:places:{msgspec.convert(plan(TOWN), Plan).hash()}" in before <= await shown(run.settings)
         assert {record.kind for record in ledger.values()} == {"release"}
         firsts = {(pane.epoch, pane.partition, pane.number): pane for pane in reversed(await panes_of(run.settings))}
         assert summed(firsts.values()) == {name: +counts for name, counts in result.panes.items()}

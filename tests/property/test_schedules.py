@@ -77,3 +77,8 @@ def test_a_failing_seed_shrinks_to_the_faults_that_it_needs(monkeypatch: pytest.
 @pytest.mark.parametrize("seed", [6068, 7334])
 def test_rebalances_again_and_again_let_no_source_run_ahead(seed: int) -> None:
     assert run(seed).wrong == []
+
+
+@pytest.mark.parametrize("seed", [20175, 20477])
+def test_a_paused_writers_last_word_puts_off_the_cut_until_the_next_draw(seed: int) -> None:
+    assert run(seed).wrong == []

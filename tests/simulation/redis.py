@@ -50,6 +50,9 @@ class Client:
     async def get(self, key: str) -> bytes | None:
         return (await self._ask()).get(key)
 
+    async def exists(self, key: str) -> int:
+        return int(key in await self._ask())
+
     async def delete(self, key: str) -> None:
         (await self._ask()).pop(key, None)
 

@@ -66,6 +66,9 @@ class Logs:
         assert ex == PLACES_KEPT_S
         self.shown.append((key, value))
 
+    async def exists(self, key: str) -> int:
+        return int(key in dict(self.shown))
+
     def pipeline(self, transaction: bool) -> "Logs":
         return self
 
@@ -527,6 +530,29 @@ async def test_consumers_find_the_places_under_the_hash_that_records_name_writte
     now_s += PLACES_KEPT_S / 4  # also where no pane comes any more
     await role.showing.catch_up(EPOCH)
     assert len(logs.shown) == 2 and logs.shown[0] == logs.shown[1]
+
+
+async def test_what_redis_has_lost_is_shown_again_with_the_next_pane() -> None:
+    logs = Logs()
+    role = releaser(logs)
+    panes: list[tuple[str, int]] = []
+
+    async def to_redis(record: LedgerRecord) -> None:
+        panes.append((record.measure, record.number))
+
+    role.showing._publisher.to_redis = to_redis  # type: ignore[method-assign]
+    await role.positions({0: LogRange(0, 0)})
+    await role.handle(chunk(both(*range(1, 13)), 0))
+    await role.handle(chunk(both(13), 24))
+    of_an_hour = {name for name, number in panes if number == 12} - {"present"}
+    logs.shown.clear()
+    panes.clear()
+    await role.handle(chunk(both(14), 26))
+    assert [key for key, _ in logs.shown] == [f"released:places:{PLAN.hash()}"]
+    assert dict(panes) == {"present": 14, **dict.fromkeys(of_an_hour, 12)}
+    panes.clear()
+    await role.handle(chunk(both(15), 28))
+    assert panes[0] == ("present", 15) and len(logs.shown) == 1, "once"
 
 
 async def test_keys_without_an_end_are_looked_for_daily_whatever_redis_says(monkeypatch: pytest.MonkeyPatch) -> None:
