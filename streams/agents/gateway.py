@@ -25,7 +25,7 @@ from streams.agents.health import Readiness
 from streams.agents.producing import Producer
 from streams.agents.registrar import Registrar
 from streams.agents.transport import Chunk, Committed, LogRange
-from streams.core.decode import Events, decode
+from streams.core.decode import Events, decode_in_parts
 from streams.core.framing import Flush, Framer, Mark
 from streams.core.gateway import NEVER_MS, Context, Screened, screen
 from streams.core.records import Records, walk
@@ -40,6 +40,10 @@ AHEAD_MS = 3_600_000
 LONG_SILENCE_MS = 2 * 86_400_000
 REGISTRY_POLL_S = 0.1
 REGISTRY_PATIENCE_S = 1.0
+# Rejects that wait for a flush: each takes some hundred bytes more than it has.
+MOST_REFUSED = 50_000
+# Of a longer record that much is copied to `rejects`, which takes no longer ones, whatever `attach` takes.
+MOST_COPIED_BYTES = 1 << 20
 # As numbers and bytes: an enumeration takes a microsecond to be asked, and is for each reject.
 REASONS = {int(reason): reason.name.encode() for reason in Reason}
 NULL_VALUE = int(Reason.null_value)
@@ -113,6 +117,9 @@ class Gateway:
         self._pane_end_ms: int | None = None
         # Holds the sources that are too far ahead of others (pacing), before they are read on.
         self.align: Callable[[], Awaitable[None]] = _unaligned
+        # Of a chunk that takes long: is told of each part, and says whether the source is still this worker's.
+        self.went_on: Callable[[], None] = lambda: None
+        self.going_on: Callable[[], bool] = lambda: True
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Take up sources where the group's commits say; one without a commit begins at offset 0."""
@@ -165,17 +172,35 @@ class Gateway:
             return
         self.silent_since[source] = began
         records = _from_offset(walk(chunk.batches), mark.next_offset)
-        events = decode(records, self._limits.max_record_bytes)
+        left = len(records.offset)
+        for part, events in decode_in_parts(records, self._limits.max_record_bytes):
+            left -= len(part.offset)
+            next_offset = int(part.offset[-1]) + 1 if left else chunk.next_offset
+            await self._take(source, part, events, next_offset, began)
+            if left and not await self._goes_on():
+                return
+            began = time.monotonic()
+
+    async def _goes_on(self) -> bool:
+        """Let others have their turn between two parts of a chunk; is it still this worker's after that?"""
+        self.went_on()
+        await asyncio.sleep(0)
+        return self.going_on()
+
+    async def _take(self, source: int, records: Records, events: Events, next_offset: int, began: float) -> None:
+        mark = self._framer.mark(source)
+        assert mark is not None
         screened = await self._screen(records, events, mark.running_max)
         await self._refuse_if_overtaken(source, mark, screened)
         await self._keep_ahead(screened.running_max)
         await self._registry_sent()
         # Without a pause between: what a flush commits, it has sent the rejects of as well.
         self._refused += self._rejects(source, records, events, screened)
-        self._framer.add(source, screened, chunk.next_offset)
+        self._framer.add(source, screened, next_offset)
         self._count(source, records, events, screened, time.monotonic() - began)
         self._look_at_pane()
-        if self._framer.rows + len(self._refused) >= self._limits.flush_rows:
+        refused = len(self._refused)
+        if refused >= MOST_REFUSED or self._framer.rows + refused >= self._limits.flush_rows:
             await self.flush()
 
     async def flush(self) -> None:
@@ -306,6 +331,9 @@ class Gateway:
         lists = (column.tolist() for column in (*columns, reasons))
         for offset, index, start, end, reason in zip(*lists, strict=True):
             headers = [("reason", REASONS[reason]), *where, ("offset", b"%d" % offset), ("index", b"%d" % index)]
+            if end - start > MOST_COPIED_BYTES:
+                headers.append(("bytes", b"%d" % (end - start)))
+                end = start + MOST_COPIED_BYTES
             value = None if reason == NULL_VALUE else records.payload[start:end].tobytes()
             # The key is the position, so that repeats after a restart can be told from others.
             yield Outgoing(b"%d-%d-%d" % (source, offset, index), value, headers)

@@ -178,6 +178,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             beside={REGISTRY_SOURCE + r: (settings.topic(REGISTRY), r) for r in range(counts[REGISTRY])},
         )
         app.append(_app(role, settings, readiness))
+        gateway.going_on = lambda: app[0].tenure.generation is not None
+        gateway.went_on = lambda: app[0].tenure.step()
 
         services = services_of(
             settings,

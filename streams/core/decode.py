@@ -5,6 +5,7 @@ reason and its bytes' place, a good one with its fields as numbers. Nothing rais
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from streams.core.scan import LEAST_BYTES, ODD, room_for, scan
 # Of an event: hardly ever less.
 USUAL_BYTES = 128
 SMALLEST = 16
+# What is left to the reference at once: a second or two of it, if all of it is the shortest elements of arrays.
+MOST_BYTES_LEFT = 128 << 10
 
 
 class Events(NamedTuple):
@@ -54,22 +57,67 @@ def events_in(events: Events) -> int:
     return int(np.count_nonzero(events.status != Reason.BEAT))
 
 
+class _Scanned(NamedTuple):
+    """What the scanner has found: events, some of them odd, and which records it could split."""
+
+    events: Events
+    odd: int
+    whole: NDArray[np.bool_]
+
+
 def decode(records: Records, max_record_bytes: int) -> Events:
     """All events of the records."""
-    number, size = len(records.offset), len(records.payload)
+    return _read(records, max_record_bytes, _scanned(records, max_record_bytes))
+
+
+def decode_in_parts(records: Records, max_record_bytes: int) -> Iterator[tuple[Records, Events]]:
+    """All events of the records, in parts: one, unless much is left to the reference, which takes seconds for what
+    isn't an event at all, such as long arrays of numbers. There is no part without a record but of no records."""
+    scanned = _scanned(records, max_record_bytes)
+    ends = _ends(records, scanned)
+    if len(ends) == 1:
+        yield records, _read(records, max_record_bytes, scanned)
+        return
+    for begin, end in pairwise((0, *ends)):
+        offset, time, start, stop = (column[begin:end] for column in records[:4])
+        part = Records(offset, time, start, stop, records.payload)
+        yield part, decode(part, max_record_bytes)
+
+
+def _ends(records: Records, scanned: _Scanned) -> list[int]:
+    """Behind which records the parts end, so that each leaves about `MOST_BYTES_LEFT` to the reference."""
+    number = len(records.offset)
+    if not scanned.odd and scanned.whole.all():
+        return [number]
+    left = np.where(scanned.whole, 0, records.end - records.start)
+    events = scanned.events
+    odd = np.flatnonzero(events.status == ODD)
+    np.add.at(left, events.record[odd], (events.end - events.start)[odd])
+    part = np.cumsum(left) // MOST_BYTES_LEFT
+    return [*(np.flatnonzero(np.diff(part)) + 1).tolist(), number]
+
+
+def _scanned(records: Records, max_record_bytes: int) -> _Scanned:
+    number, size = len(records.offset), int(np.maximum(records.end - records.start, 0).sum())
     work = room_for(min(int((records.end - records.start).max(initial=0)), max_record_bytes))
     whole = np.empty(number, np.bool_)
     for rows in (max(number, size // USUAL_BYTES) + SMALLEST, number + size // LEAST_BYTES + SMALLEST):
         events = Events._make(np.empty(rows, kind) for kind in TYPES)
-        found, odd, others = scan(records.payload, records.start, records.end, max_record_bytes, work, events, whole)
+        found, odd, _ = scan(records.payload, records.start, records.end, max_record_bytes, work, events, whole)
         if found >= 0:
             break
-    events = Events._make(column[:found] for column in events)
-    if odd:
+    return _Scanned(Events._make(column[:found] for column in events), odd, whole)
+
+
+def _read(records: Records, max_record_bytes: int, scanned: _Scanned) -> Events:
+    """What was scanned, with what is left to the reference."""
+    events = scanned.events
+    if scanned.odd:
         _read_odd(records, events, np.flatnonzero(events.status == ODD))
-    if not others:
+    others = np.flatnonzero(~scanned.whole)
+    if not len(others):
         return events
-    read = decode_reference(records, max_record_bytes, np.flatnonzero(~whole))
+    read = decode_reference(records, max_record_bytes, others)
     order = np.argsort(np.concatenate([events.record, read.record]), kind="stable")
     return Events(*(np.concatenate([ours, theirs])[order] for ours, theirs in _pairs(events, read)))
 

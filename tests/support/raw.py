@@ -27,9 +27,9 @@ def records_of(values: list[bytes | None], times: list[int] | None = None) -> Re
     )
 
 
-def batch_of(records: Sequence[Written], base_offset: int = 100) -> RecordBatch:
-    """A batch as aiokafka's own writer makes it."""
-    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+def batch_of(records: Sequence[Written], base_offset: int = 100, most: int = 1 << 20) -> RecordBatch:
+    """A batch as aiokafka's own writer makes it, of so many bytes at most."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, most)
     for number, (time, key, value, headers) in enumerate(records):
         assert builder.append(number, time, key, value, headers) is not None
     data = bytes(builder.build())

@@ -4,6 +4,7 @@ The producer here is a fake because the real one can't be held between two sends
 """
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -13,9 +14,11 @@ from prometheus_client import CollectorRegistry
 
 from schemas.epochs import Epoch
 from schemas.sightings import LOST, decode_frame
+from schemas.topics import REJECTS, TOPICS
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.transport import Chunk, Committed, LogRange
+from streams.core import decode as decoding
 from streams.core.framing import Framer
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
@@ -34,6 +37,7 @@ class Held:
     def __init__(self, holds: int) -> None:
         self.sent: list[str] = []
         self.frames: list[bytes] = []
+        self.rejects: list[Outgoing] = []
         self.let_go = asyncio.Event()
         self.reached = asyncio.Event()
         self._holds = holds
@@ -50,7 +54,9 @@ class Held:
         return ack
 
     async def send_many(self, topic: str, _: int, records: Iterable[Outgoing]) -> "list[asyncio.Future[object]]":
-        return [await self.send(topic, record.value) for record in records]
+        sending = list(records)
+        self.rejects += sending
+        return [await self.send(topic, record.value) for record in sending]
 
 
 def chunk_of(values: list[bytes]) -> Chunk:
@@ -229,3 +235,48 @@ async def test_an_event_of_an_epoch_whose_plan_is_not_at_hand_ends_the_gateway_w
     with pytest.raises(ThrongError, match=r"another zone plan.*gateway\.earlier_plans"):
         await gateway.handle(chunk_of([GOOD]))
     assert producer.frames == []
+
+
+async def test_what_is_no_event_at_all_is_taken_in_parts_each_of_which_can_be_committed(
+    metrics: GatewayMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a whole it would take longer than the group waits, whoever is next would begin it anew, and so on for ever."""
+    monkeypatch.setattr(decoding, "MOST_BYTES_LEFT", 20_000)
+    numbers = b"[" + b",".join([b"1"] * 3000) + b"]"
+    values = [GOOD, numbers, GOOD, *[numbers] * 10]
+    committed: dict[int, Committed] = {}
+    producer, steps = Held(holds=-1), list[int]()
+    gateway = gateway_of(producer, committed, metrics)
+    gateway.went_on = lambda: steps.append(producer.sent.count("rejects"))
+    gateway.going_on = lambda: len(steps) < 3
+    await gateway.positions({0: LogRange(0, 0)})
+    await gateway.handle(chunk_of(values))
+    assert steps == sorted(steps) and 0 < steps[0] < steps[-1] < 33_000, "nothing more once it is another's"
+    await gateway.flush()
+    assert 3 < committed[0].offset < len(values) and producer.sent.count("rejects") % 3000 == 0
+
+    steps.clear()
+    gateway = gateway_of(whole := Held(holds=-1), committed, metrics, found=dict(committed))
+    await gateway.positions({0: LogRange(0, 0)})
+    await gateway.handle(chunk_of(values))
+    await gateway.flush()
+    assert committed[0].offset == len(values)
+    assert producer.sent.count("rejects") + whole.sent.count("rejects") == 33_000
+    of_a_target = [frame for sent in (producer, whole) for frame in sent.frames][:: gateway._context.partitions]
+    covered = [(section.from_, section.to) for frame in of_a_target for section in decode_frame(frame)]  # type: ignore[union-attr]
+    assert covered[0][0] == 0 and covered[-1][1] == len(values)
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(covered))
+
+
+async def test_of_a_record_that_rejects_could_not_take_the_beginning_is_copied(metrics: GatewayMetrics) -> None:
+    gateway = gateway_of(producer := Held(holds=-1), {}, metrics)
+    await gateway.positions({0: LogRange(0, 0)})
+    batch = batch_of([(NOON, None, value, []) for value in (b"x" * (3 << 20), b"y" * (1 << 20))], 0, most=8 << 20)
+    await gateway.handle(Chunk("attach", 0, (batch,), first_offset=0, next_offset=2, generation=1))
+    await gateway.flush()
+    long, short = producer.rejects
+    assert (long.value, short.value) == (b"x" * (1 << 20), b"y" * (1 << 20))
+    assert dict(long.headers)["bytes"] == b"%d" % (3 << 20) and "bytes" not in dict(short.headers)
+    assert dict(long.headers)["reason"] == b"oversized"
+    rejects = next(topic for topic in TOPICS if topic.name == REJECTS)
+    assert 2 * len(long.value or b"") < int(rejects.config["max.message.bytes"])
