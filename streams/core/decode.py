@@ -89,7 +89,7 @@ def _ends(records: Records, scanned: _Scanned) -> list[int]:
     number = len(records.offset)
     if not scanned.odd and scanned.whole.all():
         return [number]
-    left = np.where(scanned.whole, 0, records.end - records.start)
+    left = np.where(scanned.whole, 0, np.maximum(records.end - records.start, 0))
     events = scanned.events
     odd = np.flatnonzero(events.status == ODD)
     np.add.at(left, events.record[odd], (events.end - events.start)[odd])

@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from schemas.attach import AttachEvent, pack_cell, pack_imsi
 from schemas.rejects import MEANING, Reason
 from streams.core import decode as decoding
-from streams.core.decode import decode
+from streams.core.decode import Events, decode, decode_in_parts
 from streams.core.decode_reference import decode_element, decode_value, explain
 from tests.support.raw import records_of
 
@@ -207,3 +208,21 @@ def test_the_reference_page_lists_every_reason_with_its_meaning() -> None:
     page = (Path(__file__).parents[2] / "docs" / "reference" / "rejects.md").read_text(encoding="utf-8")
     for reason, meaning in MEANING.items():
         assert f"| `{reason.name}` | {meaning} |" in page
+
+
+def test_in_parts_the_same_events_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = raw()[:-1] + rb',"msisdn":"\u0034915123456"}'
+    values = [raw(), b"[1,2,3]", odd, None, b"", b"[" + odd + b"," + raw() + b"]", b"x" * (LIMIT + 1), raw(), b"["]
+    records = records_of(values * 3)
+    whole = decode(records, LIMIT)
+    for most in (1, 100, 1 << 20):
+        monkeypatch.setattr(decoding, "MOST_BYTES_LEFT", most)
+        parts = list(decode_in_parts(records, LIMIT))
+        assert (len(parts) > 1) == (most < 1 << 20)
+        assert all(len(part.offset) for part, _ in parts)
+        assert [offset for part, _ in parts for offset in part.offset.tolist()] == records.offset.tolist()
+        begins = np.cumsum([0, *(len(part.offset) for part, _ in parts)])
+        for name in Events._fields:
+            found = [getattr(events, name) + (begin if name == "record" else 0)
+                     for begin, (_, events) in zip(begins, parts, strict=False)]  # fmt: skip
+            assert np.concatenate(found).tolist() == getattr(whole, name).tolist(), name
