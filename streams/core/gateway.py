@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.registry import PURPOSES
 from schemas.rejects import Reason
 from streams.core.decode import Events
 from streams.core.epochs import EpochTable
@@ -123,6 +124,7 @@ def _tables(context: Context) -> Tables:
         epochs.starts,
         epochs.ends,
         epochs.years,
+        asked_of(context),
         salt,
         states,
         NEVER_MS if epochs.opens_ms is None else epochs.opens_ms,
@@ -130,6 +132,16 @@ def _tables(context: Context) -> Tables:
         context.partitions,
         context.machines.size > 0,
     )
+
+
+def asked_of(context: Context) -> NDArray[np.bool_]:
+    """Of each epoch, whether the policies ask for consent to what it is counted for, bool[epochs].
+
+    A chunk is judged by the rules of the epoch that its source has come to. With the next one's purpose they know
+    nothing of who has agreed to it.
+    """
+    purpose = PURPOSES[context.policies.rules.purpose]
+    return np.array([epoch.purpose in ("", purpose) for epoch in context.epochs.epochs], np.bool_)
 
 
 def _needed(missing: list[int]) -> int | None:

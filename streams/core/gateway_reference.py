@@ -14,7 +14,7 @@ from schemas.cohorts import GENDERS, age_band
 from schemas.plan import NO_ZONE
 from schemas.rejects import Reason
 from streams.core.decode import Events
-from streams.core.gateway import NOTHING, Context, Screened
+from streams.core.gateway import NOTHING, Context, Screened, asked_of
 from streams.core.policy import ALLOWED, OPT_OUT_BASIS, ROAMERS, SUSPENDED, PolicyTable
 from streams.core.pseudonyms import pseudonyms, targets
 from streams.core.records import Records
@@ -45,6 +45,8 @@ def screen_reference(records: Records, events: Events, running_max: int, context
     live = live[known]
     bits = context.registry.get(events.imsi[live])
     drop = refusals(events.imsi[live], bits, _ages(bits, events.ts[live], context), context.policies)
+    asked = asked_of(context)[context.epochs.find_index(events.ts[live])]
+    drop = np.where((drop == 0) & ~asked, np.uint8(1 + DROPS.index("no_consent")), drop)
     dropped |= {name: int(np.count_nonzero(drop == n + 1)) for n, name in enumerate(DROPS)}
     machine = (drop == 0) & context.machines.has(events.tac[live])
     dropped["machine"] = int(np.count_nonzero(machine))

@@ -30,6 +30,7 @@ from streams.core.zones import EXCLUDED
 BLOCK: Final = 512
 NEVER_MISSED: Final = 1 << 62
 # Places in `Told.counts`: what was dropped, suspended first, then as in DROPS, then machines; and how many are refused.
+NO_CONSENT: Final = 1 + DROPS.index("no_consent")
 MACHINE: Final = 1 + len(DROPS)
 REFUSED: Final = 1 + MACHINE
 # Of an epoch's salt.
@@ -59,7 +60,8 @@ class Batch(NamedTuple):
 class Tables(NamedTuple):
     """What decides. `registry`, `machines`: a `Lookup`'s lines; `cells`: the same for one plan after the other. For
     each epoch, in the order of time: `plan` i64[epochs, 2], from where to where its plan's cells are; `starts`, `ends`
-    i64 (ms), `year` i64, `salt` u8 (THERE, GONE or MISSING), `states` u64[epochs, 8], where the salt is there."""
+    i64 (ms), `year` i64, `asked` bool (whether the rules ask for consent to its purpose), `salt` u8 (THERE, GONE or
+    MISSING), `states` u64[epochs, 8], where the salt is there."""
 
     registry: NDArray[np.uint64]
     cells: NDArray[np.uint64]
@@ -68,6 +70,7 @@ class Tables(NamedTuple):
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     year: NDArray[np.int64]
+    asked: NDArray[np.bool_]
     salt: NDArray[np.uint8]
     states: NDArray[np.uint64]
     opens_ms: int
@@ -232,6 +235,8 @@ def _allowed(batch, remaining, rules, tables, status, told, left):  # type: igno
         bits, epoch = left.bits[i], left.epoch[i]
         years = age(bits, tables.year[epoch])
         refused = refusal(left.imsi[i], bits, years, rules)
+        if refused == 0 and not tables.asked[epoch]:
+            refused = NO_CONSENT
         if tables.any_machines and refused == 0:
             tac = np.uint64(batch.tac[left.row[i]])
             refused = MACHINE if tac != 0 and find(tables.machines, tac, 0) != 0 else 0

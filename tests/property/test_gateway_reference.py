@@ -89,12 +89,15 @@ SALTS = ["there"] * 20 + ["gone", "missing"]
 @st.composite
 def contexts(draw: st.DrawFn) -> Context:
     table = EpochTable()
+    purpose = draw(st.sampled_from(["marketing"] * 3 + ["traffic"]))
     plans = draw(st.sampled_from([[PLAN], [PLAN, MOVED], [MOVED, PLAN]]))
     for ts in draw(
         st.sampled_from([[START, CHANGE, START + DAY, START + 2 * DAY]] * 4 + [[START], [CHANGE, START], []])
     ):
         if table.find(ts) is None:
-            table.add(make_epoch(ts, TERMS._replace(plan=draw(st.sampled_from([*plans, *plans, MOVED])).hash()), table))
+            plan = draw(st.sampled_from([*plans, *plans, MOVED])).hash()
+            of = draw(st.sampled_from([purpose] * 6 + ["", "public"]))
+            table.add(make_epoch(ts, TERMS._replace(plan=plan, purpose=of), table))
     salts = {epoch.epoch: draw(st.sampled_from(SALTS)) for epoch in table.epochs}
     people = RegistryTable()
     usual = {imsi: {"birth_year": 1990, "consent": {"marketing": "granted"}} for imsi in IMSIS[1::2] + IMSIS[::4]}
@@ -103,9 +106,7 @@ def contexts(draw: st.DrawFn) -> Context:
     return Context(
         table,
         {epoch: key_state(salt_of(epoch)) for epoch, state in salts.items() if state == "there"},
-        PolicyTable(
-            [GOOD, *draw(st.lists(POLICY, max_size=3))], draw(st.sampled_from(["marketing"] * 3 + ["traffic"]))
-        ),
+        PolicyTable([GOOD, *draw(st.lists(POLICY, max_size=3))], purpose),
         people,
         CellTable(plans, draw(st.sampled_from([(), ("hospital",)]))),
         draw(st.sampled_from([1, 2, 4, 64, 257])),

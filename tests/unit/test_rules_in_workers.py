@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import numpy as np
+import orjson
 import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
@@ -19,11 +20,13 @@ from streams.agents.roles import LogRange
 from streams.agents.rules import SHOWN_EVERY_S, GatewayRules, ReleaseRules
 from streams.core.audit import Chain, canonical, sealed
 from streams.core.budget import rho_for
-from streams.core.gateway import NEVER_MS, Context
+from streams.core.decode import decode
+from streams.core.gateway import NEVER_MS, Context, screen
 from streams.core.policy import SUSPENDED
 from streams.core.zones import EXCLUDED
 from streams.errors import ThrongError
 from streams.metrics import PolicyMetrics
+from tests.support.raw import records_of
 from tests.support.world import PLAN, POLICIES, context_of, epochs_at
 from tests.unit.test_registrar import World
 from tests.unit.test_registrar import chunk as raw
@@ -118,6 +121,34 @@ def test_another_minimum_age_and_another_excluded_kind_of_zone_are_at_once_if_st
     assert cells.zones(asked, PLAN.hash())[0] == EXCLUDED != before.cells.zones(asked, PLAN.hash())[0]
     assert rules.at(NOON) is rules.at(NOON + 1)
     assert rules.at(NOON).registry is before.registry and rules.at(NOON).epochs is before.epochs
+
+
+def test_nobody_is_counted_for_the_next_epochs_purpose_by_a_consent_to_another() -> None:
+    """A chunk that reaches over the change is judged by the rules before it, which ask for another consent."""
+    audit, who = Audit(), "001010000000001"
+    today = replace(epochs_at(NOON)[0], audit=audit.chain.head)
+    policies = (replace(TEST, purposes=("marketing", "public")), GERMANY)
+    head = audit.add(replace(BOOK, policies=policies, purpose="public"))
+    tomorrow = replace(epochs_at(NOON + DAY)[0], audit=head, purpose="public")
+    change, lateness = tomorrow.start_ms, 10_000
+    event = {"event_id": "e", "imsi": who, "cell": PLAN.cells[0].cell}
+    values = [orjson.dumps({**event, "ts": ts}) for ts in (change - 1, change)]
+    records = records_of(values, [change, change])
+
+    def counted(consent: dict[str, str], running_max: int) -> tuple[list[int], dict[str, int]]:
+        person = {"imsi": who, "birth_year": 1980, "consent": consent}
+        context = context_of([today, tomorrow], {who: person}, lateness)
+        rules = GatewayRules(audit, context, [PLAN], PolicyMetrics(CollectorRegistry()))
+        screened = screen(records, decode(records, 1 << 20), running_max, rules.at(running_max))
+        return screened.ts.tolist(), screened.dropped
+
+    once = {"marketing": "granted", "public": "denied"}
+    assert counted(once, change) == ([change - 1], {"no_consent": 1})
+    # Nor is who has agreed to both: the rules before the change don't know whom those after it allow.
+    both = {"marketing": "granted", "public": "granted"}
+    assert counted(both, change) == ([change - 1], {"no_consent": 1})
+    assert counted(once, change + lateness) == ([], {"no_consent": 1})
+    assert counted(both, change + lateness) == ([change], {})
 
 
 def test_the_contexts_of_past_epochs_are_not_kept() -> None:
