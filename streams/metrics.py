@@ -53,6 +53,11 @@ class GatewayMetrics:
         self.registry_entries = Gauge(
             "throng_gateway_registry_subscribers", "Subscribers in the registry.", registry=registry
         )
+        self.registry_unreadable = Gauge(
+            "throng_gateway_registry_unreadable",
+            "Registry records that could not be read since the worker began: whom they name is not counted.",
+            registry=registry,
+        )
         self.registry_records = Counter(
             "throng_gateway_registry_records", "Registry records read for their rows, beats too.", registry=registry
         )

@@ -106,7 +106,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         log_differences(audit.chain, files)
         cut(epochs.table, audit.chain)
         metrics = GatewayMetrics()
-        metrics.registry_entries.set(registry.table.subscribers)
+        metrics.registry_entries.set_function(lambda: registry.table.subscribers)
+        metrics.registry_unreadable.set_function(lambda: registry.table.unreadable)
         vault = Vault(salts_log, producer, settings.topic(SALTS), keys)
         salts: dict[int, NDArray[np.uint64]] = {}
         gone: set[int] = set()

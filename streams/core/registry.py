@@ -1,8 +1,8 @@
 """The registry as the gateway asks it: 16 to 24 bytes a subscriber in a hash table.
 
 In: records of the `registry` topic, in the order of the log, a batch at a time. Out: for packed IMSIs one number
-each, whose bits say everything that the gateway decides by. A record that can't be read counts as no record: no
-record, no use. Beats (by their key) say nothing of anybody.
+each, whose bits say everything that the gateway decides by. A record that can't be read counts as no record, of
+whomever its key names, or else its value: no record, no use. Beats (by their key) say nothing of anybody.
 
     bits 0-7   year of birth - 1900 + 1, 0 unknown
     bits 8-9   gender, as in schemas.cohorts
@@ -48,11 +48,14 @@ def pack(subscriber: Subscriber) -> int:
 
 
 def read(key: bytes | None, value: bytes | None) -> tuple[int | None, int | None]:
-    """(packed IMSI, bits) of a record, 0 for one that erases; None in place of what can't be read."""
+    """(packed IMSI, bits) of a record, 0 for one that erases; None in place of what can't be read.
+
+    Under a key that is no IMSI (in quotes, say) there may stand an opt-out, so it isn't passed over.
+    """
     try:
         imsi = pack_imsi((key or b"").decode("ascii"))
     except ValueError:
-        return None, None
+        return _named(value), None
     if value is None:
         return imsi, 0
     try:
@@ -60,6 +63,13 @@ def read(key: bytes | None, value: bytes | None) -> tuple[int | None, int | None
     except msgspec.DecodeError:
         return imsi, None
     return imsi, pack(subscriber) if subscriber.imsi.encode() == key else None
+
+
+def _named(value: bytes | None) -> int | None:
+    try:
+        return pack_imsi(_DECODER.decode(value or b"").imsi)
+    except (msgspec.DecodeError, ValueError):
+        return None
 
 
 class RegistryTable:

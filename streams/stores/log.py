@@ -9,7 +9,9 @@ behind.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
+from operator import itemgetter
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
@@ -39,13 +41,15 @@ async def disconnect(consumer: AIOKafkaConsumer) -> None:
 class TailReader:
     """A groupless consumer of all partitions of one topic, from the start.
 
-    `isolation`: as Kafka's `isolation.level`. throng itself writes no transactions; others may.
+    `isolation`: as Kafka's `isolation.level`. throng itself writes no transactions; others may. `metadata_ms`: how soon
+    it is noticed that the topic has got more partitions.
     """
 
-    def __init__(self, at: At, topic: str, isolation: str = "read_uncommitted") -> None:
+    def __init__(self, at: At, topic: str, isolation: str = "read_uncommitted", metadata_ms: int = 300_000) -> None:
         self._topic = topic
         self._consumer = AIOKafkaConsumer(
             **client_options(at),
+            metadata_max_age_ms=metadata_ms,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=16 << 20,
@@ -115,6 +119,41 @@ class TailReader:
                 if records:
                     yield list(records)
         self._consumer.pause(*self._partitions)
+
+    async def read_in_time(self) -> AsyncIterator[list[ConsumerRecord]]:
+        """As `read_to_end`, in the order of the records' times, those of one partition as they stand: what is said of
+        a key may be in several, if writers share keys out differently or partitions were added.
+
+        What was fetched of a partition waits for those that are further back.
+        """
+        ends = await self._ends()
+        waiting = {tp: deque[tuple[int, ConsumerRecord]]() for tp in self._partitions}
+        latest = dict.fromkeys(self._partitions, 0)
+        while True:
+            unread = [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]
+            if lacking := [tp for tp in unread if not waiting[tp]]:
+                self._consumer.resume(*lacking)
+                for tp, records in (await self._consumer.getmany(*lacking, timeout_ms=500)).items():
+                    for record in records:
+                        # Of one partition the log's order counts, whoever stamped it.
+                        latest[tp] = max(latest[tp], record.timestamp)
+                        waiting[tp].append((latest[tp], record))
+                continue
+            until = min((waiting[tp][-1][0] for tp in unread), default=None)
+            due: list[tuple[int, ConsumerRecord]] = []
+            for held in waiting.values():
+                while held and (until is None or held[0][0] <= until):
+                    due.append(held.popleft())
+            if due:
+                yield [record for _, record in sorted(due, key=itemgetter(0))]
+            if until is None:
+                break
+        self._consumer.pause(*self._partitions)
+
+    @property
+    def grown(self) -> bool:
+        """Has the topic more partitions by now than are read?"""
+        return len(self._consumer.partitions_for_topic(self._topic) or ()) > len(self._partitions)
 
     async def _ends(self) -> dict[TopicPartition, int]:
         while True:

@@ -6,6 +6,7 @@ Whoever writes it may do so in transactions: what was rolled back is nobody's co
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,18 +19,26 @@ from streams.errors import ThrongError
 from streams.stores.connection import At, client_options
 from streams.stores.log import REQUEST_MS, TailReader, disconnect
 
+log = logging.getLogger("throng.registry")
+
 POLL_MS = 500
 FRESH_S = 5.0
 ISOLATION = "read_committed"
+# Of somebody who was erased compaction leaves nothing, a day afterwards at the earliest: who has missed so much begins
+# anew.
+LONGEST_GAP_S = 43_200.0
 
 
 class RegistryReader:
-    """Keeps `table` as the `registry` topic says."""
+    """Keeps `table` as the `registry` topic says: of what is said of a subscriber the latest by the records' times
+    counts, in whichever partition it stands."""
 
     def __init__(self, at: At, topic: str) -> None:
-        self._reader = TailReader(at, topic, ISOLATION)
+        self._topic = topic
+        self._reader = TailReader(at, topic, ISOLATION, round(FRESH_S * 1000))
         self.table = RegistryTable()
         self._known_at = self._wanted_at = 0.0
+        self._looked: _Looked | None = None
         self._wanted = asyncio.Event()
 
     async def start(self) -> None:
@@ -38,11 +47,32 @@ class RegistryReader:
         await self._read()
 
     async def _read(self) -> None:
-        asked_at = time.monotonic()
-        async for records in self._reader.read_to_end():
+        now = _Looked(time.monotonic(), time.time())
+        self._check(now)
+        unreadable = self.table.unreadable
+        async for records in self._reader.read_in_time():
             self.table.take((record.key, record.value) for record in records)
             await asyncio.sleep(0)
-        self._known_at = asked_at
+        if self.table.unreadable > unreadable:
+            more = self.table.unreadable - unreadable
+            log.error(
+                "%d records of %s can't be read: whom they name by key or value is not counted", more, self._topic
+            )
+        self._known_at, self._looked = now.monotonic_s, now
+
+    def _check(self, now: "_Looked") -> None:
+        if self._reader.grown:
+            raise ThrongError(
+                "registry_grown",
+                f"{self._topic} has got more partitions, in which there may be opt-outs: it is read anew",
+            )
+        gap_s = 0.0 if self._looked is None else self._looked.before_s(now)
+        if gap_s > LONGEST_GAP_S:
+            raise ThrongError(
+                "registry_old",
+                f"{self._topic} was not read for {gap_s / 3600:.0f} h, and of who was erased meanwhile nothing "
+                "may be left in it: it is read anew",
+            )
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -66,6 +96,17 @@ class RegistryReader:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_MS / 1000):
                     await self._wanted.wait()
+
+
+class _Looked(NamedTuple):
+    """When the registry was read, by two clocks: a machine that was stopped doesn't know of it by both."""
+
+    monotonic_s: float
+    wall_s: float
+
+    def before_s(self, now: "_Looked") -> float:
+        """How long before."""
+        return max(now.monotonic_s - self.monotonic_s, now.wall_s - self.wall_s)
 
 
 class Stretch(NamedTuple):

@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from click.testing import CliRunner
 
+from schemas.attach import pack_imsi
 from schemas.ledger import LedgerRecord
-from schemas.topics import EPOCHS, HOUR_MS, LEDGER, PANES, REJECTS, SALTS, SIGHTINGS
+from schemas.registry import PURPOSES
+from schemas.topics import EPOCHS, HOUR_MS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS
 from streams.agents.life import started
 from streams.agents.producing import Producer
 from streams.cli.salts import salts
 from streams.cli.topics import trim_ledger
 from streams.core.epochs import make_epoch
+from streams.core.registry import CONSENT_SHIFT, GRANTED, REFUSED
 from streams.errors import ThrongError
 from streams.settings import Settings, load_settings, to_environ
 from streams.stores import durability
@@ -30,6 +34,7 @@ from streams.stores.keys import FileKeys
 from streams.stores.ledger import Ledger
 from streams.stores.ledger_trim import Cut, find_cut, trim
 from streams.stores.log import TailReader
+from streams.stores.registry import RegistryReader
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.topics import create, open_admin
 from tests.support.world import TERMS
@@ -182,6 +187,35 @@ def throng(settings: Settings, *arguments: str) -> str:
     done = CliRunner().invoke(trim_ledger, arguments, env=to_environ(settings), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
+
+
+async def test_of_what_two_partitions_say_of_a_subscriber_the_later_counts_at_a_start_too(settings: Settings) -> None:
+    """Clients share keys out differently (Java's by murmur2, librdkafka's by CRC-32), and partitions may be added."""
+    imsis = [f"00101{number:010d}" for number in range(1, 401)]
+    granted, refused = (
+        [orjson.dumps({"imsi": imsi, "consent": {"marketing": word}}) for imsi in imsis]
+        for word in ("granted", "revoked")
+    )
+    async with started(AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap)) as producer:
+        for values, partition in ((granted, 3), (refused, 0), (granted[:100], 2), (refused[:50], 1)):
+            for imsi, value in zip(imsis, values, strict=False):
+                await producer.send(settings.topic(REGISTRY), value, key=imsi.encode(), partition=partition)
+            await producer.flush()
+            await asyncio.sleep(0.01)
+    asked = np.array([pack_imsi(imsi) for imsi in imsis], np.uint64)
+    async with started(RegistryReader(settings.kafka, settings.topic(REGISTRY))) as registry:
+        consents = registry.table.get(asked) >> np.uint32(CONSENT_SHIFT + 2 * PURPOSES.index("marketing")) & 3
+    assert consents.tolist() == [REFUSED] * 50 + [GRANTED] * 50 + [REFUSED] * 300
+
+
+async def test_a_registry_that_got_more_partitions_is_not_read_in_part(settings: Settings) -> None:
+    admin = await open_admin(settings)
+    async with started(RegistryReader(settings.kafka, settings.topic(REGISTRY))) as registry:
+        await admin.create_partitions({settings.topic(REGISTRY): NewPartitions(5)})
+        await admin.close()
+        with pytest.raises(ThrongError, match="has got more partitions"):
+            async with asyncio.timeout(20):
+                await registry.follow()
 
 
 async def test_the_salts_topic_does_not_hold_a_salt(settings: Settings, tmp_path: Path) -> None:

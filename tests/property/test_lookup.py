@@ -41,8 +41,9 @@ def test_a_registry_record_that_cannot_be_read_is_no_record() -> None:
             (b"001010000000001", good),
             (b"001010000000002", b'{"imsi":"001010000000001"}'),  # of somebody else
             (b"001010000000003", b"{"),
-            (b"not a number", good),
-            (None, good),
+            (b"not a number", b"{"),
+            (b'"001010000000007"', b'{"imsi":"nobody","consent":{"marketing":"granted"}}'),
+            (None, None),
             (b"001010000000004", b'{"imsi":"001010000000004","opted_out":true}'),
         ]
     )
@@ -51,6 +52,10 @@ def test_a_registry_record_that_cannot_be_read_is_no_record() -> None:
     assert bits[0] & RECORD and bits[0] >> marketing & 3 == GRANTED
     assert bits[1:3] == [0, 0] and bits[4] == 0
     assert bits[3] & OPTED_OUT
-    assert table.unreadable == 4
-    table.take([(b"001010000000001", None)])
+    assert table.unreadable == 5
+    # Whom a record names in its value alone, whatever it says of them, may have opted out by it.
+    for key in (b"not a number", b'"001010000000001"', None):
+        table.take([(b"001010000000001", good), (key, good)])
+        assert table.get(np.array([pack_imsi("001010000000001")], np.uint64)).tolist() == [0]
+    table.take([(b"001010000000001", good), (b"001010000000001", None)])
     assert table.get(np.array([pack_imsi("001010000000001")], np.uint64)).tolist() == [0]

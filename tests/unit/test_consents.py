@@ -74,8 +74,20 @@ def test_it_says_out_unless_the_subscriber_may_be_used(value: object, kind: int)
     assert [row[4] for row in rows_of([record(0, NOON, value)], (TODAY,))] == [kind]
 
 
+@pytest.mark.parametrize("key", [f'"{IMSI}"', f"imsi-{IMSI}", ""])
+def test_a_record_under_a_wrong_key_takes_out_whom_it_names(key: str) -> None:
+    """It may be an opt-out; whether it is, a record under the right key says."""
+    name = pseudonym(IMSI.encode(), salt_of(TODAY.epoch))
+    for value in (GOOD, GOOD | {"opted_out": True}):
+        assert rows_of([record(7, NOON + 5, value, key)], (TODAY,)) == [(name, NOON + 5, 7, 0, OPT_OUT)]
+
+
 def test_what_was_before_the_first_epoch_opened_needs_no_row_but_counts_as_read() -> None:
-    records = [record(0, TODAY.opens_ms - 1), RegistryRecord(1, NOON + 9, BEAT_KEY, b"{}"), record(2, NOON, key="x")]
+    records = [
+        record(0, TODAY.opens_ms - 1),
+        RegistryRecord(1, NOON + 9, BEAT_KEY, b"{}"),
+        record(2, NOON, b"{", key="x"),
+    ]
     screened = announce(records, NOON, context_of([TODAY], {}))
     assert (len(screened.ts), screened.running_max, screened.needs_epoch) == (0, NOON + 9, None)
     assert screened.starts.tolist() == [0] * 5
