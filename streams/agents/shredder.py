@@ -121,8 +121,10 @@ class Shredder:
                 event is rejected for it: whoever is next reads them again.
         """
         try:
-            gone = [epoch for epoch in list(self._salts) if not await asyncio.to_thread(self._keys.holds, epoch)]
-            lost = [epoch for epoch in gone if not await asyncio.to_thread(self._keys.destroyed, epoch)]
+            kept = list(self._salts)
+            gone = [epoch for epoch in kept if await asyncio.to_thread(self._keys.destroyed, epoch)]
+            left = [epoch for epoch in kept if epoch not in gone]
+            lost = [epoch for epoch in left if not await asyncio.to_thread(self._keys.holds, epoch)]
         except (OSError, ThrongError) as error:
             self._metrics.key_errors.inc()
             log.error("whether keys are still there could not be asked, it is tried again: %s", error)

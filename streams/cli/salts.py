@@ -1,6 +1,7 @@
 """`throng salts`: which epochs' salts can still be had, and what to do when one got out."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Final, Literal
@@ -36,6 +37,8 @@ from streams.stores.topics import announce_reset
 # Every gateway that sends knows the audit log to within 5 s, and an event is at most a minute ahead of its record; the
 # rest is for clocks.
 HEAD_START_MS: Final = 180_000
+# An epoch has three parts at most, and there is the one before.
+LATELY: Final = 4
 
 
 class Salt(msgspec.Struct, frozen=True):
@@ -85,6 +88,11 @@ def rotate(settings: Settings, now: bool, yes: bool, reason: str, by: str | None
         raise ThrongError("usage", "say why with --reason: it stands in the audit log")
     epochs, _ = asyncio.run(_read(settings))
     keys, time_ms = key_provider(settings), round(datetime.now().timestamp() * 1000)
+    if halves := half_destroyed(epochs, time_ms, keys):
+        for epoch in halves:
+            _destroy(keys, epoch)
+        click.echo("that was decided before, and could not be done: no other salt is destroyed")
+        return
     running = next((epoch for epoch in epochs if epoch.start_ms <= time_ms < epoch.end_ms), None)
     if running is None or not keys.holds(running.epoch):
         raise ThrongError("salts", "no epoch is running whose salt could still be had")
@@ -98,15 +106,25 @@ def rotate(settings: Settings, now: bool, yes: bool, reason: str, by: str | None
         told = asyncio.run(record(settings, running, reason.strip(), by or system_user(), from_ms))
     except ThrongError as error:
         unrecorded = error  # who broke the log must not be able to keep the key alive
-    try:
-        keys.destroy(running.epoch)
-    except (OSError, ThrongError) as error:
-        raise ThrongError("keys", f"the key of {running.epoch} is NOT destroyed: {error}; run it again") from error
-    click.echo(f"the salt of epoch {running.epoch} is destroyed")
+    _destroy(keys, running)
     if unrecorded is not None:
         raise ThrongError("audit", f"the salt is destroyed, but no entry of the audit log says so: {unrecorded}")
     click.echo(f"a fresh salt holds from {_local(running, running.end_ms if from_ms is UNSET else from_ms)} on")
     click.echo(told)
+
+
+def half_destroyed(epochs: Sequence[Epoch], time_ms: int, keys: KeyProvider) -> list[Epoch]:
+    """Of the running epoch's parts and the one before those whose key is there, although it was to be destroyed."""
+    lately = [epoch for epoch in epochs if epoch.start_ms <= time_ms][-LATELY:]
+    return [epoch for epoch in lately if keys.destroyed(epoch.epoch) and keys.holds(epoch.epoch)]
+
+
+def _destroy(keys: KeyProvider, epoch: Epoch) -> None:
+    try:
+        keys.destroy(epoch.epoch)
+    except (OSError, ThrongError) as error:
+        raise ThrongError("keys", f"the key of {epoch.epoch} is NOT destroyed: {error}; run it again") from error
+    click.echo(f"the salt of epoch {epoch.epoch} is destroyed")
 
 
 def fresh_from(epoch: Epoch, time_ms: int) -> int | UnsetType:

@@ -38,11 +38,12 @@ class KeyProvider(Protocol):
         ...
 
     def holds(self, epoch: int) -> bool:
-        """Is the epoch's key there?"""
+        """Is the epoch's key there, if only because it could not be destroyed?"""
         ...
 
     def destroyed(self, epoch: int) -> bool:
-        """Was the epoch's key destroyed? One that is not there need not have been: a volume may not be mounted."""
+        """Was the epoch's key destroyed, or begun to be? One that is not there need not have been: a volume may not be
+        mounted."""
         ...
 
     def destroy(self, epoch: int) -> None:
@@ -82,17 +83,14 @@ class FileKeys:
             wipe(held[1])
 
     def holds(self, epoch: int) -> bool:
-        held = self.key(epoch, create=False)
-        if held is not None:
-            wipe(held[1])
-        return held is not None
+        return self._path(epoch).exists()
 
     def key(self, epoch: int, create: bool) -> tuple[str, bytes] | None:
         """(id, 32 bytes) of the epoch's key, to be wiped after use; made if `create`. None if it was never made or is
         destroyed."""
         if self._tombstone(epoch).exists():
             return None
-        path = self._folder / f"{epoch}.key"
+        path = self._path(epoch)
         if create and not path.exists():
             self._create(path)
         try:
@@ -111,7 +109,7 @@ class FileKeys:
         return self._tombstone(epoch).exists()
 
     def destroy(self, epoch: int) -> None:
-        path = self._folder / f"{epoch}.key"
+        path = self._path(epoch)
         if self._tombstone(epoch).exists() and not path.exists():
             return
         self._tombstone(epoch).touch(mode=0o600)
@@ -122,6 +120,9 @@ class FileKeys:
                 os.fsync(file.fileno())
             path.unlink()
             _sync_folder(self._folder)
+
+    def _path(self, epoch: int) -> Path:
+        return self._folder / f"{epoch}.key"
 
     def _tombstone(self, epoch: int) -> Path:
         return self._folder / f"{epoch}.destroyed"

@@ -129,6 +129,25 @@ def test_a_key_that_could_not_be_destroyed_is_not_told_as_if_it_were(
     assert "is destroyed;" not in text
 
 
+def test_a_key_that_could_not_be_destroyed_is_told_to_be_there_and_destroyed_by_the_next_run(
+    keys: FileKeys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tombstone stood by then, and said that it was gone."""
+    file = tmp_path / f"{TODAY.epoch}.key"
+    held = file.read_bytes()
+    with monkeypatch.context() as broken:
+        broken.setattr("streams.stores.keys.secrets.token_bytes", lambda _: (_ for _ in ()).throw(OSError("no disk")))
+        code, text = said(*NOW, "--yes")
+    assert code != 0 and "is NOT destroyed: no disk; run it again" in text
+    assert file.read_bytes() == held and keys.holds(TODAY.epoch)
+    assert "04:00+01:00  sealed" in said("list")[1]
+    written = len(entries())
+    code, text = said(*NOW, "--yes")
+    assert code == 0 and f"the salt of epoch {TODAY.epoch} is destroyed" in text and "decided before" in text
+    assert not file.exists() and len(entries()) == written
+    assert "no epoch is running whose salt could still be had" in said(*NOW, "--yes")[1]
+
+
 @pytest.mark.parametrize(
     ("into_ms", "fresh_ms"),
     [(0, 300_000), (120_000, 300_000), (120_001, 600_000), (57 * 60_000 + 1, None)],
