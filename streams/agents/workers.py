@@ -205,6 +205,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
+    leave_no_core()
     keep_freed()
     plans = configured_plans(settings)
     await _partitions(settings)
@@ -257,6 +258,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
+    leave_no_core()
     plans = configured_plans(settings)
     counts = await _partitions(settings)
     readiness = Readiness()

@@ -63,3 +63,20 @@ def test_a_crash_leaves_no_core_dump() -> None:
     code = "from streams.stores.wiping import leave_no_core; leave_no_core(); print(open('/proc/self/limits').read())"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert next(line for line in said.splitlines() if "core file" in line).split()[4:6] == ["0", "0"]
+
+
+@pytest.mark.parametrize("role", ["gateway", "crowd", "release"])
+def test_no_worker_that_holds_what_is_of_persons_leaves_a_core_dump(role: str) -> None:
+    code = f"""
+import asyncio, resource
+from streams.agents import workers
+from streams.settings import Settings
+resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+def first(*_):
+    print("core", *resource.getrlimit(resource.RLIMIT_CORE))
+    raise SystemExit
+workers.configured_plans = first
+asyncio.run(workers.run_{role}(Settings(), asyncio.Event()))
+"""
+    limited = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert limited.stdout == "core 0 0\n"
