@@ -326,7 +326,9 @@ class Releaser:
         told = self._rules.of(whole.epoch)
         needed = self._sums.needed_offset
         now = next((each for each in told.epoch.measures if each.name == measure.name), None)
-        if now is None or told.withheld or whole.end_ms <= told.quiet_ms:
+        # That state was lost is told, of all but a pane that ends while nothing is told.
+        told_of_loss = measure.name in whole.shut and whole.end_ms > told.quiet_ms
+        if now is None or told.withheld or (told.quiet(now, whole.end_ms) and not told_of_loss):
             await self._append(withheld_record(whole.epoch, measure, whole.number, needed, self._writer))
             return
         if measure.name not in whole.shut:
@@ -350,8 +352,10 @@ class Releaser:
         if epoch is None:
             return False
         told = self._rules.of(epoch)
-        names = {measure.name for measure in told.epoch.measures}
-        return bool(told.withheld) or record.end_ms <= told.quiet_ms or record.measure not in names
+        measure = next((each for each in told.epoch.measures if each.name == record.measure), None)
+        if told.withheld or measure is None or record.end_ms <= told.quiet_ms:
+            return True
+        return record.kind == "release" and told.quiet(measure, record.end_ms)
 
     async def _append(self, *records: LedgerRecord) -> None:
         new = await self._ledger.append(*records)

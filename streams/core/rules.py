@@ -151,7 +151,7 @@ class Told(NamedTuple):
     Attributes:
         epoch: with the budget, k and measures that hold now: a measure that isn't in it any more is withdrawn.
         withheld: why nothing may be told at all; empty if something may.
-        quiet_ms: panes that end up to then (ms) are withheld: people may be in them whom the rules no longer allow.
+        quiet_ms: until then (ms) people may be counted whom the rules no longer allow: see `quiet`.
         excluded: kinds of zones where nobody is counted now.
     """
 
@@ -159,6 +159,13 @@ class Told(NamedTuple):
     withheld: str
     quiet_ms: int
     excluded: frozenset[str] = frozenset()
+
+    def quiet(self, measure: Measure, end_ms: int) -> bool:
+        """Is the measure's pane to `end_ms` withheld, since people may be in it whom the rules no longer allow?
+
+        Who is present is so at its end; what happens, such as a stay that ends by silence, is of all of it.
+        """
+        return end_ms <= self.quiet_ms or (not measure.of_presence and end_ms - measure.pane_ms < self.quiet_ms)
 
 
 def told(epoch: Epoch, base: Rulebook, since: Sequence[Taken], home: frozenset[str]) -> Told:

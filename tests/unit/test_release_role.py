@@ -395,21 +395,21 @@ class Quiet(SettledRules):
     """Rules that withhold the first panes."""
 
     def of(self, epoch: Epoch) -> Told:
-        return super().of(epoch)._replace(quiet_ms=EPOCH.start_ms + 4 * EPOCH.pane_ms)
+        return super().of(epoch)._replace(quiet_ms=EPOCH.start_ms + 3 * EPOCH.pane_ms)
 
 
 async def test_the_first_footfall_after_withheld_panes_is_not_told_and_nothing_was_lost() -> None:
     logs, registry = Logs(), CollectorRegistry()
     role = releaser(logs, registry, rules=Quiet())
     await role.positions({0: LogRange(0, 6)})
-    await role.handle(chunk(both(*range(1, 5)), 0))
+    await role.handle(chunk(both(*range(1, 4)), 0))
     closed = registry.get_sample_value("throng_release_pane_end_seconds", {"measure": "present"})
-    assert closed == (EPOCH.start_ms + 4 * EPOCH.pane_ms) / 1000, "what is withheld is not behind"
+    assert closed == (EPOCH.start_ms + 3 * EPOCH.pane_ms) / 1000, "what is withheld is not behind"
     role = releaser(logs, rules=Quiet())  # what it knows it has from the ledger
     await role.positions({0: LogRange(0, 24)})
-    await role.handle(chunk(both(*range(5, 13)), 8))
+    await role.handle(chunk(both(*range(4, 13)), 6))
     reasons = {(record.measure, record.number): record.reason for record in logs.ledger()}
-    assert [reasons["present", number] for number in (4, 5)] == ["policy", ""]
+    assert [reasons["present", number] for number in (3, 4)] == ["policy", ""]
     assert [reasons["arrivals", number] for number in (3, 6)] == ["policy", ""]
     footfall = [orjson.loads(value) for value in logs.values[FOOTFALL]]
     assert not any("state_lost" in said for said in footfall)

@@ -1,6 +1,7 @@
 """The rules in a gateway and in a release: which table judges a chunk, what is told, and what waits."""
 
 import asyncio
+import random
 
 import msgspec
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from schemas.attach import pack_cell
+from schemas.attach import AHEAD_MS, pack_cell
 from schemas.audit import Action, Entry
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
@@ -23,9 +24,12 @@ from streams.core.budget import rho_for
 from streams.core.decode import decode
 from streams.core.gateway import NEVER_MS, Context, screen
 from streams.core.policy import SUSPENDED
+from streams.core.rules import EFFECT_MS, told
 from streams.core.zones import EXCLUDED
 from streams.errors import ThrongError
 from streams.metrics import PolicyMetrics
+from tests.oracle.counting import Sighting
+from tests.property.test_crowd_against_oracle import EPOCHS, counted, frames_of, run
 from tests.support.raw import records_of
 from tests.support.world import PLAN, POLICIES, context_of, epochs_at
 from tests.unit.test_registrar import World
@@ -221,6 +225,32 @@ async def test_panes_are_withheld_while_somebody_who_is_shut_out_may_be_in_them(
         await release.panes(number)
     kinds = [kind for _, kind, _ in release.drawn()]
     assert kinds == ["release", *["void"] * 15, "release", "release"]
+    # A stay that the last row began may end by silence as late: of events no pane is told that begins before.
+    for number in range(19, 37):
+        await release.panes(number)
+    were = {(r.measure, r.number) for r in release.logs.ledger() if r.kind == "release"}
+    hourly = {m.name for m in EPOCH.measures if m.pane_ms == 3_600_000}
+    assert {number for name, number in were if name == "arrivals"} == {21, 24, 27, 30, 33, 36}
+    assert {(name, n) for name, n in were if name in hourly and n < 36} == {("present_cohort", 24)}
+    assert {name for name, n in were if n == 36} >= hourly
+
+
+def test_whoever_is_shut_out_is_in_no_pane_that_is_told() -> None:
+    """Of what a crowd counts of them by the rules of before: the longest is a stay that ends by silence."""
+    epoch = replace(EPOCHS[0], measures=DEFAULT_MEASURES, jump_m_s=0)
+    start, change = epoch.start_ms, epoch.start_ms + 15 * 60_000
+    times = [start, change, change + EFFECT_MS + AHEAD_MS]
+    theirs = [Sighting(ts, 0, number, 0, 1, 2, 0, 0) for number, ts in enumerate(times)]
+    _, panes = run(frames_of(theirs, epoch.end_ms, random.Random(0), 1), [epoch])
+    counted_in = {(name, number) for (_, name, number), counts in counted(panes).items() if counts}
+    roaming = replace(TEST, country="Freedonia", mccs=("299",), home=())
+    audit = Audit(replace(BOOK, policies=(TEST, GERMANY, roaming)))
+    audit.add(BOOK, time_ms=change)
+    found = told(epoch, audit.chain.taken[0].entry.rules, audit.chain.taken[1:], frozenset({"001"}))
+    assert ("dwell", 24) in counted_in
+    measures = {measure.name: measure for measure in epoch.measures}
+    ends = [(measures[name], start + number * epoch.pane_ms) for name, number in counted_in]
+    assert all(found.quiet(measure, end_ms) for measure, end_ms in ends if end_ms > change)
 
 
 async def test_a_stricter_k_and_budget_and_a_withdrawn_measure_hold_from_the_next_pane_on() -> None:
