@@ -16,17 +16,16 @@ from typing import TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.panes import Pane, sealed, sparse
 from schemas.plan import Parent, Plan, Zone
-from streams.core.budget import keys_delta, rho_for, rho_of, sensitivity, sigma, threshold
+from streams.core.budget import rho_for
 from streams.core.release import Draw, next_record, publications
 from streams.core.render import Page
-from streams.core.sums import Counted, Keyed, Sums
-from streams.stores.noise import draw, draw_keyed
+from streams.core.sums import Sums
+from streams.stores.noise import OnTheSpot, draw, draw_pane
 from streams.stores.released import redis_values
 
 PARTITIONS = 16
@@ -34,6 +33,7 @@ HOUR_MS = 3_600_000
 PANE_MS = 300_000
 NUMBER = 12
 MOST_OCCURRING = 100_000
+NOISE = OnTheSpot(draw)
 T = TypeVar("T")
 
 
@@ -110,7 +110,7 @@ def measure_one(plan: Plan, measure: Measure, rounds: int) -> None:
         clock.timed("sum", add)
         whole = sums.first_whole()
         assert whole is not None
-        noisy, keys = clock.timed("noise", lambda: _drawn(epoch, measure, whole.counts[measure.name]))  # noqa: B023
+        noisy, keys = clock.timed("noise", lambda: draw_pane(NOISE, epoch, measure, whole.counts[measure.name]))  # noqa: B023
         drawn = Draw(epoch, measure, number, whole.end_ms, noisy, keys)
         last = clock.timed("record", lambda: next_record(drawn, last, None, page, 0, "bench"))  # noqa: B023
         items = clock.timed("read", lambda: publications(last))  # noqa: B023
@@ -118,15 +118,6 @@ def measure_one(plan: Plan, measure: Measure, rounds: int) -> None:
         told = len(items)
     most = measure.keys(len(plan.zones), len(plan.parents))
     print(f"{len(plan.zones):7,} {measure.name:15} {most:11,} {told:8,} {clock.line()}")
-
-
-def _drawn(epoch: Epoch, measure: Measure, counted: Counted) -> tuple[NDArray[np.int64], NDArray[np.uint32] | None]:
-    distance, scale, cost = sensitivity(measure, epoch), sigma(measure, epoch), rho_of(measure, epoch)
-    if not isinstance(counted, Keyed):
-        return draw(counted, distance, scale, cost), None
-    spent = (cost, keys_delta(measure, epoch))
-    kept = draw_keyed(counted, epoch.cap(measure), distance, scale, threshold(measure, epoch), spent)
-    return kept.counts, kept.keys
 
 
 def _numbers(text: str) -> list[int]:

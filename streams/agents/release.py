@@ -21,8 +21,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
@@ -32,7 +30,7 @@ from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.showing import Showing
 from streams.agents.transport import Chunk, LogRange
-from streams.core.budget import check_shares, keys_delta, rho_of, sensitivity, sigma, threshold
+from streams.core.budget import check_shares, keys_delta, rho_of
 from streams.core.following import AT_HAND, Following
 from streams.core.records import walk
 from streams.core.release import (
@@ -47,14 +45,14 @@ from streams.core.release import (
 )
 from streams.core.render import Pages
 from streams.core.rules import Told
-from streams.core.sums import Counted, Keyed, PaneDiffers, Sums, Whole
+from streams.core.sums import PaneDiffers, Sums, Whole
 from streams.core.times import rfc3339
 from streams.core.usual import MINUTES_AHEAD, UNKNOWN, Skill
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
-from streams.stores.noise import Noise, draw, draw_keyed
+from streams.stores.noise import NoiseSource, draw_pane, expect_panes
 from streams.stores.released import Publisher
 
 log = logging.getLogger("throng.release")
@@ -86,21 +84,25 @@ class Rules(Protocol):
     def of(self, epoch: Epoch) -> Told: ...
 
 
+class Turn(NamedTuple):
+    """Of the worker's place in the group, amid a chunk: many hours' panes may be in one.
+
+    Attributes:
+        going_on: is the partition still this worker's? Once it isn't, no further measure is begun: whoever is next
+            begins where the ledger still needs them. One that waits for its noise or for yesterday is left to them too.
+        went_on: is told of each measure that is done.
+    """
+
+    going_on: Callable[[], bool]
+    went_on: Callable[[], None]
+
+
 class Releaser:
     """The release role of one worker. `learn`: what is to be done, once, before anything that follows is worked out.
 
     Attributes:
         showing: what Redis shows.
         to_follow: published, and what follows from it isn't yet; None as in `follow`.
-        going_on: says that the partition is still this worker's. Once it isn't, no further measure is begun: many
-            hours' panes may be in a chunk, and whoever is next begins where the ledger still needs them. One that waits
-            for its noise or for yesterday is left to them too.
-        went_on: is told of each measure that is done.
-        forget_noise: throws away what was drawn ahead, once the ledger has records that weren't just appended here. A
-            process whose memory was copied, or put back, has noise that was used; on a second pane it hides nothing.
-        expect_noise: has as much drawn meanwhile (keys, and as `Noise`).
-        noise_of_some: as `noise`, of keys from data.
-        hold_noise: has nothing drawn ahead while a pane is released, or goes on with it.
     """
 
     def __init__(
@@ -109,10 +111,11 @@ class Releaser:
         epochs: EpochReader,
         ledger: Ledger,
         publisher: Publisher,
-        noise: Noise,
+        noise: NoiseSource,
         metrics: ReleaseMetrics,
         readiness: Readiness,
         rules: Rules,
+        turn: Turn,
         following: Following | None = None,
         learn: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
@@ -124,6 +127,7 @@ class Releaser:
         self._metrics = metrics
         self._readiness = readiness
         self._rules = rules
+        self._turn = turn
         self._following = following
         self._learn = learn
         self.to_follow = asyncio.Queue[LedgerRecord | None]()
@@ -137,12 +141,6 @@ class Releaser:
         self.showing = Showing(publisher, pages, self._redis, self._withheld)
         self._sums = Sums(ledger.account, epochs.records)
         self._writer = secrets.token_hex(8)
-        self.going_on: Callable[[], bool] = lambda: True
-        self.went_on: Callable[[], None] = lambda: None
-        self.forget_noise: Callable[[], None] = lambda: None
-        self.expect_noise: Callable[[int, float, float, float], None] = lambda *_: None
-        self.noise_of_some: Noise = draw
-        self.hold_noise: Callable[[bool], None] = lambda _: None
         self._tell_skill(UNKNOWN)
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
@@ -153,7 +151,7 @@ class Releaser:
         await self._epochs.refresh()
         await self._rules.read()
         await self._ledger.reread()
-        self.forget_noise()
+        self._noise.forget()
         self._sums = Sums(self._ledger.account, self._epochs.records)
         self._metrics.ledger_read.set(self._ledger.bytes_read)
         for record in [*self._ledger.account.brought, *self._ledger.account.last.values()]:
@@ -173,13 +171,12 @@ class Releaser:
     async def handle(self, chunk: Chunk) -> None:
         """Take one chunk of panes; draw and publish what has become whole, and show it where nothing waits for that."""
         self._at_rest.clear()
-        self.hold_noise(True)
         try:
-            await self._take_chunk(chunk)
+            with self._noise.resting():
+                await self._take_chunk(chunk)
         finally:
             self._at_rest.set()
-            self.hold_noise(False)
-        if self.going_on() and not self._redis.trouble:
+        if self._turn.going_on() and not self._redis.trouble:
             await self.showing.catch_up(self._latest)
 
     async def _take_chunk(self, chunk: Chunk) -> None:
@@ -197,16 +194,16 @@ class Releaser:
             if not new:
                 self._metrics.repeats.inc()
         await self._close_lost()
-        while self.going_on() and (whole := self._sums.first_whole()) is not None:
+        while self._turn.going_on() and (whole := self._sums.first_whole()) is not None:
             await self._rules.read()
             # What another has drawn, or a replay has brought along, is the release: nothing is drawn beside it.
             if others := await self._ledger.read():
-                self.forget_noise()
+                self._noise.forget()
                 await self._take(others)
             try:
                 for measure in _in_order(whole):
                     await self._close(whole, measure)
-                    self.went_on()
+                    self._turn.went_on()
             except TakenBack:
                 return
             self._metrics.only([measure.name for measure in whole.epoch.measures])
@@ -303,10 +300,8 @@ class Releaser:
     def _expect_noise_of(self, epoch: Epoch) -> None:
         """Have noise of the epoch's first panes drawn before they end: that of an hour's takes seconds."""
         told = self._rules.of(epoch)
-        for measure in () if told.withheld else told.epoch.measures:
-            if not measure.keys_from_data(epoch.zones, epoch.parents):
-                keys, distance = measure.keys(epoch.zones, epoch.parents), sensitivity(measure, told.epoch)
-                self.expect_noise(keys, distance, sigma(measure, told.epoch), rho_of(measure, told.epoch))
+        if not told.withheld:
+            expect_panes(self._noise, told.epoch)
 
     def _newest(self) -> list[Epoch]:
         """The newest epoch that the ledger has panes of, those apart that a replay brought; none at first."""
@@ -321,7 +316,7 @@ class Releaser:
         """
         if whole.number <= self._ledger.account.closed_through(whole.epoch.epoch, measure.name):
             return
-        if not self.going_on():
+        if not self._turn.going_on():
             raise TakenBack
         told = self._rules.of(whole.epoch)
         needed = self._sums.needed_offset
@@ -360,7 +355,7 @@ class Releaser:
     async def _append(self, *records: LedgerRecord) -> None:
         new = await self._ledger.append(*records)
         if len(new) > len(records):
-            self.forget_noise()
+            self._noise.forget()
         await self._take(new)
 
     async def _take(self, new: list[LedgerRecord]) -> None:
@@ -376,7 +371,7 @@ class Releaser:
         began = time.perf_counter()
         account.check(whole.epoch, measure.name, rho_of(measure, epoch), keys_delta(measure, epoch))
         counted = whole.counts[measure.name]
-        drawing = asyncio.ensure_future(asyncio.to_thread(self._drawn, epoch, measure, counted))
+        drawing = asyncio.create_task(asyncio.to_thread(draw_pane, self._noise, epoch, measure, counted))
         noisy, keys = await self._unless_taken_back(drawing)
         looking = self._look_back(told, measure)
         yesterday = await self._unless_taken_back(looking) if looking is not None else None
@@ -402,7 +397,7 @@ class Releaser:
             TakenBack: the partition is another's before it is there. Nothing of the measure's pane was told.
         """
         while not waited.done():
-            if not self.going_on():
+            if not self._turn.going_on():
                 raise TakenBack
             await asyncio.wait([waited], timeout=GLANCE_S)
         return waited.result()
@@ -447,17 +442,6 @@ class Releaser:
             while (found := await asyncio.to_thread(next, steps)) is None:
                 pass
             return found
-
-    def _drawn(
-        self, epoch: Epoch, measure: Measure, counted: Counted
-    ) -> tuple[NDArray[np.int64], NDArray[np.uint32] | None]:
-        """The counts with noise, and their keys if those come from data."""
-        distance, scale, cost = sensitivity(measure, epoch), sigma(measure, epoch), rho_of(measure, epoch)
-        if not isinstance(counted, Keyed):
-            return self._noise(counted, distance, scale, cost), None
-        spent, shown_from = (cost, keys_delta(measure, epoch)), threshold(measure, epoch)
-        kept = draw_keyed(counted, epoch.cap(measure), distance, scale, shown_from, spent, self.noise_of_some)
-        return kept.counts, kept.keys
 
     async def _publish(self, record: LedgerRecord) -> None:
         # Closed is closed: what the rules withhold, or what was lost, is not behind, and nobody is paged for that.

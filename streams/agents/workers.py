@@ -38,7 +38,7 @@ from streams.agents.life import LAST_RESORT, Service, started
 from streams.agents.producing import Producer
 from streams.agents.reach import Reach
 from streams.agents.registrar import Registrar
-from streams.agents.release import Releaser
+from streams.agents.release import Releaser, Turn
 from streams.agents.roles import Role, TransportSettings, standing_by
 from streams.agents.rules import GatewayRules, ReleaseRules, cut, log_differences, rules_of
 from streams.agents.single import FRAME_LEVEL, ZSTD_LEVEL
@@ -64,7 +64,7 @@ from streams.stores.ledger import Ledger
 from streams.stores.ledger_history import History
 from streams.stores.log import TailReader
 from streams.stores.machines import load_machines
-from streams.stores.noise import Ahead
+from streams.stores.noise_ahead import Ahead
 from streams.stores.plans import configured_plans
 from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
@@ -277,16 +277,16 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         learning = Learning(following, History(past_log), lambda: ledger.began_at) if following else None
         follow, learn = (learning.take, learning.learn) if learning else (None, None)
         ledger = Ledger(ledger_log, producer, settings.topic(LEDGER), follow)
-        noise = Ahead()
         releaser = Releaser(
             Pages(plans.of, settings.release.confidence, configured_views(settings)),
             epochs,
             ledger,
             Publisher(producer, redis, names, counts, redis_prefix(settings)),
-            noise,
+            Ahead(),
             ReleaseMetrics(),
             readiness,
             ReleaseRules(audit, plans.all, PolicyMetrics()),
+            Turn(lambda: app.tenure.generation is not None, lambda: app.tenure.step()),
             following,
             learn,
         )
@@ -300,10 +300,6 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         )
         services = [releaser.keep_showing, releaser.keep_following, releaser.showing.keep_giving_ends, audit.follow]
         app = _app(role, settings, readiness)
-        releaser.going_on = lambda: app.tenure.generation is not None
-        releaser.went_on = lambda: app.tenure.step()
-        releaser.forget_noise, releaser.expect_noise = noise.forget, noise.expect
-        releaser.noise_of_some, releaser.hold_noise = noise.of_some, noise.hold
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 
 

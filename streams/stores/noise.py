@@ -5,43 +5,102 @@ OpenDP draws by exact arithmetic, without the holes of floating point (Mironov 2
 saturates instead of overflowing, and releases the interpreter while it works. Whether the measure costs what the
 account says is asked of OpenDP's own privacy map, at each draw.
 
-Exactness takes time, some 12 microseconds a key. Noise doesn't depend on what it is added to, so that of a measure's
-next pane is drawn while the crowd still counts it (`Ahead`), by a thread of low priority; it lives in memory only, and
-is used once. What somebody waits for isn't left to that thread, which gets next to nothing of a busy machine: who waits
-draws the rest, and has a helper. With 10,000 zones an hour's end needs 5 seconds of drawing, and 3 more for pairs that
-come from data: of these nobody knows how many there will be, so there is noise for half as many again as last time.
-While a pane is released the thread rests (`hold`).
-
-Memory may be copied: a machine that is put back to an earlier state has noise that it has used before. So where the
-ledger shows that somebody else has drawn, be it oneself, what was drawn ahead is forgotten.
+A release has its noise from a `NoiseSource`: `OnTheSpot` draws it when it is asked for, `noise_ahead.Ahead` before.
+What noise a measure's pane has is said by the account, in one place, for what is expected and for what is drawn.
 """
 
-import os
-import sys
-import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import Final
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import opendp.prelude as dp
 from numpy.typing import NDArray
 
-from streams.core.sums import Keyed
+from schemas.epochs import Epoch
+from schemas.measures import Measure
+from streams.core import budget
+from streams.core.sums import Counted, Keyed
 from streams.errors import ThrongError
 
 dp.enable_features("contrib")
 
 # Counts, L2 sensitivity, scale, and the rho that it may cost; gives the counts with noise.
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
-Wanted = tuple[int, float, float, float]
-MOST_DRAWN: Final = 32
-NICE: Final = 10
-# Keys that are drawn in one go, 12 ms: so long may somebody have to wait for a thread of low priority, which also has
-# the interpreter while a vector is handed to OpenDP and back.
-BLOCK: Final = 1024
-# Beside whoever waits. More would take the machine from its agents.
-HELPERS: Final = 1
+
+
+class NoiseSource(Protocol):
+    """Where a release has its noise from. None is given twice: on a second pane it hides nothing."""
+
+    def of_all(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
+        """As `draw`, of a measure whose keys are public: it has as many in each pane."""
+
+    def of_some(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
+        """As `draw`, of keys from data: nobody knows beforehand how many there will be."""
+
+    def expect(self, keys: int, sensitivity: float, scale: float, rho: float) -> None:
+        """Noise `of_all` will be asked for, of so many keys."""
+
+    def forget(self) -> None:
+        """Give nothing of what was drawn so far: the ledger has records that weren't just written here. A process whose
+        memory was copied, or put back, has noise that was used."""
+
+    def resting(self) -> AbstractContextManager[None]:
+        """Meanwhile a pane is released: draw nothing but what is asked for."""
+
+
+class OnTheSpot:
+    """Noise that is drawn when it is asked for, by who asks. Nothing is kept, so there is nothing to forget."""
+
+    def __init__(self, draw: Noise) -> None:
+        self._draw = draw
+
+    def of_all(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
+        return self._draw(counts, sensitivity, scale, rho)
+
+    def of_some(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
+        return self._draw(counts, sensitivity, scale, rho)
+
+    def expect(self, keys: int, sensitivity: float, scale: float, rho: float) -> None: ...
+
+    def forget(self) -> None: ...
+
+    def resting(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Noisy(NamedTuple):
+    """A measure's pane with noise: i64[keys], of all keys or of `keys` u32."""
+
+    counts: NDArray[np.int64]
+    keys: NDArray[np.uint32] | None = None
+
+
+def expect_panes(noise: NoiseSource, epoch: Epoch) -> None:
+    """Have noise for a pane of each of the epoch's measures expected; of keys from data nobody knows how many."""
+    for measure in epoch.measures:
+        if not measure.keys_from_data(epoch.zones, epoch.parents):
+            noise.expect(measure.keys(epoch.zones, epoch.parents), *_accounted(measure, epoch))
+
+
+def draw_pane(noise: NoiseSource, epoch: Epoch, measure: Measure, counted: Counted) -> Noisy:
+    """A measure's exact pane with the noise that the account has for it.
+
+    Raises:
+        ThrongError: `noise` if OpenDP says that it costs more.
+    """
+    sensitivity, scale, rho = _accounted(measure, epoch)
+    if not isinstance(counted, Keyed):
+        return Noisy(noise.of_all(counted, sensitivity, scale, rho))
+    cost, threshold = (rho, budget.keys_delta(measure, epoch)), budget.threshold(measure, epoch)
+    kept = draw_keyed(counted, epoch.cap(measure), sensitivity, scale, threshold, cost, noise.of_some)
+    return Noisy(kept.counts, kept.keys)
+
+
+def _accounted(measure: Measure, epoch: Epoch) -> tuple[float, float, float]:
+    """Of the noise on each count, as `Noise` takes them: L2 sensitivity, scale, and what it may cost."""
+    return budget.sensitivity(measure, epoch), budget.sigma(measure, epoch), budget.rho_of(measure, epoch)
 
 
 def draw(counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
@@ -107,150 +166,3 @@ def _keyed_mechanism(scale: float, threshold: int) -> dp.Measurement:
 def _mechanism(scale: float) -> dp.Measurement:
     space = dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64")
     return space >> dp.m.then_gaussian(scale=scale)
-
-
-class _Drawing:
-    """Noise of one vector, drawn block by block by whoever has time for it.
-
-    A block that is in hand is waited for and not drawn by another: how long it takes tells of what it is.
-    """
-
-    def __init__(self, draw: Noise, wanted: Wanted) -> None:
-        keys, *scale = wanted
-        self.keys = keys
-        self._draw = draw
-        self._scale = scale
-        self._noise = np.empty(keys, np.int64)
-        self._changed = threading.Condition()
-        self._waiting = list(range(0, max(keys, 1), BLOCK))[::-1]
-        self._in_hand = 0
-        self._error: Exception | None = None
-
-    @property
-    def waits(self) -> bool:
-        """Is there anything that nobody has begun to draw?"""
-        return bool(self._waiting)
-
-    def draw_block(self) -> bool:
-        """Draw a block that nobody has begun; False if there is none."""
-        with self._changed:
-            if not self._waiting:
-                return False
-            first = self._waiting.pop()
-            self._in_hand += 1
-        block = self._noise[first : first + BLOCK]
-        try:
-            block[:] = self._draw(np.zeros(len(block), np.int64), *self._scale)
-        except Exception as error:  # noqa: BLE001 - whoever takes the noise gets it
-            with self._changed:
-                self._error = error
-                self._waiting.clear()
-        with self._changed:
-            self._in_hand -= 1
-            self._changed.notify_all()
-        return True
-
-    def finished(self, keys: int | None = None) -> NDArray[np.int64]:
-        """All of it, or of the first keys: what is left is drawn here and by helpers, at the priority of who asks.
-
-        Raises:
-            ThrongError: what drawing it raised.
-        """
-        keys = self.keys if keys is None else keys
-        with self._changed:
-            self._waiting = [first for first in self._waiting if first < max(keys, 1)]
-        for _ in range(min(HELPERS, len(self._waiting) - 1)):
-            threading.Thread(target=self._draw_rest, name="noise helper", daemon=True).start()
-        self._draw_rest()
-        with self._changed:
-            self._changed.wait_for(lambda: not self._in_hand)
-        if self._error is not None:
-            raise self._error
-        return self._noise[:keys]
-
-    def _draw_rest(self) -> None:
-        while self.draw_block():
-            pass
-
-
-class Ahead:
-    """`draw`, mostly at once: whoever asks starts the drawing of as much again, which is ready for the next call.
-
-    Adding noise of `draw(zeros)` to counts is what `draw(counts)` does, but for saturation, which counts of people are
-    far from.
-    """
-
-    def __init__(self, draw: Noise = draw) -> None:
-        self._draw = draw
-        self._drawn: dict[Wanted, _Drawing] = {}
-        self._room: dict[tuple[float, ...], int] = {}
-        self._asked = threading.Condition()
-        self._held = False
-        # A daemon: the process may end while noise that nobody will use is drawn.
-        self._thread = threading.Thread(target=self._keep_drawing, name="noise", daemon=True)
-
-    def __call__(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
-        """As `draw`, which see."""
-        wanted = (len(counts), sensitivity, scale, rho)
-        return counts + self._taken(wanted, wanted).finished()
-
-    def of_some(self, counts: NDArray[np.int64], sensitivity: float, scale: float, rho: float) -> NDArray[np.int64]:
-        """As `draw`, of keys from data: there is room for as many as came last, and half as many again."""
-        parameters, keys = (sensitivity, scale, rho), len(counts)
-        room = self._room.get(parameters, 0)
-        self._room[parameters] = -(-keys * 3 // 2 // BLOCK) * BLOCK
-        drawing = self._taken((room, *parameters), (self._room[parameters], *parameters))
-        beyond = _Drawing(self._draw, (max(keys - room, 0), *parameters))
-        noisy: NDArray[np.int64] = counts + np.concatenate([drawing.finished(min(keys, room)), beyond.finished()])
-        return noisy
-
-    def expect(self, keys: int, sensitivity: float, scale: float, rho: float) -> None:
-        """Draw noise for so many keys meanwhile: somebody will ask for it."""
-        wanted = (keys, sensitivity, scale, rho)
-        with self._asked:
-            if wanted not in self._drawn:
-                self._start_drawing(wanted)
-
-    def hold(self, held: bool) -> None:
-        """Draw nothing ahead, or go on with it. A thread of low priority that has the interpreter on a busy machine
-        keeps it from whoever is releasing."""
-        with self._asked:
-            self._held = held
-            self._asked.notify()
-
-    def forget(self) -> None:
-        """Use nothing of what was drawn so far, or begun: all of it is drawn anew."""
-        with self._asked:
-            self._drawn = {wanted: _Drawing(self._draw, wanted) for wanted in self._drawn}
-            self._asked.notify()
-
-    def _taken(self, wanted: Wanted, following: Wanted) -> _Drawing:
-        """What was drawn of this, as far as it was; what is to follow is drawn meanwhile."""
-        with self._asked:
-            drawing = self._drawn.pop(wanted, None)  # taken out for good: noise that is used twice hides nothing
-            self._start_drawing(following)
-        return drawing or _Drawing(self._draw, wanted)
-
-    def _start_drawing(self, wanted: Wanted) -> None:
-        self._drawn[wanted] = _Drawing(self._draw, wanted)
-        if len(self._drawn) > MOST_DRAWN:  # of epochs that are over
-            del self._drawn[next(iter(self._drawn))]
-        self._asked.notify()
-        if not self._thread.is_alive():
-            self._thread.start()
-
-    def _keep_drawing(self) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        while True:
-            with self._asked:
-                while (drawing := self._next()) is None:
-                    self._asked.wait()
-            drawing.draw_block()
-
-    def _next(self) -> _Drawing | None:
-        """The shortest that isn't begun or done: those of an hour are the longest, and are wanted last."""
-        if self._held:
-            return None
-        waiting = [drawing for drawing in self._drawn.values() if drawing.waits]
-        return min(waiting, key=lambda each: each.keys, default=None)

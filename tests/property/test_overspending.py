@@ -30,12 +30,13 @@ from streams.core.release import publications
 from streams.core.render import Page, Pages
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
-from streams.stores.noise import Ahead, Noise
+from streams.stores.noise import NoiseSource, OnTheSpot
+from streams.stores.noise_ahead import Ahead
 from streams.stores.released import Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
 from tests.support.world import PLAN, epochs_at
-from tests.unit.test_release_role import Logs, Reader
+from tests.unit.test_release_role import ALONE, Logs, Reader
 
 EPOCH = msgspec.structs.replace(epochs_at(1_772_420_400_000)[0], partitions=2)
 PAGE = Page(PLAN, 0.95)
@@ -68,6 +69,9 @@ def noise(counts: NDArray[np.int64], sensitivity: float, scale: float, rho: floa
     return counts + np.rint(np.random.default_rng().normal(0, scale, counts.shape)).astype(np.int64)
 
 
+GAUSSIAN = OnTheSpot(noise)
+
+
 class Epochs:
     def __init__(self, epoch: Epoch) -> None:
         self.records = [epoch]
@@ -76,7 +80,7 @@ class Epochs:
         return []
 
 
-def releaser(logs: Logs, kind: type[Ledger] = Ledger, epoch: Epoch = EPOCH, noise: Noise = noise) -> Releaser:
+def releaser(logs: Logs, kind: type[Ledger] = Ledger, epoch: Epoch = EPOCH, noise: NoiseSource = GAUSSIAN) -> Releaser:
     return Releaser(
         Pages(lambda _: PLAN, 0.95),
         Epochs(epoch),  # type: ignore[arg-type]
@@ -86,6 +90,7 @@ def releaser(logs: Logs, kind: type[Ledger] = Ledger, epoch: Epoch = EPOCH, nois
         ReleaseMetrics(CollectorRegistry()),
         Readiness(),
         SettledRules(),
+        ALONE,
     )
 
 
@@ -194,7 +199,6 @@ async def test_noise_in_a_memory_that_was_copied_hides_no_two_panes(chunk: int) 
     async def begun(noise: Ahead) -> Releaser:
         role = releaser(logs, noise=noise)
         await role.positions({0: LogRange(0, len(LOG))})
-        role.forget_noise = noise.forget
         return role
 
     async def go_on(role: Releaser, first: int, end: int) -> None:
@@ -207,8 +211,8 @@ async def test_noise_in_a_memory_that_was_copied_hides_no_two_panes(chunk: int) 
     role = await begun(first)
     await go_on(role, 0, 4)
     copied = Ahead(each_its_own)
-    copied._drawn = dict(first._drawn)
     role_copied = await begun(copied)
+    copied._drawn = dict(first._drawn)
     await go_on(role, 4, 12)
     await go_on(role_copied, 4, len(LOG))
     noises = [int(np.frombuffer(record.noisy, "<i8")[0]) for record in first_of(logs)]

@@ -22,7 +22,7 @@ from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.pacing import Alignment
 from streams.agents.registrar import READER_OF, Registrar
-from streams.agents.release import Releaser
+from streams.agents.release import Releaser, Turn
 from streams.agents.roles import Chunk, LogRange, Role, Tenure
 from streams.agents.shredder import Shredder
 from streams.agents.transport import Committed
@@ -37,6 +37,7 @@ from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
 from streams.stores.counts import CountStore
 from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.ledger import Ledger
+from streams.stores.noise import Noise, OnTheSpot
 from streams.stores.released import Publisher
 from streams.stores.salts import SaltGone, Vault
 from streams.stores.snapshots import SnapshotStore
@@ -67,7 +68,7 @@ class Shared(NamedTuple):
     keys: "Keys"
     registry: dict[str, dict[str, object]]
     parents: NDArray[np.uint16]
-    noise: Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]
+    noise: Noise
     begins: Callable[[str], None]
     begun: Callable[[Ledger], None]
     metrics: tuple[GatewayMetrics, CrowdMetrics, ReleaseMetrics]
@@ -398,10 +399,11 @@ class Worker:
                 dict.fromkeys(RELEASED, 1),
                 "",
             ),
-            shared.noise,
+            OnTheSpot(shared.noise),
             shared.metrics[2],
             _Readiness(),
             SettledRules(),
+            Turn(lambda: self.tenure.generation is not None, lambda: self.tenure.step()),
         )
 
         async def positions(logs: Mapping[int, LogRange]) -> dict[int, int | None]:

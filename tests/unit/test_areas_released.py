@@ -23,7 +23,7 @@ from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher, redis_values
 from tests.support.rules import SettledRules
 from tests.support.world import PLAN, epochs_at
-from tests.unit.test_release_role import Epochs, Logs, Reader, chunk
+from tests.unit.test_release_role import ALONE, NO_NOISE, Epochs, Logs, Reader, chunk
 from tests.unit.test_schemas import validator
 
 HOME = Measure("home", "home", "zone", 3_600_000, 16, 0.05)
@@ -131,10 +131,11 @@ async def test_a_release_counts_what_it_withheld() -> None:
         Epochs(epoch),
         Ledger(Reader(logs), logs, "ledger"),  # type: ignore[arg-type]
         Publisher(logs, logs, {name: name for name in RELEASED}, dict.fromkeys(RELEASED, 1), ""),  # type: ignore[arg-type]
-        lambda counts, *_: counts,
+        NO_NOISE,
         ReleaseMetrics(registry),
         Readiness(),
         SettledRules(),
+        ALONE,
     )
     await role.positions({0: LogRange(0, 24)})
     panes = []

@@ -31,7 +31,7 @@ from tests.support.ledgers import present
 from tests.support.rules import SettledRules
 from tests.support.world import PLAN
 from tests.unit.test_outlook import PLACES, pane, taken
-from tests.unit.test_release_role import Epochs, Logs, Reader
+from tests.unit.test_release_role import ALONE, NO_NOISE, Epochs, Logs, Reader
 from tests.unit.test_usual import MONDAY
 
 
@@ -196,10 +196,11 @@ def releaser(logs: Logs, rules: SettledRules | None = None) -> Releaser:
         Epochs(),  # type: ignore[arg-type]
         Ledger(Reader(logs), logs, LEDGER, following.take),  # type: ignore[arg-type]
         Publisher(logs, logs, {name: name for name in PUBLISHED}, dict.fromkeys(PUBLISHED, 1), ""),  # type: ignore[arg-type]
-        lambda counts, *_: counts,
+        NO_NOISE,
         ReleaseMetrics(CollectorRegistry()),
         Readiness(),
         rules or SettledRules(),
+        ALONE,
         following,
     )
 

@@ -36,12 +36,12 @@ from streams.core.sums import Keyed, Sums, Whole, occurring
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
-from streams.stores.noise import Noise, _keyed_mechanism, draw, draw_keyed
+from streams.stores.noise import Noise, OnTheSpot, _keyed_mechanism, draw, draw_keyed
 from streams.stores.released import Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
 from tests.support.world import epochs_at
-from tests.unit.test_release_role import Logs, Reader
+from tests.unit.test_release_role import ALONE, Logs, Reader
 
 ZONES = 400
 TRIPS = DEFAULT_MEASURES[2]
@@ -212,10 +212,11 @@ async def test_the_release_draws_them_and_publishes_what_is_above_the_threshold(
         Epochs(),  # type: ignore[arg-type]
         Ledger(Reader(logs), logs, LEDGER),  # type: ignore[arg-type]
         Publisher(logs, logs, {name: name for name in RELEASED}, dict.fromkeys(RELEASED, 1), ""),  # type: ignore[arg-type]
-        draw,
+        OnTheSpot(draw),
         ReleaseMetrics(CollectorRegistry()),
         Readiness(),
         SettledRules(),
+        ALONE,
     )
     await role.positions({0: LogRange(0, 24)})
     panes = [msgspec.structs.replace(pane(p, (7, 1)), number=n, counts={}) for n in range(1, 12) for p in (0, 1)]

@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +21,7 @@ from schemas.released import Footfall
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
 from streams.agents import showing
 from streams.agents.health import Readiness
-from streams.agents.release import Releaser
+from streams.agents.release import Releaser, Turn
 from streams.agents.roles import Chunk, LogRange
 from streams.core.render import Pages
 from streams.core.rules import Told
@@ -28,7 +29,7 @@ from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
-from streams.stores.noise import Noise
+from streams.stores.noise import NoiseSource, OnTheSpot
 from streams.stores.outgoing import Outgoing
 from streams.stores.released import PLACES_KEPT_S, Publisher
 from tests.support.raw import batch_of
@@ -116,13 +117,18 @@ class Epochs:
         return []
 
 
+NO_NOISE = OnTheSpot(lambda counts, *_: counts)
+ALONE = Turn(lambda: True, lambda: None)
+
+
 def releaser(
     logs: Logs,
     registry: CollectorRegistry | None = None,
     rules: SettledRules | None = None,
     plan: Plan = PLAN,
     epochs: tuple[Epoch, ...] = (EPOCH,),
-    noise: Noise = lambda counts, *_: counts,
+    noise: NoiseSource = NO_NOISE,
+    turn: Turn = ALONE,
 ) -> Releaser:
     return Releaser(
         Pages(lambda _: plan, 0.95),
@@ -133,6 +139,7 @@ def releaser(
         ReleaseMetrics(registry or CollectorRegistry()),
         Readiness(),
         rules or SettledRules(),
+        turn,
     )
 
 
@@ -162,9 +169,8 @@ def both(*numbers: int, epoch: Epoch = EPOCH) -> list[Pane]:
 
 async def test_one_that_is_to_stop_begins_no_further_pane_and_the_next_loses_none() -> None:
     logs = Logs()
-    role = releaser(logs)
+    role = releaser(logs, turn=Turn(lambda: not logs.ledger(), lambda: None))
     await role.positions({0: LogRange(0, 6)})
-    role.going_on = lambda: not logs.ledger()
     await role.handle(chunk(both(1, 2, 3), 0))
     assert {record.number for record in logs.ledger()} == {1}
     role = releaser(logs)
@@ -175,15 +181,15 @@ async def test_one_that_is_to_stop_begins_no_further_pane_and_the_next_loses_non
 
 
 async def test_one_that_is_to_stop_amid_an_hours_end_begins_no_further_measure_and_the_next_loses_none() -> None:
-    logs = Logs()
-    role = releaser(logs)
+    logs, steps, last = Logs(), list[int](), 1_000
+    role = releaser(logs, turn=Turn(lambda: len(logs.ledger()) < last, lambda: steps.append(len(logs.ledger()))))
     await role.positions({0: LogRange(0, 24)})
     await role.handle(chunk(both(*range(1, 12)), 0))
-    told, steps = len(logs.ledger()), []
-    role.going_on = lambda: len(logs.ledger()) < told + 2
-    role.went_on = lambda: steps.append(len(logs.ledger()) - told)
+    told = len(logs.ledger())
+    last = told + 2
+    steps.clear()
     await role.handle(chunk(both(12), 22))
-    assert steps == [1, 2], "it says that it goes on with each measure"
+    assert steps == [told + 1, told + 2], "it says that it goes on with each measure"
     assert [record.measure for record in logs.ledger()[told:]] == ["present", "trips_parent"]
     role = releaser(logs)
     wanted = (await role.positions({0: LogRange(0, 24)}))[0] or 0
@@ -193,18 +199,18 @@ async def test_one_that_is_to_stop_amid_an_hours_end_begins_no_further_measure_a
 
 
 async def test_a_pane_that_waits_for_its_noise_is_left_to_whoever_has_the_partition_next() -> None:
-    logs, drawn = Logs(), threading.Event()
+    logs, drawn, ours = Logs(), threading.Event(), True
 
     def slowly(counts: np.ndarray, *_: float) -> np.ndarray:
         assert drawn.wait(30)
         return counts
 
-    role = releaser(logs, noise=slowly)
+    role = releaser(logs, noise=OnTheSpot(slowly), turn=Turn(lambda: ours, lambda: None))
     await role.positions({0: LogRange(0, 2)})
     handling = asyncio.ensure_future(role.handle(chunk(both(1), 0)))
     await asyncio.wait([handling], timeout=0.3)
     assert not handling.done()
-    role.going_on = lambda: False
+    ours = False
     await asyncio.wait([handling], timeout=5)
     drawn.set()
     await handling
@@ -216,12 +222,15 @@ async def test_noise_of_all_that_an_epoch_draws_is_expected_from_its_first_pane_
     asked: list[tuple[int, float, float, float]] = []
     expected: list[tuple[int, float, float, float]] = []
 
+    class Noted(OnTheSpot):
+        def expect(self, *wanted: float) -> None:
+            expected.append(wanted)
+
     def noise(counts: np.ndarray, *more: float) -> np.ndarray:
         asked.append((len(counts), *more))
         return counts
 
-    role = releaser(logs, noise=noise)
-    role.expect_noise = lambda *wanted: expected.append(wanted)
+    role = releaser(logs, noise=Noted(noise))
     await role.positions({0: LogRange(0, 24)})
     await role.handle(chunk([pane(0, 1)], 0))
     assert not asked
@@ -232,25 +241,33 @@ async def test_noise_of_all_that_an_epoch_draws_is_expected_from_its_first_pane_
 
 
 async def test_noise_is_not_drawn_ahead_while_a_pane_is_released_and_goes_on_before_redis_is_shown_it() -> None:
-    logs, held = Logs(), [False]
+    logs, rests = Logs(), [False]
     at: list[tuple[str, bool]] = []
 
+    class Noted(OnTheSpot):
+        @contextmanager
+        def resting(self) -> Iterator[None]:
+            rests.append(True)
+            try:
+                yield
+            finally:
+                rests.append(False)
+
     def noise(counts: np.ndarray, *_: float) -> np.ndarray:
-        at.append(("noise", held[-1]))
+        at.append(("noise", rests[-1]))
         return counts
 
     async def to_redis(_: LedgerRecord) -> None:
-        at.append(("redis", held[-1]))
+        at.append(("redis", rests[-1]))
 
-    role = releaser(logs, noise=noise)
-    role.hold_noise = held.append
+    role = releaser(logs, noise=Noted(noise))
     role.showing._publisher.to_redis = to_redis  # type: ignore[method-assign]
     await role.positions({0: LogRange(0, 4)})
     await role.handle(chunk(both(1), 0))
     assert at == [("noise", True), ("redis", False)]
     with pytest.raises(ThrongError, match="differs"):
         await role.handle(chunk([pane(0, 2), sealed(msgspec.structs.replace(pane(0, 2), counts={}))], 2))
-    assert held == [False, True, False, True, False]
+    assert rests == [False, True, False, True, False]
 
 
 async def test_what_follows_from_releases_waits_until_a_pane_is_released() -> None:
@@ -263,7 +280,7 @@ async def test_what_follows_from_releases_waits_until_a_pane_is_released() -> No
     async def follow(_: LedgerRecord | None) -> None:
         followed.append(len(logs.ledger()))
 
-    role = releaser(logs, noise=slowly)
+    role = releaser(logs, noise=OnTheSpot(slowly))
     role.follow = follow  # type: ignore[method-assign]
     await role.positions({0: LogRange(0, 2)})
     following = asyncio.ensure_future(role.keep_following())

@@ -13,6 +13,7 @@ from schemas.ledger import LedgerRecord
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import DAY_MS, LEDGER
 from streams.agents import release
+from streams.agents.release import Turn
 from streams.agents.roles import LogRange
 from streams.core.estimate import unpack
 from streams.core.models import PRESENT, models_of
@@ -136,7 +137,7 @@ async def test_yesterday_is_looked_at_before_a_pane_needs_it(
 async def test_a_pane_that_waits_for_yesterday_is_left_to_whoever_has_the_partition_next(
     monday: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worked_out = threading.Event()
+    worked_out, ours = threading.Event(), True
 
     def slowly(drawn: Drawn, epoch: Epoch, measure: Measure, page: Page) -> Iterator[Profiles | None]:
         worked_out.wait(30)
@@ -145,12 +146,12 @@ async def test_a_pane_that_waits_for_yesterday_is_left_to_whoever_has_the_partit
     logs = after(monday)
     with monkeypatch.context() as patched:
         patched.setattr(release, "profiles", slowly)
-        role = releaser(logs, epochs=DAYS)
+        role = releaser(logs, epochs=DAYS, turn=Turn(lambda: ours, lambda: None))
         await role.positions({0: LogRange(2 * A_DAY, 2 * A_DAY + 4)})
         handling = asyncio.ensure_future(role.handle(chunk(both(1, 2, epoch=TODAY), 2 * A_DAY)))
         await asyncio.wait([handling], timeout=0.5)
         assert not handling.done()
-        role.going_on = lambda: False
+        ours = False
         await asyncio.wait([handling], timeout=5)
         assert handling.done() and handling.exception() is None and len(logs.ledger()) == A_DAY
         worked_out.set()
