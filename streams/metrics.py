@@ -5,7 +5,7 @@ set from the batch code (once a chunk, not once an event), and Faust's own senso
 series at each rebalance.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
@@ -303,6 +303,11 @@ class ReleaseMetrics:
             registry=registry,
         )
         self._told: set[str] = set()
+
+    def sent(self, records: Mapping[str, int]) -> None:
+        """So many records were published, by topic."""
+        for topic, number in records.items():
+            self.published.labels(topic).inc(number)
 
     def closed(self, measure: str, end_ms: int) -> None:
         """A measure's pane is closed, through the time of its end."""

@@ -17,7 +17,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -26,28 +26,20 @@ from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.measures import Measure
 from schemas.panes import Pane
+from streams.agents.following_up import FollowingUp
 from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.showing import Showing
 from streams.agents.transport import Chunk, LogRange
+from streams.agents.yesterdays import Yesterdays
 from streams.core.budget import check_shares, keys_delta, rho_of
-from streams.core.following import AT_HAND, Following
+from streams.core.following import Following
 from streams.core.records import walk
-from streams.core.release import (
-    Draw,
-    Profiles,
-    lost_record,
-    next_record,
-    profiles,
-    publications,
-    shut_record,
-    withheld_record,
-)
+from streams.core.release import Draw, lost_record, next_record, shut_record, suppressed, withheld_record
 from streams.core.render import Pages
 from streams.core.rules import Told
 from streams.core.sums import PaneDiffers, Sums, Whole
 from streams.core.times import rfc3339
-from streams.core.usual import MINUTES_AHEAD, UNKNOWN, Skill
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
@@ -57,8 +49,6 @@ from streams.stores.released import Publisher
 
 log = logging.getLogger("throng.release")
 
-# A thread can't be cancelled: with 10,000 places this is a second of it.
-FOLLOWED_AT_ONCE: Final = 50
 # While noise or yesterday is awaited, it is looked so often whether the partition is still this worker's.
 GLANCE_S: Final = 0.2
 
@@ -67,14 +57,6 @@ T = TypeVar("T")
 
 class TakenBack(Exception):  # noqa: N818 - reads as what it is
     """The partition is no longer this worker's: whoever is next draws the pane."""
-
-
-class Known(NamedTuple):
-    """What yesterday's profile was made of."""
-
-    epoch: int
-    excluded: frozenset[str]
-    panes: int
 
 
 class Rules(Protocol):
@@ -102,7 +84,7 @@ class Releaser:
 
     Attributes:
         showing: what Redis shows.
-        to_follow: published, and what follows from it isn't yet; None as in `follow`.
+        following_up: publishes what follows from what was published.
     """
 
     def __init__(
@@ -128,20 +110,16 @@ class Releaser:
         self._readiness = readiness
         self._rules = rules
         self._turn = turn
-        self._following = following
-        self._learn = learn
-        self.to_follow = asyncio.Queue[LedgerRecord | None]()
         self._latest: Epoch | None = None
         self._expected = 0
         self._at_rest = asyncio.Event()
         self._at_rest.set()
-        self._yesterdays: dict[str, tuple[Known, asyncio.Task[Profiles]]] = {}
-        self._one_by_one = asyncio.Lock()
+        self._yesterdays = Yesterdays(epochs, ledger, pages, rules.of)
         self._redis = RedisWatch(metrics.redis_errors, readiness)
         self.showing = Showing(publisher, pages, self._redis, self._withheld)
+        self.following_up = FollowingUp(following, learn, publisher, metrics, self._withheld, self._at_rest)
         self._sums = Sums(ledger.account, epochs.records)
         self._writer = secrets.token_hex(8)
-        self._tell_skill(UNKNOWN)
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Read the ledger, publish its last word once more, and begin where it still needs panes.
@@ -158,12 +136,11 @@ class Releaser:
             await self._publish(record)
         newest = self._newest()
         self._metrics.only([measure.name for epoch in newest for measure in epoch.measures])
-        if self._following is not None:
-            self.to_follow.put_nowait(None)
+        self.following_up.begin()
         for epoch in newest:
             # Of one that is over the plan may be gone.
             if not self._ledger.account.closed(epoch, epoch.last_pane):
-                self._look_back_from(epoch)
+                self._yesterdays.expect(epoch)
         self._readiness.over("starting")
         needed = self._ledger.account.needed_offset()
         return dict.fromkeys(logs, needed)
@@ -201,7 +178,7 @@ class Releaser:
                 self._noise.forget()
                 await self._take(others)
             try:
-                for measure in _in_order(whole):
+                for measure in whole.in_order():
                     await self._close(whole, measure)
                     self._turn.went_on()
             except TakenBack:
@@ -211,7 +188,7 @@ class Releaser:
             self._latest = whole.epoch
             for epoch in self._epochs.records:
                 if epoch.start_ms == whole.end_ms == whole.epoch.end_ms:
-                    self._look_back_from(epoch)
+                    self._yesterdays.expect(epoch)
 
     async def revoked(self, _: frozenset[int]) -> None:
         """How far releases are tells whoever has the panes now."""
@@ -224,41 +201,6 @@ class Releaser:
             self._tell_rules()
             if self._at_rest.is_set():
                 await self.showing.catch_up(self._latest)
-
-    async def keep_following(self) -> None:
-        """Publish what follows from what was published, behind it: no release waits for that, nor shares its time with
-        it. For ever."""
-        while True:
-            record = await self.to_follow.get()
-            await self._at_rest.wait()
-            if self._learn is not None:
-                await self._learn()
-                self._learn = None
-            await self.follow(record)
-
-    async def follow(self, record: LedgerRecord | None) -> None:
-        """Publish what follows from a record. None, of a start: what followed from the last ones, once more."""
-        assert self._following is not None
-        waiting = self._following.waiting(record)
-        for first in range(0, len(waiting), FOLLOWED_AT_ONCE):
-            part = waiting[first : first + FOLLOWED_AT_ONCE]
-            await asyncio.to_thread(self._following.work_out, part, waiting[-AT_HAND:])
-        for each in [record] if record else self._following.recent():
-            if not self._withheld(each):
-                self._count(await self._publisher.send(await asyncio.to_thread(self._following.of, each), each.end_ms))
-                self._tell_skill(self._following.skill(each))
-        self._metrics.outlook_behind.set(self._following.behind_ms() / 1000)
-
-    def _tell_skill(self, skill: Skill | None) -> None:
-        if skill is None:
-            return
-        for minutes, error, covered in zip(MINUTES_AHEAD, skill.error, skill.covered, strict=True):
-            self._metrics.outlook_error.labels(str(minutes)).set(error)
-            self._metrics.outlook_covered.labels(str(minutes)).set(covered)
-
-    def _count(self, sent: Mapping[str, int]) -> None:
-        for topic, number in sent.items():
-            self._metrics.published.labels(topic).inc(number)
 
     async def lost(self, _: int, position: int, log_range: LogRange) -> int:
         """Retention took panes that were not released: go on at the log's start, and close what can't be whole."""
@@ -373,7 +315,7 @@ class Releaser:
         counted = whole.counts[measure.name]
         drawing = asyncio.create_task(asyncio.to_thread(draw_pane, self._noise, epoch, measure, counted))
         noisy, keys = await self._unless_taken_back(drawing)
-        looking = self._look_back(told, measure)
+        looking = self._yesterdays.of(told, measure)
         yesterday = await self._unless_taken_back(looking) if looking is not None else None
         record = next_record(
             Draw(epoch, measure, whole.number, whole.end_ms, noisy, keys, whole.covered.get(measure.name, 1.0)),
@@ -402,82 +344,12 @@ class Releaser:
             await asyncio.wait([waited], timeout=GLANCE_S)
         return waited.result()
 
-    def _look_back_from(self, epoch: Epoch) -> None:
-        """Have what the epoch's panes will need of yesterday worked out meanwhile: with many zones it takes seconds."""
-        told = self._rules.of(epoch)
-        for name in [name for name, (known, _) in self._yesterdays.items() if known.epoch != epoch.epoch]:
-            self._yesterdays.pop(name)[1].cancel()
-        for measure in sorted(told.epoch.measures, key=lambda each: each.pane_ms):
-            self._look_back(told, measure)
-
-    def _look_back(self, told: Told, measure: Measure) -> asyncio.Task[Profiles] | None:
-        """The measure's yesterday, unless the rules in force withhold any of it; worked out once an epoch."""
-        epoch = told.epoch
-        yesterday = next((each for each in self._epochs.records if each.end_ms == epoch.start_ms), None)
-        if yesterday is None:
-            return None
-        then = self._rules.of(yesterday)
-        if (
-            then.withheld
-            or then.quiet_ms > yesterday.start_ms
-            or measure.name not in {each.name for each in then.epoch.measures}
-        ):
-            return None
-        drawn = self._ledger.account.days.before(epoch, yesterday, measure)
-        if drawn is None:
-            return None
-        known = Known(epoch.epoch, told.excluded, len(drawn.panes))
-        before = self._yesterdays.get(measure.name)
-        if before is None or before[0] != known:
-            if before is not None:
-                before[1].cancel()
-            steps = profiles(drawn, epoch, measure, self._pages.of(epoch, told.excluded))
-            self._yesterdays[measure.name] = known, asyncio.create_task(self._last(steps))
-        return self._yesterdays[measure.name][1]
-
-    async def _last(self, steps: Iterator[Profiles | None]) -> Profiles:
-        """What the last step gives. Each is a thread's, which can't be cancelled; between them this can be. One measure
-        is worked out at a time, in the order in which they are asked for."""
-        async with self._one_by_one:
-            while (found := await asyncio.to_thread(next, steps)) is None:
-                pass
-            return found
-
     async def _publish(self, record: LedgerRecord) -> None:
         # Closed is closed: what the rules withhold, or what was lost, is not behind, and nobody is paged for that.
         self._metrics.closed(record.measure, record.end_ms)
         if self._withheld(record):
             return
-        sent = await self._publisher.to_kafka(record)
-        self._count(sent)
-        if self._following is not None:
-            self._metrics.outlook_behind.set(self._following.behind_ms() / 1000)
-            self.to_follow.put_nowait(record)
+        self._metrics.sent(await self._publisher.to_kafka(record))
+        self.following_up.take(record)
         self.showing.pane(record)
-        self._metrics.suppressed.labels(record.measure).set(_suppressed(record))
-
-
-def _in_order(whole: Whole) -> list[Measure]:
-    """Those of few keys first, so that the fewest records wait. But footfall and departures of a pane build on who is
-    present at its end; and for keys from data there may not be noise enough at hand, and nothing else waits for that.
-    """
-    epoch = whole.epoch
-    return sorted(
-        epoch.due(whole.number),
-        key=lambda each: (each.statistic != "present", each in epoch.keyed, each.keys(epoch.zones, epoch.parents)),
-    )
-
-
-class _Suppressed(msgspec.Struct):
-    """What a released record says of it."""
-
-    suppressed: bool = False
-    suppressed_pairs: int = 0
-
-
-_decoder: Final = msgspec.json.Decoder(_Suppressed)
-
-
-def _suppressed(record: LedgerRecord) -> int:
-    items = [_decoder.decode(item.value) for item in publications(record)]
-    return sum(item.suppressed_pairs + item.suppressed for item in items)
+        self._metrics.suppressed.labels(record.measure).set(suppressed(record))

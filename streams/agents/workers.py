@@ -298,7 +298,8 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             on_revoked=releaser.revoked,
             on_lost=releaser.lost,
         )
-        services = [releaser.keep_showing, releaser.keep_following, releaser.showing.keep_giving_ends, audit.follow]
+        services = [releaser.keep_showing, releaser.showing.keep_giving_ends]
+        services += [releaser.following_up.keep_following, audit.follow]
         app = _app(role, settings, readiness)
         await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
 

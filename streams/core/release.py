@@ -6,7 +6,7 @@ the noise is post-processing: the exact counts go no further than the addition.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -255,6 +255,22 @@ def seal(publications: Iterable[Publication]) -> bytes:
 def publications(record: LedgerRecord) -> list[Publication]:
     """The very bytes that a ledger record publishes."""
     return msgspec.msgpack.decode(zstandard.decompress(record.publish), type=list[Publication])
+
+
+class _Suppressed(msgspec.Struct):
+    """What a released record says of it."""
+
+    suppressed: bool = False
+    suppressed_pairs: int = 0
+
+
+_decoder: Final = msgspec.json.Decoder(_Suppressed)
+
+
+def suppressed(record: LedgerRecord) -> int:
+    """How many keys a ledger record withholds, as it tells consumers."""
+    items = [_decoder.decode(item.value) for item in publications(record)]
+    return sum(item.suppressed_pairs + item.suppressed for item in items)
 
 
 def _publications(

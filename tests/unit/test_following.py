@@ -218,8 +218,8 @@ async def begun(logs: Logs, rules: SettledRules | None = None) -> list[bytes]:
     before = len(logs.values[OUTLOOK])
     role = releaser(logs, rules)
     await role.positions({0: LogRange(0, 0)})
-    while not role.to_follow.empty():
-        await role.follow(role.to_follow.get_nowait())
+    while not role.following_up.waiting.empty():
+        await role.following_up.follow(role.following_up.waiting.get_nowait())
     return logs.values[OUTLOOK][before:]
 
 
@@ -242,8 +242,8 @@ async def test_all_that_a_replay_has_brought_is_told_and_how_good_the_forecasts_
     assert isnan(count.get())
     await role.positions({0: LogRange(0, 0)})
     assert role._metrics.outlook_behind._value.get() == (len(WEEK) + len(NEXT)) * QUARTER_MS / 1000
-    while not role.to_follow.empty():
-        await role.follow(role.to_follow.get_nowait())
+    while not role.following_up.waiting.empty():
+        await role.following_up.follow(role.following_up.waiting.get_nowait())
     ends = {msgspec.json.decode(value, type=Outlook).end for value in logs.values[OUTLOOK]}
     assert ends == {rfc3339(record.end_ms) for record in NEXT}
     assert 0 < count.get() < 3 and 0 <= role._metrics.outlook_covered.labels("15")._value.get() <= 1

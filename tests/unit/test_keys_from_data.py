@@ -16,7 +16,7 @@ from schemas.panes import Pane, sealed, sparse
 from schemas.plan import Cell, Parent, Plan, Zone
 from schemas.topics import FLOWS, LEDGER, PANES, RELEASED
 from streams.agents.health import Readiness
-from streams.agents.release import Releaser, _in_order
+from streams.agents.release import Releaser
 from streams.agents.transport import Chunk, LogRange
 from streams.core.budget import (
     KEYS_SHARE,
@@ -181,7 +181,7 @@ def test_the_ledger_holds_keys_and_cost_and_pairs_are_published_by_name() -> Non
 
 def test_what_is_drawn_ahead_waits_for_no_keys_from_data() -> None:
     epoch = msgspec.structs.replace(LARGE, measures=DEFAULT_MEASURES)
-    order = [each.name for each in _in_order(Whole(epoch, 12, 0, {}, frozenset(), {}))]
+    order = [each.name for each in Whole(epoch, 12, 0, {}, frozenset(), {}).in_order()]
     assert sorted(order) == sorted(each.name for each in DEFAULT_MEASURES)
     keys = {each.name: each.keys(epoch.zones, epoch.parents) for each in DEFAULT_MEASURES}
     assert (order[0], order[-1]) == ("present", "trips_zone")

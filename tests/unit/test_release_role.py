@@ -21,7 +21,7 @@ from schemas.released import Footfall
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
 from streams.agents import showing
 from streams.agents.health import Readiness
-from streams.agents.release import Releaser, Turn
+from streams.agents.release import Releaser, Rules, Turn
 from streams.agents.roles import Chunk, LogRange
 from streams.core.render import Pages
 from streams.core.rules import Told
@@ -30,6 +30,7 @@ from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
 from streams.stores.noise import NoiseSource, OnTheSpot
+from streams.stores.noise_ahead import Ahead
 from streams.stores.outgoing import Outgoing
 from streams.stores.released import PLACES_KEPT_S, Publisher
 from tests.support.raw import batch_of
@@ -124,7 +125,7 @@ ALONE = Turn(lambda: True, lambda: None)
 def releaser(
     logs: Logs,
     registry: CollectorRegistry | None = None,
-    rules: SettledRules | None = None,
+    rules: Rules | None = None,
     plan: Plan = PLAN,
     epochs: tuple[Epoch, ...] = (EPOCH,),
     noise: NoiseSource = NO_NOISE,
@@ -270,6 +271,21 @@ async def test_noise_is_not_drawn_ahead_while_a_pane_is_released_and_goes_on_bef
     assert rests == [False, True, False, True, False]
 
 
+async def test_noise_that_is_drawn_ahead_tells_what_noise_that_is_drawn_on_the_spot_does() -> None:
+    def noise(counts: np.ndarray, sensitivity: float, scale: float, rho: float) -> np.ndarray:
+        return counts + round(100 * sensitivity + 10 * scale + 1000 * rho)
+
+    told = []
+    for source in (OnTheSpot(noise), Ahead(noise)):
+        logs = Logs()
+        role = releaser(logs, noise=source)
+        await role.positions({0: LogRange(0, 48)})
+        await role.handle(chunk(both(*range(1, 25)), 0))
+        told.append({topic: logs.values[topic] for topic in RELEASED})
+    assert told[0] == told[1]
+    assert told[0][FOOTFALL] and told[0][FLOWS]
+
+
 async def test_what_follows_from_releases_waits_until_a_pane_is_released() -> None:
     logs, drawn, followed = Logs(), threading.Event(), list[int]()
 
@@ -281,12 +297,12 @@ async def test_what_follows_from_releases_waits_until_a_pane_is_released() -> No
         followed.append(len(logs.ledger()))
 
     role = releaser(logs, noise=OnTheSpot(slowly))
-    role.follow = follow  # type: ignore[method-assign]
+    role.following_up.follow = follow  # type: ignore[method-assign]
     await role.positions({0: LogRange(0, 2)})
-    following = asyncio.ensure_future(role.keep_following())
+    following = asyncio.ensure_future(role.following_up.keep_following())
     handling = asyncio.ensure_future(role.handle(chunk(both(1), 0)))
     await asyncio.sleep(0)
-    role.to_follow.put_nowait(None)
+    role.following_up.waiting.put_nowait(None)
     await asyncio.wait([handling], timeout=0.3)
     assert not followed and not handling.done()
     drawn.set()

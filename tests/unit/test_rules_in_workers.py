@@ -179,8 +179,8 @@ class Release:
         self.begin()
 
     def begin(self) -> None:
-        self.role = releaser(self.logs)
-        self.role._rules = ReleaseRules(self.audit, [PLAN], PolicyMetrics(CollectorRegistry()))
+        rules = ReleaseRules(self.audit, [PLAN], PolicyMetrics(CollectorRegistry()))
+        self.role = releaser(self.logs, rules=rules)
 
     async def panes(self, *numbers: int) -> None:
         await self.role.handle(chunk(both(*numbers), 2 * numbers[0] - 2))

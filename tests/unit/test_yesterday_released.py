@@ -12,7 +12,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import DAY_MS, LEDGER
-from streams.agents import release
+from streams.agents import yesterdays
 from streams.agents.release import Turn
 from streams.agents.roles import LogRange
 from streams.core.estimate import unpack
@@ -119,7 +119,7 @@ async def test_yesterday_is_looked_at_before_a_pane_needs_it(
         looked.append(epoch.epoch)
         return profiles(drawn, epoch, measure, page)
 
-    monkeypatch.setattr(release, "profiles", noted)
+    monkeypatch.setattr(yesterdays, "profiles", noted)
     logs = after(monday[:-1])
     role = releaser(logs, epochs=DAYS)
     await role.positions({0: LogRange(0, 2 * A_DAY)})
@@ -145,7 +145,7 @@ async def test_a_pane_that_waits_for_yesterday_is_left_to_whoever_has_the_partit
 
     logs = after(monday)
     with monkeypatch.context() as patched:
-        patched.setattr(release, "profiles", slowly)
+        patched.setattr(yesterdays, "profiles", slowly)
         role = releaser(logs, epochs=DAYS, turn=Turn(lambda: ours, lambda: None))
         await role.positions({0: LogRange(2 * A_DAY, 2 * A_DAY + 4)})
         handling = asyncio.ensure_future(role.handle(chunk(both(1, 2, epoch=TODAY), 2 * A_DAY)))
@@ -163,10 +163,10 @@ async def test_of_a_day_that_another_follows_nothing_is_worked_out_any_more(mond
     logs = after(monday)
     role = releaser(logs, epochs=DAYS)
     await role.positions({0: LogRange(0, 2 * A_DAY)})
-    role._look_back_from(TODAY)
-    ((_, looking),) = role._yesterdays.values()
-    role._look_back_from(TOMORROW)
-    assert not role._yesterdays
+    role._yesterdays.expect(TODAY)
+    ((_, looking),) = role._yesterdays._known.values()
+    role._yesterdays.expect(TOMORROW)
+    assert not role._yesterdays._known
     await asyncio.wait([looking])
     assert looking.cancelled()
 
@@ -175,7 +175,7 @@ async def test_of_a_day_that_is_over_nothing_is_looked_at(monday: list[bytes], m
     logs = after(monday)
     epochs = (msgspec.structs.replace(YESTERDAY, start_ms=MONDAY - DAY_MS, end_ms=MONDAY, epoch=1), *DAYS)
     role = releaser(logs, epochs=epochs)
-    monkeypatch.setattr(role, "_look_back", lambda *_: pytest.fail("its plan may be gone"))
+    monkeypatch.setattr(role._yesterdays, "of", lambda *_: pytest.fail("its plan may be gone"))
     await role.positions({0: LogRange(0, 2 * A_DAY)})
 
 
