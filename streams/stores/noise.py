@@ -47,7 +47,7 @@ class NoiseSource(Protocol):
         memory was copied, or put back, has noise that was used."""
 
     def resting(self) -> AbstractContextManager[None]:
-        """Meanwhile a pane is released: draw nothing but what is asked for."""
+        """While it lasts a pane is released: draw nothing but what is asked for."""
 
 
 class OnTheSpot:
