@@ -353,3 +353,61 @@ async def test_the_keyboard_is_enough(world: World) -> None:
         await seen.page.click("[aria-label=Nearer]")
         nearer = await seen.page.get_attribute("#scene", "viewBox")
         assert float(nearer.split()[2]) == pytest.approx(float(box.split()[2]) / 1.5)
+
+
+async def sizes(seen: browser.Seen, *selectors: str) -> list[float]:
+    """How wide things are on the screen."""
+    await seen.page.wait_for_timeout(700)  # circles grow
+    wide = "element => element.getBoundingClientRect().width"
+    return [await seen.page.locator(selector).first.evaluate(wide) for selector in selectors]
+
+
+@pytest.mark.parametrize("wide", [390, 1360, 2200])
+async def test_the_legend_is_true_and_names_stay_as_large_however_near_and_on_whatever_screen(
+    world: World, wide: int
+) -> None:
+    world.present(15, "station", 1000.0)
+    async with world.opened() as seen:
+        await seen.page.set_viewport_size({"width": wide, "height": 900})
+        await seen.until("tbody tr", "1,000")
+        await seen.until("#legend", "1,000")
+        looked_for = "[data-place=station]", "#legend circle:last-of-type", ".name.shown"
+        station, in_the_legend, name = await sizes(seen, *looked_for)
+        assert in_the_legend == pytest.approx(station, rel=0.05)
+        for _ in range(3):
+            await seen.page.click("[aria-label=Nearer]")
+        assert await sizes(seen, *looked_for) == pytest.approx([station, in_the_legend, name], rel=0.05)
+        assert await seen.page.evaluate("document.documentElement.scrollWidth") <= wide
+
+
+async def test_two_fingers_look_nearer_and_choose_nothing(world: World) -> None:
+    async with world.opened() as seen:
+        await seen.until("tbody tr", "1,210")
+        await seen.page.evaluate(
+            """() => {
+              const svg = document.querySelector("#scene");
+              const { left, top } = svg.getBoundingClientRect();
+              const touch = (name, pointerId, x) => svg.dispatchEvent(new PointerEvent(name,
+                { pointerId, buttons: 1, clientX: left + x, clientY: top + 300, bubbles: true }));
+              touch("pointerdown", 1, 400), touch("pointerdown", 2, 500);
+              for (let by = 10; by <= 100; by += 10) touch("pointermove", 2, 500 + by);
+              touch("pointerup", 2, 600), touch("pointerup", 1, 400), touch("pointermove", 1, 900);
+              svg.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+            }"""
+        )
+        box = [float(number) for number in (await seen.page.get_attribute("#scene", "viewBox")).split()]
+        assert box[2] == pytest.approx(1000 / 2) and box[3] == pytest.approx(700 / 2)
+        assert "Choose a place" in await seen.text("#place")
+
+
+async def test_an_earlier_day_that_goes_on_is_told_apart_from_one_that_stands_still(world: World) -> None:
+    async with world.opened(now="2026-11-30T09:00:00Z") as seen:
+        await seen.until("#state", "connected; the newest is 272 days old")
+        for minute in (15, 20, 25):
+            world.present(minute, "docks", 2000.0 + minute)
+            await seen.until("tbody tr", f"2,0{minute}")
+        await seen.until("#state", "playing an earlier day")
+        assert await seen.text("#clock") == "people present Mon, 2 Mar 2026, 12:25"
+        await seen.page.clock.set_fixed_time("2026-03-02T16:25:00Z")
+        world.present(30, "docks", 2030.0)
+        await seen.until("#state", "catching up: 4 hours behind")

@@ -77,7 +77,7 @@ async def looked_at(origin: str, path: str) -> None:
         return
     async with browser.opened(origin, path) as seen:
         await seen.until("#clock", "people present")
-        await seen.until("#state", "connected; the newest is")
+        await seen.until("#state", "playing an earlier day")
         assert await seen.page.locator("circle[data-place]").count() == await seen.page.locator("tbody tr").count() > 10
         await seen.page.locator("tbody button").first.click()
         await seen.until("#place", "people, in 19 of 20 cases")

@@ -15,6 +15,10 @@ const ANEW_MS = 30000;
 const PANEL_MS = 2000;
 // What ended longer ago than so many panes (15 minutes, by default) is not how it is now.
 const OLD_PANES = 3;
+// Numbers of another time go on if panes come more than so many times as fast as they would now, the last one lately.
+const FAST = 2;
+const LATELY_MS = 60000;
+const DAY_MS = 86400000;
 const NO_ENTRY = ["token", "expired", "purpose"];
 
 const $ = (id) => document.getElementById(id);
@@ -38,10 +42,15 @@ let following = false;
 let feed = ["waiting", ""];
 // The state that was told last, and its words: while the feed is live what it shows may come of age.
 let said = ["", ""];
+// The newest pane's end, when it came (by the page's own clock), and how many in a row came faster than time goes.
+let pace = { end: null, at: 0, fast: 0 };
 let drawing = false;
 let asking = null;
 
-new View($("scene"), document.querySelectorAll("[data-zoom]"));
+new View($("scene"), document.querySelectorAll("[data-zoom]"), (share, unit) => {
+  scene.seen(share, unit);
+  draw();
+});
 setInterval(() => {
   if (following) anew();
   draw();
@@ -212,8 +221,26 @@ function is_old({ start, end }) {
   return Date.now() - Date.parse(end) > OLD_PANES * (Date.parse(end) - Date.parse(start));
 }
 
+/** Look at how fast panes come. */
+function keep_pace(end) {
+  if (end === pace.end) return;
+  const at = performance.now();
+  const faster = pace.end !== null && Date.parse(end) - Date.parse(pace.end) > FAST * (at - pace.at);
+  pace = { end, at, fast: faster ? pace.fast + 1 : 0 };
+}
+
+/** What is said of numbers of another time: one that goes on, or one that stands still. */
+function of_another_time(end) {
+  const since = age(end);
+  if (pace.fast < 2 || performance.now() - pace.at > LATELY_MS) return ["old", `connected; the newest is ${since} old`];
+  return Date.now() - Date.parse(end) > DAY_MS
+    ? ["playing", "playing an earlier day"]
+    : ["playing", `catching up: ${since} behind`];
+}
+
 function drawn_now() {
   const newest = newest_of();
+  if (newest) keep_pace(newest.end);
   const time = newest && (is_old(newest) ? known.date : known.time)(newest.end);
   $("clock").textContent = newest ? `people present ${time}` : "";
   say(...said);
@@ -276,7 +303,7 @@ function say(state, words) {
   said = [state, words];
   const newest = newest_of();
   if (state === "live" && newest && is_old(newest))
-    [state, words] = ["old", `connected; the newest is ${age(newest.end)} old`];
+    [state, words] = of_another_time(newest.end);
   $("state").className = state;
   // It is read aloud whenever it is set.
   if ($("state").textContent !== words) $("state").textContent = words;

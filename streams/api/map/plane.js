@@ -55,8 +55,8 @@ export function largest(count) {
 export function readable(labels, size) {
   const boxes = [];
   return labels.filter(([x, y, text]) => {
-    const half = 0.3 * size * text.length;
-    const box = [x - half, y - size, x + half, y + size / 3];
+    const half = 0.33 * size * text.length;
+    const box = [x - half, y - (2 * size) / 3, x + half, y + (2 * size) / 3];
     if (boxes.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3]))
       return false;
     boxes.push(box);

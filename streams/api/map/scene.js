@@ -1,10 +1,15 @@
 // The map: a circle for each zone, as large as it has people; districts behind them; trips as arrows.
 
-import { centre, hull, largest, positions, readable } from "./plane.js";
+import { WIDTH, centre, hull, largest, positions, readable } from "./plane.js";
 import { CONGESTION, drawn, element, margin, people } from "./words.js";
 
 const MOST_ARROWS = 40;
-const LETTERS = 13;
+// Pixels; the smaller letters where the map is narrower than `NARROW`.
+const LETTERS = [11, 13];
+const NARROW = 600;
+const SMALLEST = 4;
+const WIDEST_NUMBER = 44;
+const HEAD = 13;
 
 export class Scene {
   #svg;
@@ -16,6 +21,9 @@ export class Scene {
   #layers = {};
   #radius = 1;
   #top = 1;
+  // What is drawn for people and trips stays as large on the screen, however near one looks: places come apart by that.
+  #share = 1;
+  #unit = 1;
 
   /** `choose(id)`: called with the place that somebody picks. */
   constructor(svg, legend, choose) {
@@ -55,22 +63,22 @@ export class Scene {
     this.#picks(shape, parent);
     const [x, y] = centre(points);
     this.#at.set(parent.id, [x, y]);
-    const name = drawn("text", { x, y: y + 4, class: "name of-district" }, parent.name);
+    const name = drawn("text", { x, y, class: "name of-district" }, parent.name);
     this.#layers.names.append(name);
-    this.#districts.set(parent.id, { name: parent.name, shape, label: [x, y + 4, parent.name, name] });
+    this.#districts.set(parent.id, { name: parent.name, shape, label: [x, y, parent.name, name] });
     this.#layers.districts.append(shape);
   }
 
   #lay_zone(zone) {
     const [x, y] = this.#at.get(zone.id);
-    const circle = drawn("circle", { cx: x, cy: y, r: 2, class: "zone unknown", "data-place": zone.id });
+    const circle = drawn("circle", { cx: x, cy: y, r: SMALLEST, class: "zone unknown", "data-place": zone.id });
     const title = drawn("title", {}, zone.name);
     circle.append(title);
     this.#picks(circle, zone);
     this.#layers.circles.append(circle);
-    const name = drawn("text", { x, y: y + 4, class: "name" }, zone.name);
+    const name = drawn("text", { x, y, class: "name" }, zone.name);
     this.#layers.names.append(name);
-    this.#zones.set(zone.id, { zone, circle, title, label: [x, y + 4, zone.name, name] });
+    this.#zones.set(zone.id, { zone, circle, title, label: [x, y, zone.name, name] });
   }
 
   #picks(shape, place) {
@@ -84,6 +92,12 @@ export class Scene {
     });
   }
 
+  /** How near the drawing is seen from now on; it counts when people are shown next. */
+  seen(share, unit) {
+    [this.#share, this.#unit] = [share, unit];
+    this.#svg.classList.add("still");
+  }
+
   /** Show who is where. `present`, `outlooks`: records by place. `chosen`: the place to point out. */
   show(present, outlooks, chosen) {
     const told = [...this.#zones.keys()].map((id) => present.get(id)).filter((record) => record && !record.suppressed);
@@ -91,15 +105,18 @@ export class Scene {
     for (const [id, { zone, circle, title }] of this.#zones) {
       const record = present.get(id);
       const said = said_of(zone.name, record, outlooks.get(id));
-      circle.setAttribute("r", record && !record.suppressed ? this.#of(record.estimate) : 4);
+      const size = record && !record.suppressed ? this.#of(record.estimate) * this.#share : SMALLEST * this.#unit;
+      circle.setAttribute("r", size.toFixed(2));
       circle.setAttribute("class", `zone ${kind(record, outlooks.get(id))}${id === chosen ? " chosen" : ""}`);
       circle.setAttribute("aria-label", said);
       title.textContent = said;
     }
     for (const [id, { shape }] of this.#districts)
       shape.setAttribute("class", `district${id === chosen ? " chosen" : ""}`);
+    this.#svg.style.setProperty("--pixel", `${this.#unit}px`);
     this.#name_them(told, chosen);
     this.#explain(outlooks.size > 0);
+    requestAnimationFrame(() => this.#svg.classList.remove("still"));
   }
 
   /** Names where there is room: of the chosen place, of districts, and of the places with the most people. */
@@ -109,9 +126,14 @@ export class Scene {
       ...this.#districts.values(),
       ...told.sort((a, b) => b.estimate - a.estimate).map((record) => this.#zones.get(record.zone)),
     ].map((place) => place.label);
-    const shown = new Set(readable(labels, LETTERS));
-    for (const { label } of [...this.#zones.values(), ...this.#districts.values()])
-      label[3].classList.toggle("shown", shown.has(label));
+    const size = LETTERS[Number((WIDTH * this.#share) / this.#unit >= NARROW)] * this.#unit;
+    const shown = new Set(readable(labels, size));
+    for (const { label } of [...this.#zones.values(), ...this.#districts.values()]) {
+      const [, y, , name] = label;
+      name.classList.toggle("shown", shown.has(label));
+      name.setAttribute("y", (y + size / 3).toFixed(2));
+      name.style.fontSize = `${size}px`;
+    }
   }
 
   /** Show the largest flows; those of the chosen place alone, if one is. */
@@ -121,6 +143,8 @@ export class Scene {
       .sort((a, b) => Number(touches(b, chosen)) - Number(touches(a, chosen)) || b.estimate - a.estimate)
       .slice(0, MOST_ARROWS);
     const top = Math.max(1, ...shown.map((flow) => flow.estimate));
+    const head = this.#svg.querySelector("#head");
+    for (const side of ["markerWidth", "markerHeight"]) head?.setAttribute(side, HEAD * this.#share);
     this.#layers.trips?.replaceChildren(...shown.map((flow) => this.#arrow(flow, top, touches(flow, chosen))));
   }
 
@@ -133,7 +157,7 @@ export class Scene {
     const path = drawn("path", {
       d: `M${from} Q${bend} ${to}`,
       class: near ? "trip near" : "trip",
-      "stroke-width": 1 + 6 * Math.sqrt(share),
+      "stroke-width": (1 + 6 * Math.sqrt(share)) * this.#share,
       "marker-end": "url(#head)",
     });
     path.append(
@@ -151,20 +175,21 @@ export class Scene {
   }
 
   #of(count) {
-    return Math.max(4, this.#radius * Math.sqrt(Math.max(0, count) / this.#top)).toFixed(1);
+    return Math.max(SMALLEST, this.#radius * Math.sqrt(Math.max(0, count) / this.#top));
   }
 
   #explain(compared) {
     const step = 10 ** Math.floor(Math.log10(this.#top));
     const sizes = [...new Set([step / 10, step, Math.floor(this.#top / step) * step])].filter((size) => size >= 1);
-    const size = 2 * this.#radius + 4;
+    const pixels = this.#share / this.#unit;
+    const size = Math.max(2 * this.#radius * pixels + 4, WIDEST_NUMBER);
     const drawing = drawn("svg", {
-      viewBox: `0 0 ${size * sizes.length} ${size + 16}`,
+      width: size * sizes.length,
       height: size + 16,
       "aria-hidden": "true",
     });
     sizes.forEach((count, at) => {
-      drawing.append(drawn("circle", { cx: size * (at + 0.5), cy: size / 2, r: this.#of(count), class: "zone plain" }));
+      drawing.append(drawn("circle", { cx: size * (at + 0.5), cy: size / 2, r: this.#of(count) * pixels, class: "zone plain" }));
       drawing.append(drawn("text", { x: size * (at + 0.5), y: size + 12, class: "size" }, people(count)));
     });
     const kinds = compared ? Object.entries(CONGESTION) : [["plain", "people present"]];
@@ -201,8 +226,8 @@ function arrowhead() {
     viewBox: "0 0 8 8",
     refX: 7,
     refY: 4,
-    markerWidth: 13,
-    markerHeight: 13,
+    markerWidth: HEAD,
+    markerHeight: HEAD,
     markerUnits: "userSpaceOnUse",
     orient: "auto",
   });

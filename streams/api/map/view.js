@@ -1,4 +1,4 @@
-// Looking nearer: wheel, drag and buttons move the part of the drawing that is seen.
+// Looking nearer: wheel, buttons, a drag, or two fingers move the part of the drawing that is seen.
 
 import { HEIGHT, WIDTH } from "./plane.js";
 
@@ -10,9 +10,16 @@ const DRAG = 5;
 export class View {
   #svg;
   #box = [0, 0, WIDTH, HEIGHT];
+  #seen;
 
-  constructor(svg, buttons) {
+  /**
+   * `seen(share, unit)`: called whenever it changes how large the drawing is: which share of its width is seen, and how much
+   * of it a pixel is.
+   */
+  constructor(svg, buttons, seen) {
     this.#svg = svg;
+    this.#seen = seen;
+    new ResizeObserver(() => this.#show()).observe(svg);
     this.#show();
     for (const button of buttons) {
       const factor = Number(button.dataset.zoom);
@@ -22,7 +29,7 @@ export class View {
       "wheel",
       (event) => {
         event.preventDefault();
-        this.#zoom(event.deltaY < 0 ? WHEEL : 1 / WHEEL, ...this.#point(event));
+        this.#zoom(event.deltaY < 0 ? WHEEL : 1 / WHEEL, ...this.#point(event.clientX, event.clientY));
       },
       { passive: false },
     );
@@ -30,21 +37,29 @@ export class View {
   }
 
   #drags() {
-    let held = null;
+    const held = new Map(); // fingers, or the mouse: where they are on the screen
     let moved = 0;
     this.#svg.addEventListener("pointerdown", (event) => {
-      held = this.#point(event);
-      moved = 0;
+      if (!held.size) moved = 0;
+      held.set(event.pointerId, [event.clientX, event.clientY]);
     });
     this.#svg.addEventListener("pointermove", (event) => {
-      if (!held || !event.buttons) return;
-      const [x, y] = this.#point(event);
-      moved += Math.hypot(event.movementX, event.movementY);
-      this.#box[0] += held[0] - x;
-      this.#box[1] += held[1] - y;
-      this.#show();
+      const from = held.get(event.pointerId);
+      if (!from || !event.buttons) return void held.delete(event.pointerId);
+      const to = [event.clientX, event.clientY];
+      const before = spread([...held.values()]);
+      held.set(event.pointerId, to);
+      const now = spread([...held.values()]);
+      moved += Math.hypot(to[0] - from[0], to[1] - from[1]);
+      const [x, y] = this.#point(...before.middle);
+      const [at_x, at_y] = this.#point(...now.middle);
+      this.#box[0] += x - at_x;
+      this.#box[1] += y - at_y;
+      if (before.apart && now.apart) this.#zoom(now.apart / before.apart, x, y);
+      else this.#show();
     });
-    this.#svg.addEventListener("pointerup", () => (held = null));
+    for (const over of ["pointerup", "pointercancel"])
+      this.#svg.addEventListener(over, (event) => held.delete(event.pointerId));
     // Where a drag ends nothing is chosen.
     this.#svg.addEventListener("click", (event) => moved > DRAG && event.stopPropagation(), { capture: true });
   }
@@ -66,12 +81,21 @@ export class View {
     return [this.#box[0] + this.#box[2] / 2, this.#box[1] + this.#box[3] / 2];
   }
 
-  #point(event) {
-    const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(this.#svg.getScreenCTM().inverse());
+  #point(on_screen_x, on_screen_y) {
+    const { x, y } = new DOMPoint(on_screen_x, on_screen_y).matrixTransform(this.#svg.getScreenCTM().inverse());
     return [x, y];
   }
 
   #show() {
     this.#svg.setAttribute("viewBox", this.#box.join(" "));
+    const { clientWidth, clientHeight } = this.#svg;
+    const pixels = Math.min(clientWidth / this.#box[2], clientHeight / this.#box[3]);
+    if (pixels) this.#seen(this.#box[2] / WIDTH, 1 / pixels);
   }
+}
+
+/** Of one or two points their middle, and how far they are apart. */
+function spread(points) {
+  const [[x, y], [to_x, to_y]] = [points[0], points.at(-1)];
+  return { middle: [(x + to_x) / 2, (y + to_y) / 2], apart: Math.hypot(to_x - x, to_y - y) };
 }
