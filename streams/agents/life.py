@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 from aiokafka.errors import KafkaError
 
 from streams.errors import ThrongError
+from streams.stores.connection import sentence_of
 
 log = logging.getLogger("throng.app")
 
@@ -125,6 +126,6 @@ def told(failure: BaseException) -> ThrongError:
     if isinstance(failure, ThrongError):
         return failure
     if isinstance(failure, KafkaError | OSError):
-        return ThrongError("kafka", f"Kafka: {str(failure) or 'it did not answer in time'}".splitlines()[0])
+        return ThrongError("kafka", sentence_of(failure))
     log.error("%s at\n%s", type(failure).__name__, "".join(traceback.format_tb(failure.__traceback__)))
     return ThrongError("crashed", f"crashed with {type(failure).__name__}; the log says where")

@@ -96,13 +96,13 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         health = HealthServer("api", settings.worker.http_host, settings.worker.http_port, readiness)
         stack.push_async_callback(health.stop)
         await health.start()
-        audit = AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))
-        epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
-        logs = {topic: TailReader(settings.kafka, settings.topic(topic)) for topic in topics_for(purpose)}
-        await stack.enter_async_context(started(audit))
-        await stack.enter_async_context(started(epochs))
-        for reader in logs.values():
-            await stack.enter_async_context(started(reader))
+
+        def log_of(name: str) -> TailReader:
+            return TailReader(settings.kafka, settings.topic(name))
+
+        audit = await stack.enter_async_context(started(AuditReader(log_of(AUDIT))))
+        epochs = await stack.enter_async_context(started(EpochReader(log_of(EPOCHS))))
+        logs = {topic: await stack.enter_async_context(started(log_of(topic))) for topic in topics_for(purpose)}
         redis = await stack.enter_async_context(connect(settings))
         rules = ReleaseRules(audit, plans.all, PolicyMetrics())
         source = Told(audit, epochs, rules, redis, redis_prefix(settings))

@@ -130,6 +130,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         about = f"{error.filename}: " if error.filename else ""
         return _tell(f"{about}{os.strerror(error.errno)}: {FILES[error.errno]}", 1)
+    except Exception as error:
+        # Whatever can raise it has imported it: `throng status` doesn't wait for Kafka's client.
+        kafka = sys.modules.get("aiokafka.errors")
+        if kafka is None or not isinstance(error, kafka.KafkaError):
+            raise
+        from streams.stores.connection import sentence_of
+
+        return _tell(sentence_of(error), 1)
     return code if isinstance(code, int) else 0
 
 

@@ -16,6 +16,7 @@ import msgspec
 from streams.errors import ThrongError
 from streams.local.folders import stack_folder
 from streams.settings import Settings, load_settings
+from streams.settings.checks import check
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,6 +74,7 @@ def with_brokers(settings: Settings, brokers: str | None) -> Settings:
     """
     if brokers is not None:
         settings = msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, bootstrap=brokers))
+        check(settings)
     return with_servers(settings, redis=False)
 
 

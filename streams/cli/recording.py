@@ -77,6 +77,8 @@ def record(
     _check_topics(topics, contains_personal_data, re_pseudonymise)
     if from_offset is not None and to_offset is not None and from_offset >= to_offset:
         raise ThrongError("usage", f"--from-offset {from_offset} is not below --to-offset {to_offset}")
+    if file.suffix != ".parquet":
+        raise ThrongError("usage", f"FILE is {file}, which doesn't end in .parquet; it stands behind the topics")
     check_writable("FILE", file)
     described = asyncio.run(topic_settings(settings, list(topics)))
     bounds = Bounds(from_offset, to_offset, count, for_s)

@@ -8,7 +8,7 @@ from streams.core.times import is_timezone
 from streams.errors import ThrongError
 from streams.settings.counting import Epoch
 from streams.settings.sections import Settings
-from streams.settings.servers import Kafka, Redis, cluster_nodes
+from streams.settings.servers import Kafka, Redis, brokers, cluster_nodes
 
 # The base pane of every epoch (`schemas.epochs.Epoch.pane_ms`).
 PANE_MS: Final = 300_000
@@ -50,6 +50,10 @@ def _epoch_trouble(epoch: Epoch) -> str | None:
 
 def _kafka_trouble(kafka: Kafka) -> str | None:
     """Settings that would not do what they seem to: a password that nobody is asked for protects nothing."""
+    try:
+        brokers(kafka)
+    except ValueError as error:
+        return f"setting kafka.bootstrap: {error}"
     sasl, tls = kafka.security.startswith("sasl"), kafka.security.endswith("ssl")
     named = bool(kafka.user or kafka.password or kafka.password_file)
     for wrong, why in (
@@ -83,4 +87,8 @@ def _is_redis(url: str) -> bool:
         _ = parts.port  # raises where it is no number
     except ValueError:
         return False
-    return parts.scheme in ("redis", "rediss", "unix") and url.startswith(f"{parts.scheme}://")
+    if not url.startswith(f"{parts.scheme}://"):
+        return False
+    # The client takes a database that is no number for the first one.
+    number = parts.path.removeprefix("/")
+    return parts.scheme == "unix" or (parts.scheme in ("redis", "rediss") and (not number or number.isdecimal()))

@@ -116,6 +116,19 @@ class Redis(Section, frozen=True, forbid_unknown_fields=True):
     ] = 5000
 
 
+def brokers(kafka: Kafka) -> list[str]:
+    """Each broker of `kafka.bootstrap`; where one has no port, Kafka's usual one is meant.
+
+    Raises:
+        ValueError: one is no `host:port`.
+    """
+    named = [each.strip() for each in kafka.bootstrap.split(",")] if kafka.bootstrap else []
+    for each in named:
+        if not each or ":" in each:
+            _node(each)
+    return named
+
+
 def cluster_nodes(redis: Redis) -> list[tuple[str, int]]:
     """Host and port of each node in `redis.nodes`; an IPv6 address stands in brackets, and is given without.
 

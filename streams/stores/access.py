@@ -14,6 +14,7 @@ from redis.asyncio import RedisCluster
 
 from streams.errors import ThrongError
 from streams.settings import Settings
+from streams.stores.connection import NO_RIGHT
 from streams.stores.redis_client import connect
 from streams.stores.topics import open_admin
 from streams.stores.trouble import TROUBLE
@@ -64,7 +65,9 @@ async def grant(settings: Settings, acls: Sequence[Acl]) -> None:
             response = await admin._send_request(request)
             for code, why in response.creation_responses:
                 if code:
-                    raise ThrongError("access", f"Kafka gives no rights: {why or for_code(code).__name__}")
+                    # To whom it may not, Kafka quotes its own insides.
+                    said = why if why and for_code(code) not in NO_RIGHT else for_code(code).__name__
+                    raise ThrongError("access", f"Kafka gives no rights: {said}: run it as a user who may alter them")
     except KafkaError as error:
         raise ThrongError("access", f"Kafka gives no rights: {type(error).__name__}") from error
     finally:

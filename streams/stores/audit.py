@@ -25,7 +25,7 @@ from schemas.topics import AUDIT
 from streams.core.audit import Broken, Chain, canonical, sealed
 from streams.errors import ThrongError
 from streams.settings import Settings
-from streams.stores.connection import client_options, no_broker
+from streams.stores.connection import client_options, no_broker, sentence_of
 from streams.stores.log import TailReader
 from streams.stores.signing import private_key, signed
 
@@ -175,7 +175,7 @@ async def decide(
     except (KafkaConnectionError, OSError) as error:
         raise no_broker(settings.kafka) from error
     except KafkaError as error:
-        raise ThrongError("kafka", f"the audit log can't be written: {type(error).__name__}") from error
+        raise ThrongError("kafka", f"the audit log can't be written. {sentence_of(error)}") from error
     finally:
         await producer.stop()
         await reader.stop()

@@ -17,6 +17,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
 
 from streams.errors import ThrongError
 from streams.settings import Kafka
@@ -24,6 +30,8 @@ from streams.settings import Kafka
 At = Kafka | str
 
 FAREWELL_S: Final = 0.5
+
+NO_RIGHT: Final = (TopicAuthorizationFailedError, GroupAuthorizationFailedError, ClusterAuthorizationFailedError)
 
 _close = AIOKafkaConnection.close
 
@@ -64,6 +72,20 @@ def no_broker(kafka: Kafka) -> ThrongError:
     return ThrongError("kafka", f"no Kafka broker answers at {kafka.bootstrap}: {remedy}")
 
 
+def hidden(topic: str, at: At) -> ThrongError:
+    """What to tell a user whose Kafka doesn't show a topic that is there."""
+    user = "" if isinstance(at, str) else at.user
+    return ThrongError("topics", f"Kafka does not show {topic} to {user or 'us'}: see 'throng topics acls'")
+
+
+def sentence_of(failure: KafkaError | OSError) -> str:
+    """What Kafka said, in one line, and what to do where it is a matter of rights."""
+    said = (str(failure) or "it did not answer in time").splitlines()[0]
+    if isinstance(failure, NO_RIGHT):
+        return f"Kafka refuses this to its user: {said}: see 'throng topics acls'"
+    return f"Kafka: {said}"
+
+
 def credentials(kafka: Kafka) -> dict[str, Any]:
     """The arguments that say who asks; none where nothing is asked.
 
@@ -74,7 +96,7 @@ def credentials(kafka: Kafka) -> dict[str, Any]:
         return {}
     options: dict[str, Any] = {"security_protocol": kafka.security.upper()}
     if kafka.security in ("ssl", "sasl_ssl"):
-        options["ssl_context"] = _context(kafka.ca_file)
+        options["ssl_context"] = trusting(kafka.ca_file, "kafka.ca_file")
     if kafka.security in ("sasl_plaintext", "sasl_ssl"):
         options["sasl_mechanism"] = kafka.mechanism
         options["sasl_plain_username"] = kafka.user
@@ -82,12 +104,16 @@ def credentials(kafka: Kafka) -> dict[str, Any]:
     return options
 
 
-def _context(ca_file: str) -> ssl.SSLContext:
-    """Certificates and host names are checked, always."""
+def trusting(ca_file: str, setting: str) -> ssl.SSLContext:
+    """Certificates and host names are checked, always.
+
+    Raises:
+        ThrongError: `config`, naming the setting, if the CA's certificates can't be read.
+    """
     try:
         return ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:
-        raise ThrongError("config", f"setting kafka.ca_file: no certificates can be read from {ca_file}") from error
+        raise ThrongError("config", f"setting {setting}: no certificates can be read from {ca_file}") from error
 
 
 def _password(file: str) -> str:

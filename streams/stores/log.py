@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from streams.errors import ThrongError
-from streams.stores.connection import At, client_options
+from streams.stores.connection import At, client_options, hidden
 
 # The answers are small: a connection that is silent for longer is half-open, and is renewed.
 REQUEST_MS = 10_000
@@ -41,11 +41,16 @@ async def disconnect(consumer: AIOKafkaConsumer) -> None:
 class TailReader:
     """A groupless consumer of all partitions of one topic, from the start.
 
+<<<<<<< HEAD
     `isolation`: as Kafka's `isolation.level`. throng itself writes no transactions; others may. `metadata_ms`: how soon
     it is noticed that the topic has got more partitions.
     """
 
     def __init__(self, at: At, topic: str, isolation: str = "read_uncommitted", metadata_ms: int = 300_000) -> None:
+=======
+    def __init__(self, at: At, topic: str) -> None:
+        self._at = at
+>>>>>>> 6eefd32 (Tell in one line who may not do what, and what is wrong with brokers and a Redis URL; record into .parquet alone; say how Kafka's own consumer reads what is released)
         self._topic = topic
         self._consumer = AIOKafkaConsumer(
             **client_options(at),
@@ -63,12 +68,21 @@ class TailReader:
         """Connect and place the reader at the start.
 
         Raises:
-            ThrongError: `topics` if the topic doesn't exist.
+            ThrongError: `topics` if the topic doesn't exist, or this user may not see it.
         """
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+            await self._place()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _place(self) -> None:
         # No metadata of a topic is known before somebody asks for it.
         await self._consumer._client.add_topic(self._topic)
         numbers = self._consumer.partitions_for_topic(self._topic)
+        if self._topic in self._consumer._client.cluster.unauthorized_topics:
+            raise hidden(self._topic, self._at)
         if not numbers:
             raise ThrongError("topics", f"the topic {self._topic} is missing: run 'throng topics create'")
         self._partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]

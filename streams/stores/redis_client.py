@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.settings.servers import cluster_nodes
+from streams.stores.connection import trusting
 
 
 def redis_prefix(settings: Settings) -> str:
@@ -19,20 +22,36 @@ def redis_prefix(settings: Settings) -> str:
 
 @asynccontextmanager
 async def connect(settings: Settings) -> AsyncIterator[Redis | RedisCluster]:
-    """A Redis client whose calls end in time. Trying again is the caller's: a client that does holds up its work."""
+    """A Redis client whose calls end in time. Trying again is the caller's: a client that does holds up its work.
+
+    Raises:
+        ThrongError: `config` if the client can't do what `redis.url` asks for; it may hold a password,
+            so it isn't repeated.
+    """
+    try:
+        client = _client(settings)
+    except (TypeError, ValueError) as error:
+        reason = str(error).removeprefix("AbstractConnection.__init__() ")
+        raise ThrongError("config", f"setting redis.url: what stands behind its ? is not known: {reason}") from error
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def _client(settings: Settings) -> Redis | RedisCluster:
     url, timeout_s = settings.redis.url, settings.redis.timeout_ms / 1000
-    client: Redis | RedisCluster
+    if certificates := parse_url(url).get("ssl_ca_certs"):
+        trusting(str(certificates), "redis.url: ssl_ca_certs")
     if settings.redis.cluster:
-        client = RedisCluster.from_url(
+        return RedisCluster.from_url(
             url,
             startup_nodes=[ClusterNode(host, port) for host, port in cluster_nodes(settings.redis)],
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
         )
-    else:
-        once = Retry(NoBackoff(), 0)
-        client = Redis.from_url(url, retry=once, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-    try:
-        yield client
-    finally:
-        await client.aclose()
+    once = Retry(NoBackoff(), 0)
+    client = Redis.from_url(url, retry=once, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    # Connects to nothing, but refuses what it does not know.
+    client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    return client

@@ -27,7 +27,7 @@ from schemas.sightings import REGISTRY_SOURCE, encode_control, encode_reset
 from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Settings
-from streams.stores.connection import client_options, no_broker
+from streams.stores.connection import NO_RIGHT, client_options, hidden, no_broker
 from streams.stores.log import TailReader
 
 SETTLE_S = 15.0
@@ -80,6 +80,8 @@ async def create(settings: Settings) -> list[str]:
         for error in response.topic_errors if response else ():
             if error[1] not in (0, TopicAlreadyExistsError.errno):
                 reason = error[2] or for_code(error[1]).description
+                if for_code(error[1]) in NO_RIGHT:
+                    reason = f"{reason} See 'throng topics acls'"
                 raise ThrongError("topics", f"Kafka did not create the topic {error[0]}: {reason}")
         counts = await _settled(admin, settings, dict.fromkeys([topic.name for topic in TOPICS], 1))
         wanted = max(counts[ATTACH], settings.kafka.raw_partitions)
@@ -167,11 +169,9 @@ async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, names
     """
     described = await admin.describe_topics([settings.topic(name) for name in names])
     found = {entry["topic"]: len(entry["partitions"]) for entry in described if not entry["error_code"]}
-    hidden = [entry["topic"] for entry in described if entry["error_code"] == TopicAuthorizationFailedError.errno]
-    if hidden:
-        raise ThrongError(
-            "topics", f"Kafka does not show {hidden[0]} to {settings.kafka.user or 'us'}: see 'throng topics acls'"
-        )
+    unseen = [entry["topic"] for entry in described if entry["error_code"] == TopicAuthorizationFailedError.errno]
+    if unseen:
+        raise hidden(unseen[0], settings.kafka)
     for name in names:
         if settings.topic(name) not in found:
             made = (

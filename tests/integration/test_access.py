@@ -7,10 +7,12 @@ found as well as one too few.
 import asyncio
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -35,8 +37,10 @@ from streams.local.processes import wait_for_port
 from streams.local.redis_server import find_redis
 from streams.local.stack import Stack, start
 from streams.settings import Settings, load_settings
+from streams.simulate import make_town, plan
 from streams.stores.connection import client_options
 from streams.stores.ledger_trim import Cut, trim
+from streams.stores.log import TailReader
 from streams.stores.redis_client import connect
 from streams.stores.topics import counts_of, open_admin
 from tests.support.api_answers import api_shows_newest
@@ -86,13 +90,18 @@ def command(environ: dict[str, str], *arguments: str) -> str:
     return result.output
 
 
-async def make(guarded: Guarded, stack: Stack, namespace: str, purpose: str) -> None:
-    """A deployment's rights and topics, and one record in each; the topics made by its own operator."""
+async def make_topics(guarded: Guarded, namespace: str, purpose: str) -> None:
+    """A deployment's rights and topics, made by its own operator."""
     about = {"THRONG_KAFKA_NAMESPACE": namespace, "THRONG_GATEWAY_PURPOSE": purpose}
     admin = as_environ(guarded.settings_of(ADMIN, "PLAIN")) | about
     assert "rights are in force, of 9 users" in await asyncio.to_thread(command, admin, "topics", "acls", "--apply")
     operator = as_environ(guarded.settings_of("throng-operator")) | about
     assert "created attach" in await asyncio.to_thread(command, operator, "topics", "create")
+
+
+async def make(guarded: Guarded, stack: Stack, namespace: str, purpose: str) -> None:
+    """The same, and one record in each topic."""
+    await make_topics(guarded, namespace, purpose)
     async with AIOKafkaProducer(bootstrap_servers=stack.kafka) as producer:
         for topic in ALL:
             await producer.send_and_wait(f"{namespace}.{topic}", b"here", key=b"here", partition=0)
@@ -185,6 +194,47 @@ async def test_who_gives_a_wrong_password_or_nobodys_user_gets_nowhere(
     assert not await may_read(of(guarded, "throng-nobody"), f"{namespace}.footfall")
     with pytest.raises(ThrongError, match=r"Kafka does not show .* to throng-nobody: see 'throng topics acls'"):
         await counts_of(of(guarded, "throng-nobody", namespace), ["attach"])
+    with pytest.raises(ThrongError, match=r"Kafka does not show .*audit to throng-nobody: see 'throng topics acls'"):
+        await TailReader(of(guarded, "throng-nobody", namespace).kafka, f"{namespace}.audit").start()
+
+
+async def test_who_does_anothers_work_is_told_so_in_one_line(
+    guarded: Guarded, stack: Stack, namespace: str, tmp_path: Path
+) -> None:
+    await make_topics(guarded, namespace, "marketing")
+    (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(make_town(1, 100, 20))))
+    (free,) = free_ports(1)
+    about = {
+        "THRONG_KAFKA_NAMESPACE": namespace,
+        "THRONG_GATEWAY_PLAN": str(tmp_path / "plan.json"),
+        "THRONG_GATEWAY_KEYS": str(tmp_path / "keys"),
+        "THRONG_REDIS_URL": stack.redis,
+        "THRONG_API_PORT": str(free),
+    }
+
+    async def said(user: str, *arguments: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "streams.cli.main", *arguments),
+            env=os.environ | as_environ(guarded.settings_of(f"throng-{user}")) | about,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(120):
+            _, err = await process.communicate()
+        assert process.returncode == 1
+        told = err.decode()
+        assert "Traceback" not in told and "nclosed" not in told and "Request(" not in told, told
+        return told.splitlines()[-1]
+
+    for user, command in (
+        ("consumer-marketing", ("worker", "api")),
+        ("trimmer", ("policy", "show")),
+        ("crowd", ("worker", "release")),
+        ("network", ("topics", "trim-ledger")),
+        ("crowd", ("topics", "acls", "--apply")),
+        ("trimmer", ("topics", "create")),
+    ):
+        line = await said(user, *command)
+        assert line.startswith("throng: ") and ("throng topics acls" in line or "who may alter them" in line)
 
 
 def test_a_client_over_tls_closes_though_the_broker_overlooks_its_farewell(guarded: Guarded, stack: Stack) -> None:

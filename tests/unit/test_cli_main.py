@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
 from streams.cli import main as cli_main
 from streams.errors import ThrongError
@@ -53,6 +54,13 @@ def test_wrong_usage_is_one_line_and_code_2(arguments: list[str], sentence: str)
         (ThrongError("kafka", "kafka has died"), 1, "throng: kafka has died\n"),
         (click.ClickException("no such file"), 1, "throng: no such file\n"),
         (KeyboardInterrupt(), 130, "throng: stopped\n"),
+        (
+            TopicAuthorizationFailedError("audit"),
+            1,
+            "throng: Kafka refuses this to its user: [Error 29] TopicAuthorizationFailedError: audit: "
+            "see 'throng topics acls'\n",
+        ),
+        (KafkaTimeoutError(), 1, "throng: Kafka: KafkaTimeoutError\n"),
         (OSError(errno.ENOSPC, ""), 1, "throng: No space left on device: make room, or name another place\n"),
         (
             PermissionError(errno.EACCES, "", "/a/b"),

@@ -16,6 +16,7 @@ from streams.cli.topics import topics
 from streams.errors import ThrongError
 from streams.settings import Settings, load_settings, to_environ
 from streams.stores.connection import client_options
+from streams.stores.redis_client import connect
 from tests.support.secured import Certificate
 
 SECRET = "s3cret-of-mine"
@@ -56,6 +57,25 @@ def test_tls_checks_certificates_and_names_against_the_systems_or_given_ones(tmp
         assert isinstance(context, ssl.SSLContext)
         assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
         assert authorities is None or len(context.get_ca_certs()) == authorities
+
+
+@pytest.mark.parametrize(
+    ("url", "cluster", "says"),
+    [
+        (f"redis://:{SECRET}@a:1/0?colour=blue", False, "unexpected keyword argument 'colour'"),
+        (f"redis://:{SECRET}@a:1/0?colour=blue", True, "unexpected keyword argument 'colour'"),
+        (f"redis://:{SECRET}@a:1/0?socket_timeout=long", False, "Invalid value for 'socket_timeout'"),
+        (f"rediss://:{SECRET}@a:1/0?ssl_ca_certs=none.pem", False, "no certificates can be read from none.pem"),
+        (f"rediss://:{SECRET}@a:1/0?ssl_ca_certs=none.pem", True, "no certificates can be read from none.pem"),
+    ],
+)
+async def test_a_redis_url_that_asks_for_what_is_not_known_is_refused_and_not_repeated(
+    url: str, cluster: bool, says: str
+) -> None:
+    with pytest.raises(ThrongError, match=rf"setting redis\.url: .*{says}") as refusal:
+        async with connect(load_settings(None, {"redis.url": url, "redis.cluster": cluster}, {})):
+            pass
+    assert refusal.value.code == "config" and SECRET not in str(refusal.value)
 
 
 async def test_the_roles_own_app_asks_as_the_same_user(tmp_path: Path) -> None:

@@ -153,3 +153,13 @@ def test_panes_that_find_no_room_leave_no_database_begun(tmp_path: Path) -> None
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["flows", "footfall.csv"])
+def test_a_topic_or_another_kind_of_file_in_the_place_of_the_recording_is_refused(
+    tmp_path: Path, topic: list[int], name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic.append(1)
+    assert record(tmp_path / name) == 2
+    assert f"{name}, which doesn't end in .parquet" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

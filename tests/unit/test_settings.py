@@ -50,6 +50,11 @@ def test_settings_survive_the_environment_of_a_child() -> None:
         ('[epoch]\ntimezone = "/etc"\n', "epoch.timezone = '/etc' is no IANA name"),
         ('[redis]\nurl = "foo"\n', "redis.url is no URL such as redis://host:6379/0"),
         ('[redis]\nurl = "redis://host:port/0"\n', "redis.url is no URL"),
+        ('[redis]\nurl = "redis://host:6379/first"\n', "redis.url is no URL"),
+        *(
+            (f'[kafka]\nbootstrap = "{brokers}"\n', "kafka.bootstrap: .* is no host:port")
+            for brokers in ("a:port", "a:", "a:1,", "kafka://a:9092", "a:70000", "::1:9092")
+        ),
         ('[redis]\nurl = "redis://a:1/0"\nnodes = "b:1"\n', "redis.nodes needs redis.cluster = true"),
         ('[redis]\nurl = "redis://a:1/0"\ncluster = true\nnodes = "b:1,c"\n', "redis.nodes: 'c' is no host:port"),
         *(
@@ -69,6 +74,11 @@ def test_a_wrong_setting_is_refused_in_one_line_that_names_it(tmp_path: Path, te
 def test_a_wrong_variable_is_refused_by_the_settings_name() -> None:
     with pytest.raises(ThrongError, match="kafka.partitions = 'many'"):
         load_settings(environ={"THRONG_KAFKA_PARTITIONS": "many"})
+
+
+@pytest.mark.parametrize("bootstrap", ["", "a", "a:1", "a:1, b:2", "[2001:db8::1]:9092"])
+def test_any_brokers_that_the_client_takes_are_taken(bootstrap: str) -> None:
+    assert load_settings(environ={"THRONG_KAFKA_BOOTSTRAP": bootstrap}).kafka.bootstrap == bootstrap
 
 
 @pytest.mark.parametrize("url", ["", "redis://h:6379/0", "rediss://:secret@h:6380/1", "unix:///run/redis.sock"])
