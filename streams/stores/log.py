@@ -41,16 +41,12 @@ async def disconnect(consumer: AIOKafkaConsumer) -> None:
 class TailReader:
     """A groupless consumer of all partitions of one topic, from the start.
 
-<<<<<<< HEAD
     `isolation`: as Kafka's `isolation.level`. throng itself writes no transactions; others may. `metadata_ms`: how soon
     it is noticed that the topic has got more partitions.
     """
 
     def __init__(self, at: At, topic: str, isolation: str = "read_uncommitted", metadata_ms: int = 300_000) -> None:
-=======
-    def __init__(self, at: At, topic: str) -> None:
         self._at = at
->>>>>>> 6eefd32 (Tell in one line who may not do what, and what is wrong with brokers and a Redis URL; record into .parquet alone; say how Kafka's own consumer reads what is released)
         self._topic = topic
         self._consumer = AIOKafkaConsumer(
             **client_options(at),
