@@ -13,8 +13,10 @@ from streams.settings import Settings
 from streams.stores.access import Acl, RedisUser
 from streams.stores.redis_client import redis_prefix
 
-# What asks about or changes the server or others' connections, and KEYS, is among the dangerous ones; SCAN is not.
-UNLISTED: Final = ("-@dangerous", "-scan", "-randomkey", "-dbsize")
+# What asks about or changes the server or others' connections, and KEYS, is among the dangerous ones. SCAN is not; nor,
+# as the version has it, MEMORY STATS, which tells how large all snapshots are, so how many people are in them, and
+# CLIENT TRACKING, which tells of others' keys as they change.
+UNLISTED: Final = ("-@dangerous", "-scan", "-randomkey", "-dbsize", "-memory", "-client")
 READING: Final = ("+@read", "+@connection", *UNLISTED)
 WORKING: Final = ("+@read", "+@write", "+@scripting", "+@transaction", "+@connection", *UNLISTED)
 # The release lets go what an older version has left. It sees the names of others' keys by that, and nothing of them.

@@ -327,6 +327,7 @@ async def redis_keeps_the_roles_apart(url_of: dict[str, str], namespace: str) ->
             [("HGETALL", inside), ("SET", released, "0"), ("GET", "other:released:x"), ("SCAN", "0")],
         ),
         ("consumer-marketing", [("KEYS", "*"), ("CONFIG", "GET", "*"), ("FLUSHALL",), ("ACL", "LIST")]),
+        *((role, [("MEMORY", "STATS"), ("CLIENT", "TRACKING", "ON", "BCAST"), ("DBSIZE",)]) for role in url_of),
         ("release", [("HGETALL", inside), ("GET", f"{namespace}:{{p0}}:counts:900"), ("FLUSHALL",)]),
         ("crowd", [("SET", released, "0"), ("GET", released), ("KEYS", "*"), ("SCAN", "0")]),
     ):

@@ -7,10 +7,13 @@ import numpy as np
 import orjson
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
 
 from schemas.ledger import LedgerRecord, Publication
 from schemas.topics import FOOTFALL
+from streams.cli.access_lists import redis_users
 from streams.core.release import seal
+from streams.settings import load_settings
 from streams.stores import released as released_store
 from streams.stores import snapshots
 from streams.stores.counts import CountStore, TickCounts, unpack
@@ -26,6 +29,19 @@ async def redis(stack) -> AsyncIterator[Redis]:
     client = Redis.from_url(stack.redis)
     yield client
     await client.aclose()
+
+
+async def test_no_user_is_told_how_much_there_is_of_what_they_may_not_read(stack, redis: Redis, namespace: str) -> None:
+    """Snapshots are as large as people are many: bare sums, without noise, to whoever may read what is released."""
+    await redis.set(f"{namespace}:{{p0}}:snapshot", bytes(1000))
+    for user in redis_users(load_settings(None, {"kafka.namespace": namespace}, {}), f"{namespace}-"):
+        await redis.execute_command("ACL", "SETUSER", user.name, *user.rules, ">pw")
+        async with Redis.from_url(stack.redis, username=user.name, password="pw") as theirs:
+            assert await theirs.ping()
+            for words in ("MEMORY STATS", "CLIENT TRACKING ON BCAST", "CLIENT LIST", "DBSIZE", "INFO", "RANDOMKEY"):
+                with pytest.raises(NoPermissionError):
+                    await theirs.execute_command(*words.split())
+        await redis.execute_command("ACL", "DELUSER", user.name)
 
 
 def tick(at: int, value: int) -> TickCounts:

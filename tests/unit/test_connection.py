@@ -158,6 +158,8 @@ def test_redis_users_get_their_keys_and_nothing_that_asks_about_the_server() -> 
     assert "~north:{p*}:*" in crowd.rules and "~north:released:*" in release.rules
     assert "~north:released:*" in consumer.rules and "+@write" not in consumer.rules
     assert all({"resetkeys", "resetchannels", "-@all", "-@dangerous"} <= set(user.rules) for user in (crowd, release))
+    for user in (crowd, release, api, consumer):
+        assert {"-memory", "-client", "-dbsize"} <= set(user.rules[user.rules.index("+@read") :])
     clustered = load_settings(None, {"redis.cluster": True}, {})
     assert "+cluster|slots" in redis_users(clustered, "")[0].rules
 
