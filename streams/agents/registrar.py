@@ -60,7 +60,7 @@ class Registrar:
     Args:
         partitions: how many the registry has.
         provide: has the epoch and the salt of an event time in the context. know_epochs: takes up those written by now.
-        policies: who may be used in an epoch, as of now.
+        policies: who may be used in an epoch, as of now. live: see `announce`.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Registrar:
         know_epochs: Callable[[], Awaitable[object]],
         metrics: GatewayMetrics,
         policies: Callable[[Epoch], PolicyTable] | None = None,
+        live: bool = False,
     ) -> None:
         self._registry = registry
         self._framer = framer
@@ -82,6 +83,7 @@ class Registrar:
         self._know_epochs = know_epochs
         self._metrics = metrics
         self._policies = policies
+        self._live = live
         self._turn = asyncio.Lock()
         self._unplaced = False
         self._until: dict[int, int] = {}  # where partitions ended when they were taken up, until they are read so far
@@ -160,7 +162,8 @@ class Registrar:
         if any(record.key != BEAT_KEY for record in records):
             # The next epoch, written by another gateway, has a pseudonym of everybody already.
             await self._know_epochs()
-        while (rows := announce(records, mark.running_max, self._context, self._policies)).needs_epoch is not None:
+        how = self._context, self._policies, self._live
+        while (rows := announce(records, mark.running_max, *how)).needs_epoch is not None:
             await self._provide(rows.needs_epoch)
         self._framer.add(REGISTRY_SOURCE + number, rows, stretch.next_offset)
         self.silent_since[number] = time.monotonic()

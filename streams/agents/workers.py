@@ -148,7 +148,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         app: list[RoleApp] = []
         framer = Framer(counts[SIGHTINGS], settings.epoch.lateness_ms)
         registrar = Registrar(
-            registry_log, framer, context, counts[REGISTRY], provide, epochs.refresh, metrics, rules.table
+            *(registry_log, framer, context, counts[REGISTRY], provide, epochs.refresh, metrics, rules.table),
+            live=stamped and bool(registry_sources),
         )
         gateway = Gateway(
             Topics(settings.topic(ATTACH), settings.topic(SIGHTINGS), settings.topic(REJECTS)),

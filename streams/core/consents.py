@@ -6,13 +6,18 @@ row under the pseudonym of that epoch: OPT_OUT if the subscriber may not be used
 counts from the record's time, or from the epoch's beginning where that comes later. Whether it changes anything the
 crowd knows: a repeat changes nothing. So rows depend on the record alone, not on what was there before it.
 
+Two rows of one record tell that two epochs' pseudonyms are one person's: a registry that is loaded in the last hour of
+an epoch would tell it of everybody. So where all gateways know of a record before any event of the next epoch can come,
+that epoch gets no row of it (`AHEAD_MS`). Elsewhere (replays) they know of later ones too, and the rows alone tell what
+held when.
+
 Records of before the deployment's first epoch opened need no row; their offsets are covered all the same, as are beats
 and those that compaction took. Nothing can fail; `needs_epoch` is as in `core.gateway.screen`. A row whose salt has
 been destroyed is left out: nothing can be counted under its pseudonym any more.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +30,10 @@ from streams.core.policy import PolicyTable
 from streams.core.pseudonyms import pseudonyms, targets
 from streams.core.registry import read
 from streams.core.standing import refusals
+
+# Of an event a gateway knows a minute ahead of its time at the earliest, and of a registry record for 5 s by then. The
+# rest is for brokers' clocks.
+AHEAD_MS: Final = 300_000
 
 
 class RegistryRecord(NamedTuple):
@@ -50,22 +59,27 @@ def announce(
     running_max: int,
     context: Context,
     policies: Callable[[Epoch], PolicyTable] | None = None,
+    live: bool = False,
 ) -> Screened:
     """The rows of a batch, grouped by target partition; they name no place and no cohort.
 
     Args:
-        policies: of each epoch; without it the context's hold for all.
+        policies: of each epoch; without it the context's hold for all. live: brokers stamp registry and raw log, so
+            that gateways know of a record within seconds of its time.
     """
     epochs = context.epochs.epochs
     opens_ms = context.epochs.opens_ms
     said = _said([r for r in records if opens_ms is not None and r.time_ms >= opens_ms and r.key != BEAT_KEY])
     after = max([running_max, *(record.time_ms for record in records)])
-    due = [(index, epoch) for index, epoch in enumerate(epochs) if (said.time < epoch.end_ms).any()]
+    due = [(index, epoch) for index, epoch in enumerate(epochs) if _concerned(said, epoch, live).any()]
     for _, epoch in due:
         if epoch.epoch not in context.salts and epoch.epoch not in context.gone:
             return NOTHING._replace(needs_epoch=epoch.start_ms)
     parts = [
-        _rows(said, index, epoch, context, context.policies if policies is None else policies(epoch))
+        _rows(
+            _part(said, _concerned(said, epoch, live)),
+            *(index, epoch, context, context.policies if policies is None else policies(epoch)),
+        )
         for index, epoch in due
         if epoch.epoch in context.salts
     ]
@@ -83,10 +97,18 @@ def _said(records: Sequence[RegistryRecord]) -> _Said:
     )
 
 
+def _concerned(said: _Said, epoch: Epoch, live: bool) -> NDArray[np.bool_]:
+    """Which records need a row in the epoch."""
+    concerned = said.time < epoch.end_ms
+    return concerned & (said.time >= epoch.start_ms - AHEAD_MS) if live else concerned
+
+
+def _part(said: _Said, which: NDArray[np.bool_]) -> _Said:
+    return _Said(said.offset[which], said.time[which], said.imsi[which], said.bits[which])
+
+
 def _rows(said: _Said, index: int, epoch: Epoch, context: Context, policies: PolicyTable) -> Screened:
     """The rows under one epoch's pseudonyms, in the order of the log."""
-    live = said.time < epoch.end_ms
-    said = _Said(said.offset[live], said.time[live], said.imsi[live], said.bits[live])
     who = np.empty(len(said.imsi), np.uint64)
     pseudonyms(said.imsi, context.salts[epoch.epoch], who)
     refused = refusals(said.imsi, said.bits, epoch.epoch // 10_000, policies) != 0

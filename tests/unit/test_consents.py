@@ -6,7 +6,7 @@ import pytest
 
 from schemas.registry import BEAT_KEY
 from schemas.sightings import OPT_IN, OPT_OUT
-from streams.core.consents import RegistryRecord, announce
+from streams.core.consents import AHEAD_MS, RegistryRecord, announce
 from streams.core.gateway import NEVER_MS
 from streams.core.pseudonyms import pseudonym
 from streams.core.registry import RegistryTable
@@ -24,8 +24,8 @@ def record(offset: int, at_ms: int, value: object = GOOD, key: str = IMSI) -> Re
     return RegistryRecord(offset, at_ms, key.encode(), encoded)
 
 
-def rows_of(records: list[RegistryRecord], epochs=(TODAY, TOMORROW)) -> list[tuple]:
-    screened = announce(records, NEVER_MS, context_of(list(epochs), {}))
+def rows_of(records: list[RegistryRecord], epochs=(TODAY, TOMORROW), live: bool = False) -> list[tuple]:
+    screened = announce(records, NEVER_MS, context_of(list(epochs), {}), live=live)
     columns = (screened.pseudonym, screened.ts, screened.offset, screened.index, screened.kind)
     return sorted(zip(*(column.tolist() for column in columns), strict=True), key=lambda row: row[2:4])
 
@@ -39,6 +39,25 @@ def test_a_record_is_a_row_under_the_pseudonym_of_every_epoch_that_is_known_and_
     assert rows_of([record(7, TOMORROW.start_ms)]) == [(names[1], TOMORROW.start_ms, 7, 1, OPT_IN)]
     assert rows_of([record(7, NOON)], (TODAY,)) == [(names[0], NOON, 7, 0, OPT_IN)]
     assert rows_of([record(7, TOMORROW.end_ms)]) == []
+
+
+@pytest.mark.parametrize("kind", [OPT_OUT, OPT_IN])
+def test_a_load_of_the_registry_in_the_night_does_not_tell_who_is_who_the_day_after(kind: int) -> None:
+    """Who reads `sightings` sees which rows are of one record: two pseudonyms of one are one person's."""
+    said = GOOD | {"opted_out": kind == OPT_OUT}
+    today, tomorrow = (pseudonym(IMSI.encode(), salt_of(epoch.epoch)) for epoch in (TODAY, TOMORROW))
+
+    def names(at_ms: int, live: bool) -> list[tuple[int, int, int]]:
+        return [(row[0], row[1], row[4]) for row in rows_of([record(7, at_ms, said)], live=live)]
+
+    half_past_three, late = TODAY.end_ms - HOUR // 2, TODAY.end_ms - AHEAD_MS
+    assert names(half_past_three, live=True) == [(today, half_past_three, kind)]
+    assert names(late - 1, live=True) == [(today, late - 1, kind)]
+    # Of later ones a gateway may not know when the next epoch's first events come.
+    assert names(late, live=True) == [(today, late, kind), (tomorrow, TOMORROW.start_ms, kind)]
+    assert names(TODAY.end_ms, live=True) == [(tomorrow, TODAY.end_ms, kind)]
+    # In a replay gateways know of all records from the first event on: the rows tell what held when.
+    assert names(half_past_three, live=False) == [(today, half_past_three, kind), (tomorrow, TOMORROW.start_ms, kind)]
 
 
 def test_rows_stand_by_target_in_the_order_of_the_log() -> None:
@@ -98,6 +117,7 @@ def test_a_salt_that_is_not_loaded_is_asked_for_and_one_that_is_gone_left_out() 
     context = context_of([TODAY, TOMORROW], {})
     context.salts.pop(TOMORROW.epoch)  # type: ignore[attr-defined]
     assert announce([record(0, NOON)], NEVER_MS, context).needs_epoch == TOMORROW.start_ms
+    assert announce([record(0, NOON)], NEVER_MS, context, live=True).needs_epoch is None
     object.__setattr__(context, "gone", {TOMORROW.epoch})
     assert len(announce([record(0, NOON)], NEVER_MS, context).ts) == 1
 
