@@ -24,7 +24,7 @@ from streams.core.audit import Chain, Taken
 from streams.core.epochs import EpochTable
 from streams.core.gateway import NEVER_MS, Context
 from streams.core.policy import PolicyTable
-from streams.core.rules import Told, by_code, home_codes, in_force, limits, told, usable
+from streams.core.rules import Told, by_code, closed, home_codes, in_force, limits, told, usable
 from streams.core.zones import CellTable
 from streams.errors import ThrongError
 from streams.metrics import PolicyMetrics
@@ -149,6 +149,11 @@ class ReleaseRules:
             base, since = rules_of(self._audit.chain, epoch)
             self._told[epoch.epoch] = told(epoch, base, since, self._home)
         return self._told[epoch.epoch]
+
+    def now(self) -> str:
+        """Why nothing at all may be told by the rules of now; empty if something may, or there are none yet."""
+        rules = self._audit.chain.rules
+        return "" if rules is None else closed(rules, self._home)
 
 
 def cut(epochs: EpochTable, chain: Chain) -> None:

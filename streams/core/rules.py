@@ -168,14 +168,19 @@ class Told(NamedTuple):
         return end_ms <= self.quiet_ms or (not measure.of_presence and end_ms - measure.pane_ms < self.quiet_ms)
 
 
+def closed(rules: Rulebook, home: frozenset[str]) -> str:
+    """Why nothing may be told of a deployment with these country codes; empty if something may."""
+    policies = by_code(rules)
+    shut = {mcc: policies.get(mcc) for mcc in sorted(home) if not usable(policies.get(mcc), rules.purpose)}
+    names = dict.fromkeys(policy.country if policy else mcc for mcc, policy in shut.items())
+    return f"{', '.join(names)} may not be counted" if shut else ""
+
+
 def told(epoch: Epoch, base: Rulebook, since: Sequence[Taken], home: frozenset[str]) -> Told:
     """What holds of an epoch that was made by the rules `base`, after the entries since."""
     books = [base, *(taken.entry.rules for taken in since)]
     merged = in_force(books)
-    policies = by_code(merged)
-    closed = {mcc: policies.get(mcc) for mcc in sorted(home) if not usable(policies.get(mcc), merged.purpose)}
-    names = dict.fromkeys(policy.country if policy else mcc for mcc, policy in closed.items())
-    withheld = f"{', '.join(names)} may not be counted" if closed else ""
+    withheld = closed(merged, home)
     # Until a fresh salt holds nobody has a pseudonym: people would seem to leave. From then on the crowd shuts.
     fresh_ms = [
         epoch.end_ms if taken.entry.from_ms is UNSET else taken.entry.from_ms

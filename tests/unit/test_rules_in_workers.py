@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from schemas.attach import AHEAD_MS, pack_cell
 from schemas.audit import Action, Entry
 from schemas.epochs import Epoch
-from schemas.ledger import LedgerRecord
+from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Policy, Rulebook
 from schemas.topics import FOOTFALL, LEDGER, RELEASED
@@ -211,6 +211,21 @@ async def test_nothing_of_a_suspended_country_is_released_nor_published_again() 
     assert release.published() == before
     release.role._tell_rules()
     assert release.role._readiness.reasons == ["Test may not be counted: nothing is released"]
+
+
+async def test_nothing_of_a_suspended_country_is_published_that_a_replay_has_brought_of_days_not_opened_here() -> None:
+    before = Release()
+    await before.role.positions({0: LogRange(0, 0)})
+    await before.panes(1)
+    known = before.logs.ledger()
+    for book, published in ((GONE, False), (BOOK, True)):
+        release = Release(*book.policies)
+        release.logs.values[LEDGER] = [
+            msgspec.msgpack.encode(replace(record, epoch=record.epoch + 1, panes_offset=BROUGHT, begins=None))
+            for record in known
+        ]
+        await release.role.positions({0: LogRange(0, 0)})
+        assert (release.published() > 0) == published
 
 
 async def test_panes_are_withheld_while_somebody_who_is_shut_out_may_be_in_them() -> None:
