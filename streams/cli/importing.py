@@ -36,7 +36,7 @@ from streams.simulate import Slice
 from streams.simulate.files import Recorder
 from streams.simulate.publish import producer, publish, publish_registry
 from streams.stores.connection import client_options
-from streams.stores.topics import counts_of
+from streams.stores.topics import attach_for
 
 FILE_PARTITIONS = 4
 PLAIN_EVERY_S = 3.0
@@ -208,7 +208,7 @@ async def _to_kafka(
     sent: Callable[[Slice], None],
 ) -> None:
     """The registry first, then the events."""
-    there = (await counts_of(settings, [ATTACH, REGISTRY]))[ATTACH]
+    there = await attach_for(settings, of_now=False)
     if partitions is not None and partitions > there:
         raise ThrongError("usage", f"--partitions is {partitions}, but {settings.topic(ATTACH)} has {there}")
     slice_ms = None if pace is None else min(max(round(pace / 5), 1), 60) * 1000

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from schemas.topics import ATTACH, REGISTRY
+from schemas.topics import ATTACH, HOUR_MS, REGISTRY
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import ABOVE_ZERO, PEOPLE, SEED, check_writable, moment_ms, speed_of
@@ -28,7 +28,7 @@ from streams.simulate.publish import producer, publish, publish_registry
 from streams.simulate.town import RADIOS, TIMEZONE
 from streams.simulate.truth import TruthFile
 from streams.stores.connection import client_options
-from streams.stores.topics import counts_of
+from streams.stores.topics import attach_for
 
 FILE_PARTITIONS = 4
 ENDINGS = (".ndjson", ".parquet")
@@ -129,7 +129,7 @@ def simulate(
             _to_file(to_file, count, people, slices(count), lambda piece: _all(seen, piece))
         else:
             settings = with_brokers(settings, brokers)
-            asyncio.run(_to_kafka(settings, town, slices, partitions, pace, seen, with_registry))
+            asyncio.run(_to_kafka(settings, town, slices, start_ms, partitions, pace, seen, with_registry))
     click.echo(orjson.dumps({name: totals[name] for name in totals}))
 
 
@@ -169,13 +169,14 @@ async def _to_kafka(
     settings: Settings,
     town: Town,
     slices: Callable[[int], Iterator[Slice]],
+    start_ms: int,
     partitions: int | None,
     pace: float | None,
     seen: list[Callable[[Slice], None]],
     with_registry: bool,
 ) -> None:
     """The registry first, then the events."""
-    there = (await counts_of(settings, [ATTACH, REGISTRY]))[ATTACH]
+    there = await attach_for(settings, of_now=abs(start_ms - time.time() * 1000) < HOUR_MS)
     if partitions is not None and partitions > there:
         raise ThrongError("usage", f"--partitions is {partitions}, but {settings.topic(ATTACH)} has {there}")
     sender = producer(**client_options(settings.kafka))

@@ -42,7 +42,7 @@ from streams.stores.plans import load_plan
 from streams.stores.policies import configured_rules
 from streams.stores.registry import FRESH_S
 from streams.stores.terms import refuse_nothing, terms_of
-from streams.stores.topics import counts_of, open_admin, partition_counts, stamped_by_broker
+from streams.stores.topics import counts_of, open_admin, partition_counts, refuse_stamped
 
 STEP_MS = 1_000
 # As fast as it goes: fewer waits for acknowledgements; far below what gateways hold sources apart by.
@@ -118,16 +118,8 @@ async def _check(reader: Reader, settings: Settings, way: Way) -> None:
             check_partitions(
                 settings.topic(name), name == ATTACH, counts[name], reader.about.topics[recorded].partitions
             )
-            if recorded == ATTACH and await stamped_by_broker(admin, settings, name):
-                raise ThrongError(
-                    "topics",
-                    f"the topic {settings.topic(name)} is stamped by the broker, so record times would be lost: "
-                    + (
-                        "make it with THRONG_KAFKA_KEEP_FOREVER=true throng topics create"
-                        if name == ATTACH
-                        else "set its message.timestamp.type to CreateTime"
-                    ),
-                )
+            if recorded == ATTACH:
+                await refuse_stamped(admin, settings, name)
     finally:
         await admin.close()
 

@@ -194,6 +194,41 @@ async def stamped_by_broker(admin: AIOKafkaAdminClient, settings: Settings, name
     return False
 
 
+async def refuse_stamped(admin: AIOKafkaAdminClient, settings: Settings, name: str) -> None:
+    """Refuse to send records of another time to a topic that would say that they are of now.
+
+    Raises:
+        ThrongError: `topics` if the topic's record times are the broker's.
+    """
+    if await stamped_by_broker(admin, settings, name):
+        # Topics that are there stay as they were made, whatever the settings say by now.
+        remedy = (
+            "begin a namespace that keeps them: THRONG_KAFKA_KEEP_FOREVER=true throng topics create --namespace NEW"
+            if name == ATTACH
+            else "set its message.timestamp.type to CreateTime"
+        )
+        topic = settings.topic(name)
+        raise ThrongError(
+            "topics", f"the topic {topic} is stamped by the broker, so record times would be lost: {remedy}"
+        )
+
+
+async def attach_for(settings: Settings, *, of_now: bool) -> int:
+    """How many partitions `attach` has, for records of now or of another time.
+
+    Raises:
+        ThrongError: `topics` if it, or `registry`, doesn't exist, or can't take them; `kafka` if no broker answers.
+    """
+    admin = await open_admin(settings)
+    try:
+        counts = await partition_counts(admin, settings, [ATTACH, REGISTRY])
+        if not of_now:
+            await refuse_stamped(admin, settings, ATTACH)
+    finally:
+        await admin.close()
+    return counts[ATTACH]
+
+
 async def live_registry(admin: AIOKafkaAdminClient, settings: Settings, partitions: int) -> list[int]:
     """The registry's sources that hold the watermark: all where the broker stamps them and gateways beat, else none.
 

@@ -247,5 +247,12 @@ async def test_a_topic_that_the_broker_stamps_is_refused(stack: object, namespac
     said = await throng(stamped, "replay", str(tmp_path / "r.parquet"))
     assert said.returncode == 1
     assert "is stamped by the broker" in said.stderr and "THRONG_KAFKA_KEEP_FOREVER" in said.stderr
+    assert "--namespace NEW" in said.stderr, "topics that are there stay as they are"
+    cell = orjson.loads((tmp_path / "plan.json").read_bytes())["cells"][0]["cell"]
+    (tmp_path / "rows.csv").write_text(f"user,time,cell\na,2026-03-02T07:00:00Z,{cell}\n")
+    (tmp_path / "m.toml").write_text('subscriber = "user"\ntime = "time"\ncell = "cell"\n')
+    mapped = "--cells", str(tmp_path / "plan.json"), "--mapping", str(tmp_path / "m.toml")
+    said = await throng(stamped, "import", str(tmp_path / "rows.csv"), *mapped)
+    assert said.returncode == 1 and "is stamped by the broker" in said.stderr
     with pytest.raises(ThrongError, match="there is no recording"):
         Reader(tmp_path / "nothing.parquet")

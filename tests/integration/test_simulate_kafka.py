@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,10 @@ def recorded(path: Path) -> dict[int, list[tuple[int, bytes | None]]]:
     return found
 
 
-async def make_topics(bootstrap: str, namespace: str) -> None:
+async def make_topics(bootstrap: str, namespace: str, stamps: str = "CreateTime") -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
-    keep = {"retention.ms": "-1", "message.timestamp.type": "CreateTime"}
+    keep = {"retention.ms": "-1", "message.timestamp.type": stamps}
     names = (("attach", 3, keep), ("registry", 4, {"cleanup.policy": "compact"}))
     await admin.create_topics([NewTopic(f"{namespace}.{n}", p, 1, topic_configs=c) for n, p, c in names])
     await admin.close()
@@ -89,3 +90,12 @@ def test_more_partitions_than_the_topic_has_are_refused(stack: Stack, namespace:
     arguments = [*RUN, "--kafka", stack.kafka, "--namespace", namespace, "--partitions", "9"]
     with pytest.raises(ThrongError, match="partitions"):
         CliRunner().invoke(simulate, arguments, catch_exceptions=False)
+
+
+def test_a_town_of_another_day_is_refused_where_the_broker_would_call_it_of_now(stack: Stack, namespace: str) -> None:
+    asyncio.run(make_topics(stack.kafka, namespace, "LogAppendTime"))
+    to_kafka = ["--subscribers", "50", "--hours", "0.01", "--kafka", stack.kafka, "--namespace", namespace]
+    with pytest.raises(ThrongError, match=r"is stamped by the broker.*--namespace NEW"):
+        CliRunner().invoke(simulate, to_kafka, catch_exceptions=False)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    assert CliRunner().invoke(simulate, [*to_kafka, "--start", now], catch_exceptions=False).exit_code == 0
