@@ -9,9 +9,9 @@ behind.
 """
 
 import asyncio
-from collections import deque
+from bisect import bisect_right
 from collections.abc import AsyncIterator
-from operator import itemgetter
+from itertools import accumulate
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
@@ -137,25 +137,30 @@ class TailReader:
         What was fetched of a partition waits for those that are further back.
         """
         ends = await self._ends()
-        waiting = {tp: deque[tuple[int, ConsumerRecord]]() for tp in self._partitions}
+        waiting: dict[TopicPartition, list[ConsumerRecord]] = {tp: [] for tp in self._partitions}
+        # Of each that waits the latest time so far: of one partition the log's order counts, whoever stamped it.
+        times: dict[TopicPartition, list[int]] = {tp: [] for tp in self._partitions}
         latest = dict.fromkeys(self._partitions, 0)
         while True:
             unread = [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]
             if lacking := [tp for tp in unread if not waiting[tp]]:
                 self._consumer.resume(*lacking)
                 for tp, records in (await self._consumer.getmany(*lacking, timeout_ms=500)).items():
-                    for record in records:
-                        # Of one partition the log's order counts, whoever stamped it.
-                        latest[tp] = max(latest[tp], record.timestamp)
-                        waiting[tp].append((latest[tp], record))
+                    waiting[tp] += records
+                    times[tp] += accumulate((record.timestamp for record in records), max, initial=latest[tp])
+                    del times[tp][0]  # that of before
+                    latest[tp] = times[tp][-1] if records else latest[tp]
                 continue
-            until = min((waiting[tp][-1][0] for tp in unread), default=None)
-            due: list[tuple[int, ConsumerRecord]] = []
-            for held in waiting.values():
-                while held and (until is None or held[0][0] <= until):
-                    due.append(held.popleft())
+            until = min((times[tp][-1] for tp in unread), default=None)
+            due: list[ConsumerRecord] = []
+            due_times: list[int] = []
+            for tp in self._partitions:
+                number = len(times[tp]) if until is None else bisect_right(times[tp], until)
+                due += waiting[tp][:number]
+                due_times += times[tp][:number]
+                del waiting[tp][:number], times[tp][:number]
             if due:
-                yield [record for _, record in sorted(due, key=itemgetter(0))]
+                yield [due[place] for place in sorted(range(len(due)), key=due_times.__getitem__)]
             if until is None:
                 break
         self._consumer.pause(*self._partitions)
