@@ -7,7 +7,7 @@ them once more. Nothing is drawn and nothing is charged: what was released is al
 A pure function of the log: whoever reads it makes the same bytes. So that nobody has to read years for that, what is
 usual has a beginning: blocks of four weeks are counted from 1970, and a block's outlooks are of what is in the ledger
 since the block before began. That is why two are kept: the one that speaks, and the one that will in the next block.
-Of a new plan the places go on whose ids it keeps.
+Of a new plan the places go on whose ids it keeps. For another purpose nothing goes on.
 
 Reading is fast and working it out is not: so records wait until somebody works them out, in a thread, and the words are
 found for those alone that are asked for. `outlook.Outlooks` does the same record by record: the reference.
@@ -176,12 +176,19 @@ class _Usual:
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
+        self._purpose = ""
+        self._begin()
+
+    def _begin(self) -> None:
         self._plan: str | None = None
         self._places: list[Place] = []
         self._kept = usual.nothing(0)
 
     def take(self, pane: _Pane) -> Said:
         """Take up a pane. The places are those that the plan's first pane told of: all that a plan has."""
+        if pane.purpose != self._purpose:
+            self._purpose = pane.purpose
+            self._begin()
         if pane.plan != self._plan:
             self._plan = pane.plan
             before = {place: number for number, place in enumerate(self._places)}

@@ -6,9 +6,9 @@ both are weighed by their variances (two-filter smoothing, Fraser and Potter 196
 `estimate.py`.
 
 In: the ledger's valid records, in its order. Out: a profile of a measure in the day before an epoch; None unless both
-are days of as many panes and of one plan, one behind the other (days when clocks change are not, and so not the days
-after them), nearly all of that day was drawn, and its keys are public: those from data come and go. Kept: of the epochs
-that are not over what was drawn, 4 bytes a key and pane.
+are days of as many panes, of one plan and one purpose, one behind the other (days when clocks change are not, and so
+not the days after them), nearly all of that day was drawn, and its keys are public: those from data come and go. Kept:
+of the epochs that are not over what was drawn, 4 bytes a key and pane.
 """
 
 from collections.abc import Iterable, Iterator
@@ -63,12 +63,7 @@ class Days:
     def before(self, epoch: Epoch, yesterday: Epoch, measure: Measure) -> Drawn | None:
         """What was drawn yesterday of a measure of the epoch, if the two can be compared."""
         drawn = self._drawn.get((yesterday.epoch, measure.name))
-        alike = (epoch.plan, epoch.zones, epoch.parents, epoch.pane_ms) == (
-            yesterday.plan,
-            yesterday.zones,
-            yesterday.parents,
-            yesterday.pane_ms,
-        )
+        alike = _what_is_counted(epoch) == _what_is_counted(yesterday)
         if drawn is None or not alike or yesterday.end_ms != epoch.start_ms:
             return None
         if {each.end_ms - each.start_ms for each in (epoch, yesterday)} != {DAY_MS}:
@@ -76,6 +71,11 @@ class Days:
         if measure.keys_from_data(epoch.zones, epoch.parents) or not _counted_alike(measure, yesterday):
             return None
         return drawn if len(drawn.panes) >= MOST * (DAY_MS // measure.pane_ms) else None
+
+
+def _what_is_counted(epoch: Epoch) -> tuple[object, ...]:
+    """Where, of which panes, and for what: of those who agreed to one purpose nothing is told for another."""
+    return epoch.plan, epoch.zones, epoch.parents, epoch.pane_ms, epoch.purpose
 
 
 def _counted_alike(measure: Measure, yesterday: Epoch) -> bool:

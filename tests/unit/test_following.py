@@ -66,6 +66,14 @@ def test_they_say_what_the_command_says() -> None:
     assert not following.of(WEEK[-1])
 
 
+def test_for_another_purpose_nothing_is_usual_yet() -> None:
+    """What those were counted for who agreed to one is not told for another."""
+    other = present(
+        A_WEEK + 1, NEXT[0].end_ms, [msgspec.structs.replace(each, purpose="public") for each in pane(A_WEEK)]
+    )
+    assert after(NEXT[0]).of(NEXT[0]) and not after(other).of(other)
+
+
 def test_whoever_reads_the_ledger_makes_the_same_bytes() -> None:
     one, other = after(*NEXT[:2]), after(*NEXT[:3])
     assert len(one.of(NEXT[1])) == 3

@@ -208,13 +208,14 @@ def record_of(epoch: Epoch, number: int, **changed: object) -> LedgerRecord:
 
 def unlike() -> Iterator[tuple[Epoch, Epoch]]:
     yield msgspec.structs.replace(TODAY, plan="another"), YESTERDAY
+    yield msgspec.structs.replace(TODAY, purpose="public"), YESTERDAY
     yield msgspec.structs.replace(TODAY, start_ms=TODAY.start_ms + DAY_MS, end_ms=TODAY.end_ms + DAY_MS), YESTERDAY
     longer = msgspec.structs.replace(YESTERDAY, start_ms=YESTERDAY.start_ms - 3_600_000)
     yield TODAY, longer
     yield msgspec.structs.replace(TODAY, end_ms=TODAY.end_ms - 3_600_000), YESTERDAY
 
 
-def test_only_a_day_of_the_same_plan_and_length_just_before_is_yesterday() -> None:
+def test_only_a_day_of_the_same_plan_purpose_and_length_just_before_is_yesterday() -> None:
     days = days_with(288)
     assert days.before(TODAY, YESTERDAY, OF_PEOPLE) is not None
     assert all(days.before(*epochs, OF_PEOPLE) is None for epochs in unlike())
