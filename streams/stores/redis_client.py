@@ -1,13 +1,19 @@
-"""A Redis client, of the settings' one server or cluster."""
+"""A Redis client, of the settings' one server or cluster.
+
+An address may stand for whichever server is the master: a service, a proxy. After a failover it leads to the new one,
+but a connection from before still to the old one, which lives on as a replica. So one that takes no writes is closed.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import AbstractConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError
 
 from streams.errors import ThrongError
 from streams.settings import Settings
@@ -52,6 +58,22 @@ def _client(settings: Settings) -> Redis | RedisCluster:
         )
     once = Retry(NoBackoff(), 0)
     client = Redis.from_url(url, retry=once, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    pool = client.connection_pool
+    pool.connection_class = _to_the_master(pool.connection_class)
     # Connects to nothing, but refuses what it does not know.
-    client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    pool.make_connection()  # type: ignore[no-untyped-call]
     return client
+
+
+def _to_the_master(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """The kind of connection (TLS or not), closed once its server says that it is none."""
+
+    class Connected(kind):  # type: ignore[misc, valid-type]
+        async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return await super().read_response(*args, **kwargs)
+            except ReadOnlyError:
+                await self.disconnect(nowait=True)
+                raise
+
+    return Connected
