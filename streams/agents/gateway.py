@@ -15,12 +15,13 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Set
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from schemas.rejects import Reason
+from schemas.sightings import encode_control
 from streams.agents.health import Readiness
 from streams.agents.producing import Producer
 from streams.agents.registrar import Registrar
@@ -117,12 +118,16 @@ class Gateway:
         self._pane_end_ms: int | None = None
         # Holds the sources that are too far ahead of others (pacing), before they are read on.
         self.align: Callable[[], Awaitable[None]] = _unaligned
+        # All that hold the watermark, as Kafka has them now.
+        self.sources: Callable[[], Set[int]] = frozenset
+        self._announced = 0
         # Of a chunk that takes long: is told of each part, and says whether the source is still this worker's.
         self.went_on: Callable[[], None] = lambda: None
         self.going_on: Callable[[], bool] = lambda: True
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Take up sources where the group's commits say; one without a commit begins at offset 0."""
+        await self._announce()
         committed = await self._commits.read()
         begins: dict[int, int | None] = {}
         for source, log_range in logs.items():
@@ -141,6 +146,21 @@ class Gateway:
         self._readiness.over("starting")
         self.placed.set()
         return begins
+
+    async def _announce(self) -> None:
+        """Tell the crowds of all sources before any section of them.
+
+        Partitions that `throng topics create` adds are announced before they are made. Others may be added by Kafka's
+        own tools: then no watermark waits for them until this, so it comes within the lateness or rows are too late.
+        """
+        sources = sorted(self.sources())
+        if len(sources) <= self._announced:
+            return
+        control = encode_control(len(sources), sources)
+        targets = range(self._context.partitions)
+        acks = [await self._producer.send(self._topics.sightings, control, partition=target) for target in targets]
+        await asyncio.gather(*acks)
+        self._announced = len(sources)
 
     async def assigned(self, _: frozenset[int]) -> None:
         """Reading begins where `positions` said."""

@@ -76,7 +76,7 @@ def services_of(
         return app.group_offsets.sources() | set(registry_sources)
 
     alignment = Alignment(heard, own, sources, app.hold, settings.gateway.align_ms, metrics)
-    gateway.align = alignment.look
+    gateway.align, gateway.sources = alignment.look, sources
 
     def beat(topic: str, silent: Callable[[], Mapping[int, float]], key: bytes | None) -> Callable[[], Awaitable[None]]:
         return lambda: keep_beating(producer, settings.topic(topic), silent, every_s, key)

@@ -6,6 +6,7 @@ producers, Redis, the HTTP server; then the Faust app with the role's services b
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -54,6 +55,7 @@ from streams.core.rehearsal import rehearse
 from streams.core.render import Pages
 from streams.core.rules import limits
 from streams.core.zones import CellTable
+from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
 from streams.settings import Settings
 from streams.stores import durability
@@ -77,6 +79,8 @@ from streams.stores.terms import terms_of
 from streams.stores.topics import live_registry, open_admin, partition_counts, stamped_by_broker
 from streams.stores.views import configured_views
 from streams.stores.wiping import leave_no_core, wipe
+
+log = logging.getLogger("throng.topics")
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
@@ -105,6 +109,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         await adopt(audit, producer, settings.topic(AUDIT), files, f"the first gateway, run by {system_user()}")
         log_differences(audit.chain, files)
         cut(epochs.table, audit.chain)
+        targets = _targets(epochs.records, counts[SIGHTINGS])
         metrics = GatewayMetrics()
         metrics.registry_entries.set_function(lambda: registry.table.subscribers)
         metrics.registry_unreadable.set_function(lambda: registry.table.unreadable)
@@ -117,7 +122,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             PolicyTable(files.policies, files.purpose),
             registry.table,
             CellTable(plans.all, limits(files).excluded),
-            counts[SIGHTINGS],
+            targets,
             settings.epoch.lateness_ms,
             gone,
             machines,
@@ -127,14 +132,19 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
 
         def propose(ts_ms: int) -> Epoch:
             now, _ = rules_of(audit.chain, None)
-            ours = counts[SIGHTINGS], counts[ATTACH], registry_sources
+            ours = targets, counts[ATTACH], registry_sources
             terms = terms_of(settings, plans.current, now, *ours, audit.chain.head)
             return countable(make_epoch(ts_ms, terms, epochs.table))
 
         keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose)
 
         async def provide(ts_ms: int) -> None:
-            epoch = (await keeper.provide(ts_ms)).epoch
+            found = await keeper.provide(ts_ms)
+            if found.partitions != targets:
+                raise ThrongError(
+                    "topics", f"epoch {found.epoch} is of {found.partitions} partitions of sightings, not {targets}"
+                )
+            epoch = found.epoch
             try:
                 if epoch not in salts:
                     # Whoever wrote the registry before the epoch (a replay) needn't wait until each gateway knows it.
@@ -146,7 +156,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
                 gone.add(epoch)
 
         app: list[RoleApp] = []
-        framer = Framer(counts[SIGHTINGS], settings.epoch.lateness_ms)
+        framer = Framer(targets, settings.epoch.lateness_ms)
         registrar = Registrar(
             *(registry_log, framer, context, counts[REGISTRY], provide, epochs.refresh, metrics, rules.table),
             live=stamped and bool(registry_sources),
@@ -155,7 +165,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             Topics(settings.topic(ATTACH), settings.topic(SIGHTINGS), settings.topic(REJECTS)),
             Limits(
                 settings.gateway.flush_ms,
-                rows_at_once(settings.gateway.flush_rows, counts[SIGHTINGS]),
+                rows_at_once(settings.gateway.flush_rows, targets),
                 settings.gateway.max_record_bytes,
             ),
             framer,
@@ -338,6 +348,19 @@ async def _partitions(settings: Settings) -> dict[str, int]:
     finally:
         await admin.close()
     return counts
+
+
+def _targets(epochs: Sequence[Epoch], partitions: int) -> int:
+    """Over how many partitions of `sightings` subscribers are spread: as the first epoch has it, for ever.
+
+    Who adds partitions to the topic gives nobody another target: the rest of a way would be counted as somebody else's.
+    """
+    targets = epochs[-1].partitions if epochs else partitions
+    if targets != partitions:
+        log.warning(
+            "sightings has %d partitions, the deployment was begun with %d: it goes on with these", partitions, targets
+        )
+    return targets
 
 
 async def _registry_and_stamps(settings: Settings, partitions: int) -> tuple[list[int], bool]:

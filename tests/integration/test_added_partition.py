@@ -3,11 +3,13 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 import orjson
 import pytest
+from aiokafka.admin import NewPartitions
 
 from schemas.panes import Pane
 from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
@@ -19,6 +21,7 @@ from streams.stores.topics import counts_of, create
 from tests.oracle.counting import count
 from tests.oracle.gate import screen
 from tests.support.deployment import RATES, START, Workers, all_panes, opened, policy, read_topic
+from tests.support.reading import admin
 
 pytestmark = pytest.mark.integration
 
@@ -70,8 +73,32 @@ async def last_pane(settings: Settings) -> int:
     return max((pane.end_ms for pane in panes), default=0)
 
 
+async def by_throng(settings: Settings) -> None:
+    """Several at once, one of them with less in mind."""
+    await asyncio.gather(*(topics_create(settings, wanted) for wanted in (3, 3, 1)))
+
+
+async def by_kafkas_tools(settings: Settings) -> None:
+    """A gateway announces what it finds. What comes before that may be too late, so wait for it."""
+    async with admin(settings.kafka.bootstrap) as client:
+        await client.create_partitions({settings.topic(ATTACH): NewPartitions(3)})
+    async with asyncio.timeout(60):
+        while not all(3 in versions for versions in await controls(settings)):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.5)
+
+
+async def controls(settings: Settings) -> list[dict[int, tuple[int, ...]]]:
+    """The control records of each partition of `sightings` that counts, by their version."""
+    found: list[dict[int, tuple[int, ...]]] = [{}, {}]
+    for record in await read_topic(settings, SIGHTINGS):
+        if record.partition < len(found) and isinstance(frame := decode_frame(record.value), Control):
+            assert found[record.partition].setdefault(frame.version, frame.sources) == frame.sources
+    return found
+
+
+@pytest.mark.parametrize("added", [by_throng, by_kafkas_tools])
 async def test_a_partition_added_while_running_is_announced_held_for_and_counted(
-    stack: object, namespace: str, tmp_path: Path
+    stack: object, namespace: str, tmp_path: Path, added: Callable[[Settings], Awaitable[None]]
 ) -> None:
     (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(TOWN)))
     settings = load_settings(
@@ -105,8 +132,12 @@ async def test_a_partition_added_while_running_is_announced_held_for_and_counted
                 assert workers.all_up()
                 await asyncio.sleep(0.5)
 
-        # Several at once, one of them with less in mind.
-        await asyncio.gather(*(topics_create(settings, wanted) for wanted in (3, 3, 1)))
+        # Which nobody should do: no subscriber may have another target for it.
+        async with admin(settings.kafka.bootstrap) as client:
+            await client.create_partitions({settings.topic(SIGHTINGS): NewPartitions(3)})
+        await workers.kill("gateway-0")
+        await workers.start("gateway-0")
+        await added(settings)
         assert (await counts_of(settings, [ATTACH]))[ATTACH] == 3
         held_at = await last_pane(settings)
         await send(settings, {p: after[p] for p in (0, 1)})
@@ -142,15 +173,13 @@ async def test_a_partition_added_while_running_is_announced_held_for_and_counted
 
 async def announced_first(settings: Settings) -> None:
     """In each partition of `sightings` the control record that names a source stands before its first section."""
+    assert await controls(settings) == [{2: (0, 1), 3: (0, 1, 2)}] * 2
     for partition in range(2):
         known: set[int] = set()
-        versions: dict[int, tuple[int, ...]] = {}
         for record in await read_topic(settings, SIGHTINGS):
             if record.partition == partition:
                 frame = decode_frame(record.value)
                 if isinstance(frame, Control):
-                    assert versions.setdefault(frame.version, frame.sources) == frame.sources
                     known |= set(frame.sources)
                 else:
                     assert {section.source for section in frame if section.source < REGISTRY_SOURCE} <= known
-        assert versions == {2: (0, 1), 3: (0, 1, 2)}
