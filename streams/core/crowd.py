@@ -15,7 +15,7 @@ A crowd whose state is lost begins amid its log (`resume`): see `resumed` for wh
 Handling rows only up to the last tick changes nothing that can be seen: counts are as of a tick, panes end on ticks.
 
 What can fail: a frame that is none (ValueError: a defect or a foreign writer), an epoch that isn't known yet
-(`UnknownEpoch`; add it, feed again). In both cases nothing has changed.
+(`UnknownEpoch`; add it, feed again), a raw log that was made anew (ThrongError). In all cases nothing has changed.
 """
 
 from collections import Counter
@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.attach import AHEAD_MS
 from schemas.epochs import Epoch
 from schemas.panes import Pane, sealed
 from schemas.sightings import GENESIS, LOST, REGISTRY_SOURCE, Control, Head, decode_heads
@@ -34,7 +35,9 @@ from streams.core.losses import EVER_MS, Loss
 from streams.core.population import Population
 from streams.core.reorder import Reorder, select
 from streams.core.resumed import Resumed, oldest_awaited
+from streams.core.times import rfc3339
 from streams.core.watermarks import UNHEARD, Watermarks
+from streams.errors import ThrongError
 
 OnTick = Callable[[int, "Crowd"], None]
 Parents = NDArray[np.uint16] | Callable[[Epoch], NDArray[np.uint16]]
@@ -221,7 +224,25 @@ class Crowd:
                 open_gaps.discard(section.source)
             elif what is Link.GAP:
                 open_gaps.add(section.source)
+            else:
+                self._refuse_anew(section)
         return _Links(taken, following, frozenset(open_gaps), found[Link.GAP], found[Link.REPEAT], resumed)
+
+    def _refuse_anew(self, section: Head) -> None:
+        """What is repeated was heard, so no record of it has a later time than has been heard of the source.
+
+        Raises:
+            ThrongError: `made_anew` if one has, by more than what a gateway may have had for a lateness.
+        """
+        heard = self.watermarks.heard.get(section.source, section.watermark_ms)
+        lateness_ms = max((epoch.lateness_ms for epoch in self.epochs), default=0)
+        if section.watermark_ms > heard + lateness_ms + AHEAD_MS:
+            raise ThrongError(
+                "made_anew",
+                f"source {section.source} begins again: records that come as those before offset "
+                f"{self.following[section.source]}, which were counted, are of after {rfc3339(heard)}; see "
+                "docs/how-to/outages.md#made-anew",
+            )
 
     def _begins_at(self, section: Head, following: dict[int, int]) -> bool:
         """Is a source's chain to be taken up at the section, since what is before it is lost?
