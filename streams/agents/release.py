@@ -28,6 +28,7 @@ from schemas.measures import Measure
 from schemas.panes import Pane
 from streams.agents.following_up import FollowingUp
 from streams.agents.health import Readiness
+from streams.agents.life import cancelled
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.showing import Showing
 from streams.agents.transport import Chunk, LogRange
@@ -51,6 +52,8 @@ log = logging.getLogger("throng.release")
 
 # While noise or yesterday is awaited, it is looked so often whether the partition is still this worker's.
 GLANCE_S: Final = 0.2
+# A pane of 10,000 zones is in Redis within a second.
+SHOWN_WITHIN_S: Final = 5.0
 
 T = TypeVar("T")
 
@@ -115,6 +118,7 @@ class Releaser:
         self._expected = 0
         self._at_rest = asyncio.Event()
         self._at_rest.set()
+        self._catching_up: asyncio.Task[None] | None = None
         self._yesterdays = Yesterdays(epochs, ledger, pages, rules.of)
         self._redis = RedisWatch(metrics.redis_errors, readiness)
         self.showing = Showing(publisher, pages, self._redis, self._withheld)
@@ -155,7 +159,17 @@ class Releaser:
         finally:
             self._at_rest.set()
         if self._turn.going_on() and not self._redis.trouble:
-            await self.showing.catch_up(self._latest)
+            await self._show()
+
+    async def _show(self) -> None:
+        """Show it, and wait for that, but not for long: a Redis may be slow without failing, key by key, and meanwhile
+        the next pane and the group would wait."""
+        if self._catching_up is None:
+            self._catching_up = asyncio.create_task(self.showing.catch_up(self._latest))
+        await asyncio.wait([self._catching_up], timeout=SHOWN_WITHIN_S)
+        if self._catching_up.done():
+            showing, self._catching_up = self._catching_up, None
+            showing.result()
 
     async def _take_chunk(self, chunk: Chunk) -> None:
         records = walk(chunk.batches)
@@ -194,6 +208,9 @@ class Releaser:
     async def revoked(self, _: frozenset[int]) -> None:
         """How far releases are tells whoever has the panes now."""
         self._metrics.only(())
+        if self._catching_up is not None:
+            await cancelled([self._catching_up])
+            self._catching_up = None
 
     async def keep_showing(self) -> None:
         """Catch Redis up with what it missed while it was away, for ever."""

@@ -19,7 +19,7 @@ from schemas.panes import Pane, from_dense, sealed
 from schemas.plan import Places, Plan
 from schemas.released import Footfall
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
-from streams.agents import showing
+from streams.agents import release, showing
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser, Rules, Turn
 from streams.agents.roles import Chunk, LogRange
@@ -328,6 +328,31 @@ async def test_redis_shows_the_newest_panes_once_nothing_waits_to_be_released() 
     newest = {measure.name: 12 for measure in EPOCH.measures} | {"present": 13}
     assert {name: number for name, number, _ in shown} == newest and len(shown) == len(newest)
     assert {records for _, _, records in shown} == {released}
+
+
+async def test_releases_do_not_wait_for_a_redis_that_is_slow_without_failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "SHOWN_WITHIN_S", 0.01)
+    logs, shown, goes_on = Logs(), list[int](), asyncio.Event()
+    role = releaser(logs)
+
+    async def to_redis(record: LedgerRecord) -> None:
+        shown.append(record.number)
+        await goes_on.wait()
+
+    role.showing._publisher.to_redis = to_redis  # type: ignore[method-assign]
+    await role.positions({0: LogRange(0, 6)})
+    async with asyncio.timeout(30):
+        await role.handle(chunk(both(1), 0))
+        await role.handle(chunk(both(2), 2))
+        assert {record.number for record in logs.ledger()} == {1, 2} and shown == [1]
+        goes_on.set()
+        await role.handle(chunk(both(3), 4))
+        while shown[-1] < 3:
+            await role.showing.catch_up(EPOCH)
+        goes_on.clear()
+        await role.handle(chunk(both(4), 6))
+        await role.revoked(frozenset({0}))
+    assert all(task is asyncio.current_task() for task in asyncio.all_tasks()), "given up, nothing is left of it"
 
 
 async def test_panes_gone_by_retention_are_void_and_the_next_are_released() -> None:
