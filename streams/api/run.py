@@ -30,6 +30,7 @@ from streams.api.server import Api, Limits
 from streams.api.shelf import Item, Shelf, item_of
 from streams.api.tls import Certificate
 from streams.api.tokens import Tokens
+from streams.errors import ThrongError
 from streams.metrics import ApiMetrics, PolicyMetrics
 from streams.settings import Settings
 from streams.stores.audit import AuditReader
@@ -43,6 +44,8 @@ from streams.stores.trouble import TROUBLE
 log = logging.getLogger("throng.api")
 
 POLL_S = 0.2
+# How soon partitions are noticed that somebody adds.
+GROWN_MS = 5_000
 RENEW_S = 10.0
 HERE = ("127.0.0.1", "::1", "localhost")
 
@@ -98,7 +101,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         await health.start()
 
         def log_of(name: str) -> TailReader:
-            return TailReader(settings.kafka, settings.topic(name))
+            return TailReader(settings.kafka, settings.topic(name), metadata_ms=GROWN_MS)
 
         audit = await stack.enter_async_context(started(AuditReader(log_of(AUDIT))))
         epochs = await stack.enter_async_context(started(EpochReader(log_of(EPOCHS))))
@@ -122,6 +125,10 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         async def follow(topic: str) -> None:
             while True:
                 await take(topic, live=True)
+                if logs[topic].grown:
+                    raise ThrongError(
+                        "topic_grown", f"{settings.topic(topic)} has got more partitions: a new start reads all of them"
+                    )
                 await asyncio.sleep(POLL_S)
 
         for topic in logs:

@@ -12,6 +12,7 @@ import msgspec
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import NewPartitions
 from redis.asyncio import Redis
 
 from schemas.policy import Rulebook
@@ -27,6 +28,7 @@ from streams.stores.audit import Decision, decide
 from streams.stores.policies import configured_rules
 from streams.stores.topics import create
 from tests.support.processes import begin_worker
+from tests.support.reading import admin
 from tests.support.secured import Certificate
 from tests.support.world import epochs_at
 
@@ -70,6 +72,7 @@ class Running:
 
     def __init__(self, settings: Settings, producer: AIOKafkaProducer) -> None:
         self.settings, self.producer = settings, producer
+        self.process: asyncio.subprocess.Process | None = None
         scheme = "https" if settings.api.tls_key else "http"
         self.url = f"{scheme}://127.0.0.1:{settings.api.port}/v1"
         self.inside = f"http://127.0.0.1:{settings.worker.http_port}"
@@ -134,10 +137,12 @@ async def serving(
         running = Running(settings, producer)
         epoch = epochs_at(NOON)[0]
         await running.tell(EPOCHS, epoch)
-        process = await begin_worker("api", settings, folder / "api.log")
+        running.process = process = await begin_worker("api", settings, folder / "api.log")
         try:
             await ready(running, process, folder)
             yield running
+            if process.returncode is not None:
+                return
             process.terminate()
             assert await asyncio.wait_for(process.wait(), 30) == 0, (folder / "api.log").read_text()[-3000:]
         finally:
@@ -257,6 +262,17 @@ async def test_a_feed_tells_what_comes_and_a_suspension_silences_all(
         async with asyncio.timeout(20):
             while "throng_api_open_feeds 0.0" not in await api.metrics():  # noqa: ASYNC110 - another process's
                 await asyncio.sleep(0.1)
+
+
+async def test_where_a_topic_got_more_partitions_a_new_start_reads_them(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    async with serving(stack, namespace, tmp_path) as api:
+        async with admin(api.settings.kafka.bootstrap) as client:
+            await client.create_partitions({api.settings.topic(FOOTFALL): NewPartitions(5)})
+        assert api.process is not None
+        assert await asyncio.wait_for(api.process.wait(), 60) == 1
+    assert "footfall has got more partitions" in (tmp_path / "api.log").read_text()
 
 
 async def test_a_feed_over_tls_that_is_too_slow_is_told_so_and_dropped(
