@@ -24,7 +24,8 @@ from streams.errors import ThrongError
     "--for",
     "last_s",
     type=ABOVE_ZERO,
-    help="End so many seconds after the town has begun to play.  [default: DEMO_FOR, else the end]",
+    help="End so many seconds after the town has begun to play.  [default: DEMO_FOR, else with Ctrl-C, or the town's "
+    "end where there is no terminal]",
 )
 def demo(
     subscribers: int, speed: float, start: str, hours: float, seed: int, picture: Path | None, last_s: float | None

@@ -56,8 +56,8 @@ TOKEN_LASTS_MS = 24 * HOUR_MS
 
 
 class Options(NamedTuple):
-    """What the demo shows. `speed`: simulated seconds a second. `last_s`: None until Ctrl-C or the town's end.
-    `picture`: where to keep the last screen."""
+    """What the demo shows. `speed`: simulated seconds a second. `last_s`: None until Ctrl-C, or without a
+    terminal the town's end. `picture`: where to keep the last screen."""
 
     subscribers: int
     speed: float
@@ -249,7 +249,7 @@ async def _watching(settings: Settings, state: DemoState, names: dict[str, str])
 async def _show(
     options: Options, state: DemoState, zone: ZoneInfo, children: Children, stop: asyncio.Event, console: Console
 ) -> None:
-    """Draw until it is over: the time, Ctrl-C, or the simulation's end and a little longer."""
+    """Draw until it is over: the time, Ctrl-C, or, where nobody can press that, the simulation's end."""
     began = time.monotonic()
     over_at = began + options.last_s if options.last_s is not None else None
     live = Live(console=console, screen=True, auto_refresh=False) if console.is_terminal else None
@@ -258,7 +258,10 @@ async def _show(
         while not stop.is_set() and (over_at is None or time.monotonic() < over_at):
             children.ended("worker")
             children.ended("api")
-            if children.ended("simulation"):
+            if children.ended("simulation") and live is not None and options.last_s is None:
+                state.step = "the morning is over: look around on the map, Ctrl-C ends"
+                state.over_at = state.over_at or time.monotonic()
+            elif children.ended("simulation"):
                 settled = time.monotonic() + SETTLE_S
                 over_at = min(over_at, settled) if over_at is not None else settled
             left = None if over_at is None else over_at - time.monotonic()
@@ -282,7 +285,8 @@ def _keep_picture(path: Path, state: DemoState, zone: ZoneInfo) -> None:
 
 
 def _totals(state: DemoState) -> dict[str, object]:
-    elapsed = time.monotonic() - state.first_event_at if state.first_event_at is not None else 0.0
+    over_at = state.over_at or time.monotonic()
+    elapsed = over_at - state.first_event_at if state.first_event_at is not None else 0.0
     return {
         "attach_events": state.attach_events,
         "rejected": sum(state.rejects.values()),

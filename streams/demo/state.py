@@ -46,6 +46,7 @@ class DemoState:
     live_tick_ms: int | None = None
     first_event_at: float | None = None
     first_release_at: float | None = None
+    over_at: float | None = None
     step: str = ""
     map: str = ""
 

@@ -1,10 +1,13 @@
 """What the demo draws, from a state to a screen."""
 
+import asyncio
 import io
 from zoneinfo import ZoneInfo
 
+import pytest
 from rich.console import Console
 
+from streams.demo import run
 from streams.demo.state import DemoState, Flow, Place
 from streams.demo.view import clock, plain_line, render, sparkline
 
@@ -59,3 +62,30 @@ def test_the_screen_says_where_the_map_is_whole_and_on_a_line_of_its_own() -> No
     address = f"http://127.0.0.1:31999/map/#token=throng_{'x' * 43}"
     assert address not in screen(DemoState())
     assert f"live in a browser {address}" in screen(DemoState(map=address))
+
+
+class Played:
+    """Stands in for the demo's processes: the simulation has ended, the others go on."""
+
+    def ended(self, name: str) -> bool:
+        return name == "simulation"
+
+
+@pytest.mark.parametrize(("terminal", "last_s"), [(True, None), (False, None), (True, 0.2)])
+async def test_whoever_looks_at_it_keeps_the_map_until_ctrl_c(
+    terminal: bool, last_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "SETTLE_S", 0.0)
+    monkeypatch.setattr(run, "REFRESH_S", 0.01)
+    options = run.Options(1, 1.0, "", 1.0, 1, last_s, None)
+    state, stop = DemoState(), asyncio.Event()
+    console = Console(file=io.StringIO(), force_terminal=terminal)
+    shown = asyncio.create_task(run._show(options, state, BERLIN, Played(), stop, console))  # type: ignore[arg-type]
+    if not terminal or last_s:
+        await asyncio.wait_for(shown, 20)
+        return
+    for _ in range(50):
+        await asyncio.sleep(0.01)
+    assert not shown.done() and "Ctrl-C ends" in state.step
+    stop.set()
+    await asyncio.wait_for(shown, 20)
