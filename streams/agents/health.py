@@ -54,7 +54,8 @@ def cannot_listen(host: str, port: int, setting: str, error: OSError) -> ThrongE
     """What to tell a user of a port that can't be had. `setting`: the variable that chooses it."""
     if error.errno == errno.EADDRINUSE:
         return ThrongError("port", f"port {port} is taken: choose another with {setting}, or 0 for a free one")
-    return ThrongError("port", f"cannot listen on {host}:{port}: {error.strerror}")
+    said = f"cannot listen on {host}:{port}: {error.strerror}"
+    return ThrongError("port", f"{said}: correct {setting.replace('_PORT', '_HOST')}, or choose another port")
 
 
 class HealthServer:

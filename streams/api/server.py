@@ -149,9 +149,12 @@ class Api:
             return refusal(BROKEN)
         except web.HTTPException as error:
             status = error.status
-            code = {404: "not_found", 405: "method"}.get(status, "request")
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-            return refusal(Refused(status, code, f"{error.reason}", allowed))
+            code, said = {
+                404: ("not_found", "nothing is at this address; /v1/openapi.json lists what can be asked"),
+                405: ("method", f"ask here by {error.headers.get('Allow')} alone"),
+            }.get(status, ("request", f"{error.reason}"))
+            return refusal(Refused(status, code, said, allowed))
         except ConnectionError:
             raise  # whoever asked is gone
         except Exception:

@@ -54,7 +54,11 @@ def audit() -> None:
 def show(settings: Settings) -> None:
     """List the decisions: when, who, what, why."""
     entries = [taken.entry for taken in asyncio.run(read_audit(settings)).chain.taken]
-    if entries:
+    if not entries:
+        click.echo(
+            "nothing has been decided yet: the first gateway takes the files, or 'throng policy apply'", err=True
+        )
+    else:
         first = entries[0]
         click.echo(f"1  {first.at}  {first.by}: {first.action}: {first.reason}")
     for number, (before, entry) in enumerate(pairwise(entries), 2):

@@ -41,19 +41,23 @@ def outlook(places: Path, profile: Path, records: BinaryIO) -> None:
     """
     check_writable("--profile", profile)
     outlooks = _begun(places, profile)
-    since = 0
+    since = told = 0
     try:
         for record in footfall(records):
             for line in outlooks.take(record) if record is not None else ():
                 click.echo(msgspec.json.encode(line))
-                since += 1
+                since, told = since + 1, told + 1
             if since >= KEPT_EVERY:
                 _keep(outlooks, profile)
                 since = 0
         for line in outlooks.close():
             click.echo(msgspec.json.encode(line))
+            told += 1
     finally:
         _keep(outlooks, profile)
+    if not told:
+        why = "none is both new to the profile and of a time of the week that it knows"
+        click.echo(f"no record could be compared: {why}", err=True)
 
 
 def _begun(places: Path, profile: Path) -> Outlooks:

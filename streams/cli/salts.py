@@ -66,6 +66,8 @@ def list_(settings: Settings, as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps([msgspec.to_builtins(each) for each in found]))
         return
+    if not found:
+        click.echo("no epoch has been opened yet: the first gateway does, with the first event", err=True)
     for each in found:
         click.echo(f"{each.epoch}  {each.start} to {each.end}  {each.state}  {each.key}".rstrip())
 

@@ -60,3 +60,8 @@ async def test_if_one_role_ends_all_end_and_the_code_is_not_zero(capfd: pytest.C
         assert await supervisor.supervise(["crowd", "release"], environs, asyncio.Event()) == 1
     said = capfd.readouterr().err
     assert "ended with code 2; stopped the others" in said
+
+
+async def test_an_address_that_is_not_this_machines_is_told_with_its_setting() -> None:
+    with pytest.raises(ThrongError, match="cannot listen on 192.0.2.1:0: .*correct THRONG_WORKER_HTTP_HOST"):
+        await HealthServer("crowd", "192.0.2.1", 0, Readiness(), CollectorRegistry()).start()

@@ -233,3 +233,10 @@ def test_a_broker_that_does_not_answer_is_told_in_a_line(throng: Throng, monkeyp
     for arguments in (["policy", "show"], ["policy", "suspend", "299"], ["audit", "verify"], ["audit", "show"]):
         code, _, wrong = throng(*arguments)
         assert code == 1 and wrong.count("\n") == 1
+
+
+def test_a_log_without_decisions_is_said_to_be_one(throng: Throng) -> None:
+    assert throng("audit", "show")[1:] == (
+        "",
+        "nothing has been decided yet: the first gateway takes the files, or 'throng policy apply'\n",
+    )

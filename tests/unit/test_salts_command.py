@@ -74,6 +74,15 @@ def test_it_lists_what_can_still_be_had(keys: FileKeys) -> None:
     assert f"{TODAY.epoch}  2026-03-02T04:00+01:00 to 2026-03-03T04:00+01:00  destroyed" in said("list")[1]
 
 
+def test_where_nothing_is_there_yet_it_says_so(keys: FileKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(_: object) -> tuple[list[object], dict[int, WrappedSalt]]:
+        return [], {}
+
+    monkeypatch.setattr(command, "_read", read)
+    assert said("list") == (0, "no epoch has been opened yet: the first gateway does, with the first event\n")
+    assert orjson.loads(said("list", "--json")[1]) == []
+
+
 def test_a_rotation_tells_its_cost_and_does_nothing_unless_confirmed_and_told_why(keys: FileKeys) -> None:
     code, text = said(*NOW, given="n\n")
     assert code != 0 and keys.holds(TODAY.epoch)
