@@ -39,6 +39,9 @@ def token(settings: Settings, name: str, purpose: str | None, expires: str | Non
     until_ms = expiry_ms("--expires", expires or f"{settings.api.token_days}d", now_ms)
     given = cast(Purpose, purpose or settings.gateway.purpose)
     click.echo(tokens.make(file, name, given, until_ms, now_ms, replace=replace))
+    if given != settings.gateway.purpose:
+        here = f"here gateway.purpose is {settings.gateway.purpose}"
+        click.echo(f"a deployment for {given} alone answers it: {here}", err=True)
 
 
 @api.command("list")

@@ -52,6 +52,19 @@ def test_of_a_token_only_its_hash_is_kept_and_it_is_known_until_it_is_revoked(tm
             tokens.load(file)
 
 
+def test_a_token_that_this_deployment_would_refuse_is_said_to_be_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THRONG_API_TOKENS", str(tmp_path / "tokens"))
+    for purpose, said in (
+        ("traffic", "for traffic alone answers it: here gateway.purpose is marketing"),
+        ("marketing", ""),
+    ):
+        made = CliRunner().invoke(cli, ["api", "token", "--name", purpose, "--purpose", purpose])
+        assert made.stdout.startswith("throng_") and made.stdout.count("\n") == 1
+        assert said in made.stderr and bool(said) == bool(made.stderr)
+
+
 def test_a_name_is_free_again_once_its_token_has_expired_or_if_it_is_to_be_replaced(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     other, first = tokens.make(file, "shops", "marketing", NOON), tokens.make(file, "me", "traffic", NOON)
@@ -109,7 +122,7 @@ def test_a_holder_asks_as_often_as_the_rate_allows_and_never_oftener(asked: list
 
 def test_the_command_prints_a_token_once_and_lists_names_and_scopes(tmp_path: Path) -> None:
     def said(*arguments: str) -> str:
-        environ = {"THRONG_API_TOKENS": str(tmp_path / "tokens")}
+        environ = {"THRONG_API_TOKENS": str(tmp_path / "tokens"), "THRONG_GATEWAY_PURPOSE": "traffic"}
         return CliRunner().invoke(cli, ["api", *arguments], env=environ, catch_exceptions=False).output
 
     made = said("token", "--name", "lights", "--purpose", "traffic", "--expires", "2099-01-31").strip()
