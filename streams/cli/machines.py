@@ -57,6 +57,7 @@ def machines(settings: Settings, file: Path | None, out: Path, days: int, broker
         asyncio.run(_live(with_brokers(settings, brokers), watching, days))
     found = watching.evidence.found()
     with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as lines:
+        os.fchmod(lines.fileno(), 0o600)  # one that was there before may have been others' to read
         lines.writelines(_line(one) for one in found)
     by_rule = {rule: sum(rule in one.rules for one in found) for rule in RULES}
     evidence = watching.evidence

@@ -31,6 +31,8 @@ def test_it_names_the_machines_and_no_people(town, monkeypatch, capsys) -> None:
     folder, made = town
     monkeypatch.setenv("THRONG_GATEWAY_PLAN", str(folder / "plan.json"))
     out = folder / "list.ndjson"
+    out.touch()
+    out.chmod(0o644)
     assert run(["machines", str(folder / "day.parquet"), "--out", str(out), "--days", "1"]) == 0
     told = orjson.loads(capsys.readouterr().out)
     lines = [orjson.loads(line) for line in out.read_bytes().splitlines()]
