@@ -29,8 +29,9 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import zstd_encode
-from aiokafka.errors import NoError, ProducerClosed, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import KafkaError, NoError, ProducerClosed, UnknownTopicOrPartitionError, for_code
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record import default_records
@@ -129,6 +130,7 @@ class Producer(AIOKafkaProducer):
             request_timeout_ms=request_ms,
             metadata_max_age_ms=metadata_ms,
         )
+        self._at = at
         self._level = level
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._patient = PatientBatches(self._sender._message_accumulator, self._failed)
@@ -203,6 +205,19 @@ class Producer(AIOKafkaProducer):
     async def watch(self) -> None:
         """Return never; raise what a send failed with for good, as soon as it did."""
         raise await asyncio.shield(self._failure)
+
+    async def moved(self) -> bool:
+        """Do brokers answer where this one began, at none of the addresses that it knows? It would never find them: a
+        client asks those that it knows, and no others."""
+        client = AIOKafkaClient(**client_options(self._at))
+        try:
+            await client.bootstrap()
+            found = {(broker.host, broker.port) for broker in client.cluster.brokers()}
+        except (KafkaError, OSError):
+            return False
+        finally:
+            await client.close()
+        return bool(found) and found.isdisjoint((broker.host, broker.port) for broker in self.client.cluster.brokers())
 
     async def stop(self) -> None:
         """Send what is pending and disconnect, within a time."""

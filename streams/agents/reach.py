@@ -5,6 +5,7 @@ waits for replicas holds up whatever comes behind it on its connection). Out: a 
 and `away`, by which the transport tells waiting from being stuck.
 
     no broker answers for 5 s               -> 'Kafka does not answer for N s': waiting is right, however long
+    others answer at the address given      -> they came back elsewhere: the process ends, and the next one finds them
     brokers answer, a send is 5 s old       -> 'the broker is slow', or what it refuses with: waiting is right
     brokers answer others, never this send  -> stuck: the process ends
 """
@@ -36,6 +37,7 @@ class Reach:
         self._metrics = metrics
         self._stall_s = stall_s
         self._asking: dict[int, asyncio.Task[None]] = {}
+        self._finding: asyncio.Task[bool] | None = None
         self._moved = (0.0, time.monotonic())  # the last answer to a send, and since when there was none though asked
 
     def away(self) -> bool:
@@ -50,21 +52,24 @@ class Reach:
         """Look once a second, for ever.
 
         Raises:
-            ThrongError: `stalled` if a send gets no answer although brokers answer.
+            ThrongError: `stalled` if a send gets no answer although brokers answer; `moved` if they have other
+                addresses by now than the clients know.
         """
         self._producer.answered_at = looked = time.monotonic()
         try:
             while True:
                 self._ask()
                 self._tell()
+                self._refuse_moved()
                 await asyncio.sleep(ASK_S)
                 # An answer could not be read while this process itself stood still: a stop, a long computation.
                 before, looked = looked, time.monotonic()
                 if looked - before > 2 * ASK_S:
                     self._producer.answered_at += looked - before - ASK_S
         finally:
-            for task in self._asking.values():
-                task.cancel()
+            for task in (*self._asking.values(), self._finding):
+                if task is not None:
+                    task.cancel()
 
     def _ask(self) -> None:
         """A question to each broker that owes no answer. One that is silent is given up by the request's time-out."""
@@ -78,6 +83,14 @@ class Reach:
             await self._producer.client.send(node_id, MetadataRequest([]), group=ConnectionGroup.COORDINATION)
         except (KafkaError, OSError):
             return
+
+    def _refuse_moved(self) -> None:
+        if self._finding is not None and self._finding.done():
+            finding, self._finding = self._finding, None
+            if finding.result() and self._unanswered_s() >= self._stall_s:
+                raise ThrongError("moved", "brokers answer, but at other addresses than before: a new start finds them")
+        if self._finding is None and self._unanswered_s() >= self._stall_s:
+            self._finding = asyncio.ensure_future(self._producer.moved())
 
     def _unanswered_s(self) -> float:
         return time.monotonic() - self._producer.answered_at

@@ -26,6 +26,7 @@ from streams.agents.producing import Producer, _refusal, _stamped_ms
 from streams.agents.reach import PATIENCE_S, Reach
 from streams.agents.single import FRAME_LEVEL, SingleRecord
 from streams.errors import ThrongError
+from streams.local.ports import free_ports
 from streams.metrics import KafkaMetrics
 from tests.support.broker import Broker
 
@@ -321,6 +322,25 @@ async def test_an_eye_on_a_real_connection_tells_an_outage_and_its_end(
                 await asyncio.sleep(0.05)
             assert not reach.away()
     asking.cancel()
+
+
+async def test_brokers_that_come_back_at_another_address_are_found_by_the_next_start(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.agents.reach.ASK_S", 0.1)
+    (elsewhere,) = free_ports(1)
+    producer = Producer(f"127.0.0.1:{broker.port},127.0.0.1:{elsewhere}", request_ms=200)
+    await producer.start()
+    reach = Reach(producer, Readiness(), KafkaMetrics(CollectorRegistry()), stall_s=0.5)
+    await broker.stop()
+    assert not await producer.moved()
+    before, broker.port = broker.port, elsewhere
+    await broker.start()
+    assert before != broker.port and await producer.moved()
+    async with asyncio.timeout(20):
+        with pytest.raises(ThrongError, match="at other addresses than before"):
+            await reach.keep_asking()
+    await producer.stop()
 
 
 def _hush(broker: Broker, silent: bool) -> Callable[[], Awaitable[None]]:
