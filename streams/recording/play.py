@@ -28,6 +28,7 @@ from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, SIGHT
 from streams.core.decode import decode, events_in
 from streams.core.epochs import make_epoch
 from streams.core.population import countable
+from streams.core.release import publications
 from streams.errors import ThrongError
 from streams.recording.embedded import LAST_MS, first_event_ms, records_of
 from streams.recording.file import Reader, Run
@@ -188,7 +189,9 @@ async def _send(
             first_ms = end_ms if first_ms is None else first_ms
             await asyncio.sleep(max(0.0, began_s + (end_ms - first_ms) / 1000 / way.speed - time.monotonic()))
         sending = [
-            future for run in runs for future in await _send_run(sender, settings.topic(way.topics[run.topic]), run)
+            future
+            for run in runs
+            for future in await _send_run(sender, settings.topic(way.topics[run.topic]), run, settings.gateway.purpose)
         ]
         await asyncio.gather(*flying)
         flying = sending
@@ -202,10 +205,10 @@ async def _send(
     return records, events
 
 
-async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run) -> list[asyncio.Future[object]]:
+async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run, purpose: str) -> list[asyncio.Future[object]]:
     values = run.table["value"].to_pylist()
     if run.topic == LEDGER:
-        values = [_brought(value) for value in values]
+        values = [brought(value, purpose) for value in values]
     columns = [run.time.tolist(), run.table["key"].to_pylist(), values]
     headers = [[(h["name"], h["value"]) for h in some] for some in run.table["headers"].to_pylist()]
     batch, sent = sender.create_batch(), []
@@ -218,9 +221,27 @@ async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run) -> list[asyn
     return sent
 
 
-def _brought(value: bytes) -> bytes:
-    """A ledger record without the offsets of another deployment's panes and ledger."""
+class _Released(msgspec.Struct):
+    """What a released record was counted for."""
+
+    purpose: str = ""
+
+
+def brought(value: bytes, purpose: str) -> bytes:
+    """A ledger record without the offsets of another deployment's panes and ledger.
+
+    Raises:
+        ThrongError: `recording` if what it publishes is for another purpose than this deployment's consumers read for.
+    """
     record = msgspec.msgpack.decode(value, type=LedgerRecord)
+    for said in publications(record)[:1]:
+        found = msgspec.json.decode(said.value, type=_Released).purpose
+        if found not in ("", purpose):
+            raise ThrongError(
+                "recording",
+                f"the recorded ledger holds releases for {found}, and this deployment's consumers read for {purpose}: "
+                f"play it into one with THRONG_GATEWAY_PURPOSE={found}",
+            )
     return msgspec.msgpack.encode(replace(record, panes_offset=BROUGHT, begins=None))
 
 

@@ -3,12 +3,16 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from schemas.epochs import Epoch
-from schemas.topics import ATTACH
+from schemas.ledger import BROUGHT, LedgerRecord, Publication
+from schemas.topics import ATTACH, FOOTFALL
 from streams.cli.main import run
+from streams.core.release import seal
 from streams.errors import ThrongError
 from streams.recording import play
 from streams.recording.file import Reader, Writer
@@ -32,6 +36,18 @@ def test_any_other_topic_may_have_more() -> None:
     check_partitions("r.copy", False, 4, 3)
     with pytest.raises(ThrongError, match="r.copy has 2 partitions"):
         check_partitions("r.copy", False, 2, 3)
+
+
+def test_what_was_released_for_one_purpose_is_not_brought_to_another_one_s_consumers() -> None:
+    said = Publication(FOOTFALL, b"z0", orjson.dumps({"measure": "present", "purpose": "marketing"}))
+    nothing = LedgerRecord(20260302, "present", 1, 0, 1, "void", b"", 0.0, b"", seal(()), 7, 0.0, "one")
+    drawn = replace(nothing, number=2, kind="release", publish=seal([said]))
+    for record in (nothing, drawn):
+        kept = msgspec.msgpack.decode(play.brought(msgspec.msgpack.encode(record), "marketing"), type=LedgerRecord)
+        assert kept == replace(record, panes_offset=BROUGHT)
+    play.brought(msgspec.msgpack.encode(nothing), "public")
+    with pytest.raises(ThrongError, match="releases for marketing, and this deployment's consumers read for public"):
+        play.brought(msgspec.msgpack.encode(drawn), "public")
 
 
 @pytest.mark.parametrize(
