@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from streams.cli.examples import examples
-from streams.cli.values import ABOVE_ZERO, PEOPLE, SEED, moment_ms
+from streams.cli.values import ABOVE_ZERO, PEOPLE, SEED, check_writable, moment_ms
 from streams.demo.run import Options, main
 from streams.errors import ThrongError
 
@@ -35,6 +35,7 @@ def demo(
     The last line of standard output counts what really arrived in Kafka and Redis, as JSON.
     """
     moment_ms("--start", start)  # of a wrong one the simulation would tell, once all is up
+    check_writable("--picture", picture)
     last_s = last_s if last_s is not None else _from_environment()
     main(Options(subscribers, speed, start, hours, seed, last_s, picture))
 

@@ -76,6 +76,7 @@ def test_a_command_without_redis_needs_none() -> None:
         "demo --speed 0",
         "demo --subscribers 0",
         "demo --start noon",
+        "demo --for 60 --picture nowhere/x.svg",
     ],
 )
 def test_what_would_never_end_or_can_not_begin_is_refused_before_anything_is_done(
