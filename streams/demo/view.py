@@ -36,6 +36,7 @@ def render(state: DemoState, zone: tzinfo, left_s: float | None) -> RenderableTy
     """The whole screen."""
     return Group(
         _headline(state, zone, left_s),
+        *_where_the_map_is(state),
         _side_by_side(_places(state, zone), _flows(state)),
         _side_by_side(_withheld(state), _rejects(state)),
     )
@@ -74,11 +75,16 @@ def _headline(state: DemoState, zone: tzinfo, left_s: float | None) -> Panel:
         (f"{state.footfall_released + state.flows_released:,}", "bold magenta"),
     )
     line.no_wrap = True
-    if state.map:
-        address = Text(state.map, style=f"underline link {state.map}", no_wrap=True, overflow="ellipsis")
-        line = Text("\n").join([line, Text.assemble(("live in a browser ", "dim"), address)])
     ends = f"{left_s:.0f} s left" if left_s is not None else "Ctrl-C ends"
     return Panel(line, title="throng: where crowds are and move, without knowing anyone", subtitle=state.step or ends)
+
+
+def _where_the_map_is(state: DemoState) -> list[Text]:
+    """Outside of any frame: in a narrow terminal it takes two lines, and is copied with nothing in between."""
+    if not state.map:
+        return []
+    address = Text(state.map, style=f"underline link {state.map}")
+    return [Text.assemble((" live in a browser ", "dim"), address, overflow="fold")]
 
 
 def _places(state: DemoState, zone: tzinfo) -> Panel:

@@ -14,8 +14,8 @@ from streams.demo.view import clock, plain_line, render, sparkline
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
-def screen(state: DemoState) -> str:
-    canvas = Console(width=118, file=io.StringIO(), force_terminal=False)
+def screen(state: DemoState, width: int = 118) -> str:
+    canvas = Console(width=width, file=io.StringIO(), force_terminal=False)
     canvas.print(render(state, BERLIN, None))
     drawn = canvas.file
     assert isinstance(drawn, io.StringIO)
@@ -62,6 +62,8 @@ def test_the_screen_says_where_the_map_is_whole_and_on_a_line_of_its_own() -> No
     address = f"http://127.0.0.1:31999/map/#token=throng_{'x' * 43}"
     assert address not in screen(DemoState())
     assert f"live in a browser {address}" in screen(DemoState(map=address))
+    narrow = screen(DemoState(map=address), 80)
+    assert address in "".join(line.strip() for line in narrow.splitlines()), "no frame is copied with it"
 
 
 class Played:
