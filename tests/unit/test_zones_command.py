@@ -200,3 +200,17 @@ def test_weights_are_built_if_asked_for_and_a_plan_with_wrong_ones_is_refused(fi
         Path(files[0]).write_bytes(msgspec.json.encode(kept))
         with pytest.raises(ThrongError, match=f"'a' has the step {step}; 0 to 1"):
             load_plan(Path(files[0]))
+
+
+def test_the_pages_own_example_makes_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "zones.md").read_text(encoding="utf-8")
+    places = page.split("```json\n")[1].split("```")[0]
+    cells = next(block for block in page.split("```\n") if block.startswith("radio,") and "LTE," in block)
+    (tmp_path / "places.geojson").write_text(places)
+    (tmp_path / "cells.csv").write_text(cells)
+    out, *given = (str(tmp_path / name) for name in ("plan.json", "places.geojson", "cells.csv"))
+    for more in ([], ["--weighted"]):
+        assert run(["zones", "build", out, "--zones", given[0], "--cells", given[1], *more]) == 0
+        said = capsys.readouterr()
+        made = orjson.loads(said.out.splitlines()[-1])
+        assert (made["zones"], made["without_cells"], made["cells"], made["nowhere"]) == (2, 0, 3, 0) and not said.err
