@@ -362,7 +362,7 @@ async def sizes(seen: browser.Seen, *selectors: str) -> list[float]:
     return [await seen.page.locator(selector).first.evaluate(wide) for selector in selectors]
 
 
-@pytest.mark.parametrize("wide", [390, 1360, 2200])
+@pytest.mark.parametrize("wide", [390, 844, 1360, 2200])
 async def test_the_legend_is_true_and_names_stay_as_large_however_near_and_on_whatever_screen(
     world: World, wide: int
 ) -> None:
@@ -378,6 +378,10 @@ async def test_the_legend_is_true_and_names_stay_as_large_however_near_and_on_wh
             await seen.page.click("[aria-label=Nearer]")
         assert await sizes(seen, *looked_for) == pytest.approx([station, in_the_legend, name], rel=0.05)
         assert await seen.page.evaluate("document.documentElement.scrollWidth") <= wide
+        await seen.page.locator("tbody button").first.click()
+        await seen.until("#place", "1,000")
+        (figure,) = await sizes(seen, "#place .chart")
+        assert figure <= 28 * 16, "its letters grow with it"
 
 
 async def test_two_fingers_look_nearer_and_choose_nothing(world: World) -> None:
