@@ -32,8 +32,9 @@ from streams.stores.log import TailReader
 
 SETTLE_S = 15.0
 # Record times are the broker's. Of the raw log and the registry they decide what is counted; of the others how long
-# records stay, which is no matter for the clock of whichever worker wrote them.
-STAMPED = (ATTACH, REGISTRY, REJECTS, SIGHTINGS, PANES)
+# records stay, which is no matter for the clock of whichever worker wrote them; nor is whether Kafka takes them at all:
+# it refuses what is of an hour later than it has itself (`message.timestamp.after.max.ms`).
+STAMPED = (ATTACH, REGISTRY, REJECTS, SIGHTINGS, PANES, EPOCHS, SALTS, LEDGER)
 # The first record decides.
 DECIDE_ONCE = (EPOCHS, SALTS, LEDGER)
 

@@ -300,13 +300,16 @@ async def test_a_large_networks_pane_fits_the_ledger_and_is_read_back(settings: 
         assert await ledger.append(drawn) == [drawn]
 
 
-async def test_the_clock_of_a_worker_decides_not_how_long_its_records_stay(settings: Settings) -> None:
-    """A reject, with its IMSI, stays for two hours by the broker's clock."""
+async def test_the_clock_of_a_worker_decides_not_how_long_its_records_stay_nor_whether_kafka_takes_them(
+    settings: Settings,
+) -> None:
+    """A reject, with its IMSI, stays for two hours by the broker's clock. By default Kafka refuses what is of an hour
+    later than that (`message.timestamp.after.max.ms`), if it doesn't stamp it."""
     ahead_ms = round(time.time() * 1000) + 5 * HOUR_MS
     async with started(Producer(settings.kafka, settings.kafka.request_ms)) as producer:
         sent = [
             await producer.send(settings.topic(name), b"x", partition=0, timestamp_ms=ahead_ms)
-            for name in (REJECTS, SIGHTINGS, PANES)
+            for name in (REJECTS, SIGHTINGS, PANES, EPOCHS, SALTS, LEDGER)
         ]
         for record in await asyncio.gather(*sent):
             assert record.timestamp < ahead_ms - 4 * HOUR_MS
