@@ -10,7 +10,7 @@ from schemas.access import scopes_for
 from schemas.topics import DAY_MS
 from streams.cli.access_lists import acls, command, redis_command, redis_users
 from streams.cli.examples import examples
-from streams.cli.options import settings_options, with_servers
+from streams.cli.options import settings_options, with_brokers, with_servers
 from streams.settings import Settings
 from streams.stores.access import Acl, RedisUser, grant, set_users
 from streams.stores.ledger_trim import find_cut, trim
@@ -67,8 +67,13 @@ def trim_ledger(settings: Settings, keep_days: int, dry_run: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--redis-users", "on_redis", is_flag=True, help="The rights on Redis instead.")
 @click.option("--apply", "put_in_force", is_flag=True, help="Give the rights on the servers instead of printing them.")
+@click.option(
+    "--kafka", "brokers", metavar="HOST:PORT", help="With --apply: Kafka's brokers.  [default: the local stack]"
+)
 @settings_options(kafka=False, redis=False)
-def acls_command(settings: Settings, prefix: str, as_json: bool, on_redis: bool, put_in_force: bool) -> None:
+def acls_command(
+    settings: Settings, prefix: str, as_json: bool, on_redis: bool, put_in_force: bool, brokers: str | None
+) -> None:
     """Print or give the rights of each role, and of the consumers of the deployment's purpose.
 
     Printed as commands of the servers' own tools; set BOOTSTRAP, and ADMIN to a file of client settings that may alter
@@ -80,7 +85,7 @@ def acls_command(settings: Settings, prefix: str, as_json: bool, on_redis: bool,
         return
     found = acls(settings, prefix)
     if put_in_force:
-        asyncio.run(grant(with_servers(settings, redis=False), found))
+        asyncio.run(grant(with_brokers(settings, brokers), found))
         click.echo(f"{len(found)} rights are in force, of {len({each.principal for each in found})} users")
     elif as_json:
         lists = [dict(zip(Acl._fields, each, strict=True)) for each in found]

@@ -65,9 +65,10 @@ async def grant(settings: Settings, acls: Sequence[Acl]) -> None:
             response = await admin._send_request(request)
             for code, why in response.creation_responses:
                 if code:
-                    # To whom it may not, Kafka quotes its own insides.
-                    said = why if why and for_code(code) not in NO_RIGHT else for_code(code).__name__
-                    raise ThrongError("access", f"Kafka gives no rights: {said}: run it as a user who may alter them")
+                    # To who may not alter any, Kafka quotes its own insides.
+                    if for_code(code) in NO_RIGHT:
+                        why = f"run it as a user who may alter them ({for_code(code).__name__})"
+                    raise ThrongError("access", f"Kafka gives no rights: {why or for_code(code).__name__}")
     except KafkaError as error:
         raise ThrongError("access", f"Kafka gives no rights: {type(error).__name__}") from error
     finally:

@@ -76,6 +76,14 @@ async def test_no_broker(environ: dict[str, str], command: list[str]) -> None:
     assert "nclosed" not in said
 
 
+async def test_rights_are_given_where_the_command_says_and_it_tells_why_not(environ: dict[str, str]) -> None:
+    nowhere, here = f"127.0.0.1:{free_ports(1)[0]}", environ.pop("THRONG_KAFKA_BOOTSTRAP")
+    check(await throng(environ, "topics", "acls", "--apply", "--kafka", nowhere), 1, "no Kafka broker answers", nowhere)
+    refused = await throng(environ, "topics", "acls", "--apply", "--kafka", here)
+    check(refused, 1, "Kafka gives no rights: No Authorizer is configured")
+    assert "as a user" not in refused[1], "no user could"
+
+
 async def test_missing_topics(environ: dict[str, str]) -> None:
     check(await throng(environ, "worker", "gateway"), 1, "is missing", "throng topics create")
 
