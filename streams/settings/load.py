@@ -1,5 +1,6 @@
 """From a TOML file, the environment and the command line to one value, and back to an environment."""
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from streams.settings.sections import SECTIONS, Settings
 from streams.settings.servers import SECRET
 
 ENV_PREFIX: Final = "THRONG_"
+# How alike the name of a section and a word are that was surely meant for it, from 0 to 1.
+MISSPELT: Final = 0.75
 
 
 def load_settings(
@@ -74,6 +77,12 @@ def _env_target(name: str) -> tuple[str, str] | None:
             raise ThrongError("config", f"unknown setting {name} in the environment; [{section}] has: {known}")
         if field != rest:
             return section, field
+    # Others may have variables with this beginning (a shell, an orchestrator's links to services), so not all are ours.
+    word, named, _ = rest.partition("_")
+    if named and (meant := difflib.get_close_matches(word, SECTIONS, 1, MISSPELT)):
+        raise ThrongError(
+            "config", f"unknown setting {name} in the environment: is {ENV_PREFIX}{meant[0].upper()}_… meant?"
+        )
     return None
 
 

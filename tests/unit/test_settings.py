@@ -71,6 +71,13 @@ def test_a_wrong_setting_is_refused_in_one_line_that_names_it(tmp_path: Path, te
     assert "\n" not in str(refusal.value)
 
 
+def test_a_variable_of_a_misspelt_section_is_refused_and_others_variables_are_not() -> None:
+    with pytest.raises(ThrongError, match=r"unknown setting THRONG_KAFK_BOOTSTRAP .*: is THRONG_KAFKA_… meant"):
+        load_settings(environ={"THRONG_KAFK_BOOTSTRAP": "a:1"})
+    for name in ("THRONG_PLAN", "THRONG_WORKERS", "THRONG_PORT_8400_TCP", "THRONG_SERVICE_HOST"):
+        assert load_settings(environ={name: "x"}) == load_settings(environ={})
+
+
 def test_a_wrong_variable_is_refused_by_the_settings_name() -> None:
     with pytest.raises(ThrongError, match="kafka.partitions = 'many'"):
         load_settings(environ={"THRONG_KAFKA_PARTITIONS": "many"})
