@@ -25,6 +25,7 @@ from schemas.sightings import encode_control
 from streams.agents.health import Readiness
 from streams.agents.producing import Producer
 from streams.agents.registrar import Registrar
+from streams.agents.roles import Turn
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.decode import Events, decode_in_parts
 from streams.core.framing import Flush, Framer, Mark
@@ -96,6 +97,7 @@ class Gateway:
         metrics: GatewayMetrics,
         readiness: Readiness,
         rules: Rules,
+        turn: Turn,
         registrar: Registrar | None = None,
     ) -> None:
         self._topics = topics
@@ -110,6 +112,7 @@ class Gateway:
         self._readiness = readiness
         self._registrar = registrar
         self._rules = rules
+        self._turn = turn
         self._refused: list[Outgoing] = []
         self._flushing = asyncio.Lock()
         self.silent_since: dict[int, float] = {}
@@ -121,9 +124,6 @@ class Gateway:
         # All that hold the watermark, as Kafka has them now.
         self.sources: Callable[[], Set[int]] = frozenset
         self._announced = 0
-        # Of a chunk that takes long: is told of each part, and says whether the source is still this worker's.
-        self.went_on: Callable[[], None] = lambda: None
-        self.going_on: Callable[[], bool] = lambda: True
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Take up sources where the group's commits say; one without a commit begins at offset 0."""
@@ -203,9 +203,9 @@ class Gateway:
 
     async def _goes_on(self) -> bool:
         """Let others have their turn between two parts of a chunk; is it still this worker's after that?"""
-        self.went_on()
+        self._turn.went_on()
         await asyncio.sleep(0)
-        return self.going_on()
+        return self._turn.going_on()
 
     async def _take(self, source: int, records: Records, events: Events, next_offset: int, began: float) -> None:
         mark = self._framer.mark(source)

@@ -18,7 +18,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -30,8 +30,8 @@ from streams.agents.following_up import FollowingUp
 from streams.agents.health import Readiness
 from streams.agents.life import cancelled
 from streams.agents.redis_watch import RedisWatch
+from streams.agents.roles import Chunk, LogRange, Turn
 from streams.agents.showing import Showing
-from streams.agents.transport import Chunk, LogRange
 from streams.agents.yesterdays import Yesterdays
 from streams.core.budget import check_shares, keys_delta, rho_of
 from streams.core.following import Following
@@ -70,21 +70,12 @@ class Rules(Protocol):
     def now(self) -> str: ...
 
 
-class Turn(NamedTuple):
-    """Of the worker's place in the group, amid a chunk: many hours' panes may be in one.
-
-    Attributes:
-        going_on: is the partition still this worker's? Once it isn't, no further measure is begun: whoever is next
-            begins where the ledger still needs them. One that waits for its noise or for yesterday is left to them too.
-        went_on: is told of each measure that is done.
-    """
-
-    going_on: Callable[[], bool]
-    went_on: Callable[[], None]
-
-
 class Releaser:
     """The release role of one worker. `learn`: what is to be done, once, before anything that follows is worked out.
+
+    Many hours' panes may be in a chunk. Once the partition isn't this worker's any more, no further measure is begun:
+    whoever is next begins where the ledger still needs them. One that waits for its noise or for yesterday is left to
+    them too.
 
     Attributes:
         showing: what Redis shows.

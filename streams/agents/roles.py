@@ -78,6 +78,23 @@ class TransportSettings:
     buffer_chunks: int = 4
 
 
+class Turn(NamedTuple):
+    """A worker's place in the group as its role asks of it, and tells it, amid a chunk that is much work.
+
+    Attributes:
+        going_on: are the partitions still this worker's? Once they aren't, the rest of the chunk is whoever's is next.
+        went_on: is told of each part that is done.
+    """
+
+    going_on: Callable[[], bool]
+    went_on: Callable[[], None]
+
+    @classmethod
+    def of(cls, tenure: Callable[[], "Tenure"]) -> "Turn":
+        """The turn of a tenure, which is made after its role is."""
+        return cls(lambda: tenure().generation is not None, lambda: tenure().step())
+
+
 async def _nothing(_: frozenset[int]) -> None: ...
 
 

@@ -39,8 +39,8 @@ from streams.agents.life import LAST_RESORT, Service, started
 from streams.agents.producing import Producer
 from streams.agents.reach import Reach
 from streams.agents.registrar import Registrar
-from streams.agents.release import Releaser, Turn
-from streams.agents.roles import Role, TransportSettings, standing_by
+from streams.agents.release import Releaser
+from streams.agents.roles import Role, TransportSettings, Turn, standing_by
 from streams.agents.rules import GatewayRules, ReleaseRules, cut, log_differences, rules_of
 from streams.agents.single import FRAME_LEVEL, ZSTD_LEVEL
 from streams.core.crowd import Crowd
@@ -177,6 +177,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             metrics,
             readiness,
             rules,
+            Turn.of(lambda: app[0].tenure),
             registrar,
         )
         role = Role(
@@ -190,8 +191,6 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             beside={REGISTRY_SOURCE + r: (settings.topic(REGISTRY), r) for r in range(counts[REGISTRY])},
         )
         app.append(_app(role, settings, readiness))
-        gateway.going_on = lambda: app[0].tenure.generation is not None
-        gateway.went_on = lambda: app[0].tenure.step()
 
         services = services_of(
             settings,
@@ -297,7 +296,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             ReleaseMetrics(),
             readiness,
             ReleaseRules(audit, plans.all, PolicyMetrics()),
-            Turn(lambda: app.tenure.generation is not None, lambda: app.tenure.step()),
+            Turn.of(lambda: app.tenure),
             following,
             learn,
         )

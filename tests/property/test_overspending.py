@@ -37,8 +37,9 @@ from streams.stores.noise_ahead import Ahead
 from streams.stores.released import Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
+from tests.support.turns import ALONE
 from tests.support.world import PLAN, epochs_at
-from tests.unit.test_release_role import ALONE, Logs, Reader
+from tests.unit.test_release_role import Logs, Reader
 
 EPOCH = msgspec.structs.replace(epochs_at(1_772_420_400_000)[0], partitions=2)
 PAGE = Page(PLAN, 0.95)

@@ -22,8 +22,8 @@ from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.pacing import Alignment
 from streams.agents.registrar import READER_OF, Registrar
-from streams.agents.release import Releaser, Turn
-from streams.agents.roles import Chunk, LogRange, Role, Tenure
+from streams.agents.release import Releaser
+from streams.agents.roles import Chunk, LogRange, Role, Tenure, Turn
 from streams.agents.shredder import Shredder
 from streams.agents.transport import Committed
 from streams.core.crowd import Crowd
@@ -326,6 +326,7 @@ class Worker:
             shared.metrics[0],
             _Readiness(),
             SettledRules(context),
+            Turn.of(lambda: self.tenure),
             registrar,
         )
         role = Role(
@@ -403,7 +404,7 @@ class Worker:
             shared.metrics[2],
             _Readiness(),
             SettledRules(),
-            Turn(lambda: self.tenure.generation is not None, lambda: self.tenure.step()),
+            Turn.of(lambda: self.tenure),
         )
 
         async def positions(logs: Mapping[int, LogRange]) -> dict[int, int | None]:

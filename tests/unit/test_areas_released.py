@@ -22,8 +22,9 @@ from streams.recording.panes import places_of
 from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher, redis_values
 from tests.support.rules import SettledRules
+from tests.support.turns import ALONE
 from tests.support.world import PLAN, epochs_at
-from tests.unit.test_release_role import ALONE, NO_NOISE, Epochs, Logs, Reader, chunk
+from tests.unit.test_release_role import NO_NOISE, Epochs, Logs, Reader, chunk
 from tests.unit.test_schemas import validator
 
 HOME = Measure("home", "home", "zone", 3_600_000, 16, 0.05)

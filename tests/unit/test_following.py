@@ -29,9 +29,10 @@ from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher
 from tests.support.ledgers import present
 from tests.support.rules import SettledRules
+from tests.support.turns import ALONE
 from tests.support.world import PLAN
 from tests.unit.test_outlook import PLACES, pane, taken
-from tests.unit.test_release_role import ALONE, NO_NOISE, Epochs, Logs, Reader
+from tests.unit.test_release_role import NO_NOISE, Epochs, Logs, Reader
 from tests.unit.test_usual import MONDAY
 
 

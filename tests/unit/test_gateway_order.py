@@ -17,6 +17,7 @@ from schemas.sightings import LOST, decode_frame
 from schemas.topics import REJECTS, TOPICS
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
+from streams.agents.roles import Turn
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core import decode as decoding
 from streams.core.framing import Framer
@@ -25,6 +26,7 @@ from streams.metrics import GatewayMetrics
 from streams.stores.outgoing import Outgoing
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
+from tests.support.turns import ALONE
 from tests.support.world import context_of, epochs_at
 
 NOON = 1_772_449_200_000
@@ -77,6 +79,7 @@ def gateway_of(
     epochs: list[Epoch] | None = None,
     flush_ms: int = 250,
     found: Mapping[int, Committed] | None = None,
+    turn: Turn = ALONE,
 ) -> Gateway:
     """A gateway that finds these commits, and whose own go to `committed`."""
 
@@ -102,6 +105,7 @@ def gateway_of(
         metrics,
         Readiness(),
         SettledRules(context),
+        turn,
     )
 
 
@@ -246,9 +250,8 @@ async def test_what_is_no_event_at_all_is_taken_in_parts_each_of_which_can_be_co
     values = [GOOD, numbers, GOOD, *[numbers] * 10]
     committed: dict[int, Committed] = {}
     producer, steps = Held(holds=-1), list[int]()
-    gateway = gateway_of(producer, committed, metrics)
-    gateway.went_on = lambda: steps.append(producer.sent.count("rejects"))
-    gateway.going_on = lambda: len(steps) < 3
+    turn = Turn(lambda: len(steps) < 3, lambda: steps.append(producer.sent.count("rejects")))
+    gateway = gateway_of(producer, committed, metrics, turn=turn)
     await gateway.positions({0: LogRange(0, 0)})
     await gateway.handle(chunk_of(values))
     assert steps == sorted(steps) and 0 < steps[0] < steps[-1] < 33_000, "nothing more once it is another's"

@@ -40,8 +40,9 @@ from streams.stores.noise import Noise, OnTheSpot, _keyed_mechanism, draw, draw_
 from streams.stores.released import Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
+from tests.support.turns import ALONE
 from tests.support.world import epochs_at
-from tests.unit.test_release_role import ALONE, Logs, Reader
+from tests.unit.test_release_role import Logs, Reader
 
 ZONES = 400
 TRIPS = DEFAULT_MEASURES[2]

@@ -21,6 +21,7 @@ from streams.stores.outgoing import Outgoing
 from streams.stores.registry import Stretch
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
+from tests.support.turns import ALONE
 from tests.support.world import context_of, epochs_at
 
 NOON = 1_772_449_200_000
@@ -85,6 +86,7 @@ class World:
             metrics,
             Readiness(),
             SettledRules(self.context),
+            ALONE,
             self.registrar,
         )
 

@@ -21,8 +21,8 @@ from schemas.released import Footfall
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
 from streams.agents import release, showing
 from streams.agents.health import Readiness
-from streams.agents.release import Releaser, Rules, Turn
-from streams.agents.roles import Chunk, LogRange
+from streams.agents.release import Releaser, Rules
+from streams.agents.roles import Chunk, LogRange, Turn
 from streams.core.render import Pages
 from streams.core.rules import Told
 from streams.core.times import rfc3339
@@ -35,6 +35,7 @@ from streams.stores.outgoing import Outgoing
 from streams.stores.released import PLACES_KEPT_S, Publisher
 from tests.support.raw import batch_of
 from tests.support.rules import SettledRules
+from tests.support.turns import ALONE
 from tests.support.world import PLAN, epochs_at
 from tests.unit.test_weights import WEIGHTED
 
@@ -119,7 +120,6 @@ class Epochs:
 
 
 NO_NOISE = OnTheSpot(lambda counts, *_: counts)
-ALONE = Turn(lambda: True, lambda: None)
 
 
 def releaser(

@@ -13,8 +13,7 @@ from schemas.ledger import LedgerRecord
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import DAY_MS, LEDGER
 from streams.agents import yesterdays
-from streams.agents.release import Turn
-from streams.agents.roles import LogRange
+from streams.agents.roles import LogRange, Turn
 from streams.core.estimate import unpack
 from streams.core.models import PRESENT, models_of
 from streams.core.release import Profiles, _state, profiles

@@ -1,0 +1,5 @@
+"""The turn of a worker that nobody takes its partitions from."""
+
+from streams.agents.roles import Turn
+
+ALONE = Turn(lambda: True, lambda: None)
