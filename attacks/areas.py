@@ -26,7 +26,7 @@ from attacks.leaving import Published
 from attacks.membership import Release, Target
 from attacks.town import ABSENT, World
 from attacks.uniqueness import Guessed, hourly
-from streams.core.budget import rho_of
+from streams.core.release.budget import rho_of
 
 KINDS: Final = ("home", "work")
 ALIKE: Final = 1.0  # so much as one person of each district are taken for granted of any visitors

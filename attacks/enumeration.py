@@ -23,7 +23,7 @@ from attacks.town import Day, World
 from schemas.attach import LONG_IMSI
 from schemas.epochs import Epoch
 from schemas.ledger import Publication
-from streams.core.pseudonyms import PERSON, SALT_BYTES, key_state, pseudonyms
+from streams.core.gateway.pseudonyms import PERSON, SALT_BYTES, key_state, pseudonyms
 from streams.stores.released import redis_values
 
 DIGITS: Final = re.compile(rb"\d{10,}")

@@ -21,11 +21,11 @@ from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
 from schemas.measures import Measure, Statistic
 from schemas.plan import Plan
 from schemas.released import Areas, AreasSummary, Dwell, Flow, FlowSummary, Footfall, TravelTimes, Visits
-from streams.core.budget import check_shares, rho_of, sensitivity, sigma
-from streams.core.ledger import Account
-from streams.core.parts import STATISTICS
-from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page
+from streams.core.release.budget import check_shares, rho_of, sensitivity, sigma
+from streams.core.release.ledger import Account
+from streams.core.release.parts import STATISTICS
+from streams.core.release.release import Draw, next_record, publications
+from streams.core.release.render import Page
 from streams.core.times import rfc3339
 from streams.metrics import ReleaseMetrics
 from streams.settings import Settings

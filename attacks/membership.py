@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from attacks.chance import Estimate, auc
 from attacks.leaving import DISTRICTS, Counts, Noise, Published, bare, read, release, stacked, suppressed
 from attacks.town import Day, World, alone
-from streams.core.budget import sigma
+from streams.core.release.budget import sigma
 
 KS: Final = (15, 30)
 BLOCKS: Final = 6  # of four hours: what the logistic attacker looks at apart

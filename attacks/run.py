@@ -16,8 +16,8 @@ from attacks.leaving import Noise, Published, bare, metrics, read, release, stra
 from attacks.town import Size, World, live, whereabouts
 from attacks.verdict import Json, Part, bites, clear, told
 from schemas.ledger import Publication
-from streams.core.budget import epsilon_for
-from streams.core.release import publications
+from streams.core.release.budget import epsilon_for
+from streams.core.release.release import publications
 
 Tell = Callable[[str], None]
 

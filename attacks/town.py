@@ -22,17 +22,17 @@ from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.panes import Pane, pairs
 from schemas.plan import Plan
 from schemas.sightings import Section, encode_control, encode_frame
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
 from streams.core.epochs import EpochTable, make_epoch
-from streams.core.gateway import Context, Screened
+from streams.core.events.records import Records
+from streams.core.gateway.gateway import Context, Screened
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import SALT_BYTES, key_state, pseudonyms
+from streams.core.gateway.registry import RegistryTable
+from streams.core.gateway.zones import CellTable
 from streams.core.inline import Inline
-from streams.core.policy import PolicyTable
-from streams.core.pseudonyms import SALT_BYTES, key_state, pseudonyms
-from streams.core.records import Records
-from streams.core.registry import RegistryTable
-from streams.core.rules import limits
-from streams.core.sums import Keyed, Sums
-from streams.core.zones import CellTable
+from streams.core.release.sums import Keyed, Sums
+from streams.core.rules.rules import limits
 from streams.metrics import CrowdMetrics, GatewayMetrics
 from streams.settings import Settings
 from streams.simulate import generate, make_town, plan, registry

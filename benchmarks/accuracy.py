@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import DAY_MS
-from streams.core.budget import rho_of, sensitivity, sigma
-from streams.core.models import models_of
-from streams.core.yesterday import Profile, followed, smoothed
+from streams.core.estimates.models import models_of
+from streams.core.estimates.yesterday import Profile, followed, smoothed
+from streams.core.release.budget import rho_of, sensitivity, sigma
 from streams.simulate.town import Town, make_town
 from streams.stores.noise import draw
 from tests.support.towns import count_days

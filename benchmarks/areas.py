@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from benchmarks import accuracy
 from benchmarks.place_changes import START_MS, simulate
 from schemas.measures import Measure
-from streams.core.population import Population
-from streams.core.reorder import Rows
+from streams.core.crowd.population import Population
+from streams.core.crowd.reorder import Rows
 from streams.simulate.people import populate
 from streams.simulate.town import make_town
 from tests.support.towns import count_days

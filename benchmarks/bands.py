@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from streams.core.bands import ENDS_KM, great_circle_km
+from streams.core.derived.bands import ENDS_KM, great_circle_km
 from validation.errors import Z_95
 from validation.judge import HOURS, VIEWS, truth_of, weighted
 from validation.towns import TOWNS, Day, live

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES
 from schemas.sightings import Section, encode_control, encode_frame
-from streams.core.crowd import Crowd
-from streams.core.snapshot import to_columns
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.snapshot import to_columns
 from streams.stores.snapshots import compress
 
 HOUR_MS = 3_600_000

@@ -23,17 +23,17 @@ from benchmarks.peers.job import PARTITIONS, Size, imsi_of
 from benchmarks.peers.peers import RESULTS
 from schemas.measures import DEFAULT_MEASURES
 from schemas.panes import Pane
-from streams.core.budget import rho_of, sensitivity, sigma
-from streams.core.decode import TYPES, Events, decode
-from streams.core.framing import Framer, Mark
-from streams.core.gateway import NEVER_MS, Screened, screen
-from streams.core.population import Population
-from streams.core.pseudonyms import key_state, pseudonyms
-from streams.core.records import Records, walk
-from streams.core.reorder import Reorder, Rows, select
-from streams.core.scan import room_for, scan
-from streams.core.snapshot import to_columns
-from streams.core.sums import Sums
+from streams.core.crowd.population import Population
+from streams.core.crowd.reorder import Reorder, Rows, select
+from streams.core.crowd.snapshot import to_columns
+from streams.core.events.decode import TYPES, Events, decode
+from streams.core.events.records import Records, walk
+from streams.core.events.scan import room_for, scan
+from streams.core.gateway.framing import Framer, Mark
+from streams.core.gateway.gateway import NEVER_MS, Screened, screen
+from streams.core.gateway.pseudonyms import key_state, pseudonyms
+from streams.core.release.budget import rho_of, sensitivity, sigma
+from streams.core.release.sums import Sums
 from streams.stores.noise import draw
 from streams.stores.snapshots import compress
 

@@ -27,12 +27,12 @@ from schemas.panes import Pane
 from schemas.plan import Plan
 from schemas.topics import LEDGER
 from streams.agents.producing import Producer
-from streams.core.budget import sigma
-from streams.core.ledger import Account
-from streams.core.release import Draw, Profiles, next_record, profiles
-from streams.core.render import Page
-from streams.core.sums import Sums
-from streams.core.yesterday import Drawn
+from streams.core.estimates.yesterday import Drawn
+from streams.core.release.budget import sigma
+from streams.core.release.ledger import Account
+from streams.core.release.release import Draw, Profiles, next_record, profiles
+from streams.core.release.render import Page
+from streams.core.release.sums import Sums
 from streams.local.stack import start, stop
 from streams.settings import Settings, load_settings
 from streams.stores.ledger import Ledger

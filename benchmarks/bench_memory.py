@@ -25,12 +25,12 @@ from benchmarks.core_job import Core
 from benchmarks.peers.job import WHOLE, draw
 from benchmarks.peers.peers import RESULTS
 from benchmarks.sizes_by_turns import slices
-from streams.core.crowd import Crowd
-from streams.core.departures import HEAD, TAIL
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.departures import HEAD, TAIL
+from streams.core.crowd.snapshot import BESIDE, to_columns
 from streams.core.distances import positions_of
+from streams.core.events.records import walk
 from streams.core.inline import Inline
-from streams.core.records import walk
-from streams.core.snapshot import BESIDE, to_columns
 from streams.stores.snapshots import compress
 
 PARTITIONS: Final = 16

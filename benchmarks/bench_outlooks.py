@@ -12,9 +12,9 @@ import numpy as np
 
 from schemas.ledger import LedgerRecord
 from schemas.released import FOOTFALL_SCHEMA, Footfall
-from streams.core.following import BLOCK_MS, Following
+from streams.core.derived.following import BLOCK_MS, Following
+from streams.core.derived.usual import A_WEEK, QUARTER_MS
 from streams.core.times import rfc3339
-from streams.core.usual import A_WEEK, QUARTER_MS
 from tests.support.ledgers import present
 
 FIRST_MS = -(-1_772_409_600_000 // BLOCK_MS) * BLOCK_MS

@@ -41,8 +41,8 @@ from streams.agents import consumer_thread, workers
 from streams.agents.app import configure_logging
 from streams.agents.crowd import CrowdAgent
 from streams.agents.roles import Chunk, LogRange
-from streams.core.budget import rho_for
 from streams.core.epochs import EpochTable, Terms, make_epoch
+from streams.core.release.budget import rho_for
 from streams.local.stack import Stack, start
 from streams.settings import Settings, load_settings, to_environ
 from streams.simulate import make_town, plan

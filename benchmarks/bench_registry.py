@@ -21,8 +21,8 @@ import numpy as np
 
 from schemas.attach import pack_imsi
 from schemas.topics import REGISTRY
-from streams.core.lookup import Lookup
-from streams.core.registry import RegistryTable
+from streams.core.compiled.lookup import Lookup
+from streams.core.gateway.registry import RegistryTable
 from streams.local.stack import start
 from streams.settings import load_settings
 from streams.simulate.publish import producer, publish_registry

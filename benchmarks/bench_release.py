@@ -21,10 +21,10 @@ from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.panes import Pane, sealed, sparse
 from schemas.plan import Parent, Plan, Zone
-from streams.core.budget import rho_for
-from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page
-from streams.core.sums import Sums
+from streams.core.release.budget import rho_for
+from streams.core.release.release import Draw, next_record, publications
+from streams.core.release.render import Page
+from streams.core.release.sums import Sums
 from streams.stores.noise import OnTheSpot, draw, draw_pane
 from streams.stores.released import redis_values
 

@@ -25,19 +25,19 @@ from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Plan
 from schemas.sightings import encode_control
-from streams.core.budget import rho_for
-from streams.core.crowd import Crowd
-from streams.core.decode import decode, decode_reference
+from streams.core.crowd.crowd import Crowd
 from streams.core.distances import positions_of
 from streams.core.epochs import EpochTable, Terms, make_epoch
-from streams.core.framing import Framer, Mark
-from streams.core.gateway import Context, screen
-from streams.core.gateway_reference import screen_reference
-from streams.core.policy import PolicyTable
-from streams.core.pseudonyms import key_state, pseudonym, pseudonyms
-from streams.core.records import RecordBatch, walk, walk_reference
-from streams.core.registry import RegistryTable
-from streams.core.zones import CellTable
+from streams.core.events.decode import decode, decode_reference
+from streams.core.events.records import RecordBatch, walk, walk_reference
+from streams.core.gateway.framing import Framer, Mark
+from streams.core.gateway.gateway import Context, screen
+from streams.core.gateway.gateway_reference import screen_reference
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import key_state, pseudonym, pseudonyms
+from streams.core.gateway.registry import RegistryTable
+from streams.core.gateway.zones import CellTable
+from streams.core.release.budget import rho_for
 from streams.simulate import Rates, generate, make_town, plan, registry
 from streams.simulate.people import imsis
 from streams.stores.policies import load_policies

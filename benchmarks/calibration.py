@@ -17,8 +17,8 @@ import numpy as np
 
 from schemas.measures import Measure
 from schemas.plan import Plan
-from streams.core.calibration import LEAST, MOST, WORTH_OF_ESTIMATE, Evidence, Told, found, told_from
-from streams.core.factors import correction_of, of_estimates, part_names
+from streams.core.calibration.calibration import LEAST, MOST, WORTH_OF_ESTIMATE, Evidence, Told, found, told_from
+from streams.core.estimates.factors import correction_of, of_estimates, part_names
 from streams.stores.noise import draw
 from validation import errors
 from validation.calibrated import COUNTER_ERROR, DAYS, Counted, counted, counted_on_site, truth_of, with_factors

@@ -14,13 +14,13 @@ from schemas.epochs import Epoch
 from schemas.plan import Plan
 from streams.core.distances import positions_of
 from streams.core.epochs import EpochTable, make_epoch
-from streams.core.gateway import Context
+from streams.core.events.records import RecordBatch, walk
+from streams.core.gateway.gateway import Context
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import key_state
+from streams.core.gateway.registry import RegistryTable
+from streams.core.gateway.zones import CellTable
 from streams.core.inline import Inline
-from streams.core.policy import PolicyTable
-from streams.core.pseudonyms import key_state
-from streams.core.records import RecordBatch, walk
-from streams.core.registry import RegistryTable
-from streams.core.zones import CellTable
 from streams.settings import Settings
 from streams.stores.policies import configured_rules
 from streams.stores.terms import terms_of

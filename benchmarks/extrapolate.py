@@ -25,10 +25,10 @@ from benchmarks.peers.job import PARTITIONS, WHOLE, Size
 from benchmarks.peers.peers import RESULTS, THRONG
 from benchmarks.peers.publish import people, prepare
 from schemas.cohorts import COHORTS
-from streams.core.framing import Framer, Mark
-from streams.core.gateway import NEVER_MS
-from streams.core.records import walk
-from streams.core.registry import RegistryTable
+from streams.core.events.records import walk
+from streams.core.gateway.framing import Framer, Mark
+from streams.core.gateway.gateway import NEVER_MS
+from streams.core.gateway.registry import RegistryTable
 from streams.settings import Settings
 from streams.simulate import Rates, generate, make_town
 

@@ -22,10 +22,10 @@ from schemas.lengths import TRAVEL_LIMITS_MIN
 from schemas.measures import Measure
 from schemas.panes import Pane, pairs
 from schemas.sightings import Section, encode_control, encode_frame
-from streams.core import estimate
-from streams.core.budget import sigma
-from streams.core.crowd import Crowd
-from streams.core.models import HOURLY, TRIPS, Models
+from streams.core.crowd.crowd import Crowd
+from streams.core.estimates import estimate
+from streams.core.estimates.models import HOURLY, TRIPS, Models
+from streams.core.release.budget import sigma
 from validation import happened
 from validation.towns import TOWNS, Day, live
 

@@ -4,10 +4,10 @@
 
 In towns of other seeds than validation judges, a share of the zones, drawn at random, is counted on site on the two
 days before, as released (`validation/calibrated.py`). Their factors teach those of the others
-(`streams.core.foretelling`), which are put on the town's day as it was counted; told are the median errors of these
-others alone, before noise, of about so many people, and how many 95 % intervals of dwell at 500 hold the truth. The
-five towns of a seed are one operator's plan, or each has its own. `--seeds`: how far the towns' seeds are beyond those
-of validation's. `--keep`: towns' days are kept there, and taken from there.
+(`streams.core.calibration.foretelling`), which are put on the town's day as it was counted; told are the median errors
+of these others alone, before noise, of about so many people, and how many 95 % intervals of dwell at 500 hold the
+truth. The five towns of a seed are one operator's plan, or each has its own. `--seeds`: how far the towns' seeds are
+beyond those of validation's. `--keep`: towns' days are kept there, and taken from there.
 """
 
 import argparse
@@ -23,9 +23,18 @@ from numpy.typing import NDArray
 from benchmarks.outlines import of_plan
 from schemas.measures import Measure
 from schemas.plan import Correction
-from streams.core.calibration import FEWEST_ALIKE, LEAST, MOST, WORTH_OF_ESTIMATE, Evidence, Found, found, told_from
-from streams.core.factors import correction_of, of_estimates, part_names
-from streams.core.foretelling import fitted
+from streams.core.calibration.calibration import (
+    FEWEST_ALIKE,
+    LEAST,
+    MOST,
+    WORTH_OF_ESTIMATE,
+    Evidence,
+    Found,
+    found,
+    told_from,
+)
+from streams.core.calibration.foretelling import fitted
+from streams.core.estimates.factors import correction_of, of_estimates, part_names
 from streams.stores.noise import draw
 from validation import errors
 from validation.calibrated import (

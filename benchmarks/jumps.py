@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.panes import pairs
 from schemas.sightings import Section, encode_control, encode_frame
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
 from streams.core.distances import positions_of
 from validation import happened
 from validation.happened import Presences

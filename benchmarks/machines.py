@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.rejects import Reason
-from streams.core.behaviour import DAY_MS, Evidence
-from streams.core.decode import decode
-from streams.core.records import Records
+from streams.core.events.behaviour import DAY_MS, Evidence
+from streams.core.events.decode import decode
+from streams.core.events.records import Records
 from streams.simulate import generate, make_town
 from streams.simulate.people import MACHINE_BEATS_S, imsis, of_its_own
 

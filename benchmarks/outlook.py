@@ -4,11 +4,11 @@
 
 A town is simulated and counted by the core for some weeks (`--days`: kept in that file, and read from it if it is
 there). Noise of the default budget is added, the filter goes over it day by day, what is not surely at least 20 people
-is withheld, and the rest goes through `streams/core/usual.py`, districts left out. In simulated towns weekdays differ
-by chance alone, which flatters "as last week": with `--weather` each day's crowds are that much (standard deviation)
-more or fewer, in half of the zones the other way. Of the last two weeks, by minutes ahead: mean absolute errors against
-what was truly counted, and the share of 95 % intervals in which lay what was later released, and what was truly
-counted. The last line is JSON.
+is withheld, and the rest goes through `streams/core/derived/usual.py`, districts left out. In simulated towns weekdays
+differ by chance alone, which flatters "as last week": with `--weather` each day's crowds are that much (standard
+deviation) more or fewer, in half of the zones the other way. Of the last two weeks, by minutes ahead: mean absolute
+errors against what was truly counted, and the share of 95 % intervals in which lay what was later released, and what
+was truly counted. The last line is JSON.
 """
 
 import argparse
@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.measures import DEFAULT_MEASURES
-from streams.core import estimate, usual
-from streams.core.models import PRESENT
+from streams.core.derived import usual
+from streams.core.estimates import estimate
+from streams.core.estimates.models import PRESENT
 from streams.simulate.town import make_town
 from tests.support.towns import count_days
 

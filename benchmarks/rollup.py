@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.core import estimate
-from streams.core.estimate import Level
-from streams.core.models import PRESENT
-from streams.core.rollup import Tree, added, blended
+from streams.core.estimates import estimate
+from streams.core.estimates.estimate import Level
+from streams.core.estimates.models import PRESENT
+from streams.core.estimates.rollup import Tree, added, blended
 
 DAYS = Path(__file__).parents[1] / "tests" / "golden" / "days.npz"
 SIGMA = 78.6

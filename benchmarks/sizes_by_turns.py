@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks.core_job import Chunk, Core, chunks_of
 from benchmarks.peers.job import Events, Size, draw
-from streams.core.crowd import Crowd
-from streams.core.departures import HEAD
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.departures import HEAD
 
 EVENTS_A_S: Final = 4_000
 FILL_MINUTES: Final = 10

@@ -8,8 +8,8 @@ at with crowds that are fuller or emptier by some share (standard deviation), ha
 or by the hour (each zone by itself, forgotten over three hours). And a Monday after a Sunday. With seeded noise of the
 default budget, without and with yesterday: the median relative error and the 95 % intervals' coverage of zones while
 they have about 50, 500 or 5,000 people, from an hour after the day's first pane on; of those of at least 20 in that
-hour; of districts of ten zones with 50 people and more, as released (`streams/core/rollup.py`). Then the same of the
-other default measures' keys at about 50 and 500. The last line is JSON.
+hour; of districts of ten zones with 50 people and more, as released (`streams/core/estimates/rollup.py`). Then the same
+of the other default measures' keys at about 50 and 500. The last line is JSON.
 """
 
 import argparse
@@ -27,10 +27,10 @@ from benchmarks.accuracy import AROUND, EPOCH, TOWNS
 from benchmarks.rollup import AN_HOUR, SIGMA
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import DAY_MS
-from streams.core.budget import sigma
-from streams.core.models import PRESENT, models_of
-from streams.core.rollup import Tree, added, blended
-from streams.core.yesterday import followed, smoothed
+from streams.core.estimates.models import PRESENT, models_of
+from streams.core.estimates.rollup import Tree, added, blended
+from streams.core.estimates.yesterday import followed, smoothed
+from streams.core.release.budget import sigma
 from streams.simulate.town import make_town
 from tests.support.towns import HOUR, MONDAY_4_00, count_days
 

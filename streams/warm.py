@@ -16,19 +16,19 @@ from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Plan
 from schemas.policy import Policy
 from schemas.sightings import encode_control
-from streams.core.consents import RegistryRecord, announce
-from streams.core.crowd import Crowd
-from streams.core.decode import decode
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.rehearsal import rehearse
+from streams.core.crowd.snapshot import restore, to_columns
 from streams.core.epochs import EpochTable, Terms, make_epoch
-from streams.core.framing import Framer, Mark
-from streams.core.gateway import Context, screen
-from streams.core.policy import PolicyTable
-from streams.core.pseudonyms import key_state
-from streams.core.records import RecordBatch, Records, walk
-from streams.core.registry import RegistryTable
-from streams.core.rehearsal import rehearse
-from streams.core.snapshot import restore, to_columns
-from streams.core.zones import CellTable
+from streams.core.events.decode import decode
+from streams.core.events.records import RecordBatch, Records, walk
+from streams.core.gateway.consents import RegistryRecord, announce
+from streams.core.gateway.framing import Framer, Mark
+from streams.core.gateway.gateway import Context, screen
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import key_state
+from streams.core.gateway.registry import RegistryTable
+from streams.core.gateway.zones import CellTable
 from streams.recording.columns import to_table
 from streams.simulate import Slice, generate, make_town, plan, registry
 from streams.simulate.batches import batches

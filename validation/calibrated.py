@@ -15,11 +15,19 @@ from numpy.typing import NDArray
 from schemas.lengths import BUCKETS, CUT
 from schemas.measures import AREAS, Measure
 from schemas.plan import Correction, Plan
-from streams.core.calibration import WORTH_OF_ESTIMATE, Evidence, found, told_from
-from streams.core.factors import OF_PRESENT, STATISTICS, Factors, correction_of, factors_of, of_estimates, part_names
-from streams.core.render import Estimates, Page
-from streams.core.view import View
-from streams.core.weights import PlanWeights
+from streams.core.calibration.calibration import WORTH_OF_ESTIMATE, Evidence, found, told_from
+from streams.core.estimates.factors import (
+    OF_PRESENT,
+    STATISTICS,
+    Factors,
+    correction_of,
+    factors_of,
+    of_estimates,
+    part_names,
+)
+from streams.core.estimates.view import View
+from streams.core.estimates.weights import PlanWeights
+from streams.core.release.render import Estimates, Page
 from streams.settings import Settings
 from validation import errors, happened, released
 from validation.draws import Noisy

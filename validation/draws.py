@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.measures import Measure
-from streams.core import release
-from streams.core.budget import sigma
-from streams.core.render import Page
-from streams.core.yesterday import Drawn, Profile
+from streams.core.estimates.yesterday import Drawn, Profile
+from streams.core.release import release
+from streams.core.release.budget import sigma
+from streams.core.release.render import Page
 from streams.settings import Settings
 from validation import released
 from validation.judge import excluded_kinds, weights_of_day

@@ -1,9 +1,8 @@
 """Foretold by other places: what is left of the errors of dwell where nobody has counted, once a third of zones were.
 
 In each town a third of the zones, drawn at random, is counted on site on the days before, as in `calibrated`, other
-zones with each draw of noise. All towns
-are one plan, as an operator's is; what its counted zones say of the others (`streams.core.foretelling`) is put on the
-town's day, and those others alone are judged.
+zones with each draw of noise. All towns are one plan, as an operator's is; what its counted zones say of the others
+(`streams.core.calibration.foretelling`) is put on the town's day, and those others alone are judged.
 """
 
 from collections.abc import Sequence
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from schemas.measures import Measure
 from schemas.plan import Plan
-from streams.core.factors import factors_of, part_names
-from streams.core.foretelling import foretold
+from streams.core.calibration.foretelling import foretold
+from streams.core.estimates.factors import factors_of, part_names
 from validation import errors
 from validation.calibrated import Counted, Counts, Level, calibrated_plan, corrected_level
 from validation.errors import Pairs

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.lengths import BUCKETS, CUT
-from streams.core.view import SIMULATED_WEIGHTED
-from streams.core.weights import PlanWeights, weights_of
+from streams.core.estimates.view import SIMULATED_WEIGHTED
+from streams.core.estimates.weights import PlanWeights, weights_of
 from validation import errors, happened, medians, released
 from validation.errors import Pairs
 from validation.happened import Medians

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.lengths import BUCKETS, LIMITS_MS
-from streams.core.median import median
+from streams.core.estimates.median import median
 from validation.errors import AROUND, FEWEST
 from validation.happened import Medians
 from validation.released import Estimates

@@ -25,7 +25,7 @@ from schemas.epochs import Epoch
 from schemas.lengths import BUCKETS, CUT, LONGEST
 from schemas.panes import pairs
 from schemas.sightings import Section, encode_control, encode_frame
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
 from validation import happened
 from validation.happened import Presences
 from validation.towns import Day, Rows

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.measures import Measure
-from streams.core.budget import rho_of, sensitivity, sigma
-from streams.core.models import models_of
-from streams.core.weights import PlanWeights
-from streams.core.yesterday import Profile, followed
+from streams.core.estimates.models import models_of
+from streams.core.estimates.weights import PlanWeights
+from streams.core.estimates.yesterday import Profile, followed
+from streams.core.release.budget import rho_of, sensitivity, sigma
 
 # As `streams.stores.noise.draw`: counts, sensitivity, scale, rho.
 Noise = Callable[[NDArray[np.int64], float, float, float], NDArray[np.int64]]

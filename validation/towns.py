@@ -21,14 +21,14 @@ from schemas.panes import Pane, pairs
 from schemas.plan import Plan
 from streams.core.distances import positions_of
 from streams.core.epochs import EpochTable, make_epoch
-from streams.core.gateway import Context, Screened
+from streams.core.events.records import Records
+from streams.core.gateway.gateway import Context, Screened
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import SALT_BYTES, key_state
+from streams.core.gateway.registry import RegistryTable
+from streams.core.gateway.zones import CellTable
 from streams.core.inline import Inline
-from streams.core.policy import PolicyTable
-from streams.core.pseudonyms import SALT_BYTES, key_state
-from streams.core.records import Records
-from streams.core.registry import RegistryTable
-from streams.core.rules import limits
-from streams.core.zones import CellTable
+from streams.core.rules.rules import limits
 from streams.places.coverage import Shapes, as_objects, coverage
 from streams.places.density import People
 from streams.places.findings import Findings

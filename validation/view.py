@@ -1,5 +1,5 @@
-"""How far the network's view is from who is there, by measure: what `streams.core.view.SIMULATED_WEIGHTED` holds, and
-`SIMULATED`, of plans without weights.
+"""How far the network's view is from who is there, by measure: what `SIMULATED_WEIGHTED` of
+`streams.core.estimates.view` holds, and `SIMULATED`, of plans without weights.
 
     python -m validation.view [--as-counted | --calibrated]
 
@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from streams.core.view import View
+from streams.core.estimates.view import View
 from streams.stores.noise import draw
 from validation import errors, happened
 from validation.calibrated import DAYS, corrected, counted

@@ -30,9 +30,9 @@ from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.states import Partition, States, add_epochs
 from streams.agents.transport import Chunk, LogRange
-from streams.core.crowd import Crowd, UnknownEpoch
-from streams.core.records import walk
-from streams.core.snapshot import to_columns
+from streams.core.crowd.crowd import Crowd, UnknownEpoch
+from streams.core.crowd.snapshot import to_columns
+from streams.core.events.records import walk
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics

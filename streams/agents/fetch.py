@@ -32,7 +32,7 @@ from crc32c import crc32c
 from streams.agents import lz4
 from streams.agents.rebound import rebind
 from streams.agents.reused import looked_at
-from streams.core.records import RecordBatch
+from streams.core.events.records import RecordBatch
 
 # https://kafka.apache.org/documentation/#recordbatch
 HEADER: Final = struct.Struct(">qiibIhiqqqhii")

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from schemas.ledger import LedgerRecord
-from streams.core.following import AT_HAND, Following
-from streams.core.usual import MINUTES_AHEAD, UNKNOWN, Skill
+from streams.core.derived.following import AT_HAND, Following
+from streams.core.derived.usual import MINUTES_AHEAD, UNKNOWN, Skill
 from streams.metrics import ReleaseMetrics
 from streams.stores.released import Publisher
 

@@ -27,11 +27,11 @@ from streams.agents.producing import Producer
 from streams.agents.registrar import Registrar
 from streams.agents.roles import Turn
 from streams.agents.transport import Chunk, Committed, LogRange
-from streams.core.decode import Events, decode_in_parts
-from streams.core.framing import Flush, Framer, Mark
-from streams.core.gateway import NEVER_MS, Context, Screened, screen
-from streams.core.records import Records, walk
-from streams.core.zones import unknown_plan
+from streams.core.events.decode import Events, decode_in_parts
+from streams.core.events.records import Records, walk
+from streams.core.gateway.framing import Flush, Framer, Mark
+from streams.core.gateway.gateway import NEVER_MS, Context, Screened, screen
+from streams.core.gateway.zones import unknown_plan
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.outgoing import Outgoing

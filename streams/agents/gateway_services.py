@@ -21,7 +21,7 @@ from streams.agents.shredder import Shredder
 from streams.agents.transport import Committed
 from streams.core.clocks import Clocks
 from streams.core.epochs import EpochTable
-from streams.core.gateway import NEVER_MS
+from streams.core.gateway.gateway import NEVER_MS
 from streams.metrics import GatewayMetrics
 from streams.settings import Settings
 from streams.stores.keys import KeyProvider

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from schemas.ledger import LedgerRecord
-from streams.core.following import AT_HAND, PRESENT, Following, since_ms
+from streams.core.derived.following import AT_HAND, PRESENT, Following, since_ms
 from streams.stores.ledger_history import History
 
 

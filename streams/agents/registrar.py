@@ -23,10 +23,10 @@ from schemas.epochs import Epoch
 from schemas.registry import BEAT_KEY
 from schemas.sightings import REGISTRY_SOURCE
 from streams.agents.commits import Committed
-from streams.core.consents import RegistryRecord, announce
-from streams.core.framing import Framer, Mark
-from streams.core.gateway import NEVER_MS, Context
-from streams.core.policy import PolicyTable
+from streams.core.gateway.consents import RegistryRecord, announce
+from streams.core.gateway.framing import Framer, Mark
+from streams.core.gateway.gateway import NEVER_MS, Context
+from streams.core.gateway.policy import PolicyTable
 from streams.metrics import GatewayMetrics
 
 log = logging.getLogger("throng.registrar")

@@ -33,13 +33,13 @@ from streams.agents.redis_watch import RedisWatch
 from streams.agents.roles import Chunk, LogRange, Turn
 from streams.agents.showing import Showing
 from streams.agents.yesterdays import Yesterdays
-from streams.core.budget import check_shares, keys_delta, rho_of
-from streams.core.following import Following
-from streams.core.records import walk
-from streams.core.release import Draw, lost_record, next_record, shut_record, suppressed, withheld_record
-from streams.core.render import Pages
-from streams.core.rules import Told
-from streams.core.sums import PaneDiffers, Sums, Whole
+from streams.core.derived.following import Following
+from streams.core.events.records import walk
+from streams.core.release.budget import check_shares, keys_delta, rho_of
+from streams.core.release.release import Draw, lost_record, next_record, shut_record, suppressed, withheld_record
+from streams.core.release.render import Pages
+from streams.core.release.sums import PaneDiffers, Sums, Whole
+from streams.core.rules.rules import Told
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics

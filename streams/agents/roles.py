@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 from streams.agents.health import Readiness
-from streams.core.records import RecordBatch
+from streams.core.events.records import RecordBatch
 from streams.errors import ThrongError
 
 POLL_S = 0.02

@@ -20,12 +20,12 @@ from msgspec import UNSET
 from schemas.epochs import Epoch
 from schemas.plan import Plan
 from schemas.policy import Rulebook
-from streams.core.audit import Chain, Taken
 from streams.core.epochs import EpochTable
-from streams.core.gateway import NEVER_MS, Context
-from streams.core.policy import PolicyTable
-from streams.core.rules import Told, by_code, closed, home_codes, in_force, limits, told, usable
-from streams.core.zones import CellTable
+from streams.core.gateway.gateway import NEVER_MS, Context
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.zones import CellTable
+from streams.core.rules.audit import Chain, Taken
+from streams.core.rules.rules import Told, by_code, closed, home_codes, in_force, limits, told, usable
 from streams.errors import ThrongError
 from streams.metrics import PolicyMetrics
 

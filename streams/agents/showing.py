@@ -20,7 +20,7 @@ from redis.exceptions import NoPermissionError
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from streams.agents.redis_watch import RedisWatch
-from streams.core.render import Pages
+from streams.core.release.render import Pages
 from streams.stores.released import Publisher
 from streams.stores.trouble import TROUBLE
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from streams.agents.health import Readiness
-from streams.core import shredding
 from streams.core.clocks import Clocks, KafkaTime
-from streams.core.gateway import NEVER_MS
+from streams.core.gateway import shredding
+from streams.core.gateway.gateway import NEVER_MS
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.keys import KeyProvider, missing

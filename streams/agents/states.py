@@ -17,8 +17,8 @@ from typing import Final
 from schemas.epochs import Epoch
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.transport import LogRange
-from streams.core.crowd import Crowd
-from streams.core.snapshot import restore
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.snapshot import restore
 from streams.stores.epochs import EpochReader
 from streams.stores.snapshots import BrokenSnapshot, SnapshotStore
 from streams.stores.trouble import TROUBLE

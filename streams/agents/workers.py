@@ -43,18 +43,18 @@ from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings, Turn, standing_by
 from streams.agents.rules import GatewayRules, ReleaseRules, cut, log_differences, rules_of
 from streams.agents.single import FRAME_LEVEL, ZSTD_LEVEL
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.population import countable
+from streams.core.crowd.rehearsal import rehearse
+from streams.core.derived.following import Following
 from streams.core.epochs import make_epoch
-from streams.core.following import Following
-from streams.core.framing import Framer, rows_at_once
-from streams.core.gateway import Context
-from streams.core.policy import PolicyTable
-from streams.core.population import countable
-from streams.core.pseudonyms import key_state
-from streams.core.rehearsal import rehearse
-from streams.core.render import Pages
-from streams.core.rules import limits
-from streams.core.zones import CellTable
+from streams.core.gateway.framing import Framer, rows_at_once
+from streams.core.gateway.gateway import Context
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import key_state
+from streams.core.gateway.zones import CellTable
+from streams.core.release.render import Pages
+from streams.core.rules.rules import limits
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
 from streams.settings import Settings

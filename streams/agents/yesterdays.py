@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from schemas.epochs import Epoch
 from schemas.measures import Measure
-from streams.core.release import Profiles, profiles
-from streams.core.render import Pages
-from streams.core.rules import Told
+from streams.core.release.release import Profiles, profiles
+from streams.core.release.render import Pages
+from streams.core.rules.rules import Told
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
 

@@ -9,7 +9,7 @@ from schemas.epochs import Epoch
 from schemas.measures import Statistic
 from streams.api.shelf import Item
 from streams.core.epochs import EpochTable
-from streams.core.rules import Told
+from streams.core.rules.rules import Told
 
 
 class Rules(Protocol):

@@ -32,7 +32,7 @@ from streams.api.rate import Rate
 from streams.api.routes import DISTANCES, FEED, OPENAPI, PLACES, ROUTES, description
 from streams.api.shelf import SCOPES, Item, Shelf
 from streams.api.tokens import Token, Tokens
-from streams.core.bands import distances
+from streams.core.derived.bands import distances
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics
 

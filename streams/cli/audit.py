@@ -17,8 +17,8 @@ from schemas.audit import Entry
 from schemas.topics import AUDIT, EPOCHS
 from streams.cli.examples import examples
 from streams.cli.options import settings_options
-from streams.core.audit import Broken, Chain
-from streams.core.changes import changes
+from streams.core.rules.audit import Broken, Chain
+from streams.core.rules.changes import changes
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.audit import read_audit

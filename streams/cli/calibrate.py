@@ -18,11 +18,11 @@ from streams.cli.examples import examples
 from streams.cli.on_site import read_on_site
 from streams.cli.released import calibratable
 from streams.cli.values import check_writable
-from streams.core.calibration import FEWEST_ALIKE, LEAST, MOST, Found, found, odd
-from streams.core.evidence import Paired, Pairing
-from streams.core.factors import correction_of, part_names
-from streams.core.foretelling import STATISTICS, Foretold, foretold, sizes
-from streams.core.view import SIMULATED
+from streams.core.calibration.calibration import FEWEST_ALIKE, LEAST, MOST, Found, found, odd
+from streams.core.calibration.evidence import Paired, Pairing
+from streams.core.calibration.foretelling import STATISTICS, Foretold, foretold, sizes
+from streams.core.estimates.factors import correction_of, part_names
+from streams.core.estimates.view import SIMULATED
 from streams.errors import ThrongError
 from streams.stores.plans import load_plan
 from streams.stores.policies import load_measures

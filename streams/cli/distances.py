@@ -10,7 +10,7 @@ import msgspec
 from schemas.released import Flow
 from streams.cli.examples import examples
 from streams.cli.released import flows, read_places
-from streams.core.bands import distances as by_measure
+from streams.core.derived.bands import distances as by_measure
 from streams.errors import ThrongError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -15,7 +15,7 @@ from schemas.topics import ATTACH
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import check_writable
-from streams.core.behaviour import RULES, Evidence, Found
+from streams.core.events.behaviour import RULES, Evidence, Found
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.file import Reader
 from streams.recording.machines import Watching, first_ms, watch

@@ -8,8 +8,8 @@ from typing import Final
 
 from schemas.measures import Measure
 from schemas.plan import Correction, Plan
-from streams.core.evidence import OnSite
-from streams.core.factors import STATISTICS, key_of, part_names, place_numbers
+from streams.core.calibration.evidence import OnSite
+from streams.core.estimates.factors import STATISTICS, key_of, part_names, place_numbers
 from streams.core.times import milliseconds
 from streams.errors import ThrongError
 

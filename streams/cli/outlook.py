@@ -10,7 +10,7 @@ import zstandard
 from streams.cli.examples import examples
 from streams.cli.released import footfall, read_places
 from streams.cli.values import check_writable
-from streams.core.outlook import Outlooks
+from streams.core.derived.outlook import Outlooks
 from streams.errors import ThrongError
 
 # So many records with something to say are written between two times that the profile is kept.

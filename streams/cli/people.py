@@ -11,8 +11,8 @@ from schemas.plan import Places
 from schemas.shares import Shares
 from streams.cli.examples import examples
 from streams.cli.released import footfall, read_places
-from streams.core.people import people as people_of
-from streams.core.people import problems
+from streams.core.derived.people import people as people_of
+from streams.core.derived.people import problems
 from streams.errors import ThrongError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

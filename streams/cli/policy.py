@@ -15,9 +15,9 @@ from schemas.topics import EPOCHS
 from streams.cli.examples import examples
 from streams.cli.options import settings_options
 from streams.cli.policy_words import explanation, words
-from streams.core import decisions
-from streams.core.changes import Change, Way, changes, looser
-from streams.core.rules import usable
+from streams.core.rules import decisions
+from streams.core.rules.changes import Change, Way, changes, looser
+from streams.core.rules.rules import usable
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.settings import Settings

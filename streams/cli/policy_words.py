@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from schemas.measures import AREAS, MOST_PAIRS, PAIRED
 from schemas.plan import Plan
 from schemas.policy import Rulebook
-from streams.core.accuracy import LEVELS, Explanation, Gives, Guarantee, explain
+from streams.core.rules.accuracy import LEVELS, Explanation, Gives, Guarantee, explain
 
 WHAT = {
     "present": "people present at the pane's end",

@@ -18,7 +18,7 @@ from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import ABOVE_ZERO, check_writable, moment_ms, speed_of
 from streams.core.inline import Inline
-from streams.core.sums import occurring
+from streams.core.release.sums import occurring
 from streams.errors import ThrongError
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise

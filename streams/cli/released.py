@@ -20,7 +20,7 @@ from schemas.released import (
     Visits,
 )
 from schemas.topics import DWELL, FLOWS, FOOTFALL, VISITS
-from streams.core.evidence import Record
+from streams.core.calibration.evidence import Record
 from streams.errors import ThrongError
 
 T = TypeVar("T")

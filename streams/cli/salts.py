@@ -22,7 +22,7 @@ from streams.agents.rules import cut
 from streams.cli.examples import examples
 from streams.cli.options import settings_options
 from streams.core.epochs import PART
-from streams.core.rules import EFFECT_MS
+from streams.core.rules.rules import EFFECT_MS
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.audit import Decision, decide, read_audit, system_user

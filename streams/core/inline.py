@@ -15,12 +15,12 @@ from schemas.epochs import Epoch
 from schemas.panes import Pane
 from schemas.rejects import Reason
 from schemas.sightings import REGISTRY_SOURCE, encode_control
-from streams.core.consents import RegistryRecord, announce
-from streams.core.crowd import Crowd
-from streams.core.decode import decode, events_in
-from streams.core.framing import Framer, Mark
-from streams.core.gateway import NEVER_MS, Context, Screened, screen
-from streams.core.records import Records
+from streams.core.crowd.crowd import Crowd
+from streams.core.events.decode import decode, events_in
+from streams.core.events.records import Records
+from streams.core.gateway.consents import RegistryRecord, announce
+from streams.core.gateway.framing import Framer, Mark
+from streams.core.gateway.gateway import NEVER_MS, Context, Screened, screen
 
 
 class Inline:

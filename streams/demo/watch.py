@@ -16,8 +16,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from schemas.sightings import Section, decode_frame
 from schemas.topics import ATTACH, FLOWS, FOOTFALL, REJECTS, SIGHTINGS
 from streams.agents.fetch import hand_out_batches
-from streams.core.decode import decode, events_in
-from streams.core.records import RecordBatch, walk
+from streams.core.events.decode import decode, events_in
+from streams.core.events.records import RecordBatch, walk
 from streams.demo.state import DemoState, Flow, Place
 from streams.settings import Settings
 from streams.stores.connection import client_options

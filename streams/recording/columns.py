@@ -12,7 +12,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from streams.core.records import RecordBatch, keys_and_headers, varint, walk
+from streams.core.events.records import RecordBatch, keys_and_headers, varint, walk
 
 SCHEMA: Final = pa.schema(
     [

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from schemas.registry import BEAT_KEY
 from schemas.rejects import Reason
-from streams.core.decode import Events, decode
-from streams.core.records import Records
+from streams.core.events.decode import Events, decode
+from streams.core.events.records import Records
 from streams.recording.columns import SCHEMA, spans
 from streams.recording.elements import read, written
 from streams.recording.file import times_of

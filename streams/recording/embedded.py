@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.plan import Plan
 from schemas.topics import ATTACH, DAY_MS, REGISTRY
-from streams.core.consents import RegistryRecord
 from streams.core.distances import positions_of
 from streams.core.epochs import EpochTable, make_epoch
-from streams.core.gateway import Context
+from streams.core.events.records import Records
+from streams.core.gateway.consents import RegistryRecord
+from streams.core.gateway.gateway import Context
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import SALT_BYTES, key_state
+from streams.core.gateway.registry import RegistryTable
+from streams.core.gateway.zones import CellTable
 from streams.core.inline import Inline
-from streams.core.policy import PolicyTable
-from streams.core.pseudonyms import SALT_BYTES, key_state
-from streams.core.records import Records
-from streams.core.registry import RegistryTable
-from streams.core.rules import limits
-from streams.core.zones import CellTable
+from streams.core.rules.rules import limits
 from streams.errors import ThrongError
 from streams.recording.columns import spans
 from streams.recording.file import Reader, Run

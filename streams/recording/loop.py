@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from schemas.rejects import Reason
 from schemas.topics import ATTACH
-from streams.core.decode import decode
-from streams.core.records import Records
+from streams.core.events.decode import decode
+from streams.core.events.records import Records
 from streams.recording.columns import SCHEMA, spans
 from streams.recording.elements import read, written
 from streams.recording.file import Reader, Run

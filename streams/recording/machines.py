@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from schemas.rejects import Reason
 from schemas.topics import ATTACH
-from streams.core.behaviour import DAY_MS, Evidence
-from streams.core.decode import decode
-from streams.core.machines import MachineTable
-from streams.core.records import Records
+from streams.core.events.behaviour import DAY_MS, Evidence
+from streams.core.events.decode import decode
+from streams.core.events.machines import MachineTable
+from streams.core.events.records import Records
 from streams.errors import ThrongError
 from streams.recording.columns import spans
 from streams.recording.file import Reader, times_of

@@ -19,7 +19,7 @@ from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
 from schemas.measures import AREAS, PAIRED, PARTS, Measure
 from schemas.panes import Pane
 from schemas.plan import Plan
-from streams.core.sums import Counted, Sums, occurring
+from streams.core.release.sums import Counted, Sums, occurring
 from streams.errors import ThrongError
 from streams.owned import owned
 

@@ -25,10 +25,10 @@ from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.panes import Pane
 from schemas.policy import Rulebook
 from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, SIGHTINGS
-from streams.core.decode import decode, events_in
+from streams.core.crowd.population import countable
 from streams.core.epochs import make_epoch
-from streams.core.population import countable
-from streams.core.release import publications
+from streams.core.events.decode import decode, events_in
+from streams.core.release.release import publications
 from streams.errors import ThrongError
 from streams.recording.embedded import LAST_MS, first_event_ms, records_of
 from streams.recording.file import Reader, Run

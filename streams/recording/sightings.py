@@ -25,9 +25,9 @@ from schemas.epochs import Epoch
 from schemas.panes import pairs
 from schemas.plan import Plan
 from schemas.sightings import Section, encode_control, encode_frame
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
 from streams.core.distances import positions_of
-from streams.core.gateway import Screened
+from streams.core.gateway.gateway import Screened
 from streams.errors import ThrongError
 from streams.owned import owned
 from streams.recording.panes import ROWS, places_of

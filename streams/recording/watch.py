@@ -2,7 +2,7 @@
 
 from schemas.sightings import GENESIS, REGISTRY_SOURCE, Control, decode_frame
 from schemas.topics import SIGHTINGS
-from streams.core.chain import Link, link
+from streams.core.crowd.chain import Link, link
 from streams.recording.sightings import Seen
 from streams.settings import Settings
 from streams.stores.log import TailReader

@@ -22,7 +22,7 @@ from msgspec import UNSET, UnsetType
 from schemas.audit import Action, Entry
 from schemas.policy import Rulebook
 from schemas.topics import AUDIT
-from streams.core.audit import Broken, Chain, canonical, sealed
+from streams.core.rules.audit import Broken, Chain, canonical, sealed
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.connection import client_options, no_broker, sentence_of

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
 from schemas.ledger import Beginning, LedgerRecord
-from streams.core.ledger import Account
+from streams.core.release.ledger import Account
 from streams.errors import ThrongError
 from streams.stores.log import TailReader
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from schemas.ledger import LedgerRecord
-from streams.core.ledger import Account
+from streams.core.release.ledger import Account
 from streams.stores.log import TailReader
 
 # Writers' clocks may differ, and a pane may have been drawn late.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from streams.core.machines import NO_MACHINES, MachineTable, read_machines
+from streams.core.events.machines import NO_MACHINES, MachineTable, read_machines
 from streams.errors import ThrongError
 
 

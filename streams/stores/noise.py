@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from schemas.measures import Measure
-from streams.core import budget
-from streams.core.sums import Counted, Keyed
+from streams.core.release import budget
+from streams.core.release.sums import Counted, Keyed
 from streams.errors import ThrongError
 
 dp.enable_features("contrib")

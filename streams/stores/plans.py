@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from schemas.attach import pack_cell
 from schemas.epochs import Epoch
 from schemas.plan import NO_ZONE, NOWHERE, Plan
-from streams.core.calibration import LEAST, MOST
+from streams.core.calibration.calibration import LEAST, MOST
 from streams.core.distances import positions_of
+from streams.core.gateway.zones import unknown_plan
 from streams.core.times import is_timezone
-from streams.core.zones import unknown_plan
 from streams.errors import ThrongError
 from streams.settings import Settings
 

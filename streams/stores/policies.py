@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.policy import Policy, Purpose, Rulebook
-from streams.core.soundness import problems
+from streams.core.rules.soundness import problems
 from streams.errors import ThrongError
 from streams.settings import Settings
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.core.consents import RegistryRecord
-from streams.core.registry import RegistryTable
+from streams.core.gateway.consents import RegistryRecord
+from streams.core.gateway.registry import RegistryTable
 from streams.errors import ThrongError
 from streams.stores.connection import At, client_options
 from streams.stores.log import REQUEST_MS, TailReader, disconnect

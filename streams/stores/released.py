@@ -22,7 +22,7 @@ from redis.asyncio import Redis, RedisCluster
 from schemas.ledger import LedgerRecord, Publication
 from schemas.plan import Places
 from schemas.topics import AREAS, FLOWS, FOOTFALL
-from streams.core.release import publications
+from streams.core.release.release import publications
 from streams.stores.outgoing import Outgoing, Sender
 
 NEWER_OR_SAME = """

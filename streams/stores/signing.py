@@ -12,7 +12,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from schemas.audit import Entry
-from streams.core.audit import to_sign
+from streams.core.rules.audit import to_sign
 from streams.errors import ThrongError
 
 

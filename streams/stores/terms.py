@@ -5,9 +5,9 @@ from collections.abc import Collection
 from schemas.access import measures_for
 from schemas.plan import Plan
 from schemas.policy import Rulebook
-from streams.core.budget import rho_within
 from streams.core.epochs import Terms
-from streams.core.rules import active, limits
+from streams.core.release.budget import rho_within
+from streams.core.rules.rules import active, limits
 from streams.errors import ThrongError
 from streams.settings import Settings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from streams.core.view import SIMULATED, View, Views
+from streams.core.estimates.view import SIMULATED, View, Views
 from streams.errors import ThrongError
 from streams.settings import Settings
 

@@ -14,7 +14,7 @@ from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.sightings import Control, Section, decode_frame
 from schemas.topics import ATTACH, LEDGER, PANES, RELEASED, SIGHTINGS
-from streams.core.release import publications
+from streams.core.release.release import publications
 from tests.chaos.cluster import Tail
 from tests.chaos.field import Field
 from tests.chaos.judge import Lost, Published, lost_ranges, releases

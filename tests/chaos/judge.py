@@ -15,7 +15,7 @@ import orjson
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.sightings import LOST, Section
-from streams.core.release import publications
+from streams.core.release.release import publications
 
 Name = tuple[int, str, int]
 Position = tuple[int, int, int]

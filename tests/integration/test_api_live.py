@@ -19,7 +19,7 @@ from schemas.policy import Rulebook
 from schemas.released import DWELL_SCHEMA, FLOWS_SCHEMA, FOOTFALL_SCHEMA, Dwell, Flow, Footfall, Visits
 from schemas.topics import DWELL, EPOCHS, FLOWS, FOOTFALL, OUTLOOK, PANES, VISITS
 from streams.api import tokens
-from streams.core.decisions import suspended
+from streams.core.rules.decisions import suspended
 from streams.core.times import rfc3339
 from streams.local.ports import free_ports
 from streams.settings import Settings, load_settings

@@ -25,7 +25,7 @@ from streams.agents.producing import Producer
 from streams.cli.salts import salts
 from streams.cli.topics import trim_ledger
 from streams.core.epochs import make_epoch
-from streams.core.registry import CONSENT_SHIFT, GRANTED, REFUSED
+from streams.core.gateway.registry import CONSENT_SHIFT, GRANTED, REFUSED
 from streams.errors import ThrongError
 from streams.settings import Settings, load_settings, to_environ
 from streams.stores import durability

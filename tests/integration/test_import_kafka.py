@@ -8,7 +8,7 @@ import pytest
 
 from schemas.topics import ATTACH, REGISTRY
 from streams.cli.main import run
-from streams.core.registry import RegistryTable
+from streams.core.gateway.registry import RegistryTable
 from streams.settings import load_settings
 from streams.stores.topics import create
 from tests.support.deployment import read_topic

@@ -12,7 +12,7 @@ import pytest
 from schemas.ledger import BROUGHT
 from schemas.outlook import Outlook
 from schemas.topics import FOOTFALL, LEDGER, OUTLOOK
-from streams.core.usual import A_WEEK, QUARTER_MS
+from streams.core.derived.usual import A_WEEK, QUARTER_MS
 from streams.settings import Settings, load_settings
 from streams.simulate import make_town, plan
 from streams.stores.topics import create

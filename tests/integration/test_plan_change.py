@@ -14,8 +14,8 @@ from schemas.ledger import LedgerRecord
 from schemas.plan import NOWHERE, Correction, Places, Plan
 from schemas.topics import LEDGER, REGISTRY, RELEASED
 from streams.cli.main import run
-from streams.core.estimate import unpack_level
-from streams.core.release import _state, publications
+from streams.core.estimates.estimate import unpack_level
+from streams.core.release.release import _state, publications
 from streams.settings import load_settings
 from streams.simulate import Rates, Town, generate, make_town, registry
 from streams.simulate.publish import producer, publish, publish_registry

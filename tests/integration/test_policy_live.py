@@ -21,7 +21,7 @@ from schemas.ledger import LedgerRecord
 from schemas.policy import Rulebook
 from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import AUDIT, EPOCHS, LEDGER, RELEASED
-from streams.core.decisions import suspended
+from streams.core.rules.decisions import suspended
 from streams.local.ports import free_ports
 from streams.settings import Settings, load_settings, to_environ
 from streams.simulate import make_town, plan

@@ -12,8 +12,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SIGHTINGS
-from streams.core.behaviour import Evidence
-from streams.core.machines import NO_MACHINES
+from streams.core.events.behaviour import Evidence
+from streams.core.events.machines import NO_MACHINES
 from streams.errors import ThrongError
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise

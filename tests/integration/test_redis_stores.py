@@ -12,7 +12,7 @@ from redis.exceptions import NoPermissionError
 from schemas.ledger import LedgerRecord, Publication
 from schemas.topics import FOOTFALL
 from streams.cli.access_lists import redis_users
-from streams.core.release import seal
+from streams.core.release.release import seal
 from streams.settings import load_settings
 from streams.stores import released as released_store
 from streams.stores import snapshots

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from schemas.attach import pack_imsi
-from streams.core.registry import OPTED_OUT
+from streams.core.gateway.registry import OPTED_OUT
 from streams.stores.registry import RegistryLog, RegistryReader, Stretch
 from tests.support.reading import make_topic
 

@@ -21,8 +21,8 @@ from redis.asyncio import Redis
 
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import FLOWS, REJECTS, RELEASED, SALTS, SIGHTINGS
-from streams.core.pseudonyms import pseudonym
-from streams.core.snapshot import Header
+from streams.core.crowd.snapshot import Header
+from streams.core.gateway.pseudonyms import pseudonym
 from streams.metrics_page import PARTS, exposed, metrics_of
 from streams.simulate.people import imsis, msisdns
 from streams.stores.keys import FileKeys

@@ -27,11 +27,11 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.measures import Measure
 from schemas.plan import Cell, Parent, Plan, Zone
-from streams.core.budget import rho_of, sensitivity, sigma
-from streams.core.ledger import Account
-from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page
-from streams.core.sums import Sums, Whole
+from streams.core.release.budget import rho_of, sensitivity, sigma
+from streams.core.release.ledger import Account
+from streams.core.release.release import Draw, next_record, publications
+from streams.core.release.render import Page
+from streams.core.release.sums import Sums, Whole
 from streams.core.times import rfc3339
 from streams.stores.noise import Noise, draw
 from tests.oracle.counting import Sighting

@@ -14,7 +14,7 @@ from dp_accounting.pld import privacy_loss_distribution as pld
 from dp_accounting.rdp import RdpAccountant
 
 from schemas.measures import DEFAULT_MEASURES
-from streams.core.budget import delta_of, epsilon_for, rho_for, rho_of, sigma
+from streams.core.release.budget import delta_of, epsilon_for, rho_for, rho_of, sigma
 from tests.support.world import epochs_at
 
 EPOCH = epochs_at(1_772_420_400_000)[0]

@@ -28,7 +28,7 @@ from attacks.town import Size, World, alone, live, whereabouts
 from attacks.trajectories import whole
 from attacks.verdict import Part, Verdict, bites, clear
 from schemas.ledger import Publication
-from streams.core.budget import rho_for
+from streams.core.release.budget import rho_for
 from streams.stores.noise import draw
 
 VILLAGE = Size(3, 120, 20, 2, 0.7)

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from streams.core.render import Estimates, Page
+from streams.core.release.render import Estimates, Page
 from streams.stores.noise import draw
 from tests.privacy.audit import (
     DAY,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from schemas.attach import ATTACH, DETACH, HANDOVER, SERVICE, UPDATE
-from streams.core.behaviour import BUSY_A_DAY, DAY_MS, HOUR_MS, Evidence
+from streams.core.events.behaviour import BUSY_A_DAY, DAY_MS, HOUR_MS, Evidence
 
 START = 1_772_420_400_000  # 04:00, an hour ahead of UTC
 AHEAD = HOUR_MS

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from streams.core.chain import Link, link
+from streams.core.crowd.chain import Link, link
 
 OFFSETS = 60
 

@@ -13,9 +13,9 @@ from schemas.epochs import Epoch
 from schemas.measures import Measure
 from schemas.panes import pairs
 from schemas.sightings import Section, encode_control, encode_frame
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.snapshot import restore, to_columns
 from streams.core.distances import UNKNOWN
-from streams.core.snapshot import restore, to_columns
 from tests.oracle.counting import Sighting, count, window
 
 MINUTE = 60_000

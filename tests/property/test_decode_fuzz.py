@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.rejects import Reason
-from streams.core.decode import decode, decode_reference
+from streams.core.events.decode import decode, decode_reference
 from tests.oracle.gate import read_record
 from tests.support.raw import records_of
 

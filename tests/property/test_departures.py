@@ -4,7 +4,16 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.departures import DEPARTURE, HEAD, SMALLEST, TAIL, in_order, new_departures, of_records, with_room
+from streams.core.crowd.departures import (
+    DEPARTURE,
+    HEAD,
+    SMALLEST,
+    TAIL,
+    in_order,
+    new_departures,
+    of_records,
+    with_room,
+)
 
 
 @settings(max_examples=200, deadline=None)

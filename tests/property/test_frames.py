@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.sightings import GENESIS, LOST, REGISTRY_SOURCE, WIDEST_MS, Section, decode_frame, encode_frame
-from streams.core.chain import Link, link
-from streams.core.frames import Outgoing, frames
-from streams.core.framing import Framer, Mark
-from streams.core.gateway import NEVER_MS, NOTHING, Screened
+from streams.core.crowd.chain import Link, link
+from streams.core.gateway.frames import Outgoing, frames
+from streams.core.gateway.framing import Framer, Mark
+from streams.core.gateway.gateway import NEVER_MS, NOTHING, Screened
 
 COLUMNS = ("pseudonym", "ts", "offset", "index", "zone", "cohort", "kind")
 DAY = 86_400_000

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from schemas.rejects import Reason
-from streams.core.decode import decode
-from streams.core.framing import Framer, Mark
-from streams.core.gateway import Screened, screen
-from streams.core.machines import read_machines
-from streams.core.pseudonyms import pseudonym
+from streams.core.events.decode import decode
+from streams.core.events.machines import read_machines
+from streams.core.gateway.framing import Framer, Mark
+from streams.core.gateway.gateway import Screened, screen
+from streams.core.gateway.pseudonyms import pseudonym
 from tests.oracle.gate import screen as oracle_screen
 from tests.support.raw import records_of
 from tests.support.world import ORACLE_POLICY, PLAN, context_of, epochs_at, salt_of

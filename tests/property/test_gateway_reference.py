@@ -13,18 +13,18 @@ from schemas.plan import Cell
 from schemas.policy import Policy
 from schemas.registry import PURPOSES, Subscriber
 from schemas.rejects import Reason
-from streams.core import gateway, gateway_reference, standing
-from streams.core.decode import Events
 from streams.core.epochs import EpochTable, make_epoch
-from streams.core.gateway import NEVER_MS, Context, screen
-from streams.core.gateway_reference import screen_reference
-from streams.core.machines import MachineTable
-from streams.core.policy import PolicyTable
-from streams.core.pseudonyms import key_state
-from streams.core.records import Records
-from streams.core.registry import RegistryTable, pack
-from streams.core.screening import BLOCK, Tables
-from streams.core.zones import CellTable
+from streams.core.events.decode import Events
+from streams.core.events.machines import MachineTable
+from streams.core.events.records import Records
+from streams.core.gateway import gateway, gateway_reference, standing
+from streams.core.gateway.gateway import NEVER_MS, Context, screen
+from streams.core.gateway.gateway_reference import screen_reference
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import key_state
+from streams.core.gateway.registry import RegistryTable, pack
+from streams.core.gateway.screening import BLOCK, Tables
+from streams.core.gateway.zones import CellTable
 from tests.support.world import PLAN, TERMS, epochs_at, salt_of
 
 START = 1_772_420_400_000 + 23 * 3_600_000  # an hour before pseudonyms change

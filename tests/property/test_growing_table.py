@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.attach import UPDATE
-from streams.core import slots, windows
-from streams.core.blocks import BLOCK_ROWS, NEVER, number_of_blocks
-from streams.core.population import Population
-from streams.core.reorder import Rows
+from streams.core.compiled.blocks import BLOCK_ROWS, NEVER, number_of_blocks
+from streams.core.crowd import slots, windows
+from streams.core.crowd.population import Population
+from streams.core.crowd.reorder import Rows
 from tests.property.test_crowd_against_oracle import EPOCHS
 
 

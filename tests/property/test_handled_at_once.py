@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streams.core import slots
-from streams.core.departures import in_order
-from streams.core.listed import Listed, joined
-from streams.core.population import Population
-from streams.core.presence import BLOCK
-from streams.core.reorder import Rows, select
+from streams.core.crowd import slots
+from streams.core.crowd.departures import in_order
+from streams.core.crowd.listed import Listed, joined
+from streams.core.crowd.population import Population
+from streams.core.crowd.presence import BLOCK
+from streams.core.crowd.reorder import Rows, select
 from tests.property.test_crowd_against_oracle import EPOCHS, ZONES
 
 NUMBER = 12 * BLOCK + 123

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.ledger import LedgerRecord
-from streams.core.ledger import Account, Overspent
+from streams.core.release.ledger import Account, Overspent
 from tests.support.world import epochs_at
 
 EPOCH = epochs_at(1_772_420_400_000)[0]

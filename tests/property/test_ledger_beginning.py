@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas.ledger import BROUGHT, LedgerRecord
-from streams.core.ledger import KEPT, Account
+from streams.core.release.ledger import KEPT, Account
 
 MEASURES = ("present", "arrivals", "trips")
 LAST = 4

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.panes import pairs
-from streams.core.listed import Listed, counted, first_ones
+from streams.core.crowd.listed import Listed, counted, first_ones
 
 PAIRS = st.lists(
     st.tuples(st.integers(0, 6), st.one_of(st.integers(0, 3), st.integers((1 << 32) - 4, (1 << 32) - 1))), max_size=60

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from schemas.attach import pack_imsi
 from schemas.registry import PURPOSES
-from streams.core.lookup import Lookup
-from streams.core.registry import CONSENT_SHIFT, GRANTED, OPTED_OUT, RECORD, RegistryTable
+from streams.core.compiled.lookup import Lookup
+from streams.core.gateway.registry import CONSENT_SHIFT, GRANTED, OPTED_OUT, RECORD, RegistryTable
 
 KEYS = st.one_of(st.integers(1, 40), st.integers(1, (1 << 64) - 1))
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from schemas.panes import Pane
 from schemas.sightings import LOST, Section, encode_control, encode_frame
-from streams.core.losses import Loss
-from streams.core.snapshot import restore, to_columns
+from streams.core.crowd.losses import Loss
+from streams.core.crowd.snapshot import restore, to_columns
 from tests.oracle.counting import Sighting, lacking
 from tests.property.test_crowd_against_oracle import (
     EPOCHS,

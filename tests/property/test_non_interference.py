@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from schemas.epochs import Epoch
-from streams.core.consents import RegistryRecord
 from streams.core.epochs import make_epoch
+from streams.core.gateway.consents import RegistryRecord
+from streams.core.gateway.pseudonyms import key_state, pseudonym
 from streams.core.inline import Inline
-from streams.core.pseudonyms import key_state, pseudonym
 from tests.property.test_crowd_against_oracle import counted
 from tests.support.raw import records_of
 from tests.support.world import PLAN, TERMS, context_of, epochs_at, salt_of

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.sightings import OPT_IN, OPT_OUT, REGISTRY_SOURCE, encode_control, encode_frame
-from streams.core.snapshot import restore, to_columns
+from streams.core.crowd.snapshot import restore, to_columns
 from tests.oracle.counting import DETACH, Sighting
 from tests.property.test_crowd_against_oracle import (
     EPOCHS,

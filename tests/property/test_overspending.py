@@ -26,10 +26,10 @@ from schemas.topics import LEDGER, PANES, RELEASED
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.transport import Chunk, LogRange
-from streams.core.budget import sigma
-from streams.core.ledger import Overspent
-from streams.core.release import publications
-from streams.core.render import Page, Pages
+from streams.core.release.budget import sigma
+from streams.core.release.ledger import Overspent
+from streams.core.release.release import publications
+from streams.core.release.render import Page, Pages
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
 from streams.stores.noise import NoiseSource, OnTheSpot

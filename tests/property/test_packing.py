@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.measures import DEFAULT_MEASURES, Measure
-from streams.core import slots
-from streams.core.crowd import Crowd
-from streams.core.listed import joined
-from streams.core.packing import from_planes, pack_rows, ranks, to_planes, unpack_rows
-from streams.core.snapshot import restore, to_columns
+from streams.core.crowd import slots
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.listed import joined
+from streams.core.crowd.packing import from_planes, pack_rows, ranks, to_planes, unpack_rows
+from streams.core.crowd.snapshot import restore, to_columns
 from streams.stores.snapshots import compress
 from tests.oracle.counting import Sighting
 from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, START, ZONES, frames_of, fresh, run, sightings_of

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core.reorder import Reorder, Rows, order
+from streams.core.crowd.reorder import Reorder, Rows, order
 
 TIMES = st.one_of(st.integers(0, 40), st.integers(0, 5_000_000), st.integers(0, 1 << 41))
 

@@ -23,8 +23,8 @@ from schemas.sightings import (
     encode_reset,
 )
 from schemas.topics import DAY_MS
-from streams.core.crowd import Crowd, UnknownEpoch
-from streams.core.snapshot import restore, to_columns
+from streams.core.crowd.crowd import Crowd, UnknownEpoch
+from streams.core.crowd.snapshot import restore, to_columns
 from tests.oracle.counting import Sighting, count, window
 from tests.property.test_crowd_against_oracle import (
     KINDS,

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from streams.core import estimate
-from streams.core.estimate import Level
-from streams.core.models import PRESENT
-from streams.core.rollup import Tree, added, blended, reconciled
+from streams.core.estimates import estimate
+from streams.core.estimates.estimate import Level
+from streams.core.estimates.models import PRESENT
+from streams.core.estimates.rollup import Tree, added, blended, reconciled
 
 DAYS = Path(__file__).parents[1] / "golden" / "days.npz"
 SIGMA = 78.6

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.core import windows
-from streams.core.crowd import Crowd
-from streams.core.population import Population
+from streams.core.crowd import windows
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.population import Population
 from tests.oracle.counting import Sighting
 from tests.property.test_crowd_against_oracle import (
     EPOCHS,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.core.budget import sensitivity
+from streams.core.release.budget import sensitivity
 from tests.oracle.counting import Sighting
 from tests.property.test_crowd_against_oracle import (
     EPOCHS,

@@ -17,9 +17,9 @@ import pytest
 from schemas.epochs import Epoch
 from schemas.panes import pairs
 from streams.core.epochs import EpochTable, make_epoch
-from streams.core.gateway import Context
+from streams.core.gateway.gateway import Context
+from streams.core.gateway.pseudonyms import key_state
 from streams.core.inline import Inline
-from streams.core.pseudonyms import key_state
 from tests.oracle.counting import count
 from tests.oracle.gate import screen
 from tests.support.raw import records_of
@@ -214,7 +214,7 @@ def _parsed(record: tuple[int, bytes]) -> tuple[int, dict]:
 
 
 def test_a_leap_second_is_the_first_of_the_next_minute_or_a_reject_and_never_a_crash() -> None:
-    from streams.core.decode import decode, decode_reference
+    from streams.core.events.decode import decode, decode_reference
 
     texts = ["2016-12-31T23:59:59Z", "2016-12-31T23:59:60Z", "2016-12-31T23:59:60.5Z", "2017-01-01T00:00:00Z"]
     event = {"event_id": "e", "imsi": "001010000000001", "cell": "001-01-0000001"}

@@ -15,8 +15,8 @@ from aiokafka.errors import KafkaTimeoutError
 
 from schemas.topics import REGISTRY
 from streams.agents.transport import Committed, LogRange
-from streams.core.consents import RegistryRecord
-from streams.core.records import RecordBatch
+from streams.core.events.records import RecordBatch
+from streams.core.gateway.consents import RegistryRecord
 from streams.stores.outgoing import Outgoing
 from streams.stores.registry import Stretch
 from tests.support.raw import Written, batch_of

@@ -12,7 +12,7 @@ from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.sightings import LOST, Control, decode_frame
 from schemas.topics import LEDGER, PANES, REJECTS, RELEASED, SIGHTINGS
-from streams.core.release import publications
+from streams.core.release.release import publications
 from streams.stores.ledger import Ledger
 from tests.oracle.counting import lacking
 from tests.simulation.broker import Broker

@@ -21,14 +21,15 @@ from streams.agents.crowd import CrowdAgent
 from streams.agents.release import Releaser
 from streams.agents.roles import Tenure
 from streams.agents.shredder import Shredder
-from streams.core import chain, framing, gateway, snapshot
-from streams.core.crowd import Crowd
-from streams.core.decode import Events
-from streams.core.ledger import Account
-from streams.core.population import Population
-from streams.core.records import Records
-from streams.core.reorder import Reorder
-from streams.core.sums import Sums
+from streams.core.crowd import chain, snapshot
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.population import Population
+from streams.core.crowd.reorder import Reorder
+from streams.core.events.decode import Events
+from streams.core.events.records import Records
+from streams.core.gateway import framing, gateway
+from streams.core.release.ledger import Account
+from streams.core.release.sums import Sums
 from streams.stores import ledger_trim
 from tests.simulation import redis, schedule
 

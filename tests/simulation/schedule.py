@@ -26,7 +26,7 @@ from schemas.registry import BEAT_KEY
 from schemas.sightings import encode_control
 from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY, REJECTS, RELEASED, SALTS, SIGHTINGS
 from streams.agents import pacing, shredder
-from streams.core import ledger
+from streams.core.release import ledger
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
 from streams.stores import salts

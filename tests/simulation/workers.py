@@ -26,12 +26,12 @@ from streams.agents.release import Releaser
 from streams.agents.roles import Chunk, LogRange, Role, Tenure, Turn
 from streams.agents.shredder import Shredder
 from streams.agents.transport import Committed
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
 from streams.core.epochs import make_epoch
-from streams.core.framing import Framer
-from streams.core.gateway import NEVER_MS
-from streams.core.pseudonyms import key_state
-from streams.core.render import Pages
+from streams.core.gateway.framing import Framer
+from streams.core.gateway.gateway import NEVER_MS
+from streams.core.gateway.pseudonyms import key_state
+from streams.core.release.render import Pages
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
 from streams.stores.counts import CountStore

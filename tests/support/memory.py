@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streams.core.pseudonyms import key_state
+from streams.core.gateway.pseudonyms import key_state
 
 WRITABLE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw")
 MOST = 1 << 30

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 
-from streams.core.records import RecordBatch, Records
+from streams.core.events.records import RecordBatch, Records
 
 # Record time, key, value, headers.
 Written = tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]

@@ -1,8 +1,8 @@
 """Rules that stay as they are, for tests of something else."""
 
 from schemas.epochs import Epoch
-from streams.core.gateway import Context
-from streams.core.rules import Told
+from streams.core.gateway.gateway import Context
+from streams.core.rules.rules import Told
 
 
 class SettledRules:

@@ -12,13 +12,13 @@ from schemas.measures import Measure
 from schemas.panes import Pane, pairs
 from schemas.plan import Plan
 from streams.core.epochs import EpochTable, Terms, make_epoch
-from streams.core.gateway import Context
+from streams.core.events.records import Records
+from streams.core.gateway.gateway import Context
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import key_state
+from streams.core.gateway.registry import RegistryTable
+from streams.core.gateway.zones import CellTable
 from streams.core.inline import Inline
-from streams.core.policy import PolicyTable
-from streams.core.pseudonyms import key_state
-from streams.core.records import Records
-from streams.core.registry import RegistryTable
-from streams.core.zones import CellTable
 from streams.simulate.generate import Slice, generate
 from streams.simulate.registry import registry
 from streams.simulate.town import Town, plan

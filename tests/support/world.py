@@ -9,11 +9,11 @@ from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import NOWHERE, Cell, Parent, Plan, Zone
 from schemas.policy import Policy
 from streams.core.epochs import EpochTable, Terms, make_epoch
-from streams.core.gateway import Context
-from streams.core.policy import PolicyTable
-from streams.core.pseudonyms import key_state
-from streams.core.registry import RegistryTable
-from streams.core.zones import CellTable
+from streams.core.gateway.gateway import Context
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import key_state
+from streams.core.gateway.registry import RegistryTable
+from streams.core.gateway.zones import CellTable
 
 PLAN = Plan(
     1,

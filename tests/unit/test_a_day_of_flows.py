@@ -10,12 +10,12 @@ from schemas.measures import Measure
 from schemas.plan import Parent, Plan, Zone
 from schemas.released import Flow, FlowSummary, TravelTimes
 from streams.api.shelf import item_of
-from streams.core.bands import distances
-from streams.core.budget import rho_of, sensitivity, sigma
-from streams.core.ledger import Account
-from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page
-from streams.core.sums import Sums
+from streams.core.derived.bands import distances
+from streams.core.release.budget import rho_of, sensitivity, sigma
+from streams.core.release.ledger import Account
+from streams.core.release.release import Draw, next_record, publications
+from streams.core.release.render import Page
+from streams.core.release.sums import Sums
 from streams.stores.noise import draw
 from tests.oracle.counting import Sighting
 from tests.property.test_crowd_against_oracle import MINUTE, frames_of, run

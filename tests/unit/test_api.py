@@ -19,7 +19,7 @@ from streams.api.shelf import Item, Shelf, item_of
 from streams.cli.main import cli
 from streams.cli.values import expiry_ms
 from streams.core.epochs import EpochTable
-from streams.core.rules import Told
+from streams.core.rules.rules import Told
 from streams.core.times import milliseconds
 from streams.errors import ThrongError
 from tests.support.world import epochs_at

@@ -14,9 +14,9 @@ from schemas.topics import AREAS, RELEASED
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.transport import LogRange
-from streams.core.budget import rho_within, sigma
-from streams.core.release import Draw, next_record, publications, shut_record
-from streams.core.render import Page, Pages
+from streams.core.release.budget import rho_within, sigma
+from streams.core.release.release import Draw, next_record, publications, shut_record
+from streams.core.release.render import Page, Pages
 from streams.metrics import ReleaseMetrics
 from streams.recording.panes import places_of
 from streams.stores.ledger import Ledger

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from schemas.audit import GENESIS, Entry
 from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Rulebook
-from streams.core.audit import Broken, Chain, canonical, sealed
+from streams.core.rules.audit import Broken, Chain, canonical, sealed
 from tests.support.world import POLICIES
 
 BOOK = Rulebook(tuple(POLICIES), DEFAULT_MEASURES, "marketing")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from schemas.audit import GENESIS, Entry
 from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Rulebook
-from streams.core.audit import canonical, sealed
+from streams.core.rules.audit import canonical, sealed
 from streams.errors import ThrongError
 from streams.stores import audit
 from streams.stores.audit import AuditReader, adopt, append

@@ -10,7 +10,7 @@ from schemas.plan import Parent, Places, Zone
 from schemas.released import Flow
 from schemas.topics import FLOWS
 from streams.cli.main import run
-from streams.core.bands import ENDS_KM, Band, by_distance, distances, great_circle_km
+from streams.core.derived.bands import ENDS_KM, Band, by_distance, distances, great_circle_km
 from tests.support.recorded import recorded
 from tests.unit.test_derived import flow, told
 from tests.unit.test_schemas import validator

@@ -24,8 +24,8 @@ from benchmarks.goals import goals
 from benchmarks.peers.job import Size
 from benchmarks.peers.peers import BY_NAME, RESULTS
 from benchmarks.peers.throng import Mark
-from streams.core.decode import decode
-from streams.core.records import walk
+from streams.core.events.decode import decode
+from streams.core.events.records import walk
 
 NETWORK = Network(sims=1_000_000, events_a_day=86_400_000, zones=100, partitions=10)
 MEASURED = Measured(

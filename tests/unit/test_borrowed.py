@@ -11,9 +11,10 @@ from numba.core.dispatcher import Dispatcher
 from numba.typed import List
 
 from streams import warm
-from streams.core import presence, screening
-from streams.core.borrowed import borrowed
-from streams.core.reorder import Rows
+from streams.core.compiled.borrowed import borrowed
+from streams.core.crowd import presence
+from streams.core.crowd.reorder import Rows
+from streams.core.gateway import screening
 from tests.support.compiled import counted_in_loops
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from schemas.measures import DEFAULT_MEASURES, Measure
-from streams.core.budget import check_shares, delta_of, epsilon_for, rho_for, rho_of, sensitivity, sigma
+from streams.core.release.budget import check_shares, delta_of, epsilon_for, rho_for, rho_of, sensitivity, sigma
 from streams.errors import ThrongError
 from streams.stores.noise import draw
 from tests.support.world import epochs_at

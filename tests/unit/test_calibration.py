@@ -15,13 +15,13 @@ from schemas.lengths import BUCKETS
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Correction, Plan, Spill
 from streams.cli.main import run
-from streams.core import calibration
-from streams.core.calibration import LEAST, MOST, SPREAD, Evidence, Told, found, odd, told_from
-from streams.core.factors import factors_of
-from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page
+from streams.core.calibration import calibration
+from streams.core.calibration.calibration import LEAST, MOST, SPREAD, Evidence, Told, found, odd, told_from
+from streams.core.estimates.factors import factors_of
+from streams.core.estimates.view import View
+from streams.core.release.release import Draw, next_record, publications
+from streams.core.release.render import Page
 from streams.core.times import rfc3339
-from streams.core.view import View
 from streams.stores.plans import load_plan
 from tests.support.world import PLAN, epochs_at
 from tests.unit.test_schemas import validator

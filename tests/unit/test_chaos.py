@@ -16,8 +16,8 @@ from schemas.ledger import LedgerRecord, Publication
 from schemas.panes import Pane, from_dense
 from schemas.rejects import Reason
 from schemas.sightings import LOST, Section
-from streams.core.decode import decode
-from streams.core.release import seal
+from streams.core.events.decode import decode
+from streams.core.release.release import seal
 from tests.chaos import __main__ as chaos
 from tests.chaos.faults import FAULTS, RAW_LOG, SERVERS, WORKERS, dealt, left_out
 from tests.chaos.field import Turns

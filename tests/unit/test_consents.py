@@ -6,10 +6,10 @@ import pytest
 
 from schemas.registry import BEAT_KEY
 from schemas.sightings import OPT_IN, OPT_OUT
-from streams.core.consents import AHEAD_MS, RegistryRecord, announce
-from streams.core.gateway import NEVER_MS
-from streams.core.pseudonyms import pseudonym
-from streams.core.registry import RegistryTable
+from streams.core.gateway.consents import AHEAD_MS, RegistryRecord, announce
+from streams.core.gateway.gateway import NEVER_MS
+from streams.core.gateway.pseudonyms import pseudonym
+from streams.core.gateway.registry import RegistryTable
 from tests.support.world import context_of, epochs_at, salt_of
 
 HOUR = 3_600_000

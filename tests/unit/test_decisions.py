@@ -5,8 +5,8 @@ from msgspec.structs import replace
 
 from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Rulebook
-from streams.core.decisions import applied, resumed, suspended
-from streams.core.policy import SUSPENDED, PolicyTable
+from streams.core.gateway.policy import SUSPENDED, PolicyTable
+from streams.core.rules.decisions import applied, resumed, suspended
 from streams.errors import ThrongError
 from tests.support.world import POLICIES
 

@@ -8,9 +8,9 @@ import pytest
 
 from schemas.attach import AttachEvent, pack_cell, pack_imsi
 from schemas.rejects import MEANING, Reason
-from streams.core import decode as decoding
-from streams.core.decode import Events, decode, decode_in_parts
-from streams.core.decode_reference import decode_element, decode_value, explain
+from streams.core.events import decode as decoding
+from streams.core.events.decode import Events, decode, decode_in_parts
+from streams.core.events.decode_reference import decode_element, decode_value, explain
 from tests.support.raw import records_of
 
 GOOD = {"event_id": "e1", "imsi": "001010000000001", "ts": 1772420400000, "cell": "001-01-1A2B3C4"}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from schemas.released import Flow, Footfall
-from streams.core.derived import came_from, footfall_of, goes_to
+from streams.core.derived.derived import came_from, footfall_of, goes_to
 from streams.core.times import rfc3339
 
 HOUR = 3_600_000

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.measures import DEFAULT_MEASURES
-from streams.core import estimate
-from streams.core.accuracy import MEDIAN, settled_error
-from streams.core.accuracy import PRESENT as TYPICAL
-from streams.core.models import COHORTS, PRESENT, TRIPS, Model, Models, models_of
+from streams.core.estimates import estimate
+from streams.core.estimates.models import COHORTS, PRESENT, TRIPS, Model, Models, models_of
+from streams.core.rules.accuracy import MEDIAN, settled_error
+from streams.core.rules.accuracy import PRESENT as TYPICAL
 
 DAYS = Path(__file__).parents[1] / "golden" / "days.npz"
 SIGMA = 78.6

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.measures import DEFAULT_MEASURES
-from streams.core import estimate
-from streams.core.budget import sigma
-from streams.core.models import models_of
-from streams.core.yesterday import smoothed
+from streams.core.estimates import estimate
+from streams.core.estimates.models import models_of
+from streams.core.estimates.yesterday import smoothed
+from streams.core.release.budget import sigma
 from tests.support.world import epochs_at
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -17,13 +17,13 @@ from schemas.topics import LEDGER, OUTLOOK, PUBLISHED
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.roles import LogRange
-from streams.core.following import AT_HAND, BLOCK_MS, Following
-from streams.core.outlook import Outlooks
-from streams.core.release import publications
-from streams.core.render import Pages
-from streams.core.rules import Told
+from streams.core.derived.following import AT_HAND, BLOCK_MS, Following
+from streams.core.derived.outlook import Outlooks
+from streams.core.derived.usual import A_WEEK, QUARTER_MS
+from streams.core.release.release import publications
+from streams.core.release.render import Pages
+from streams.core.rules.rules import Told
 from streams.core.times import rfc3339
-from streams.core.usual import A_WEEK, QUARTER_MS
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
 from streams.stores.released import Publisher

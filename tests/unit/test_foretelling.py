@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from schemas.lengths import BUCKETS
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import NOWHERE, Cell, Correction, Plan
-from streams.core.calibration import LEAST, MOST, SPREAD
-from streams.core.foretelling import EARNED, Line, fitted, foretold
-from streams.core.release import publications
+from streams.core.calibration.calibration import LEAST, MOST, SPREAD
+from streams.core.calibration.foretelling import EARNED, Line, fitted, foretold
+from streams.core.release.release import publications
 from streams.core.times import rfc3339
 from streams.stores.plans import load_plan
 from tests.support.world import PLAN

@@ -19,8 +19,8 @@ from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.roles import Turn
 from streams.agents.transport import Chunk, Committed, LogRange
-from streams.core import decode as decoding
-from streams.core.framing import Framer
+from streams.core.events import decode as decoding
+from streams.core.gateway.framing import Framer
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.outgoing import Outgoing

@@ -8,9 +8,9 @@ import pytest
 from schemas.attach import DETACH
 from schemas.plan import Cell, Parent, Plan, Zone
 from schemas.sightings import encode_control
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.presence import NOWHERE
 from streams.core.distances import UNKNOWN, positions_of
-from streams.core.presence import NOWHERE
 from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, POSITIONS, frames_of, fresh, sightings_of
 
 HERE, FAR, UNPLACED, NEAR = 0, 1, 2, 3

@@ -17,7 +17,7 @@ from schemas.sightings import LOST, Section, encode_control, encode_frame
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.health import Readiness
 from streams.agents.roles import Chunk, LogRange
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
 from streams.metrics import CrowdMetrics
 from streams.stores.snapshots import BrokenSnapshot, Stored
 from tests.support.raw import batch_of

@@ -18,7 +18,7 @@ from schemas.topics import FLOWS, LEDGER, PANES, RELEASED
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.transport import Chunk, LogRange
-from streams.core.budget import (
+from streams.core.release.budget import (
     KEYS_SHARE,
     check_shares,
     delta_of,
@@ -29,10 +29,10 @@ from streams.core.budget import (
     sigma,
     threshold,
 )
-from streams.core.ledger import Account, Overspent
-from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page, Pages
-from streams.core.sums import Keyed, Sums, Whole, occurring
+from streams.core.release.ledger import Account, Overspent
+from streams.core.release.release import Draw, next_record, publications
+from streams.core.release.render import Page, Pages
+from streams.core.release.sums import Keyed, Sums, Whole, occurring
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger

@@ -8,9 +8,9 @@ from schemas.ledger import LedgerRecord
 from schemas.topics import FOOTFALL, LEDGER
 from streams.agents.learning import Learning
 from streams.agents.roles import LogRange
-from streams.core.following import BLOCK_MS, Following
-from streams.core.release import seal
-from streams.core.usual import QUARTER_MS
+from streams.core.derived.following import BLOCK_MS, Following
+from streams.core.derived.usual import QUARTER_MS
+from streams.core.release.release import seal
 from streams.errors import ThrongError
 from streams.stores.ledger import Ledger
 from streams.stores.ledger_history import History

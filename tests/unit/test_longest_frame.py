@@ -6,7 +6,7 @@ import pytest
 from schemas.sightings import ROW_BYTES, Section, encode_frame
 from schemas.topics import SIGHTINGS, TOPICS
 from streams.agents.single import FRAME_LEVEL, SingleRecord
-from streams.core.framing import MOST_IN_A_FRAME, rows_at_once
+from streams.core.gateway.framing import MOST_IN_A_FRAME, rows_at_once
 from streams.settings import Settings
 
 LONGEST = next(int(topic.config["max.message.bytes"]) for topic in TOPICS if topic.name == SIGHTINGS)

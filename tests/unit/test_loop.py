@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from schemas.rejects import Reason
-from streams.core.decode import decode
-from streams.core.records import Records
+from streams.core.events.decode import decode
+from streams.core.events.records import Records
 from streams.recording.columns import SCHEMA, spans
 from streams.recording.embedded import LAST_MS, replay_embedded
 from streams.recording.file import Reader, Run, times_of

@@ -13,7 +13,7 @@ from streams.agents import crowd as crowd_module
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.health import Readiness
 from streams.agents.roles import Chunk, LogRange
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
 from streams.core.times import rfc3339
 from streams.metrics import CrowdMetrics
 from streams.stores.counts import TickCounts

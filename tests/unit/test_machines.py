@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streams.core.machines import MachineTable, pack_tac, read_machines
+from streams.core.events.machines import MachineTable, pack_tac, read_machines
 from streams.errors import ThrongError
 from streams.stores.machines import load_machines
 

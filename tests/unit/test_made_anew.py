@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schemas.sightings import Section, encode_control, encode_frame
-from streams.core.crowd import Crowd
+from streams.core.crowd.crowd import Crowd
 from streams.errors import ThrongError
 from tests.support.world import PLAN, epochs_at
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schemas.lengths import BUCKETS, CUT, LIMITS_MS, MINUTE_MS
-from streams.core.median import median
+from streams.core.estimates.median import median
 
 RNG = np.random.default_rng(8)
 

@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from schemas.measures import DEFAULT_MEASURES
-from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page
-from streams.core.view import SIMULATED, View
+from streams.core.estimates.view import SIMULATED, View
+from streams.core.release.release import Draw, next_record, publications
+from streams.core.release.render import Page
 from streams.errors import ThrongError
 from streams.settings import load_settings
 from streams.stores.views import configured_views

@@ -13,9 +13,9 @@ from schemas.plan import Parent, Places, Zone
 from schemas.released import Footfall
 from schemas.topics import FOOTFALL
 from streams.cli.main import run
-from streams.core.outlook import Outlooks
+from streams.core.derived.outlook import Outlooks
+from streams.core.derived.usual import A_WEEK, QUARTER_MS
 from streams.core.times import rfc3339
-from streams.core.usual import A_WEEK, QUARTER_MS
 from tests.support.recorded import recorded
 from tests.unit.test_derived import SAID, flow
 from tests.unit.test_schemas import validator

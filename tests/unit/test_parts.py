@@ -8,11 +8,11 @@ from schemas.lengths import BUCKETS, CUT
 from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.released import FLOWS_SCHEMA
 from schemas.topics import DWELL, FLOWS, VISITS
-from streams.core import estimate
-from streams.core.budget import sigma
-from streams.core.models import models_of
-from streams.core.release import Draw, next_record, publications, shut_record
-from streams.core.render import Page
+from streams.core.estimates import estimate
+from streams.core.estimates.models import models_of
+from streams.core.release.budget import sigma
+from streams.core.release.release import Draw, next_record, publications, shut_record
+from streams.core.release.render import Page
 from streams.stores.released import redis_values
 from tests.support.world import PLAN, epochs_at
 from tests.unit.test_schemas import validator

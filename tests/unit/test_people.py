@@ -10,7 +10,7 @@ import pytest
 from schemas.released import Footfall
 from schemas.shares import Factor, Shares
 from streams.cli.main import run
-from streams.core.people import people, problems, together
+from streams.core.derived.people import people, problems, together
 from tests.support.world import PLAN
 from tests.unit.test_derived import flow, told
 from tests.unit.test_schemas import validator

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from schemas.attach import pack_cell
 from schemas.plan import NOWHERE, Cell, Parent, Plan, Zone
-from streams.core.zones import EXCLUDED, CellTable
+from streams.core.gateway.zones import EXCLUDED, CellTable
 from streams.errors import ThrongError
 from streams.places.build import build
 from streams.places.coverage import as_objects, coverage, radii, regions, sectors

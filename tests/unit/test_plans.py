@@ -8,8 +8,8 @@ import pytest
 
 from schemas.plan import Plan
 from schemas.sightings import encode_control
-from streams.core.crowd import Crowd
-from streams.core.render import Pages
+from streams.core.crowd.crowd import Crowd
+from streams.core.release.render import Pages
 from streams.errors import ThrongError
 from streams.settings import load_settings
 from streams.stores.plans import configured_plans

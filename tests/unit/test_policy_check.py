@@ -19,11 +19,11 @@ from streams.cli.access_lists import acls, command
 from streams.cli.policy import policy
 from streams.cli.policy_words import words
 from streams.cli.topics import topics
-from streams.core import estimate
-from streams.core.accuracy import PRESENT, explain, guarantee, settled_error, told_from
-from streams.core.budget import rho_for
-from streams.core.models import Model, Models
-from streams.core.soundness import problems
+from streams.core.estimates import estimate
+from streams.core.estimates.models import Model, Models
+from streams.core.release.budget import rho_for
+from streams.core.rules.accuracy import PRESENT, explain, guarantee, settled_error, told_from
+from streams.core.rules.soundness import problems
 from streams.errors import ThrongError
 from streams.settings import load_settings
 from streams.stores.policies import SHIPPED, configured_rules, load_measures

@@ -22,7 +22,7 @@ import streams.cli.policy
 import streams.stores.audit
 from schemas.audit import Entry
 from streams.cli.main import run
-from streams.core.audit import canonical, sealed
+from streams.core.rules.audit import canonical, sealed
 from streams.stores.policies import SHIPPED
 from tests.support.topics import NOON, Kafka
 from tests.support.world import epochs_at

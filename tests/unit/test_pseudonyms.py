@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.attach import pack_imsi
-from streams.core.pseudonyms import key_state, pseudonym, pseudonyms, targets
+from streams.core.gateway.pseudonyms import key_state, pseudonym, pseudonyms, targets
 
 SALT = bytes(range(32))
 # Computed once by hashlib.blake2b(imsi, key=salt, digest_size=8, person=b"throng.imsi") and written down.

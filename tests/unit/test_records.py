@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.core.records import APPEND_TIME, walk, walk_reference
+from streams.core.events.records import APPEND_TIME, walk, walk_reference
 from tests.support.raw import batch_of
 
 RECORDS = st.lists(

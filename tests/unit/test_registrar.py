@@ -13,9 +13,9 @@ from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.registrar import Registrar
 from streams.agents.transport import Chunk, Committed, LogRange
-from streams.core.consents import RegistryRecord
 from streams.core.epochs import EpochTable
-from streams.core.framing import Framer
+from streams.core.gateway.consents import RegistryRecord
+from streams.core.gateway.framing import Framer
 from streams.metrics import GatewayMetrics
 from streams.stores.outgoing import Outgoing
 from streams.stores.registry import Stretch

@@ -7,10 +7,11 @@ PROGRAM = """
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 from schemas.sightings import encode_control
-from streams.core import departures, listed, packing, presence, records, reorder, slots, windows
-from streams.core.crowd import Crowd
-from streams.core.rehearsal import rehearse
-from streams.core.snapshot import restore, to_columns
+from streams.core.crowd import departures, listed, packing, presence, reorder, slots, windows
+from streams.core.events import records
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.rehearsal import rehearse
+from streams.core.crowd.snapshot import restore, to_columns
 from tests.support.raw import batch_of
 from tests.unit.test_kept_state import EPOCHS, LOG, PARENTS
 

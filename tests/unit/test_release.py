@@ -7,10 +7,10 @@ import pytest
 import zstandard
 
 from schemas.measures import DEFAULT_MEASURES, Measure
-from streams.core import estimate
-from streams.core.release import Draw, State, _state, next_record, publications, shut_record
-from streams.core.render import Page
-from streams.core.rollup import added
+from streams.core.estimates import estimate
+from streams.core.estimates.rollup import added
+from streams.core.release.release import Draw, State, _state, next_record, publications, shut_record
+from streams.core.release.render import Page
 from streams.stores.released import redis_values
 from tests.support.world import PLAN, epochs_at
 

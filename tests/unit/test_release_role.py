@@ -23,8 +23,8 @@ from streams.agents import release, showing
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser, Rules
 from streams.agents.roles import Chunk, LogRange, Turn
-from streams.core.render import Pages
-from streams.core.rules import Told
+from streams.core.release.render import Pages
+from streams.core.rules.rules import Told
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics

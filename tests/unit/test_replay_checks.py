@@ -12,7 +12,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord, Publication
 from schemas.topics import ATTACH, FOOTFALL
 from streams.cli.main import run
-from streams.core.release import seal
+from streams.core.release.release import seal
 from streams.errors import ThrongError
 from streams.recording import play
 from streams.recording.file import Reader, Writer

@@ -13,11 +13,11 @@ from schemas.audit import Entry
 from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Policy, Rulebook
-from streams.core.audit import Taken
-from streams.core.budget import rho_for
-from streams.core.changes import Way, changes
-from streams.core.policy import OPT_OUT_BASIS, ROAMERS, SUSPENDED, PolicyTable
-from streams.core.rules import by_code, in_force, limits, told, usable
+from streams.core.gateway.policy import OPT_OUT_BASIS, ROAMERS, SUSPENDED, PolicyTable
+from streams.core.release.budget import rho_for
+from streams.core.rules.audit import Taken
+from streams.core.rules.changes import Way, changes
+from streams.core.rules.rules import by_code, in_force, limits, told, usable
 from tests.support.world import POLICIES, epochs_at
 
 NOON = 1_772_449_200_000

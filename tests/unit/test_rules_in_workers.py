@@ -19,13 +19,13 @@ from schemas.policy import Policy, Rulebook
 from schemas.topics import FOOTFALL, LEDGER, RELEASED
 from streams.agents.roles import LogRange
 from streams.agents.rules import SHOWN_EVERY_S, GatewayRules, ReleaseRules
-from streams.core.audit import Chain, canonical, sealed
-from streams.core.budget import rho_for
-from streams.core.decode import decode
-from streams.core.gateway import NEVER_MS, Context, screen
-from streams.core.policy import SUSPENDED
-from streams.core.rules import EFFECT_MS, told
-from streams.core.zones import EXCLUDED
+from streams.core.events.decode import decode
+from streams.core.gateway.gateway import NEVER_MS, Context, screen
+from streams.core.gateway.policy import SUSPENDED
+from streams.core.gateway.zones import EXCLUDED
+from streams.core.release.budget import rho_for
+from streams.core.rules.audit import Chain, canonical, sealed
+from streams.core.rules.rules import EFFECT_MS, told
 from streams.errors import ThrongError
 from streams.metrics import PolicyMetrics
 from tests.oracle.counting import Sighting

@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from streams.agents.health import Readiness
 from streams.agents.shredder import Shredder
-from streams.core import shredding
 from streams.core.clocks import Clocks, Stamp
-from streams.core.gateway import NEVER_MS
-from streams.core.pseudonyms import key_state
+from streams.core.gateway import shredding
+from streams.core.gateway.gateway import NEVER_MS
+from streams.core.gateway.pseudonyms import key_state
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.keys import FileKeys

@@ -10,9 +10,9 @@ from schemas.lengths import BUCKETS
 from schemas.measures import Measure
 from schemas.panes import pairs
 from schemas.sightings import encode_control
-from streams.core import slots
-from streams.core.crowd import Crowd
-from streams.core.population import check, countable
+from streams.core.crowd import slots
+from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.population import check, countable
 from streams.errors import ThrongError
 from tests.property.test_crowd_against_oracle import (
     EPOCHS,

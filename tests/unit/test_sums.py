@@ -10,8 +10,8 @@ import pytest
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.panes import Counts, Pane, from_dense, sealed
-from streams.core.ledger import Account
-from streams.core.sums import PaneDiffers, Sums
+from streams.core.release.ledger import Account
+from streams.core.release.sums import PaneDiffers, Sums
 from streams.recording.panes import PaneTable
 from tests.support.world import epochs_at
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from streams.agents.app import missing_extensions
 from streams.agents.fetch import APPEND_TIME, CONTROL, HEADER, BatchRuns, BatchViews, Fetched, Rooms
 from streams.agents.sticky import sticky_assignor
-from streams.core.records import walk
+from streams.core.events.records import walk
 
 TP = TopicPartition("t", 0)
 

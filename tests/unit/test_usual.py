@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streams.core import usual
-from streams.core.outlook import clock_of
-from streams.core.usual import A_WEEK, AHEAD, CONGESTION, QUARTER_MS, Clock, Compared, Forecasts, Kept
+from streams.core.derived import usual
+from streams.core.derived.outlook import clock_of
+from streams.core.derived.usual import A_WEEK, AHEAD, CONGESTION, QUARTER_MS, Clock, Compared, Forecasts, Kept
 
 MONDAY = 1_772_409_600_000
 LASTS = 0.9

@@ -12,8 +12,8 @@ from schemas.attach import DETACH, UPDATE
 from schemas.cohorts import cohort
 from schemas.lengths import BUCKETS, VISITS
 from schemas.measures import Measure
-from streams.core.budget import sigma
-from streams.core.calibration import Evidence
+from streams.core.calibration.calibration import Evidence
+from streams.core.release.budget import sigma
 from streams.simulate import make_town
 from streams.simulate.network import TRUTH
 from streams.simulate.people import MOVING, OFF, STAYING

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from schemas.sightings import LOST, Section, decode_frame, encode_control, encode_frame
-from streams.core.crowd import Crowd, UnknownEpoch
-from streams.core.watermarks import UNHEARD
+from streams.core.crowd.crowd import Crowd, UnknownEpoch
+from streams.core.crowd.watermarks import UNHEARD
 from tests.support.world import epochs_at
 
 START = 1_772_420_400_000

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Parent, Plan, Spill, Zone
-from streams.core.budget import sigma
-from streams.core.release import Draw, next_record, publications
-from streams.core.render import Page
-from streams.core.view import SIMULATED, SIMULATED_WEIGHTED, View
-from streams.core.weights import STEP, weights_of
+from streams.core.estimates.view import SIMULATED, SIMULATED_WEIGHTED, View
+from streams.core.estimates.weights import STEP, weights_of
+from streams.core.release.budget import sigma
+from streams.core.release.release import Draw, next_record, publications
+from streams.core.release.render import Page
 from streams.places.coverage import as_objects, coverage
 from streams.places.served import served, where_counted
 from streams.places.sites import Sites

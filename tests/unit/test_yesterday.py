@@ -16,13 +16,14 @@ from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.measures import DEFAULT_MEASURES
 from schemas.topics import DAY_MS
-from streams.core import estimate, release
-from streams.core.budget import sigma
-from streams.core.ledger import Account
-from streams.core.models import PRESENT, models_of
-from streams.core.release import Draw, Profiles, _state, next_record, profiles, publications
-from streams.core.render import Page
-from streams.core.yesterday import Days, Drawn, Profile, smoothed
+from streams.core.estimates import estimate
+from streams.core.estimates.models import PRESENT, models_of
+from streams.core.estimates.yesterday import Days, Drawn, Profile, smoothed
+from streams.core.release import release
+from streams.core.release.budget import sigma
+from streams.core.release.ledger import Account
+from streams.core.release.release import Draw, Profiles, _state, next_record, profiles, publications
+from streams.core.release.render import Page
 from tests.support.world import PLAN, epochs_at
 from tests.unit.test_weights import WEIGHTED
 

@@ -14,12 +14,12 @@ from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.topics import DAY_MS, LEDGER
 from streams.agents import yesterdays
 from streams.agents.roles import LogRange, Turn
-from streams.core.estimate import unpack
-from streams.core.models import PRESENT, models_of
-from streams.core.release import Profiles, _state, profiles
-from streams.core.render import Page
-from streams.core.rules import Told
-from streams.core.yesterday import Drawn
+from streams.core.estimates.estimate import unpack
+from streams.core.estimates.models import PRESENT, models_of
+from streams.core.estimates.yesterday import Drawn
+from streams.core.release.release import Profiles, _state, profiles
+from streams.core.release.render import Page
+from streams.core.rules.rules import Told
 from tests.support.rules import SettledRules
 from tests.support.world import epochs_at
 from tests.unit.test_release_role import Logs, both, chunk, releaser

@@ -1,0 +1,1 @@
+"""Counts on site beside what was released, to factors for places."""

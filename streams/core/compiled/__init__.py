@@ -1,0 +1,1 @@
+"""What compiled loops share: memory by its address, arrays without owners, blocks of rows, hash tables."""

@@ -1,0 +1,144 @@
+"""Opt-outs and opt-ins as rows of `sightings`: what a registry record says of the pseudonyms of its subscriber.
+
+In: consecutive records of one partition of `registry`, the running maximum of their times before them, the gateway's
+context. Out: for every record of a subscriber, and for each epoch that is known and not over at the record's time, a
+row under the pseudonym of that epoch: OPT_OUT if the subscriber may not be used by that record, OPT_IN if so. It
+counts from the record's time, or from the epoch's beginning where that comes later. Whether it changes anything the
+crowd knows: a repeat changes nothing. So rows depend on the record alone, not on what was there before it.
+
+Two rows of one record tell that two epochs' pseudonyms are one person's: a registry that is loaded in the last hour of
+an epoch would tell it of everybody. So where all gateways know of a record before any event of the next epoch can come,
+that epoch gets no row of it (`AHEAD_MS`). Elsewhere (replays) they know of later ones too, and the rows alone tell what
+held when.
+
+Records of before the deployment's first epoch opened need no row; their offsets are covered all the same, as are beats
+and those that compaction took. Nothing can fail; `needs_epoch` is as in `core.gateway.screen`. A row whose salt has
+been destroyed is left out: nothing can be counted under its pseudonym any more.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.epochs import Epoch
+from schemas.registry import BEAT_KEY
+from schemas.sightings import OPT_IN, OPT_OUT
+from streams.core.gateway.gateway import NOTHING, Context, Screened
+from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.pseudonyms import pseudonyms, targets
+from streams.core.gateway.registry import read
+from streams.core.gateway.standing import refusals
+
+# Of an event a gateway knows a minute ahead of its time at the earliest, and of a registry record for 5 s by then. The
+# rest is for brokers' clocks.
+AHEAD_MS: Final = 300_000
+
+
+class RegistryRecord(NamedTuple):
+    """One record of `registry`; `time_ms` is its record time."""
+
+    offset: int
+    time_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class _Said(NamedTuple):
+    """What the records say, in columns: i64, i64 (ms), u64 packed IMSIs, u32 bits of the registry."""
+
+    offset: NDArray[np.int64]
+    time: NDArray[np.int64]
+    imsi: NDArray[np.uint64]
+    bits: NDArray[np.uint32]
+
+
+def announce(
+    records: Sequence[RegistryRecord],
+    running_max: int,
+    context: Context,
+    policies: Callable[[Epoch], PolicyTable] | None = None,
+    live: bool = False,
+) -> Screened:
+    """The rows of a batch, grouped by target partition; they name no place and no cohort.
+
+    Args:
+        policies: of each epoch; without it the context's hold for all. live: brokers stamp registry and raw log, so
+            that gateways know of a record within seconds of its time.
+    """
+    epochs = context.epochs.epochs
+    opens_ms = context.epochs.opens_ms
+    said = _said([r for r in records if opens_ms is not None and r.time_ms >= opens_ms and r.key != BEAT_KEY])
+    after = max([running_max, *(record.time_ms for record in records)])
+    due = [(index, epoch) for index, epoch in enumerate(epochs) if _concerned(said, epoch, live).any()]
+    for _, epoch in due:
+        if epoch.epoch not in context.salts and epoch.epoch not in context.gone:
+            return NOTHING._replace(needs_epoch=epoch.start_ms)
+    parts = [
+        _rows(
+            _part(said, _concerned(said, epoch, live)),
+            *(index, epoch, context, context.policies if policies is None else policies(epoch)),
+        )
+        for index, epoch in due
+        if epoch.epoch in context.salts
+    ]
+    return _grouped(parts, context.partitions)._replace(running_max=after)
+
+
+def _said(records: Sequence[RegistryRecord]) -> _Said:
+    found = [(record, *read(record.key, record.value)) for record in records]
+    there = [(record, imsi, bits or 0) for record, imsi, bits in found if imsi is not None]
+    return _Said(
+        np.array([record.offset for record, _, _ in there], np.int64),
+        np.array([record.time_ms for record, _, _ in there], np.int64),
+        np.array([imsi for _, imsi, _ in there], np.uint64),
+        np.array([bits for _, _, bits in there], np.uint32),
+    )
+
+
+def _concerned(said: _Said, epoch: Epoch, live: bool) -> NDArray[np.bool_]:
+    """Which records need a row in the epoch."""
+    concerned = said.time < epoch.end_ms
+    return concerned & (said.time >= epoch.start_ms - AHEAD_MS) if live else concerned
+
+
+def _part(said: _Said, which: NDArray[np.bool_]) -> _Said:
+    return _Said(said.offset[which], said.time[which], said.imsi[which], said.bits[which])
+
+
+def _rows(said: _Said, index: int, epoch: Epoch, context: Context, policies: PolicyTable) -> Screened:
+    """The rows under one epoch's pseudonyms, in the order of the log."""
+    who = np.empty(len(said.imsi), np.uint64)
+    pseudonyms(said.imsi, context.salts[epoch.epoch], who)
+    refused = refusals(said.imsi, said.bits, epoch.epoch // 10_000, policies) != 0
+    return NOTHING._replace(
+        pseudonym=who,
+        ts=np.maximum(said.time, epoch.opens_ms),
+        offset=said.offset,
+        index=np.full(len(who), index, np.uint32),
+        zone=np.zeros(len(who), np.uint16),
+        cohort=np.zeros(len(who), np.uint8),
+        kind=np.where(refused, np.uint8(OPT_OUT), np.uint8(OPT_IN)),
+    )
+
+
+def _grouped(parts: Sequence[Screened], partitions: int) -> Screened:
+    """All rows by target, in the order of (offset, index) within each."""
+    if not parts:
+        return NOTHING._replace(starts=np.zeros(partitions + 1, np.int64))
+    who = np.concatenate([part.pseudonym for part in parts])
+    offset = np.concatenate([part.offset for part in parts])
+    index = np.concatenate([part.index for part in parts])
+    target = targets(who, partitions)
+    order = np.lexsort((index, offset, target))
+    return NOTHING._replace(
+        pseudonym=who[order],
+        ts=np.concatenate([part.ts for part in parts])[order],
+        offset=offset[order],
+        index=index[order],
+        zone=np.zeros(len(who), np.uint16),
+        cohort=np.zeros(len(who), np.uint8),
+        kind=np.concatenate([part.kind for part in parts])[order],
+        starts=np.searchsorted(target[order], np.arange(partitions + 1)),
+    )
