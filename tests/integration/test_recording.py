@@ -92,11 +92,13 @@ async def test_a_recording_is_bounded_by_time_count_or_offsets_and_tells_how_far
             await asyncio.sleep(0.01)
 
     def rows(name: str) -> list[tuple[int, int]]:
-        table = pq.read_table(tmp_path / name)
+        table = pq.read_table(tmp_path / f"{name}.parquet")
         return sorted(zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True))
 
     async def recorded(name: str, *bounds: str) -> str:
-        said = await throng(settings, "record", ATTACH, str(tmp_path / name), "--contains-personal-data", *bounds)
+        said = await throng(
+            settings, "record", ATTACH, str(tmp_path / f"{name}.parquet"), "--contains-personal-data", *bounds
+        )
         assert said.returncode == 0, said.stderr
         assert orjson.loads(said.stdout)["records"] == len(rows(name))
         return said.stderr
@@ -105,7 +107,7 @@ async def test_a_recording_is_bounded_by_time_count_or_offsets_and_tells_how_far
         sending = asyncio.create_task(keep_sending(producer))
         told = await recorded("for", "--for", "12")  # long enough for a word in between
         await recorded("count", "--count", "600")
-        assert await stopped_by_the_user(settings, tmp_path / "stopped") == 130
+        assert await stopped_by_the_user(settings, tmp_path / "stopped.parquet") == 130
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         await producer.flush()
@@ -116,7 +118,7 @@ async def test_a_recording_is_bounded_by_time_count_or_offsets_and_tells_how_far
     assert rows("offsets") == [(p, offset) for p in range(3) for offset in range(5, 9)]
     await recorded("now")
     assert set(rows("now")) >= set(rows("count")) | set(rows("for")) | set(rows("stopped"))
-    assert Reader(tmp_path / "stopped").about.groups
+    assert Reader(tmp_path / "stopped.parquet").about.groups
 
 
 async def stopped_by_the_user(settings: Settings, path: Path) -> int:

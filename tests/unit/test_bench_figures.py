@@ -301,7 +301,10 @@ def test_memory_is_told_by_what_it_is_for_and_at_an_hours_end_lists_are_in_it():
     assert all(value > 0 for value in found)
     assert found.snapshot > found.snapshot_rows
     assert bench_memory.departures(crowds) == pytest.approx(2.9, abs=0.3)
-    assert found.lists / bench_memory.departures(crowds) == pytest.approx(12, abs=3), "about one list entry a departure"
+    # Two bytes or four of a key, and four of whose it is.
+    assert found.lists / bench_memory.departures(crowds) == pytest.approx(7, abs=1.5), (
+        "about one list entry a departure"
+    )
 
 
 def test_sizes_take_their_turns_and_tell_of_each():
