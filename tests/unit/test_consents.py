@@ -6,7 +6,7 @@ import pytest
 
 from schemas.registry import BEAT_KEY
 from schemas.sightings import OPT_IN, OPT_OUT
-from streams.core.gateway.consents import AHEAD_MS, RegistryRecord, announce
+from streams.core.gateway.consents import JUST_BEFORE_MS, RegistryRecord, announce
 from streams.core.gateway.gateway import NEVER_MS
 from streams.core.gateway.pseudonyms import pseudonym
 from streams.core.gateway.registry import RegistryTable
@@ -50,7 +50,7 @@ def test_a_load_of_the_registry_in_the_night_does_not_tell_who_is_who_the_day_af
     def names(at_ms: int, live: bool) -> list[tuple[int, int, int]]:
         return [(row[0], row[1], row[4]) for row in rows_of([record(7, at_ms, said)], live=live)]
 
-    half_past_three, late = TODAY.end_ms - HOUR // 2, TODAY.end_ms - AHEAD_MS
+    half_past_three, late = TODAY.end_ms - HOUR // 2, TODAY.end_ms - JUST_BEFORE_MS
     assert names(half_past_three, live=True) == [(today, half_past_three, kind)]
     assert names(late - 1, live=True) == [(today, late - 1, kind)]
     # Of later ones a gateway may not know when the next epoch's first events come.

@@ -8,8 +8,8 @@ crowd knows: a repeat changes nothing. So rows depend on the record alone, not o
 
 Two rows of one record tell that two epochs' pseudonyms are one person's: a registry that is loaded in the last hour of
 an epoch would tell it of everybody. So where all gateways know of a record before any event of the next epoch can come,
-that epoch gets no row of it (`AHEAD_MS`). Elsewhere (replays) they know of later ones too, and the rows alone tell what
-held when.
+that epoch gets no row of it (`JUST_BEFORE_MS`). Elsewhere (replays) they know of later ones too, and the rows alone
+tell what held when.
 
 Records of before the deployment's first epoch opened need no row; their offsets are covered all the same, as are beats
 and those that compaction took. Nothing can fail; `needs_epoch` is as in `core.gateway.screen`. A row whose salt has
@@ -33,7 +33,7 @@ from streams.core.gateway.standing import refusals
 
 # Of an event a gateway knows a minute ahead of its time at the earliest, and of a registry record for 5 s by then. The
 # rest is for brokers' clocks.
-AHEAD_MS: Final = 300_000
+JUST_BEFORE_MS: Final = 300_000
 
 
 class RegistryRecord(NamedTuple):
@@ -71,16 +71,14 @@ def announce(
     opens_ms = context.epochs.opens_ms
     said = _said([r for r in records if opens_ms is not None and r.time_ms >= opens_ms and r.key != BEAT_KEY])
     after = max([running_max, *(record.time_ms for record in records)])
-    due = [(index, epoch) for index, epoch in enumerate(epochs) if _concerned(said, epoch, live).any()]
-    for _, epoch in due:
+    parted = [(index, epoch, _of_epoch(said, epoch, live)) for index, epoch in enumerate(epochs)]
+    due = [(index, epoch, part) for index, epoch, part in parted if len(part.time)]
+    for _, epoch, _ in due:
         if epoch.epoch not in context.salts and epoch.epoch not in context.gone:
             return NOTHING._replace(needs_epoch=epoch.start_ms)
     parts = [
-        _rows(
-            _part(said, _concerned(said, epoch, live)),
-            *(index, epoch, context, context.policies if policies is None else policies(epoch)),
-        )
-        for index, epoch in due
+        _rows(part, index, epoch, context, context.policies if policies is None else policies(epoch))
+        for index, epoch, part in due
         if epoch.epoch in context.salts
     ]
     return _grouped(parts, context.partitions)._replace(running_max=after)
@@ -97,14 +95,12 @@ def _said(records: Sequence[RegistryRecord]) -> _Said:
     )
 
 
-def _concerned(said: _Said, epoch: Epoch, live: bool) -> NDArray[np.bool_]:
-    """Which records need a row in the epoch."""
-    concerned = said.time < epoch.end_ms
-    return concerned & (said.time >= epoch.start_ms - AHEAD_MS) if live else concerned
-
-
-def _part(said: _Said, which: NDArray[np.bool_]) -> _Said:
-    return _Said(said.offset[which], said.time[which], said.imsi[which], said.bits[which])
+def _of_epoch(said: _Said, epoch: Epoch, live: bool) -> _Said:
+    """What needs a row in the epoch."""
+    needed = said.time < epoch.end_ms
+    if live:
+        needed &= said.time >= epoch.start_ms - JUST_BEFORE_MS
+    return _Said._make(column[needed] for column in said)
 
 
 def _rows(said: _Said, index: int, epoch: Epoch, context: Context, policies: PolicyTable) -> Screened:
