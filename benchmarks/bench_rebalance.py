@@ -38,8 +38,8 @@ from schemas.plan import Plan
 from schemas.sightings import Section, encode_frame
 from schemas.topics import EPOCHS, SIGHTINGS
 from streams.agents import consumer_thread, workers
-from streams.agents.app import configure_logging
 from streams.agents.crowd import CrowdAgent
+from streams.agents.logs import configure_logging
 from streams.agents.roles import Chunk, LogRange
 from streams.core.epochs import EpochTable, Terms, make_epoch
 from streams.core.release.budget import rho_for

@@ -31,10 +31,10 @@ from streams.core.events.decode import Events, decode_in_parts
 from streams.core.events.records import Records, walk
 from streams.core.gateway.framing import Flush, Framer, Mark
 from streams.core.gateway.gateway import NEVER_MS, Context, Screened, screen
-from streams.core.gateway.zones import unknown_plan
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.outgoing import Outgoing
+from streams.stores.plans import unknown_plan
 
 log = logging.getLogger("throng.gateway")
 
@@ -75,7 +75,7 @@ class Commits(NamedTuple):
 
 
 class Rules(Protocol):
-    """The rules in force (`agents.rules.GatewayRules`)."""
+    """The rules in force (`agents.gateway_rules.GatewayRules`)."""
 
     def fresh(self) -> bool: ...
     def at(self, running_max: int) -> Context: ...

@@ -31,6 +31,7 @@ from schemas.topics import (
 from streams.agents.app import RoleApp, make_app, run
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
+from streams.agents.gateway_rules import GatewayRules
 from streams.agents.gateway_services import Salts, services_of
 from streams.agents.health import HealthServer, Readiness
 from streams.agents.heap import keep_freed
@@ -41,7 +42,7 @@ from streams.agents.reach import Reach
 from streams.agents.registrar import Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings, Turn, standing_by
-from streams.agents.rules import GatewayRules, ReleaseRules, cut, log_differences, rules_of
+from streams.agents.rules import ReleaseRules, cut, log_differences, rules_of
 from streams.agents.single import FRAME_LEVEL, ZSTD_LEVEL
 from streams.core.crowd.crowd import Crowd
 from streams.core.crowd.population import countable

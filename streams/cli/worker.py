@@ -1,23 +1,25 @@
 """`throng worker`: one role in this process, or several as children."""
 
 import asyncio
+import importlib
 import signal
+from typing import Final
 
 import click
 import msgspec
 import uvloop
 
-from streams.agents.app import configure_logging
 from streams.agents.life import LAST_RESORT
+from streams.agents.logs import configure_logging
 from streams.agents.supervisor import supervise, watch_parent
-from streams.agents.workers import run_crowd, run_gateway, run_release
-from streams.api.run import run_api
 from streams.cli.examples import examples
 from streams.cli.options import settings_options
 from streams.errors import ThrongError
 from streams.settings import Settings, to_environ
 
-ROLES = {"gateway": run_gateway, "crowd": run_crowd, "release": run_release, "api": run_api}
+# A role NAME is MODULE.run_NAME, imported by the process that runs it: who starts others needs none of it, and the API
+# no compiled loops.
+ROLES: Final = {**dict.fromkeys(("gateway", "crowd", "release"), "streams.agents.workers"), "api": "streams.api.run"}
 # The whole job; the API is asked for by name.
 THE_JOB = ("gateway", "crowd", "release")
 
@@ -45,7 +47,7 @@ async def _one(settings: Settings, role: str) -> int:
     LAST_RESORT.arm()
     stop = asyncio.Event()
     watch_parent(asyncio.get_running_loop(), stop)
-    await ROLES[role](settings, stop)
+    await getattr(importlib.import_module(ROLES[role]), f"run_{role}")(settings, stop)
     return 0
 
 

@@ -14,7 +14,6 @@ from schemas.epochs import Epoch
 from schemas.plan import NO_ZONE, NOWHERE, Plan
 from streams.core.calibration.calibration import LEAST, MOST
 from streams.core.distances import positions_of
-from streams.core.gateway.zones import unknown_plan
 from streams.core.times import is_timezone
 from streams.errors import ThrongError
 from streams.settings import Settings
@@ -58,6 +57,14 @@ def configured_plans(settings: Settings) -> Plans:
     """
     earlier = [path.strip() for path in settings.gateway.earlier_plans.split(",")]
     return Plans(load_plan(Path(settings.gateway.plan)), *(load_plan(Path(path)) for path in earlier if path))
+
+
+def unknown_plan(epoch: int) -> ThrongError:
+    """What to say where an epoch's plan is not at hand."""
+    return ThrongError(
+        "plan",
+        f"epoch {epoch} was opened with another zone plan: name its file in gateway.earlier_plans",
+    )
 
 
 def load_plan(path: Path) -> Plan:

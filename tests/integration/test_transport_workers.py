@@ -17,7 +17,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.agents.app import configure_logging, make_app, run
+from streams.agents.app import make_app, run
+from streams.agents.logs import configure_logging
 from streams.agents.roles import Chunk, LogRange, Role, TransportSettings
 
 pytestmark = pytest.mark.integration

@@ -13,9 +13,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.agents import workers
 from streams.agents.app import make_app, run
 from streams.agents.roles import Chunk, LogRange, Role, TransportSettings
-from streams.cli import worker
 from streams.cli.main import main
 from streams.local.stack import Stack
 from streams.settings import Settings
@@ -66,7 +66,7 @@ def program(trouble: str, topic: str) -> None:
 
         await run(app, [service], stop)
 
-    worker.ROLES["crowd"] = role_in_trouble
+    workers.run_crowd = role_in_trouble
     main(["worker", "crowd"])
 
 

@@ -17,8 +17,9 @@ from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Policy, Rulebook
 from schemas.topics import FOOTFALL, LEDGER, RELEASED
+from streams.agents.gateway_rules import SHOWN_EVERY_S, GatewayRules
 from streams.agents.roles import LogRange
-from streams.agents.rules import SHOWN_EVERY_S, GatewayRules, ReleaseRules
+from streams.agents.rules import ReleaseRules
 from streams.core.events.decode import decode
 from streams.core.gateway.gateway import NEVER_MS, Context, screen
 from streams.core.gateway.policy import SUSPENDED

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from faust.types import TP
 
-from streams.agents.app import Seldom
 from streams.agents.health import Readiness
 from streams.agents.life import told
+from streams.agents.logs import Seldom
 from streams.agents.roles import Chunk, LogRange, Role, Tenure, TransportSettings, standing_by
 from streams.agents.watchdog import watch
 from streams.errors import ThrongError

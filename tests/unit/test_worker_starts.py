@@ -31,9 +31,40 @@ async def test_no_broker_answers_any_more(make: Callable[[str], Startable], capl
 
 def test_debug_is_throngs_own_and_no_librarys() -> None:
     code = (
-        "import logging; from streams.agents.app import configure_logging; configure_logging('debug');"
+        "import logging; from streams.agents.logs import configure_logging; import streams.agents.workers;"
+        "configure_logging('debug');"
         "[logging.getLogger(name).debug(name) for name in ('throng.gateway', 'numba.core.ssa', 'aiokafka', 'redis')];"
         "logging.getLogger('numba').warning('heed')"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stderr
     assert [line.split(": ")[-1] for line in said.splitlines()] == ["throng.gateway", "heed"]
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        # Who starts roles as children runs none.
+        ("streams.cli.worker", {"numba", "faust", "aiohttp", "redis"}),
+        ("streams.api.run", {"numba", "faust"}),
+        # They read a plan, and look no cell up.
+        ("streams.cli.policy", {"numba", "faust"}),
+        ("streams.cli.salts", {"numba", "faust"}),
+        ("streams.cli.zones", {"numba", "faust"}),
+        ("streams.cli.calibrate", {"numba", "faust"}),
+    ],
+)
+def test_nothing_costly_is_imported_that_is_not_used(module: str, absent: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert absent.isdisjoint(said.split())
+
+
+def test_a_worker_that_was_only_imported_has_loaded_no_compiled_loop() -> None:
+    code = """
+from streams.agents import workers
+from numba.core.dispatcher import Dispatcher
+import gc
+print(*(loop.__name__ for loop in gc.get_objects() if isinstance(loop, Dispatcher) and loop.signatures))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert said.split() == []

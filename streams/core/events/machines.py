@@ -25,7 +25,8 @@ class MachineTable:
     def __init__(self, packed: Collection[int] = ()) -> None:
         self.size = len(set(packed))
         self._table = Lookup(0, self.size)
-        self._table.put(np.array(sorted(packed), np.uint64), np.ones(len(packed), np.uint32))
+        if self.size:  # who only imports this calls nothing that is compiled: loading that takes a quarter of a second
+            self._table.put(np.array(sorted(packed), np.uint64), np.ones(len(packed), np.uint32))
 
     @property
     def lines(self) -> NDArray[np.uint64]:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from schemas.attach import pack_cell
 from schemas.plan import NO_ZONE, NOWHERE, Plan
 from streams.core.compiled.lookup import Lookup, joined
-from streams.errors import ThrongError
 
 EXCLUDED = NO_ZONE - 1
 
@@ -35,14 +34,6 @@ class CellTable:
         if plan not in self._tables:
             return np.full(len(cells), NO_ZONE, np.uint16)
         return self._tables[plan].get(cells).astype(np.uint16)
-
-
-def unknown_plan(epoch: int) -> ThrongError:
-    """What to say where an epoch's plan is not at hand."""
-    return ThrongError(
-        "plan",
-        f"epoch {epoch} was opened with another zone plan: name its file in gateway.earlier_plans",
-    )
 
 
 def _table(plan: Plan, excluded: Collection[str]) -> Lookup:
