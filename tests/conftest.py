@@ -44,7 +44,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
         if terminal:
             terminal.write_line(f"[stack] {line}")
 
-    with start(ephemeral=True, progress=progress) as ready:
+    with start(ephemeral=True, progress=progress, brief=True) as ready:
         yield ready
 
 

@@ -12,6 +12,7 @@ import msgspec
 from streams.errors import ThrongError
 from streams.local import kafka_server, redis_server
 from streams.local.answers import kafka_answers, redis_answers
+from streams.local.classes import LISTING, archive_of, keep, mapping
 from streams.local.folders import told
 from streams.local.java import Java
 from streams.local.kafka_server import Also, Secured, last_line
@@ -38,6 +39,7 @@ class Plan(NamedTuple):
     redis_port: int
     also: Also | None = None
     secured: Secured | None = None
+    brief: bool = False
 
 
 class PortTakenError(Exception):
@@ -79,7 +81,14 @@ def _attempt_launch(folder: Path, plan: Plan) -> tuple[State, Servers]:
         write_state(folder, state)
 
         kafka_server.format_storage(plan.java, plan.jars, folder, kafka_log, plan.heap_mb, plan.secured)
-        command = kafka_server.command(plan.java, plan.jars, "kafka.Kafka", "kafka.properties", heap_mb=plan.heap_mb)
+        archive = archive_of(plan.java, plan.jars)
+        listing = not archive.exists()
+        command = kafka_server.command(
+            *(plan.java, plan.jars, "kafka.Kafka", "kafka.properties"),
+            heap_mb=plan.heap_mb,
+            brief=plan.brief,
+            classes=[LISTING] if listing else mapping(archive),
+        )
         kafka = spawn(command, folder, kafka_log, kafka_server.environ())
         state = msgspec.structs.replace(state, kafka=Server(identify(kafka.pid), kafka_port, plan.kafka_version))
         write_state(folder, state)
@@ -88,6 +97,9 @@ def _attempt_launch(folder: Path, plan: Plan) -> tuple[State, Servers]:
             raise _failure("redis", redis, redis_log)
         if not _serves(kafka, kafka_port, deadline):
             raise _failure("kafka", kafka, kafka_log)
+        if listing:
+            unlisted = kafka_server.command(plan.java, plan.jars, "kafka.Kafka", heap_mb=plan.heap_mb)
+            keep(archive, folder, unlisted, kafka_server.environ())
         state = msgspec.structs.replace(state, ready=True)
         write_state(folder, state)
         return state, (kafka, redis)

@@ -83,6 +83,7 @@ def start(
     redis_port: int = 0,
     kafka_also: Also | None = None,
     kafka_secured: Secured | None = None,
+    brief: bool = False,
 ) -> Stack:
     """Start the stack of a folder and wait until it is ready; one that is up already is returned as it is. Blocks.
 
@@ -95,6 +96,7 @@ def start(
         redis_port: the same for Redis.
         kafka_also: a second listener of the broker, for clients behind a proxy.
         kafka_secured: one more, where users and access lists count.
+        brief: for a test, whose broker has little to do: it starts with a third less work, and is slower under load.
 
     Raises:
         ThrongError: it can't be started; the sentence says why and what to do.
@@ -116,7 +118,7 @@ def start(
             redis_port = redis_port or _free_again(before.redis if before else None)
             java, redis, version = find_java(), find_redis(), kafka_version(read_lock())
             ports = kafka_port, redis_port
-            plan = Plan(java, ensure_jars(progress), version, redis, heap_mb, *ports, kafka_also, kafka_secured)
+            plan = Plan(java, ensure_jars(progress), version, redis, heap_mb, *ports, kafka_also, kafka_secured, brief)
             guard = post(folder, remove_folder=temporary) if ephemeral else None
             progress(f"starting Kafka {version} (Java {java.major}) and Redis {redis.version}")
             state, servers = launch(folder, plan)

@@ -78,7 +78,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Guarded:
 
 @pytest.fixture(scope="module")
 def stack(guarded: Guarded) -> Iterator[Stack]:
-    with start(ephemeral=True, kafka_secured=guarded.secured) as ready:
+    with start(ephemeral=True, kafka_secured=guarded.secured, brief=True) as ready:
         yield ready
 
 

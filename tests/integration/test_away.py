@@ -32,7 +32,7 @@ LONGER_THAN_ALL_S = 9  # the session of 6 s too
 
 @pytest.fixture
 def own_stack() -> "AsyncIterator[Stack]":
-    with start(ephemeral=True) as ready:
+    with start(ephemeral=True, brief=True) as ready:
         yield ready
 
 

@@ -94,6 +94,8 @@ def test_a_stack_of_ones_own_does_not_disturb_another_and_leaves_nothing(stack: 
         assert second.kafka != stack.kafka
         assert second.redis != stack.redis
         pids = pids_of(second.folder)
+        # Made by `stack`'s start at the latest.
+        assert any("/classes-" in area.path for area in psutil.Process(pids[0]).memory_maps())
         with Redis.from_url(stack.redis) as client:
             assert client.ping()
         ports = [int(address.rsplit(":", 1)[1].split("/")[0]) for address in (second.kafka, second.redis)]
