@@ -79,7 +79,7 @@ from streams.stores.snapshots import SnapshotStore
 from streams.stores.terms import terms_of
 from streams.stores.topics import live_registry, open_admin, partition_counts, stamped_by_broker
 from streams.stores.views import configured_views
-from streams.stores.wiping import leave_no_core, wipe
+from streams.stores.wiping import wipe
 
 log = logging.getLogger("throng.topics")
 
@@ -90,7 +90,6 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
-    leave_no_core()
     keep_freed()
     plans = configured_plans(settings)
     files = configured_rules(settings)
@@ -216,7 +215,6 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
-    leave_no_core()
     keep_freed()
     plans = configured_plans(settings)
     await _partitions(settings)
@@ -269,7 +267,6 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         ThrongError: it can't begin or can't go on; the process must exit non-zero.
     """
-    leave_no_core()
     plans = configured_plans(settings)
     counts = await _partitions(settings)
     readiness = Readiness()

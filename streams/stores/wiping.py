@@ -17,6 +17,7 @@ def wipe(secret: bytes) -> None:
 def leave_no_core() -> None:
     """From now on a crash of this process, or of one that it starts, leaves no core dump: it would hold, for good, all
     that wiping takes away, of a crowd everybody's way through the day, of a release the exact counts and the noise that
-    hides them. (systemd and apport, which get a core by a pipe, go by the limit too.)
+    hides them, of a command the identifiers that it reads. (systemd and apport, which get a core by a pipe, go by the
+    limit too.)
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

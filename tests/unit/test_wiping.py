@@ -65,18 +65,29 @@ def test_a_crash_leaves_no_core_dump() -> None:
     assert next(line for line in said.splitlines() if "core file" in line).split()[4:6] == ["0", "0"]
 
 
-@pytest.mark.parametrize("role", ["gateway", "crowd", "release"])
-def test_no_worker_that_holds_what_is_of_persons_leaves_a_core_dump(role: str) -> None:
-    code = f"""
-import asyncio, resource
-from streams.agents import workers
-from streams.settings import Settings
+BEGINS = """
+import resource
+from streams.cli import main
 resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
 def first(*_):
     print("core", *resource.getrlimit(resource.RLIMIT_CORE))
     raise SystemExit
-workers.configured_plans = first
-asyncio.run(workers.run_{role}(Settings(), asyncio.Event()))
 """
-    limited = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert limited.stdout == "core 0 0\n"
+
+
+def said(code: str) -> str:
+    servers = {"THRONG_KAFKA_BOOTSTRAP": "127.0.0.1:9092", "THRONG_REDIS_URL": "redis://127.0.0.1:6379/0"}
+    command = [sys.executable, "-c", BEGINS + code]
+    return subprocess.run(command, env=os.environ | servers, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("role", ["gateway", "crowd", "release", "api"])
+def test_no_worker_that_holds_what_is_of_persons_leaves_a_core_dump(role: str) -> None:
+    module = "streams.api.run" if role == "api" else "streams.agents.workers"
+    code = f"import {module}; {module}.configured_plans = first; main.main(['worker', '{role}'])"
+    assert said(code) == "core 0 0\n"
+
+
+@pytest.mark.parametrize("command", ["import", "machines", "record", "replay", "salts"])
+def test_no_command_that_holds_what_is_of_persons_leaves_a_core_dump(command: str) -> None:
+    assert said(f"main.LazyGroup.get_command = first; main.main(['{command}'])") == "core 0 0\n"
