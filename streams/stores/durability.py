@@ -3,7 +3,8 @@
 In: the topics' replicas and settings as the broker says them. Out: nothing, or a refusal that names the topic and the
 setting. Logs in which the first record counts must never be compacted, which keeps the last; those that nothing can
 make anew must be kept for ever; what the deployment's own settings promise of replicas must be so. What keeps records
-of persons for longer than is said (docs/explanation/privacy.md) is told, and not refused: topics from before have it.
+of persons for longer than is said (docs/explanation/privacy.md), or goes by the clocks of who writes, is told, and not
+refused: topics from before have it.
 """
 
 import logging
@@ -15,6 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Settings
+from streams.stores.topics import STAMPED
 
 log = logging.getLogger("throng.topics")
 
@@ -22,6 +24,8 @@ LOGS = (ATTACH, SIGHTINGS, PANES, LEDGER, EPOCHS, SALTS, AUDIT)
 FOR_EVER = (LEDGER, EPOCHS, SALTS, AUDIT)
 REPLICAS = 3
 OF_PERSONS = {topic.name: topic for topic in TOPICS if topic.name in (ATTACH, REJECTS, SIGHTINGS, REGISTRY)}
+# Those that workers write. Whoever sends the other two may have reasons to stamp them.
+OWN = tuple(name for name in STAMPED if name not in (ATTACH, REGISTRY))
 # Of a log that is deleted by time, how many of its segments at least make up the time that records are kept.
 SEGMENTS = 4
 
@@ -62,6 +66,11 @@ def lingering(topic: Topic, config: Mapping[str, str]) -> str:
     return ",".join(f"{name}={most}" for name, most in topic.goes.items()) if stays else ""
 
 
+def by_writers(name: str, config: Mapping[str, str]) -> bool:
+    """Do a topic's times come from the clocks of the workers who write it? `config`: by Kafka's names."""
+    return name in OWN and config.get("message.timestamp.type") == "CreateTime"
+
+
 async def check(admin: AIOKafkaAdminClient, settings: Settings) -> None:
     """Refuse a cluster that would lose what must be kept.
 
@@ -72,10 +81,13 @@ async def check(admin: AIOKafkaAdminClient, settings: Settings) -> None:
     described = await admin.describe_topics([settings.topic(name) for name in LOGS])
     replicas = {entry["topic"]: min(len(p["replicas"]) for p in entry["partitions"]) for entry in described}
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in names]
+    unstamped: list[str] = []
     for response in await admin.describe_configs(resources):
         for _, _, _, topic, entries in response.resources:
             config = {entry[0]: entry[1] or "" for entry in entries}
             name = names[topic]
+            if not settings.kafka.keep_forever and by_writers(name, config):
+                unstamped.append(topic)
             if (
                 name in OF_PERSONS
                 and not settings.kafka.keep_forever
@@ -84,6 +96,12 @@ async def check(admin: AIOKafkaAdminClient, settings: Settings) -> None:
                 log.warning("the topic %s keeps what is of persons longer than is said: set its %s", topic, lacks)
             if name in LOGS and (wrong := troubles(name, replicas[topic], config, settings)):
                 raise ThrongError("topics", f"the topic {topic} would not keep what throng needs: {wrong[0]}")
+    if unstamped:
+        log.warning(
+            "%s: times there are those of the workers' clocks, and one that is an hour ahead can't write; set "
+            "message.timestamp.type=LogAppendTime (kafka-configs.sh --alter)",
+            ", ".join(unstamped),
+        )
     if min(replicas.values()) < REPLICAS:
         log.warning(
             "topics have %d replicas: what is guaranteed holds only while no broker loses its disk; "

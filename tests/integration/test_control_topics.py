@@ -64,6 +64,31 @@ async def test_topics_that_keep_what_is_of_persons_for_longer_are_told_with_what
     await admin.close()
 
 
+async def test_topics_that_go_by_the_workers_clocks_are_told_once_with_what_to_set(
+    settings: Settings, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = msgspec.structs.replace(settings.kafka, namespace=f"{namespace}old")
+    before = msgspec.structs.replace(settings, kafka=kafka)
+    admin = await open_admin(settings)
+    await admin.create_topics(
+        [NewTopic(before.topic(name), 1, 1, topic_configs={"retention.ms": "-1"}) for name in (EPOCHS, SALTS, LEDGER)]
+    )  # as they were made
+    await create(before)
+    await durability.check(admin, settings)
+    assert "clocks" not in caplog.text
+    await durability.check(admin, before)
+    told = [record.getMessage() for record in caplog.records if "clocks" in record.getMessage()]
+    (line,) = told
+    assert line.startswith(", ".join(before.topic(name) for name in (LEDGER, EPOCHS, SALTS)))
+    assert "message.timestamp.type=LogAppendTime" in line
+    caplog.clear()
+    # Of a replay the times are those of its records.
+    kept = msgspec.structs.replace(before, kafka=msgspec.structs.replace(kafka, keep_forever=True))
+    await durability.check(admin, kept)
+    assert "clocks" not in caplog.text
+    await admin.close()
+
+
 @pytest.mark.parametrize("name", [LEDGER, SALTS, EPOCHS])
 async def test_a_log_that_decides_once_is_not_made_anew_under_a_deployment_at_work(
     settings: Settings, name: str
