@@ -30,12 +30,17 @@ class _Events(NamedTuple):
 
 
 class Watching:
-    """Takes records of `attach` as they are read (`capture.Sink`)."""
+    """Takes records of `attach` as they are read (`capture.Sink`).
+
+    Attributes:
+        last_ms: the latest record time that had more than a beat.
+    """
 
     def __init__(self, evidence: Evidence, machines: MachineTable, max_record_bytes: int) -> None:
         self.evidence = evidence
         self._machines = machines
         self._max_record_bytes = max_record_bytes
+        self.last_ms = 0
 
     def write(self, topic: str, partition: int, table: pa.Table) -> None:
         """Take the next records of a partition."""
@@ -52,6 +57,8 @@ class Watching:
         payload, start, end = spans(table["value"])
         records = Records(np.asarray(table["offset"].to_numpy(), np.int64), times_of(table), start, end, payload)
         events = decode(records, self._max_record_bytes)
+        heard = records.time[events.record[events.status != Reason.BEAT]]
+        self.last_ms = max(self.last_ms, int(heard.max(initial=0)))
         kept = (events.status == Reason.OK) & ~self._machines.has(events.tac)
         return _Events(events.imsi[kept], events.ts[kept], events.kind[kept])
 
@@ -65,14 +72,24 @@ def first_ms(reader: Reader, days: int) -> int:
     if ATTACH not in reader.about.topics:
         raise ThrongError("recording", f"{reader.path} holds no raw events: record the topic attach")
     first, last = reader.span({ATTACH})
-    if last - first < days * DAY_MS - STEP_MS:
-        held = (last - first) / DAY_MS
-        raise ThrongError("recording", f"{reader.path} holds {held:.1f} days of events: {days} whole ones are needed")
+    _refuse_short(reader, first, last, days)
     return first
 
 
+def _refuse_short(reader: Reader, first_ms: int, last_ms: int, days: int) -> None:
+    if last_ms - first_ms < days * DAY_MS - STEP_MS:
+        held = (last_ms - first_ms) / DAY_MS
+        raise ThrongError("recording", f"{reader.path} holds {held:.2f} days of events: {days} whole ones are needed")
+
+
 def watch(reader: Reader, watching: Watching) -> None:
-    """Take a recording's events, in the order of time."""
+    """Take a recording's events, in the order of time.
+
+    Raises:
+        ThrongError: `recording` if its last days are of beats alone: those that end an import are of later than its
+            events.
+    """
     evidence = watching.evidence
     for _, runs in reader.slices(STEP_MS, {ATTACH}, evidence.start_ms, evidence.end_ms + STEP_MS):
         watching.add([run.table for run in runs])
+    _refuse_short(reader, evidence.start_ms, watching.last_ms, evidence.days)

@@ -8,6 +8,8 @@ import orjson
 import pytest
 
 from streams.cli.main import run
+from streams.importing.out import slices
+from streams.importing.spool import Event
 from streams.recording.made import write_recording
 from streams.simulate import generate, make_town, plan
 from streams.simulate.people import imsis, machines, of_its_own
@@ -50,8 +52,23 @@ def test_a_recording_too_short_is_refused(town, monkeypatch, capsys) -> None:  #
     folder, _ = town
     monkeypatch.setenv("THRONG_GATEWAY_PLAN", str(folder / "plan.json"))
     assert run(["machines", str(folder / "day.parquet"), "--out", str(folder / "none"), "--days", "2"]) == 1
-    assert "holds 1.0 days of events: 2 whole ones are needed" in capsys.readouterr().err
+    assert "holds 1.00 days of events: 2 whole ones are needed" in capsys.readouterr().err
     assert not (folder / "none").exists()
+
+
+def test_an_import_is_as_long_as_its_events_not_as_the_beats_that_end_it(tmp_path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
+    made = make_town(3, 150, 20)
+    (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(made)))
+    monkeypatch.setenv("THRONG_GATEWAY_PLAN", str(tmp_path / "plan.json"))
+    hour = DAY // 24
+    times = [START + minute * 60_000 for minute in range(0, 23 * 60 + 1)]
+    value = b'{"event_id":"%d","imsi":"001010000000001","ts":%d,"cell":"001-01-0000001"}'
+    events = [Event(ts, order, 1, value % (ts, ts)) for order, ts in enumerate(times)]
+    pieces = slices(iter(events), 2, beyond_ms=hour)
+    write_recording(tmp_path / "imported.parquet", 2, [], pieces, True, lambda _: None)
+    assert run(["machines", str(tmp_path / "imported.parquet"), "--out", str(tmp_path / "none"), "--days", "1"]) == 1
+    assert "holds 0.96 days of events: 1 whole ones are needed" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_machines_have_the_types_of_device_that_people_have_and_are_no_people() -> None:
