@@ -22,6 +22,7 @@ import numpy as np
 
 from schemas.rejects import Reason
 from schemas.sightings import encode_control
+from schemas.topics import HOUR_MS
 from streams.agents.health import Readiness
 from streams.agents.producing import Producer
 from streams.agents.registrar import Registrar
@@ -38,7 +39,8 @@ from streams.stores.plans import unknown_plan
 
 log = logging.getLogger("throng.gateway")
 
-AHEAD_MS = 3_600_000
+# So long before its first record an epoch is written: crowds and releases have it in time.
+EPOCHS_AHEAD_MS = HOUR_MS
 LONG_SILENCE_MS = 2 * 86_400_000
 REGISTRY_POLL_S = 0.1
 REGISTRY_PATIENCE_S = 1.0
@@ -323,7 +325,7 @@ class Gateway:
         table = self._context.epochs
         if table.horizon_ms is None:
             await self._provide_epoch(running_max - self._context.lateness_ms)
-        while table.horizon_ms is not None and table.horizon_ms <= running_max + AHEAD_MS:
+        while table.horizon_ms is not None and table.horizon_ms <= running_max + EPOCHS_AHEAD_MS:
             # After a long silence the days without any record need no epoch.
             await self._provide_epoch(max(table.horizon_ms, running_max - LONG_SILENCE_MS))
 
