@@ -6,8 +6,9 @@ so by itself: destroying twice is harmless, and each has a key state of its own 
 `core.shredding`, and never by the machine's own clock alone (`core.clocks`); it is looked at once the worker has its
 sources, and then every `EVERY_S`. That the clocks differ is told as well.
 
-What can fail: the key provider (told, counted, tried again: no event waits for it); a key that is not there and that
-nobody destroyed (the process ends).
+What can fail: the key provider (told, counted, tried again: no event waits for it until an epoch begins); a key that is
+not there and that nobody destroyed (the process ends). Whether the provider answers is asked from the start on, also
+before there is a salt.
 """
 
 import asyncio
@@ -32,6 +33,8 @@ log = logging.getLogger("throng.salts")
 EVERY_S: Final = 10.0
 # So far ahead of its own record no event may be (`core.gateway`).
 APART_MS: Final = 60_000
+# Where no salt is held yet, the key of this one is asked for.
+NO_EPOCH: Final = 0
 SAID: Final = {
     shredding.PASSED: "every source's commit is past the epoch",
     shredding.DEADLINE: "its time is up: later events of it are rejected",
@@ -107,7 +110,8 @@ class Shredder:
         )
 
     async def keep_checking(self, ready: asyncio.Event) -> None:
-        """Check once `ready` is set, and from then on now and then, for ever."""
+        """Check once `ready` is set, and from then on now and then, for ever. Before, ask whether keys can be had."""
+        await self._miss()
         await ready.wait()
         while True:
             await self.check()
@@ -122,13 +126,16 @@ class Shredder:
         """
         try:
             kept = list(self._salts)
+            if not kept:
+                await asyncio.to_thread(self._keys.holds, NO_EPOCH)
             gone = [epoch for epoch in kept if await asyncio.to_thread(self._keys.destroyed, epoch)]
             left = [epoch for epoch in kept if epoch not in gone]
             lost = [epoch for epoch in left if not await asyncio.to_thread(self._keys.holds, epoch)]
         except (OSError, ThrongError) as error:
             self._metrics.key_errors.inc()
-            log.error("whether keys are still there could not be asked, it is tried again: %s", error)
+            self._readiness.waiting("keys", f"keys can't be asked for, and the next epoch needs one: {error}")
             return
+        self._readiness.over("keys")
         for epoch in lost:
             self._wipe(epoch)
         if lost:
