@@ -29,9 +29,8 @@ from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import zstd_encode
-from aiokafka.errors import KafkaError, NoError, ProducerClosed, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import NoError, ProducerClosed, UnknownTopicOrPartitionError, for_code
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record import default_records
@@ -39,7 +38,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.agents.single import ZSTD_LEVEL, SingleRecord
 from streams.core.clocks import Stamp
-from streams.stores.connection import At, client_options
+from streams.stores.connection import At, client_options, moved
 from streams.stores.outgoing import Outgoing
 
 LONGEST_REQUEST: Final = 64 << 20
@@ -207,17 +206,8 @@ class Producer(AIOKafkaProducer):
         raise await asyncio.shield(self._failure)
 
     async def moved(self) -> bool:
-        """Do brokers answer where this one began, at none of the addresses that it knows? It would never find them: a
-        client asks those that it knows, and no others."""
-        client = AIOKafkaClient(**client_options(self._at))
-        try:
-            await client.bootstrap()
-            found = {(broker.host, broker.port) for broker in client.cluster.brokers()}
-        except (KafkaError, OSError):
-            return False
-        finally:
-            await client.close()
-        return bool(found) and found.isdisjoint((broker.host, broker.port) for broker in self.client.cluster.brokers())
+        """Have the brokers other addresses by now than this one knows?"""
+        return await moved(self._at, self.client.cluster)
 
     async def stop(self) -> None:
         """Send what is pending and disconnect, within a time."""

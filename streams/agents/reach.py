@@ -22,6 +22,7 @@ from streams.agents.health import Readiness
 from streams.agents.producing import Producer
 from streams.errors import ThrongError
 from streams.metrics import KafkaMetrics
+from streams.stores.connection import elsewhere
 
 ASK_S: Final = 1.0
 PATIENCE_S: Final = 5.0
@@ -88,7 +89,7 @@ class Reach:
         if self._finding is not None and self._finding.done():
             finding, self._finding = self._finding, None
             if finding.result() and self._unanswered_s() >= self._stall_s:
-                raise ThrongError("moved", "brokers answer, but at other addresses than before: a new start finds them")
+                raise elsewhere()
         if self._finding is None and self._unanswered_s() >= self._stall_s:
             self._finding = asyncio.ensure_future(self._producer.moved())
 

@@ -1,8 +1,8 @@
 """The role `api`: follows the released topics of its purpose, the epochs and the audit log, and serves what it may.
 
 It reads no other topic, and of Redis the released places alone. What can fail: an audit log that is not what was
-written (the process ends), Kafka away (after 4 s nothing is told: a suspension would not be known), Redis away (places
-are answered with 503).
+written (the process ends), Kafka away (after 4 s nothing is told: a suspension would not be known) or back at other
+addresses (the process ends, and the next one finds them), Redis away (places are answered with 503).
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from streams.errors import ThrongError
 from streams.metrics import ApiMetrics, PolicyMetrics
 from streams.settings import Settings
 from streams.stores.audit import AuditReader
+from streams.stores.connection import elsewhere
 from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
 from streams.stores.plans import configured_plans
@@ -44,6 +45,8 @@ from streams.stores.trouble import TROUBLE
 log = logging.getLogger("throng.api")
 
 POLL_S = 0.2
+# How often brokers that are away are looked for where others may be.
+ASK_S = 1.0
 # How soon partitions are noticed that somebody adds.
 GROWN_MS = 5_000
 RENEW_S = 10.0
@@ -148,6 +151,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             log.warning("tokens cross the network unencrypted: set api.tls_certificate, or put TLS before the API")
         readiness.over("starting")
         services: list[Service] = [audit.follow, partial(_say, audit, rules, readiness)]
+        services.append(partial(_refuse_moved, audit, settings.worker.stall_s))
         services += [partial(follow, topic) for topic in logs]
         if tls is not None:
             services.append(partial(_renew, tls))
@@ -162,6 +166,13 @@ async def _say(audit: AuditReader, rules: ReleaseRules, readiness: Readiness) ->
         else:
             readiness.waiting("rules", "what may be told is not known: Kafka does not answer")
         await asyncio.sleep(POLL_S)
+
+
+async def _refuse_moved(audit: AuditReader, stall_s: float) -> None:
+    while True:
+        await asyncio.sleep(ASK_S)
+        if audit.age_s() >= stall_s and await audit.moved() and audit.age_s() >= stall_s:
+            raise elsewhere()
 
 
 async def _renew(tls: Certificate) -> None:

@@ -88,6 +88,10 @@ class AuditReader:
         """Is it young enough to count by it?"""
         return self.age_s() < FRESH_S
 
+    async def moved(self) -> bool:
+        """Have the brokers other addresses by now than the reader knows?"""
+        return await self._reader.moved()
+
     async def follow(self) -> None:
         """Take up entries as they come, for ever."""
         while True:

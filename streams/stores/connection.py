@@ -16,6 +16,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Final
 
+from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -70,6 +72,25 @@ def no_broker(kafka: Kafka) -> ThrongError:
     else:
         remedy = f"correct --kafka, or what it asks for (kafka.security = {kafka.security}, user, password, ca_file)"
     return ThrongError("kafka", f"no Kafka broker answers at {kafka.bootstrap}: {remedy}")
+
+
+async def moved(at: At, known: ClusterMetadata) -> bool:
+    """Do brokers answer where a client began, at none of the addresses that it knows? It would never find them: a
+    client asks those that it knows, and no others."""
+    client = AIOKafkaClient(**client_options(at))
+    try:
+        await client.bootstrap()
+        found = {(broker.host, broker.port) for broker in client.cluster.brokers()}
+    except (KafkaError, OSError):
+        return False
+    finally:
+        await client.close()
+    return bool(found) and found.isdisjoint((broker.host, broker.port) for broker in known.brokers())
+
+
+def elsewhere() -> ThrongError:
+    """The error of a process whose brokers have `moved`."""
+    return ThrongError("moved", "brokers answer, but at other addresses than before: a new start finds them")
 
 
 def hidden(topic: str, at: At) -> ThrongError:

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
 from streams.errors import ThrongError
-from streams.stores.connection import At, client_options, hidden
+from streams.stores.connection import At, client_options, hidden, moved
 
 # The answers are small: a connection that is silent for longer is half-open, and is renewed.
 REQUEST_MS = 10_000
@@ -164,6 +164,10 @@ class TailReader:
             if until is None:
                 break
         self._consumer.pause(*self._partitions)
+
+    async def moved(self) -> bool:
+        """Have the brokers other addresses by now than this one knows?"""
+        return await moved(self._at, self._consumer._client.cluster)
 
     @property
     def grown(self) -> bool:

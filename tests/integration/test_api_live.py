@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -22,11 +23,13 @@ from streams.api import tokens
 from streams.core.rules.decisions import suspended
 from streams.core.times import rfc3339
 from streams.local.ports import free_ports
+from streams.local.stack import start
 from streams.settings import Settings, load_settings
 from streams.simulate import make_town, plan
 from streams.stores.audit import Decision, decide
 from streams.stores.policies import configured_rules
 from streams.stores.topics import create
+from tests.support.outages import Server
 from tests.support.processes import begin_worker
 from tests.support.reading import admin
 from tests.support.secured import Certificate
@@ -273,6 +276,24 @@ async def test_where_a_topic_got_more_partitions_a_new_start_reads_them(
         assert api.process is not None
         assert await asyncio.wait_for(api.process.wait(), 60) == 1
     assert "footfall has got more partitions" in (tmp_path / "api.log").read_text()
+
+
+async def test_where_all_brokers_came_back_at_other_addresses_a_new_start_finds_them(
+    namespace: str, tmp_path: Path
+) -> None:
+    (elsewhere,) = free_ports(1)
+    with start(ephemeral=True) as own:
+        both = replace(own, kafka=f"{own.kafka},127.0.0.1:{elsewhere}")
+        kafka = Server(own, "kafka")
+        try:
+            async with serving(both, namespace, tmp_path, {"worker.stall_s": 10}) as api:
+                await kafka.kill()
+                await kafka.restart(elsewhere)
+                assert api.process is not None
+                assert await asyncio.wait_for(api.process.wait(), 90) == 1
+        finally:
+            kafka.end()
+    assert "throng: brokers answer, but at other addresses than before" in (tmp_path / "api.log").read_text()
 
 
 async def test_a_feed_over_tls_that_is_too_slow_is_told_so_and_dropped(

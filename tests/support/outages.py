@@ -17,7 +17,7 @@ from tests.support.deployment import Workers
 
 
 class Server:
-    """One server's process. `restart` starts the same program on the same data again."""
+    """One server's process. `restart` starts the same program on the same data again, Kafka also at another port."""
 
     def __init__(self, stack: Stack, name: str) -> None:
         state = read_state(stack.folder)
@@ -41,7 +41,11 @@ class Server:
         process.kill()
         await asyncio.to_thread(psutil.wait_procs, [process], 10)
 
-    async def restart(self) -> None:
+    async def restart(self, port: int | None = None) -> None:
+        if port is not None:
+            settings = self._folder / "kafka.properties"
+            settings.write_text(settings.read_text().replace(f"127.0.0.1:{self._port}", f"127.0.0.1:{port}"))
+            self._port = port
         self._own = await asyncio.to_thread(
             subprocess.Popen,
             self._command,
