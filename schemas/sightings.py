@@ -65,6 +65,10 @@ class Section(NamedTuple):
     kind: NDArray[np.uint8]
 
 
+class OtherVersion(ValueError):  # noqa: N818 - reads as what it is
+    """A record in a form that this release doesn't know."""
+
+
 class Head(NamedTuple):
     """What a section says before its columns, which are `rows` long and begin at `position` in the frame."""
 
@@ -144,12 +148,12 @@ def decode_heads(value: bytes) -> list[Head] | Control:
     """The heads of a frame's sections, or a control record.
 
     Raises:
-        ValueError: naming what is wrong with the record.
+        OtherVersion: another release wrote it. ValueError: naming what is wrong with the record.
     """
     if len(value) < 5 or value[:4] not in (_MAGIC, _CONTROL_MAGIC):
         raise ValueError(f"frame: {len(value)} bytes without the magic of a frame or a control record")
     if value[4] != VERSION:
-        raise ValueError(f"frame: version {value[4]}, this release reads {VERSION}")
+        raise OtherVersion(f"frame: version {value[4]}, this release reads {VERSION}")
     if value[:4] == _CONTROL_MAGIC:
         return msgspec.json.decode(value[5:], type=Control)
     if len(value) < _FRAME.size:

@@ -26,6 +26,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 
 from schemas.panes import Pane
+from schemas.sightings import OtherVersion
 from streams.agents.health import Readiness
 from streams.agents.redis_watch import RedisWatch
 from streams.agents.states import Partition, States, add_epochs
@@ -197,6 +198,10 @@ class CrowdAgent:
         while True:
             try:
                 return crowd.feed(frame, offset)
+            except OtherVersion as error:
+                raise ThrongError(
+                    "sightings", f"record {offset} of sightings: {error}: see docs/how-to/upgrade.md"
+                ) from error
             except UnknownEpoch:
                 new = await self._epochs.refresh()
                 for owned in self._owned.values():

@@ -40,6 +40,7 @@ from streams.core.release.release import Draw, lost_record, next_record, shut_re
 from streams.core.release.render import Pages
 from streams.core.release.sums import PaneDiffers, Sums, Whole
 from streams.core.rules.rules import Told
+from streams.core.rules.soundness import sound
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
@@ -242,7 +243,7 @@ class Releaser:
             raise ThrongError("epochs", f"epoch {pane.epoch} of a pane is not in the epochs topic: was it deleted?")
         epoch = known[pane.epoch]
         self._pages.check(epoch)  # its places must be known before anything of them is released
-        check_shares(epoch)
+        check_shares(sound(epoch))
         if epoch.epoch > self._expected:
             self._expected = epoch.epoch
             self._expect_noise_of(epoch)

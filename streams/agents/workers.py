@@ -56,6 +56,7 @@ from streams.core.gateway.pseudonyms import key_state
 from streams.core.gateway.zones import CellTable
 from streams.core.release.render import Pages
 from streams.core.rules.rules import limits
+from streams.core.rules.soundness import sound
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
 from streams.settings import Settings
@@ -134,12 +135,12 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             now, _ = rules_of(audit.chain, None)
             ours = targets, counts[ATTACH], registry_sources
             terms = terms_of(settings, plans.current, now, *ours, audit.chain.head)
-            return countable(make_epoch(ts_ms, terms, epochs.table))
+            return countable(sound(make_epoch(ts_ms, terms, epochs.table)))
 
         keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose)
 
         async def provide(ts_ms: int) -> None:
-            found = await keeper.provide(ts_ms)
+            found = sound(await keeper.provide(ts_ms))
             if found.partitions != targets:
                 raise ThrongError(
                     "topics", f"epoch {found.epoch} is of {found.partitions} partitions of sightings, not {targets}"

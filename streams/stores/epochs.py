@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.epochs import Epoch
 from streams.core.epochs import EpochTable
+from streams.errors import ThrongError
 from streams.stores.log import TailReader
 from streams.stores.salts import Vault
 from streams.stores.wiping import wipe
@@ -40,16 +41,31 @@ class EpochReader:
         await self._reader.stop()
 
     async def refresh(self) -> list[Epoch]:
-        """Read to the topic's end. Returns the epochs that are new."""
+        """Read to the topic's end. Returns the epochs that are new.
+
+        Raises:
+            ThrongError: `epochs` if a record is none that this release knows.
+        """
         new: list[Epoch] = []
         async with self._turn:
             async for chunk in self._reader.read_to_end():
                 for record in chunk:
-                    epoch = msgspec.json.decode(record.value, type=Epoch)
+                    epoch = _decoded(record.value, record.offset)
                     if self.table.add(epoch):
                         self.records.append(epoch)
                         new.append(epoch)
         return new
+
+
+def _decoded(value: bytes, offset: int) -> Epoch:
+    try:
+        return msgspec.json.decode(value, type=Epoch)
+    except msgspec.DecodeError as error:
+        raise ThrongError(
+            "epochs",
+            f"record {offset} of the epochs topic is not as this release has it ({error}): a newer one wrote it, see "
+            "docs/how-to/upgrade.md",
+        ) from error
 
 
 class EpochKeeper:

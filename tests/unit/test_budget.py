@@ -47,7 +47,7 @@ def test_shares_above_the_whole_are_refused() -> None:
     import msgspec
 
     greedy = msgspec.structs.replace(EPOCH, measures=(Measure("a", "present", "zone", 300_000, 0, 1.01),))
-    with pytest.raises(ValueError, match=r"add up to 1\.010"):
+    with pytest.raises(ThrongError, match=r"add up to 1\.010"):
         check_shares(greedy)
 
 

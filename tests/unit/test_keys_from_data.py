@@ -83,7 +83,7 @@ def test_the_threshold_is_in_the_account() -> None:
     assert delta_of(LARGE.rho, LARGE.epsilon) + spent <= LARGE.delta
     assert LARGE.rho < rho_within(2.0, 2e-9, keyed=False)
     careless = msgspec.structs.replace(LARGE, rho=rho_within(2.0, 2e-9, keyed=False))
-    with pytest.raises(ValueError, match="costs a delta"):
+    with pytest.raises(ThrongError, match="costs a delta"):
         check_shares(careless)
 
 

@@ -23,11 +23,11 @@ from streams.core.estimates import estimate
 from streams.core.estimates.models import Model, Models
 from streams.core.release.budget import rho_for
 from streams.core.rules.accuracy import PRESENT, explain, guarantee, settled_error, told_from
-from streams.core.rules.soundness import problems
+from streams.core.rules.soundness import problems, sound
 from streams.errors import ThrongError
 from streams.settings import load_settings
 from streams.stores.policies import SHIPPED, configured_rules, load_measures
-from tests.support.world import POLICIES
+from tests.support.world import POLICIES, epochs_at
 
 BOOK = Rulebook(tuple(POLICIES), DEFAULT_MEASURES, "marketing")
 PRESENT_MEASURE, ARRIVALS, TRIPS = DEFAULT_MEASURES[0], DEFAULT_MEASURES[1], DEFAULT_MEASURES[2]
@@ -86,6 +86,21 @@ def test_the_measures_that_the_command_prints_are_a_file_that_can_be_changed(tmp
 def test_measures_that_do_not_add_up_are_refused(measures: tuple[Measure, ...], sentence: str) -> None:
     found = list(problems(replace(BOOK, measures=measures)))
     assert found and sentence in found[0]
+
+
+def test_an_epoch_that_was_written_past_the_commands_is_refused_by_what_is_wrong_with_its_measures() -> None:
+    (epoch,) = epochs_at(1_772_420_400_000)
+    assert sound(epoch) is epoch
+    assert sound(replace(epoch, purpose="")) is not None  # of before purposes were told
+    unbounded = replace(DEFAULT_MEASURES[1], cap=0)
+    for changed, sentence in (
+        ({"measures": (unbounded,)}, "epoch 20260302: measure arrivals: cap is 0, but .* must be bounded"),
+        ({"measures": (DEFAULT_MEASURES[0],) * 2}, "2 measures with the name present"),
+        ({"purpose": "traffic"}, "present_cohort is not allowed for the purpose traffic"),
+        ({"purpose": "advertising"}, "present is not allowed for the purpose advertising"),
+    ):
+        with pytest.raises(ThrongError, match=sentence):
+            sound(replace(epoch, **changed))
 
 
 def test_the_file_of_measures_in_the_docs_gives_travel_times_and_passes(tmp_path: Path) -> None:

@@ -181,6 +181,17 @@ async def test_one_that_is_to_stop_begins_no_further_pane_and_the_next_loses_non
     assert numbers == [1, 2, 3]
 
 
+async def test_nothing_is_drawn_of_an_epoch_whose_noise_would_not_be_right() -> None:
+    logs = Logs()
+    arrivals = next(measure for measure in EPOCH.measures if measure.name == "arrivals")
+    unsound = msgspec.structs.replace(EPOCH, measures=(msgspec.structs.replace(arrivals, cap=0),))
+    role = releaser(logs, epochs=(unsound,))
+    await role.positions({0: LogRange(0, 6)})
+    with pytest.raises(ThrongError, match="epoch 20260302: measure arrivals: cap is 0.*nothing is counted or told"):
+        await role.handle(chunk(both(1, 2, 3, epoch=unsound), 0))
+    assert logs.ledger() == []
+
+
 async def test_one_that_is_to_stop_amid_an_hours_end_begins_no_further_measure_and_the_next_loses_none() -> None:
     logs, steps, last = Logs(), list[int](), 1_000
     role = releaser(logs, turn=Turn(lambda: len(logs.ledger()) < last, lambda: steps.append(len(logs.ledger()))))

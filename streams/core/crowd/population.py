@@ -6,7 +6,7 @@ data: any number of them by zone or parent, but for the five arrivals measures t
 
 `handle` rows up to a boundary, `advance` to it, then look at windows or close a pane.
 
-What can fail: an epoch whose lengths or measures can't be counted (`ValueError`, when it begins).
+What can fail: an epoch whose lengths or measures can't be counted (ThrongError, when it begins).
 """
 
 from collections.abc import Mapping, Sequence
@@ -244,12 +244,14 @@ def check(epoch: Epoch, zones: int) -> None:
     """Refuse an epoch that can't be counted.
 
     Raises:
-        ValueError: naming what is wrong with it.
+        ThrongError: `epochs`, naming what is wrong with it.
     """
     length = epoch.end_ms - epoch.start_ms
     arrivals = [m for m in epoch.measures if m.statistic == "arrivals"]
     wrong = {
-        f"it is counted by logic {epoch.logic}, this release has {LOGIC}": epoch.logic != LOGIC,
+        f"it is counted by rules {epoch.logic}, this release has {LOGIC}; see docs/how-to/upgrade.md": (
+            epoch.logic != LOGIC
+        ),
         f"it has {epoch.zones} zones, the plan {zones}": epoch.zones != zones,
         "its panes are no multiple of its ticks": epoch.pane_ms % epoch.tick_ms != 0,
         f"it is longer than {slots.LONGEST_EPOCH_MS} ms": length > slots.LONGEST_EPOCH_MS,
@@ -270,7 +272,7 @@ def check(epoch: Epoch, zones: int) -> None:
     }
     for what, is_wrong in wrong.items():
         if is_wrong:
-            raise ValueError(f"epoch {epoch.epoch}: {what}")
+            raise ThrongError("epochs", f"epoch {epoch.epoch}: {what}")
 
 
 def countable(epoch: Epoch) -> Epoch:
@@ -281,7 +283,7 @@ def countable(epoch: Epoch) -> Epoch:
     """
     try:
         check(epoch, epoch.zones)
-    except ValueError as error:
+    except ThrongError as error:
         raise ThrongError("epochs", f"{error}: it is not opened; change the settings, the plan or the rules") from error
     return epoch
 

@@ -1,15 +1,18 @@
-"""What does not add up in a deployment's rules: each a sentence; no sentence, nothing found.
+"""What does not add up in a deployment's rules, or in an epoch: each a sentence; no sentence, nothing found.
 
 A measure's noise is right only if one subscriber adds at most 1 to at most `cap` cells of its count vector, and only
 whole panes are drawn: what would break that is refused here, before anything is counted by it.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import cast
 
-from schemas.access import measures_for
+from schemas.access import STATISTICS, measures_for
+from schemas.epochs import Epoch
 from schemas.measures import AREAS, HIGHEST_CAP, MINUTE_MS, MOST_ARRIVALS, PAIRED, Measure
-from schemas.policy import Rulebook
+from schemas.policy import Purpose, Rulebook
+from streams.errors import ThrongError
 
 BASE_PANE_MS = 5 * MINUTE_MS
 HOUR_MS = 60 * MINUTE_MS
@@ -20,21 +23,47 @@ FOLLOWS = ("footfall", "departures")
 
 def problems(book: Rulebook) -> Iterator[str]:
     """Whatever is wrong, the first thing first."""
-    if not book.measures:
-        yield "there is no measure: nothing would be told"
-    for name, times in Counter(measure.name for measure in book.measures).items():
-        if times > 1:
-            yield f"there are {times} measures with the name {name}"
-    for measure in book.measures:
-        yield from _measure(measure)
-    arrivals = sum(measure.statistic == "arrivals" for measure in book.measures)
-    if arrivals > MOST_ARRIVALS:
-        yield f"there are {arrivals} measures of arrivals; {MOST_ARRIVALS} can be counted"
-    shares = sum(measure.share for measure in book.measures)
-    if shares > 1 + SLACK:
-        yield f"the measures' shares of the budget add up to {shares:.3f}; 1 is all there is"
+    yield from _together(book.measures)
     if book.measures and not measures_for(book.purpose, book.measures):
         yield f"none of the measures is allowed for the purpose {book.purpose}"
+
+
+def sound(epoch: Epoch) -> Epoch:
+    """The epoch, if the noise of its measures would be right: whoever wrote it need not have asked `problems`.
+
+    Raises:
+        ThrongError: `epochs`, naming what is wrong with it.
+    """
+    for problem in _wrong(epoch):
+        raise ThrongError(
+            "epochs",
+            f"epoch {epoch.epoch}: {problem}: nothing is counted or told by it; see docs/how-to/outages.md#unsound",
+        )
+    return epoch
+
+
+def _wrong(epoch: Epoch) -> Iterator[str]:
+    yield from _together(epoch.measures)
+    allowed = STATISTICS.get(cast(Purpose, epoch.purpose), ())
+    for measure in epoch.measures:
+        if epoch.purpose and measure.statistic not in allowed:
+            yield f"measure {measure.name}: {measure.statistic} is not allowed for the purpose {epoch.purpose}"
+
+
+def _together(measures: Sequence[Measure]) -> Iterator[str]:
+    if not measures:
+        yield "there is no measure: nothing would be told"
+    for name, times in Counter(measure.name for measure in measures).items():
+        if times > 1:
+            yield f"there are {times} measures with the name {name}"
+    for measure in measures:
+        yield from _measure(measure)
+    arrivals = sum(measure.statistic == "arrivals" for measure in measures)
+    if arrivals > MOST_ARRIVALS:
+        yield f"there are {arrivals} measures of arrivals; {MOST_ARRIVALS} can be counted"
+    shares = sum(measure.share for measure in measures)
+    if shares > 1 + SLACK:
+        yield f"the measures' shares of the budget add up to {shares:.3f}; 1 is all there is"
 
 
 def _measure(measure: Measure) -> Iterator[str]:
