@@ -17,7 +17,7 @@ import numpy as np
 
 from schemas.measures import Measure
 from schemas.plan import Plan
-from streams.core.calibration.calibration import LEAST, MOST, WORTH_OF_ESTIMATE, Evidence, Told, found, told_from
+from streams.core.calibration.calibration import ALIKE, BY_ITSELF, LEAST, MOST, Erring, Evidence, Told, found, told_from
 from streams.core.estimates.factors import correction_of, of_estimates, part_names
 from streams.stores.noise import draw
 from validation import errors
@@ -31,13 +31,13 @@ ALL: Final = Told(0.0, 1.0)
 
 
 class Way(NamedTuple):
-    """How factors are found: of how many days, which panes are taken, and what one of estimates is worth."""
+    """How factors are found: of how many days, which panes are taken, and how those of estimates err."""
 
     name: str
     days: int
     panes: Callable[[Evidence], Evidence] = lambda evidence: evidence
     whatever: bool = False
-    worth: float = WORTH_OF_ESTIMATE
+    erring: Erring = ALIKE
     exact: bool = False
 
 
@@ -52,7 +52,8 @@ WAYS: Final = (
     Way("two days", 2),
     Way("two days, told numbers alone, whatever was counted on site", 2, told_alone, whatever=True),
     Way("two days, panes by counts on site, without what was withheld", 2, told_alone),
-    Way("two days, each pane of estimates worth a whole one", 2, worth=1.0),
+    Way("two days, each pane of estimates worth a whole one", 2, erring=ALIKE._replace(worth=1.0)),
+    Way("two days, estimates that err by their noise alone", 2, erring=ALIKE._replace(a_head=0.0)),
     Way("two days' exact shares, nothing withheld", 2, exact=True),
 )
 
@@ -78,7 +79,7 @@ def _found(way: Way, day: Day, measure: Measure, days: Sequence[Counted], keys: 
     smooth = of_estimates(measure, weights is not None and weights.of(measure) is not None)
     told = ALL if way.whatever else told_from(day.epoch.k, estimates, se)
     group = np.arange(keys) % len(part_names(measure))
-    of = found(way.panes(evidence), group, told, COUNTER_ERROR, way.worth if smooth else 1.0)
+    of = found(way.panes(evidence), group, told, COUNTER_ERROR, way.erring if smooth else BY_ITSELF)
     return of.factor, of.se
 
 

@@ -24,10 +24,11 @@ from benchmarks.outlines import of_plan
 from schemas.measures import Measure
 from schemas.plan import Correction
 from streams.core.calibration.calibration import (
+    ALIKE,
+    BY_ITSELF,
     FEWEST_ALIKE,
     LEAST,
     MOST,
-    WORTH_OF_ESTIMATE,
     Evidence,
     Found,
     found,
@@ -134,9 +135,9 @@ def factors(of: Lived, measure: Measure, days: Sequence[Counted], at: NDArray[np
     evidence = Evidence(*map(np.concatenate, zip(*(each.evidence[measure.name] for each in days), strict=True)))
     weights = weights_of_day(of.day)
     smooth = of_estimates(measure, weights is not None and weights.of(measure) is not None)
-    told, worth = told_from(of.day.epoch.k, estimates, se), WORTH_OF_ESTIMATE if smooth else 1.0
+    told, erring = told_from(of.day.epoch.k, estimates, se), ALIKE if smooth else BY_ITSELF
     group = np.arange(len(at)) % len(part_names(measure))
-    return found(evidence.rows(at[evidence.key]), group, told, COUNTER_ERROR, worth)
+    return found(evidence.rows(at[evidence.key]), group, told, COUNTER_ERROR, erring)
 
 
 def columns(way: Way, towns: Sequence[Lived], measure: Measure, rng: np.random.Generator) -> list[NDArray[np.float64]]:

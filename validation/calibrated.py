@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from schemas.lengths import BUCKETS, CUT
 from schemas.measures import AREAS, Measure
 from schemas.plan import Correction, Plan
-from streams.core.calibration.calibration import WORTH_OF_ESTIMATE, Evidence, found, told_from
+from streams.core.calibration.calibration import ALIKE, BY_ITSELF, Evidence, found, told_from
 from streams.core.estimates.factors import (
     OF_PRESENT,
     STATISTICS,
@@ -122,8 +122,8 @@ def calibrated_plan(day: Day, days: Sequence[Counted]) -> Plan:
         parts = len(part_names(measure))
         group = np.arange(measure.keys(day.epoch.zones, day.epoch.parents)) % parts
         evidence = Evidence(*map(np.concatenate, zip(*(each.evidence[measure.name] for each in days), strict=True)))
-        worth = WORTH_OF_ESTIMATE if of_estimates(measure, _is_weighted(weights, measure)) else 1.0
-        of = found(evidence, group, told_from(day.epoch.k, estimates, se), COUNTER_ERROR, worth)
+        erring = ALIKE if of_estimates(measure, _is_weighted(weights, measure)) else BY_ITSELF
+        of = found(evidence, group, told_from(day.epoch.k, estimates, se), COUNTER_ERROR, erring)
         said += [
             correction_of(plan, measure, key, float(of.factor[key]), float(of.se[key]))
             for key in np.flatnonzero(of.panes).tolist()

@@ -135,7 +135,7 @@ def _measured(measure: Measure, paired: Paired, counter_error: float) -> _Measur
         none = np.zeros(len(keys))
         return _Measured(measure, paired, keys, Found(none + 1, none, none, none, none))
     group = keys % len(part_names(measure))
-    of = found(evidence, group, paired.told, counter_error, paired.worth)
+    of = found(evidence, group, paired.told, counter_error, paired.erring)
     return _Measured(measure, paired, keys, of)
 
 

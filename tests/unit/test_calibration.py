@@ -16,7 +16,18 @@ from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Correction, Plan, Spill
 from streams.cli.main import run
 from streams.core.calibration import calibration
-from streams.core.calibration.calibration import LEAST, MOST, SPREAD, Evidence, Told, found, odd, told_from
+from streams.core.calibration.calibration import (
+    ALIKE,
+    LEAST,
+    MOST,
+    SPREAD,
+    Erring,
+    Evidence,
+    Told,
+    found,
+    odd,
+    told_from,
+)
 from streams.core.estimates.factors import factors_of
 from streams.core.estimates.view import View
 from streams.core.release.release import Draw, next_record, publications
@@ -29,7 +40,7 @@ from tests.unit.test_schemas import validator
 EPOCH = epochs_at(1_772_420_400_000)[0]
 NAMED = {measure.name: measure for measure in DEFAULT_MEASURES}
 HOUR_MS = 3_600_000
-ALIKE = np.zeros(1, np.int64)
+ONE = np.zeros(1, np.int64)
 SURELY = Told(40.0, 20.0)
 
 
@@ -58,7 +69,7 @@ def test_without_evidence_there_is_no_factor(keys: int) -> None:
 
 @given(counts, shares)
 def test_of_exact_evidence_the_factor_is_the_ratio(on_site: list[float], share: float) -> None:
-    of = found(of_one(on_site, [share * each for each in on_site], 1e-3), ALIKE, SURELY, 0.0)
+    of = found(of_one(on_site, [share * each for each in on_site], 1e-3), ONE, SURELY, 0.0)
     assert of.factor[0] == pytest.approx(1 / share, rel=1e-4)
     assert of.se[0] < 1e-4
     assert (of.panes[0], of.told[0]) == (len(on_site), len(on_site))
@@ -69,7 +80,7 @@ def test_thin_evidence_stays_between_none_and_the_ratio_and_errors_never_grow(
     on_site: list[float], share: float, se: float
 ) -> None:
     noisy = [share * each for each in on_site]
-    of, more = (found(of_one(on_site * times, noisy * times, se), ALIKE, SURELY, 0.05) for times in (1, 4))
+    of, more = (found(of_one(on_site * times, noisy * times, se), ONE, SURELY, 0.05) for times in (1, 4))
     for each in (of, more):
         low, high = sorted((1.0, 1 / share))
         assert low - 1e-6 <= each.factor[0] <= high + 1e-6
@@ -80,9 +91,9 @@ def test_thin_evidence_stays_between_none_and_the_ratio_and_errors_never_grow(
 @given(counts, shares, st.floats(5, 100), st.floats(0.1, 10))
 def test_the_unit_of_counting_does_not_matter(on_site: list[float], share: float, se: float, unit: float) -> None:
     noisy = [share * each for each in on_site]
-    one = found(of_one(on_site, noisy, se), ALIKE, SURELY, 0.05)
+    one = found(of_one(on_site, noisy, se), ONE, SURELY, 0.05)
     told = Told(SURELY.least * unit, SURELY.se * unit)
-    other = found(of_one([unit * n for n in on_site], [unit * n for n in noisy], se * unit), ALIKE, told, 0.05)
+    other = found(of_one([unit * n for n in on_site], [unit * n for n in noisy], se * unit), ONE, told, 0.05)
     assert other.factor[0] == pytest.approx(one.factor[0], rel=1e-6)
     assert other.se[0] == pytest.approx(one.se[0], rel=1e-6)
 
@@ -90,30 +101,53 @@ def test_the_unit_of_counting_does_not_matter(on_site: list[float], share: float
 @settings(max_examples=30)
 @given(st.floats(1e-6, 1e6), st.booleans())
 def test_no_factor_is_beyond_the_bounds(ratio: float, told: bool) -> None:
-    of = found(of_one([1e4] * 3, [ratio * 1e4] * 3, 1.0, [True, True, told]), ALIKE, SURELY, 0.0)
+    of = found(of_one([1e4] * 3, [ratio * 1e4] * 3, 1.0, [True, True, told]), ONE, SURELY, 0.0)
     assert LEAST <= of.factor[0] <= MOST
     assert np.isfinite(of.se[0])
 
 
 def test_a_place_that_was_told_once_has_no_factor_nor_one_with_few_people() -> None:
-    assert not found(of_one([900, 900], [500, 0], 20, [True, False]), ALIKE, SURELY, 0.05).panes.any()
-    assert not found(of_one([39, 39, 39], [59, 59, 59], 20), ALIKE, SURELY, 0.05).panes.any()
+    assert not found(of_one([900, 900], [500, 0], 20, [True, False]), ONE, SURELY, 0.05).panes.any()
+    assert not found(of_one([39, 39, 39], [59, 59, 59], 20), ONE, SURELY, 0.05).panes.any()
 
 
 @given(counts, shares)
 def test_panes_that_err_alike_are_worth_less_than_as_many_that_do_not(on_site: list[float], share: float) -> None:
     evidence = of_one(on_site, [share * each for each in on_site], 100)
-    of, alike = (found(evidence, ALIKE, SURELY, 0.05, worth) for worth in (1.0, 0.05))
+    of, alike = (found(evidence, ONE, SURELY, 0.0, Erring(worth, 0.0)) for worth in (1.0, 0.05))
     assert alike.se[0] * of.factor[0] ** 2 >= of.se[0] * alike.factor[0] ** 2
     assert abs(alike.factor[0] - 1) <= abs(of.factor[0] - 1) + 1e-9
-    ten = of_one(on_site * 20, [share * each for each in on_site * 20], 100)
-    assert found(ten, ALIKE, SURELY, 0.05, 0.05).factor[0] == pytest.approx(of.factor[0], rel=1e-4)
+    twenty = of_one(on_site * 20, [share * each for each in on_site * 20], 100)
+    assert found(twenty, ONE, SURELY, 0.0, Erring(0.05, 0.0)).factor[0] == pytest.approx(of.factor[0], rel=1e-4)
+
+
+@given(counts, shares)
+def test_what_counters_err_by_is_each_panes_own_even_where_estimates_err_alike(
+    on_site: list[float], share: float
+) -> None:
+    """So a place that is told exactly has the factor, and the error, of as many counts as were made there."""
+    evidence = of_one(on_site, [share * each for each in on_site], 1e-3)
+    of, alike = (found(evidence, ONE, SURELY, 0.05, Erring(worth, 0.0)) for worth in (1.0, 0.05))
+    assert alike.factor[0] == pytest.approx(of.factor[0], rel=1e-6)
+    assert alike.se[0] == pytest.approx(of.se[0], rel=1e-6)
+
+
+def test_a_factor_errs_as_a_places_borders_are_seen() -> None:
+    of = [found(of_one([people] * 40, [people] * 40, 1e-3), ONE, SURELY, 0.0, ALIKE) for people in (5e3, 2e4)]
+    assert of[0].se[0] == pytest.approx(np.sqrt(ALIKE.a_head / (ALIKE.worth * 40 * 5e3)), rel=0.05)
+    assert of[1].se[0] == pytest.approx(of[0].se[0] / 2, rel=0.05), "the more people, the less"
+
+
+def test_of_estimates_a_places_full_hours_say_more_than_half_empty_ones() -> None:
+    on_site = [5000.0] * 20 + [1000.0] * 20
+    evidence = of_one(on_site, [5000.0] * 20 + [1100.0] * 20, 30)
+    assert 1 / found(evidence, ONE, SURELY, 0.05, ALIKE).factor[0] == pytest.approx(6100 / 6000, abs=0.005)
 
 
 def test_panes_withheld_say_that_fewer_were_counted() -> None:
     told = of_one([120] * 3, [90] * 3, 20)
     some = of_one([120] * 6, [90] * 6, 20, [True] * 3 + [False] * 3)
-    assert found(some, ALIKE, Told(70, 20), 0.05).factor[0] > found(told, ALIKE, Told(70, 20), 0.05).factor[0] * 1.1
+    assert found(some, ONE, Told(70, 20), 0.05).factor[0] > found(told, ONE, Told(70, 20), 0.05).factor[0] * 1.1
 
 
 def many(share: np.ndarray, on_site: np.ndarray, panes: int = 24, se: float = 40.0) -> tuple[Evidence, Told]:

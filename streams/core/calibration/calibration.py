@@ -25,8 +25,6 @@ SPREAD: Final = 0.25
 SPREAD_WORTH: Final = 2.0
 # Nobody's factor is beyond.
 LEAST, MOST = 0.25, 4.0
-# Estimates of successive panes err alike, and what they are of moves slowly: so much of a pane each is worth.
-WORTH_OF_ESTIMATE: Final = 0.05
 # A place that was told less often has no factor.
 FEWEST_TOLD: Final = 2
 # A factor, or a pane, so many standard deviations off is told; among fewer places nobody can say.
@@ -38,13 +36,26 @@ FAR: Final = 12.0
 Floats = NDArray[np.float64]
 
 
+class Erring(NamedTuple):
+    """How what was told of a pane errs, beside the count on site, whose error is its own: by its `se`, and by `a_head`,
+    a variance for each of its people, as a place's borders are seen. `worth`: so much of a pane that errs so by itself
+    it is; less than 1 if successive panes err alike."""
+
+    worth: float
+    a_head: float
+
+
+BY_ITSELF: Final = Erring(1.0, 0.0)
+ALIKE: Final = Erring(0.05, 4.0)  # estimates go on from pane to pane, and so does who is where in a place
+
+
 class Evidence(NamedTuple):
     """Panes of one measure in which people were counted on site, n of them.
 
     Attributes:
         key: i64[n], which number it is. on_site: f64[n], people. told: bool[n], or else withheld. noisy, se: f64[n],
             what was told as counted, before any factor; of those withheld anything. An estimate, where what was drawn
-            is of something else (`factors.of_estimates`): then a pane is worth `WORTH_OF_ESTIMATE`.
+            is of something else (`factors.of_estimates`): these err `ALIKE`.
     """
 
     key: NDArray[np.int64]
@@ -90,12 +101,14 @@ def told_from(k: int, estimates: Floats, se: Floats) -> Told:
     return Told(k + float(((estimates - k) / se).min()) * usual, usual)
 
 
-def found(evidence: Evidence, group: NDArray[np.int64], told: Told, counter_error: float, worth: float = 1.0) -> Found:
+def found(
+    evidence: Evidence, group: NDArray[np.int64], told: Told, counter_error: float, erring: Erring = BY_ITSELF
+) -> Found:
     """The factors.
 
     Args:
         group: i64[keys]: keys of one group (a length of dwell, say) vary alike. counter_error: the relative standard
-            error of each count on site. worth: how much of a pane that errs on its own each of them is.
+            error of each count on site.
     """
     keys = len(group)
     taken = evidence.on_site >= told.least
@@ -107,7 +120,7 @@ def found(evidence: Evidence, group: NDArray[np.int64], told: Told, counter_erro
     variance = spread
     groups = int(group.max()) + 1 if keys else 0
     for _ in range(ROUNDS):
-        slope, curve = (worth * each for each in _likelihood(rows, share, told, counter_error))
+        slope, curve = _likelihood(rows, share, told, counter_error, erring)
         share = share + (slope - (share - 1) / spread) / (curve + 1 / spread)
         share = np.clip(share, 1 / MOST, 1 / LEAST)
         variance = 1 / (curve + 1 / spread)
@@ -115,7 +128,7 @@ def found(evidence: Evidence, group: NDArray[np.int64], told: Told, counter_erro
         within = np.bincount(group[has], minlength=groups)
         spread = ((off + SPREAD_WORTH * SPREAD**2) / (within + SPREAD_WORTH))[group]
     left = np.where(rows.told, (rows.noisy - share[rows.key] * rows.on_site) ** 2, 0.0)
-    left /= _variance(rows, share, told, counter_error)
+    left /= _variance(rows, share, told, counter_error, erring.a_head)
     of_told = np.bincount(rows.key[rows.told], minlength=keys).astype(np.float64)
     apart = np.bincount(rows.key, left, keys) / np.maximum(of_told - 1, 1)
     return Found(np.where(has, 1 / share, 1.0), np.where(has, np.sqrt(variance) / share**2, 0.0), panes, of_told, apart)
@@ -135,22 +148,28 @@ def odd(of: Found, group: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray
     return beyond, has & (of.apart > ODD**2)
 
 
-def _variance(rows: Evidence, share: Floats, told: Told, counter_error: float) -> Floats:
-    """Of what was told of each pane: its noise, and the count's own error."""
-    noise = np.where(rows.told, rows.se, told.se)
-    return np.asarray(noise**2 + (counter_error * share[rows.key] * rows.on_site) ** 2)
-
-
-def _likelihood(rows: Evidence, share: Floats, told: Told, counter_error: float) -> tuple[Floats, Floats]:
-    """The slope of the logarithm of each key's likelihood at its share, and its curvature, f64[keys] each."""
+def _variance(
+    rows: Evidence, share: Floats, told: Told, counter_error: float, a_head: float, worth: Floats | float = 1.0
+) -> Floats:
+    """Of what was told of each pane: its noise and how its borders are seen, and the count's own error."""
     expected = share[rows.key] * rows.on_site
-    variance = _variance(rows, share, told, counter_error)
+    noise = np.where(rows.told, rows.se, told.se)
+    return np.asarray((noise**2 + a_head * expected) / worth + (counter_error * expected) ** 2)
+
+
+def _likelihood(
+    rows: Evidence, share: Floats, told: Told, counter_error: float, erring: Erring
+) -> tuple[Floats, Floats]:
+    """The slope of the logarithm of each key's likelihood at its share, and its curvature, f64[keys] each. Panes told
+    that err alike have the larger errors, but for the counters' own; of those withheld each says so much less."""
+    expected = share[rows.key] * rows.on_site
+    variance = _variance(rows, share, told, counter_error, erring.a_head, np.where(rows.told, erring.worth, 1.0))
     scale = np.sqrt(variance)
     short = (told.least - expected) / scale
     hazard = np.zeros(len(short))
     hazard[~rows.told] = _hazard(short[~rows.told])
-    slope = np.where(rows.told, (rows.noisy - expected) / variance, -hazard / scale) * rows.on_site
-    curve = np.where(rows.told, 1.0, hazard * (hazard + short)) * rows.on_site**2 / variance
+    slope = np.where(rows.told, (rows.noisy - expected) / variance, -erring.worth * hazard / scale) * rows.on_site
+    curve = np.where(rows.told, 1.0, erring.worth * hazard * (hazard + short)) * rows.on_site**2 / variance
     keys = len(share)
     return _sums(rows.key, slope, keys), _sums(rows.key, curve, keys)
 

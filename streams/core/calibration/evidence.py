@@ -16,7 +16,7 @@ import numpy as np
 from schemas.measures import Measure
 from schemas.plan import Correction, Plan
 from schemas.released import Dwell, Flow, FlowSummary, Footfall, Visits
-from streams.core.calibration.calibration import WORTH_OF_ESTIMATE, Evidence, Told, told_from
+from streams.core.calibration.calibration import ALIKE, BY_ITSELF, Erring, Evidence, Told, told_from
 from streams.core.estimates.factors import factors_of, key_of, of_estimates, part_names, place_numbers
 from streams.core.estimates.weights import weights_of
 from streams.core.times import milliseconds
@@ -37,12 +37,12 @@ class OnSite(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """A measure's counts on site that were released, and how many were not. `worth`: of each, see `calibration`."""
+    """A measure's counts on site that were released, and how many were not. `erring`: how."""
 
     evidence: Evidence
     told: Told | None
     unknown: int
-    worth: float = 1.0
+    erring: Erring = BY_ITSELF
 
 
 class _Number(NamedTuple):
@@ -128,7 +128,7 @@ class Pairing:
         if self._told:
             estimates, se = np.array(list(self._told.values()), np.float64).T
             told = told_from(self._k, estimates, se)
-        return Paired(evidence, told, len(self._counts) - len(known), WORTH_OF_ESTIMATE if self._estimates else 1.0)
+        return Paired(evidence, told, len(self._counts) - len(known), ALIKE if self._estimates else BY_ITSELF)
 
     def _heard(self, at: tuple[int, int, int]) -> bool:
         """Was it withheld? Then the pane's summary, or the place's own record, is there."""

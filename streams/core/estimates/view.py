@@ -68,11 +68,11 @@ SIMULATED: Final[Views] = {
 # The same where the plan has weights (`throng zones build --weighted`).
 SIMULATED_WEIGHTED: Final[Views] = {
     **SIMULATED,
-    "present": View(0.0, 4.25, 0.0, 1.41),
-    "present_cohort": View(0.01, 0.47, 0.012, 0.3),
+    "present": View(0.0, 4.25, 0.019, 1.13),
+    "present_cohort": View(0.01, 0.47, 0.026, 0.24),
     "footfall": View(0.0, 5.3, 0.0, 3.41),
     "arrivals": View(0.158, 8.24),
     "departures": View(0.257, 4.25),
-    "trips_parent": View(0.11, 2.2, 0.114, 2.19),
-    "visits": View(0.3, 0.47, 0.114, 5.3),
+    "trips_parent": View(0.11, 2.2, 0.114, 1.76),
+    "visits": View(0.3, 0.47, 0.218, 2.74),
 }
