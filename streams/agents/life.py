@@ -2,17 +2,21 @@
 
 What was started is stopped in the reverse order, however it ends. That may hang: on a broker that doesn't answer, on a
 thread. So a process of its own (`LAST_RESORT.arm`) has a last resort: from the first thing on that is stopped it has
-`END_S`, then it exits at once, with 1. It is never called off, since interpreters wait for threads as well.
+`END_S`, then it logs what had not ended and exits at once, with 1. It is never called off, since interpreters wait for
+threads as well.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import sys
 import threading
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FrameType
 from typing import Any, Final, Protocol, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -78,6 +82,34 @@ async def until(stop: asyncio.Event, services: Iterable[Service]) -> None:
         await cancelled([stopping, *tasks])
 
 
+def still_there(loop: asyncio.AbstractEventLoop | None) -> list[str]:
+    """Where each thread, and each task of the loop, is now, the innermost last; by names and lines alone, no data."""
+    threads = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines = []
+    for ident, frame in sys._current_frames().items():
+        frames = [each for each, _ in traceback.walk_stack(frame)][::-1]
+        lines.append(f"thread {threads.get(ident, ident)}: {_places(frames)}")
+    for task in asyncio.all_tasks(loop) if loop is not None else ():
+        lines.append(f"task: {_places(_awaited(task.get_coro()))}")
+    return lines
+
+
+def _awaited(waiting: object) -> Iterator[FrameType]:
+    """The frames of a coroutine that waits, and of those that it waits for."""
+    while waiting is not None:
+        if type(waiting).__name__.startswith("async_generator_"):  # a step, of which the collector alone knows of what
+            waiting = next((each for each in gc.get_referents(waiting) if hasattr(each, "ag_frame")), None)
+        kind = next((kind for kind in ("cr", "ag", "gi") if hasattr(waiting, f"{kind}_frame")), None)
+        if kind is None or (frame := getattr(waiting, f"{kind}_frame")) is None:
+            return
+        yield frame
+        waiting = getattr(waiting, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+
+
+def _places(frames: Iterable[FrameType]) -> str:
+    return " > ".join(f"{f.f_code.co_qualname} ({Path(f.f_code.co_filename).name}:{f.f_lineno})" for f in frames)
+
+
 async def cancelled(tasks: Iterable["asyncio.Future[Any]"]) -> None:
     """Cancel them, and wait until they have ended."""
     tasks = list(tasks)
@@ -91,12 +123,14 @@ class LastResort:
 
     def __init__(self, end_s: float = END_S) -> None:
         self._end_s = end_s
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._armed = False
         self._begun = False
         self._why = ""
 
     def arm(self) -> None:
-        """This process is a worker's own, so it may be exited."""
+        """This process is a worker's own, so it may be exited. Called in the loop that runs it."""
+        self._loop = asyncio.get_running_loop()
         self._armed = True
 
     def begin(self, why: str = "") -> None:
@@ -109,10 +143,14 @@ class LastResort:
             timer.start()
 
     def _exit(self) -> None:
-        because = f" after: {self._why}" if self._why else ""
-        sys.stderr.write(f"throng: the shutdown did not end within {self._end_s:g} s: exits at once{because}\n")
-        sys.stderr.flush()
-        os._exit(1)
+        try:
+            for line in still_there(self._loop):
+                log.error("not ended: %s", line)
+            because = f" after: {self._why}" if self._why else ""
+            sys.stderr.write(f"throng: the shutdown did not end within {self._end_s:g} s: exits at once{because}\n")
+            sys.stderr.flush()
+        finally:
+            os._exit(1)
 
 
 LAST_RESORT: Final = LastResort()

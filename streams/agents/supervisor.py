@@ -49,7 +49,8 @@ class RoleProcess:
             return
         self.process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self.process.wait(), STOP_GRACE_S)
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self.process.wait()
         except TimeoutError:
             self.process.kill()
             await self.process.wait()

@@ -152,7 +152,8 @@ class Consumer(driver.Consumer):
         """
         while True:
             try:
-                return await asyncio.wait_for(self._thread.on_thread(self._thread.logs()), self.settings.place_s)
+                async with asyncio.timeout(self.settings.place_s):
+                    return await self._thread.on_thread(self._thread.logs())
             except (KafkaTimeoutError, TimeoutError):
                 if "kafka" not in self.tenure.away():
                     raise

@@ -56,7 +56,8 @@ async def _behind(app: "RoleApp") -> dict[object, str]:
         idle: dict[object, str] = {"group": "the group gave this worker no partitions to read"}
         return idle if await _reachable(app) else {}
     try:
-        generation, logs = await asyncio.wait_for(thread.on_thread(thread.logs()), ANSWER_S)
+        async with asyncio.timeout(ANSWER_S):
+            generation, logs = await thread.on_thread(thread.logs())
     except (TimeoutError, KafkaError):
         silent: dict[object, str] = {"answer": "Kafka is there, but the consumer gets no answer from it"}
         return await _gone(app) or (silent if await _reachable(app) else {})
@@ -77,7 +78,8 @@ async def _behind(app: "RoleApp") -> dict[object, str]:
 async def _gone(app: "RoleApp") -> dict[object, str]:
     topic, thread = app.tenure.role.topic, app.consumer.thread
     try:
-        there = await asyncio.wait_for(thread.on_thread(thread.is_there(topic)), ANSWER_S)
+        async with asyncio.timeout(ANSWER_S):
+            there = await thread.on_thread(thread.is_there(topic))
     except (TimeoutError, KafkaError):
         return {}
     return {} if there else {"gone": f"the topic {topic} is gone: run 'throng topics create', or restore it"}
@@ -86,7 +88,8 @@ async def _gone(app: "RoleApp") -> dict[object, str]:
 async def _reachable(app: "RoleApp") -> bool:
     for url in app.conf.broker_consumer:
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(url.host, url.port or 9092), ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                _, writer = await asyncio.open_connection(url.host, url.port or 9092)
         except (OSError, TimeoutError):
             continue
         writer.close()

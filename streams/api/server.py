@@ -312,7 +312,8 @@ class Api:
         await response.write(b": open\n\n")
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(feed.news.wait(), BEAT_S)
+                async with asyncio.timeout(BEAT_S):
+                    await feed.news.wait()
             feed.news.clear()
             said = self._events(feed) or b": beat\n\n"
             try:
@@ -326,7 +327,8 @@ class Api:
                 self._metrics.dropped.inc()
                 said = event("ended", orjson.dumps({"error": "slow", "message": "too slow: records were dropped"}))
             try:
-                await asyncio.wait_for(response.write(said), SEND_S)
+                async with asyncio.timeout(SEND_S):
+                    await response.write(said)
             except (TimeoutError, ConnectionError):
                 self._metrics.dropped.inc()
                 if request.transport is not None:

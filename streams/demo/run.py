@@ -271,7 +271,8 @@ async def _show(
                 said_at = time.monotonic()
                 console.print(plain_line(state, zone), highlight=False, soft_wrap=True)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), REFRESH_S)
+                async with asyncio.timeout(REFRESH_S):
+                    await stop.wait()
 
 
 def _keep_picture(path: Path, state: DemoState, zone: ZoneInfo) -> None:

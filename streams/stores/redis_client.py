@@ -2,8 +2,12 @@
 
 An address may stand for whichever server is the master: a service, a proxy. After a failover it leads to the new one,
 but a connection from before still to the old one, which lives on as a replica. So one that takes no writes is closed.
+
+Whoever is cancelled while a command is sent ends: redis-py sends by `asyncio.wait_for`, which before Python 3.12 may
+swallow it (gh-86296), and what was to end would go on.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -50,19 +54,41 @@ def _client(settings: Settings) -> Redis | RedisCluster:
     if certificates := parse_url(url).get("ssl_ca_certs"):
         trusting(str(certificates), "redis.url: ssl_ca_certs")
     if settings.redis.cluster:
-        return RedisCluster.from_url(
+        cluster = RedisCluster.from_url(
             url,
             startup_nodes=[ClusterNode(host, port) for host, port in cluster_nodes(settings.redis)],
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
         )
+        of_nodes = cluster.connection_kwargs
+        heeding: type[Any] = _heeding(of_nodes["connection_class"])
+        of_nodes["connection_class"] = heeding
+        for node in cluster.nodes_manager.startup_nodes.values():
+            node.connection_class = heeding
+        return cluster
     once = Retry(NoBackoff(), 0)
     client = Redis.from_url(url, retry=once, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
     pool = client.connection_pool
-    pool.connection_class = _to_the_master(pool.connection_class)
+    pool.connection_class = _to_the_master(_heeding(pool.connection_class))
     # Connects to nothing, but refuses what it does not know.
     pool.make_connection()  # type: ignore[no-untyped-call]
     return client
+
+
+def _heeding(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """The kind of connection (TLS or not), whose `send_packed_command` lets no cancellation be lost."""
+
+    class Heeding(kind):  # type: ignore[misc, valid-type]
+        async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            before = task.cancelling()
+            await super().send_packed_command(*args, **kwargs)
+            if task.cancelling() > before:
+                await self.disconnect(nowait=True)  # nobody will read the answer
+                raise asyncio.CancelledError
+
+    return Heeding
 
 
 def _to_the_master(kind: type[AbstractConnection]) -> type[AbstractConnection]:

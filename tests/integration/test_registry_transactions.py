@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from schemas.attach import pack_imsi
 from streams.core.gateway.registry import OPTED_OUT
 from streams.stores.registry import RegistryLog, RegistryReader, Stretch
-from tests.support.reading import make_topic
+from tests.support.reading import make_topic, no_longer_open
 
 pytestmark = pytest.mark.integration
 
@@ -34,6 +34,7 @@ async def registry(stack: object, namespace: str) -> AsyncIterator[tuple[Registr
         await producer.begin_transaction()
         await producer.send_and_wait(topic, ALLOWED, key=IMSI.encode(), partition=0)  # 2, and a marker
         await producer.abort_transaction()
+    await no_longer_open(kafka, topic)
     reader, log = RegistryReader(kafka, topic), RegistryLog(kafka, topic)
     await reader.start()
     await log.start()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.record.default_records import DefaultRecordBatch
 
@@ -52,6 +52,18 @@ async def produce_transaction(kafka: str, topic: str, values: list[bytes], *, co
         for value in values:
             await producer.send_and_wait(topic, value, partition=0)
         await (producer.commit_transaction() if commit else producer.abort_transaction())
+    await no_longer_open(kafka, topic)
+
+
+async def no_longer_open(kafka: str, topic: str) -> None:
+    """Wait for the markers of its transactions: Kafka answers before they are written, and what is read ends there."""
+    tp = TopicPartition(topic, 0)
+    async with (
+        AIOKafkaConsumer(bootstrap_servers=kafka) as all_there_is,
+        AIOKafkaConsumer(bootstrap_servers=kafka, isolation_level="read_committed") as stable,
+    ):
+        while await all_there_is.end_offsets([tp]) != await stable.end_offsets([tp]):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 def rows(chunk: Chunk) -> list[tuple[int, bytes | None]]:

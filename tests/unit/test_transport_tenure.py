@@ -253,3 +253,29 @@ async def test_a_chunk_that_is_much_work_is_no_stall_as_long_as_it_goes_on() -> 
     await asyncio.wait([watching], timeout=5)
     assert isinstance(error := watching.exception(), ThrongError)
     assert error.code == "stalled"
+
+
+class Asked(Behind):
+    """One whose consumer answers when the test has it answer."""
+
+    def __init__(self, tenure: Tenure) -> None:
+        super().__init__(tenure)
+        self.asked, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def logs(self) -> tuple[int, dict[TP, LogRange]]:
+        self.asked.set()
+        await self.answer.wait()
+        return await super().logs()
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_watchdog_that_is_cancelled_as_its_answer_comes_ends(steps: int) -> None:
+    app = Asked(await opened(Recorder({0: 10, 1: 0})))
+    watching = asyncio.ensure_future(watch(app))  # type: ignore[arg-type]
+    await app.asked.wait()
+    app.answer.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait([watching], timeout=1)
+    assert watching.cancelled()
