@@ -18,7 +18,7 @@ from streams.cli.values import check_writable
 from streams.core.events.behaviour import RULES, Evidence, Found
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.file import Reader
-from streams.recording.machines import Watching, first_ms, watch
+from streams.recording.machines import Watching, first_ms, refuse_beats, watch
 from streams.settings import Settings
 from streams.stores.machines import load_machines
 from streams.stores.plans import load_plan
@@ -53,6 +53,7 @@ def machines(settings: Settings, file: Path | None, out: Path, days: int, broker
     )
     if reader:
         watch(reader, watching)
+        refuse_beats(reader, watching)
     else:
         asyncio.run(_live(with_brokers(settings, brokers), watching, days))
     found = watching.evidence.found()

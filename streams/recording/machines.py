@@ -83,13 +83,16 @@ def _refuse_short(reader: Reader, first_ms: int, last_ms: int, days: int) -> Non
 
 
 def watch(reader: Reader, watching: Watching) -> None:
-    """Take a recording's events, in the order of time.
-
-    Raises:
-        ThrongError: `recording` if its last days are of beats alone: those that end an import are of later than its
-            events.
-    """
+    """Take a recording's events, in the order of time."""
     evidence = watching.evidence
     for _, runs in reader.slices(STEP_MS, {ATTACH}, evidence.start_ms, evidence.end_ms + STEP_MS):
         watching.add([run.table for run in runs])
-    _refuse_short(reader, evidence.start_ms, watching.last_ms, evidence.days)
+
+
+def refuse_beats(reader: Reader, watching: Watching) -> None:
+    """Refuse what was watched if its last days are of beats alone: those that end an import are later than its events.
+
+    Raises:
+        ThrongError: `recording`.
+    """
+    _refuse_short(reader, watching.evidence.start_ms, watching.last_ms, watching.evidence.days)
