@@ -9,12 +9,14 @@ batches, aborted transactions), so runs of a partition follow each other without
 with the whole batch that holds the wanted position: rows below `first_offset` are the reader's to drop.
 
 What can fail: a wrong checksum or a batch of a format before v2 (which Kafka 4 no longer has) raises
-`CorruptRecordException`; the position stays where it was.
+`CorruptRecordException`; the position stays where it was. In place of a batch that can't be unpacked, or to too much,
+stands one record, longer than any event may be: a gateway rejects it as that, and goes on.
 
 `hand_out_batches` exchanges two names in one fetcher's response handler; other consumers of the process, and
 aiokafka's modules, are as they were. `tests/unit/test_transport_contract.py` holds this against stock aiokafka.
 """
 
+import logging
 import struct
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -22,25 +24,27 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.codec import gzip_decode, snappy_decode, zstd_decode
 from aiokafka.consumer.fetcher import READ_COMMITTED
-from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
-from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from crc32c import crc32c
 
-from streams.agents import lz4
+from streams.agents.bounded import MOST_BYTES, Unpackable
 from streams.agents.rebound import rebind
 from streams.agents.reused import looked_at
+from streams.agents.unpacking import unpacked
 from streams.core.events.records import RecordBatch
+
+log = logging.getLogger("throng.transport")
 
 # https://kafka.apache.org/documentation/#recordbatch
 HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 BEFORE_LENGTH: Final = 12  # base offset and length itself
 CRC_FROM: Final = 21  # the checksum covers all from the attributes on
 CODEC_MASK, APPEND_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
-LZ4: Final = 3
-DECOMPRESS: Final = {1: gzip_decode, 2: snappy_decode, 4: zstd_decode}
+# Of the record in place of a batch that can't be unpacked: longer than gateway.max_record_bytes may be.
+STANDS_BYTES: Final = 1 << 20
 # What a run's last batch may need beyond `run_bytes`; a longer one lies elsewhere.
 LAST_BATCH: Final = 1 << 20
 # As many as are on their way from fetcher to role at once.
@@ -180,7 +184,7 @@ class BatchRuns:
                 continue
             at = header.next_offset
             if header.records and not self._skipped(header, view):
-                batches.append(_opened(header, view, room, size))
+                batches.append(self._opened(header, view, room, size))
                 size += len(batches[-1].payload)
             if size >= self._run_bytes:
                 self.next_fetch_offset = at
@@ -200,6 +204,17 @@ class BatchRuns:
 
     def _where(self, header: Header) -> str:
         return f"{self._tp.topic}, partition {self._tp.partition}, offset {header.base_offset}"
+
+    def _opened(self, header: Header, view: memoryview, room: memoryview, begin: int) -> RecordBatch:
+        try:
+            return _opened(header, view, room, begin)
+        except Unpackable:
+            log.error(
+                "%s: a batch of %d records, %d bytes packed, can't be unpacked, or to over %d MB: one record stands "
+                "for all of it",
+                *(self._where(header), header.records, len(view), MOST_BYTES >> 20),
+            )
+            return _in_place_of(header, view)
 
     def _skipped(self, header: Header, view: memoryview) -> bool:
         """Whether the batch is a control batch, or aborted and not to be read."""
@@ -223,19 +238,29 @@ def _opened(header: Header, view: memoryview, room: memoryview, begin: int) -> R
     """The batch, in the room from `begin` on if it fits there and has to be unpacked."""
     section = view[HEADER.size :]
     codec = header.attributes & CODEC_MASK
-    if codec and codec != LZ4 and codec not in DECOMPRESS:
-        raise UnsupportedCodecError(f"Unknown compression codec {codec}")
-    payload = lz4.decoded(section, room[begin:]) if codec == LZ4 else DECOMPRESS[codec](section) if codec else section
+    payload = unpacked(codec, section, room[begin:]) if codec else section
     in_room = isinstance(payload, memoryview) and payload.obj is room.obj
+    return _batch(header, header.records, payload, begin if in_room else -1)
+
+
+def _in_place_of(header: Header, view: memoryview) -> RecordBatch:
+    """One record at the batch's first offset: the batch's section as it came, with zeros behind it."""
+    value = bytes(view[HEADER.size :]).ljust(STANDS_BYTES, b"\0")
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, len(value) + LAST_BATCH)
+    builder.append(0, header.first_timestamp, None, value, [])
+    return _batch(header, 1, memoryview(bytes(builder.build()))[HEADER.size :], -1)
+
+
+def _batch(header: Header, records: int, payload: bytes | memoryview, begin: int) -> RecordBatch:
     return RecordBatch(
         base_offset=header.base_offset,
         next_offset=header.next_offset,
         timestamp_type=1 if header.attributes & APPEND_TIME else 0,
         first_timestamp=header.first_timestamp,
         max_timestamp=header.max_timestamp,
-        count=header.records,
+        count=records,
         payload=payload,
-        begin=begin if in_room else -1,
+        begin=begin,
     )
 
 

@@ -1,13 +1,12 @@
 """What a batch's lz4 frame holds, block by block into one buffer.
 
 In: a frame as Kafka's clients write it: blocks that don't refer to each other, and nothing else in it; and room, in
-which frame follows frame, so that nobody has to join them. Out: its bytes. A frame in any other form goes to aiokafka's
-codec, and so through liblz4's own reader of frames. That one takes every block through a buffer of its own, and grows
-what it returns as it goes: a third more time. Checksums of blocks are not looked at: that of the batch covers the same
-bytes.
+which frame follows frame, so that nobody has to join them. Out: its bytes. A frame in any other form goes through
+liblz4's own reader of frames, which takes every block through a buffer of its own: a third more time. Checksums of
+blocks are not looked at: that of the batch covers the same bytes.
 
 Format: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
-What can fail: bytes that are no frame (`cramjam.DecompressionError`).
+What can fail: bytes that are no frame, or hold too much (`cramjam.DecompressionError`).
 """
 
 import struct
@@ -15,7 +14,8 @@ from typing import Final
 
 import cramjam
 import numpy as np
-from aiokafka.codec import lz4_decode
+
+from streams.agents.bounded import MOST_BYTES, whole
 
 MAGIC: Final = 0x184D2204
 HEADER: Final = struct.Struct("<IBBx")  # the checksum of these is passed over
@@ -28,23 +28,24 @@ NO_ROOM: Final = memoryview(b"")
 MOST_TIMES: Final = 255
 
 
-def decoded(frame: memoryview, room: memoryview = NO_ROOM) -> bytes | memoryview:
+def decoded(frame: memoryview, room: memoryview = NO_ROOM) -> memoryview:
     """The bytes that a frame holds: at the beginning of `room`, if they surely fit there.
 
     Raises:
-        cramjam.DecompressionError: it is none.
+        cramjam.DecompressionError: it is none, or holds more than `MOST_BYTES`.
     """
     blocks = _blocks(frame)
     if blocks is None:
-        whole: bytes = lz4_decode(frame)
-        return whole
+        return whole(cramjam.lz4.decompress_into, frame)
     most = sum(longest for _, longest, _ in blocks)
-    buffer = room if most <= len(room) else np.empty(most, np.uint8).data
+    buffer = room if most <= len(room) else np.empty(min(most, MOST_BYTES), np.uint8).data
     at = 0
     for block, longest, compressed in blocks:
         place = buffer[at : at + longest]
         if compressed:
-            at += cramjam.lz4.decompress_block_into(block, place, output_len=longest)
+            at += cramjam.lz4.decompress_block_into(block, place, output_len=len(place))
+        elif len(place) < longest:
+            raise cramjam.DecompressionError("the frame holds too much")
         else:
             place[:] = block
             at += longest

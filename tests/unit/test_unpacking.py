@@ -1,0 +1,125 @@
+"""Batches of any codec unpack to what was packed, up to a bound: a few kilobytes may stand for gigabytes."""
+
+import gzip
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+
+import cramjam
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
+from aiokafka.errors import UnsupportedCodecError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from crc32c import crc32c
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.rejects import Reason
+from streams.agents.bounded import MOST_BYTES, Unpackable
+from streams.agents.fetch import CRC_FROM, HEADER, BatchRuns, BatchViews
+from streams.agents.unpacking import GZIP, LZ4, SNAPPY, ZSTD, unpacked
+from streams.core.events.decode import decode
+from streams.core.events.records import walk
+
+TOO_MUCH = MOST_BYTES + 1
+PACK: list[tuple[int, Callable[[bytes], bytes]]] = [
+    (GZIP, lambda data: gzip_encode(data, 1)),
+    (SNAPPY, snappy_encode),
+    (SNAPPY, lambda data: snappy_encode(data, xerial_compatible=False)),
+    (LZ4, lz4_encode),
+    (LZ4, lambda data: bytes(cramjam.lz4.compress(data))),  # in a form that Kafka's clients don't write
+    (ZSTD, zstd_encode),
+]
+NAMES = ["gzip", "xerial", "snappy", "lz4", "lz4 of another form", "zstd"]
+TEXTS = st.builds(
+    lambda text, times: text * times, st.binary(min_size=1, max_size=300), st.sampled_from([1, 250, 9000])
+)
+
+
+@pytest.mark.parametrize(("codec", "pack"), PACK, ids=NAMES)
+@settings(max_examples=40, deadline=None)
+@given(TEXTS, st.sampled_from([0, 100, 70_000, 1 << 20]))
+def test_it_unpacks_to_what_was_packed_into_whatever_room(
+    codec: int, pack: Callable[[bytes], bytes], data: bytes, room: int
+) -> None:
+    assert bytes(unpacked(codec, memoryview(pack(data)), memoryview(bytearray(room)))) == data
+
+
+def test_what_unpacks_to_the_bound_is_taken() -> None:
+    assert len(unpacked(ZSTD, memoryview(zstd_encode(bytes(MOST_BYTES))), memoryview(b""))) == MOST_BYTES
+
+
+@pytest.mark.parametrize(("codec", "pack"), PACK, ids=NAMES)
+def test_what_unpacks_to_more_is_refused(codec: int, pack: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(Unpackable):
+        unpacked(codec, memoryview(pack(bytes(TOO_MUCH))), memoryview(bytearray(9 << 20)))
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_what_is_not_packed_is_refused(codec: int) -> None:
+    for junk in (b"no frame at all, and long enough", b"\x82SNAPPY\x00" + struct.pack("!iii", 1, 1, -4) + b"x"):
+        with pytest.raises(Unpackable):
+            unpacked(codec, memoryview(junk), memoryview(bytearray(1 << 20)))
+
+
+def test_an_unknown_codec_is_another_matter() -> None:
+    with pytest.raises(UnsupportedCodecError):
+        unpacked(5, memoryview(b"x"), memoryview(b""))
+
+
+def test_two_members_of_gzip_are_read_as_one() -> None:
+    both = gzip.compress(b"one") + gzip.compress(b"two")
+    assert unpacked(GZIP, memoryview(both), memoryview(b"")) == b"onetwo"
+
+
+def batch(section: bytes, codec: int, records: int, base_offset: int) -> bytes:
+    """A batch with any section, as a broker would hand it out."""
+    fields = [base_offset, HEADER.size - 12 + len(section), 0, 2, 0, codec, records - 1, 5, 9, -1, -1, -1, records]
+    whole = bytearray(HEADER.pack(*fields) + section)
+    fields[4] = crc32c(whole[CRC_FROM:])
+    return HEADER.pack(*fields) + section
+
+
+def plain(value: bytes, base_offset: int) -> bytes:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 20)
+    builder.append(0, 7, None, value, [])
+    return batch(bytes(builder.build())[HEADER.size :], 0, 1, base_offset)
+
+
+def test_one_record_longer_than_any_event_stands_for_a_batch_that_cannot_be_unpacked(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bomb = zstd_encode(bytes(TOO_MUCH))
+    data = plain(b"before", 10) + batch(bomb, ZSTD, 40, 11) + plain(b"after", 51)
+    tp = TopicPartition("attach", 3)
+    runs = list(BatchRuns(tp, BatchViews(data), None, 10, None, None, True, 1, run_bytes=8 << 20))  # type: ignore[arg-type]
+    assert [(run.first_offset, run.next_offset) for run in runs] == [(10, 52)]
+    records = walk(runs[0].batches)
+    assert records.offset.tolist() == [10, 11, 51]
+    assert records.payload[records.start[1] :][: len(bomb)].tobytes() == bomb
+    events = decode(records, 1_000_000)
+    assert [Reason(status) for status in events.status] == [Reason.not_json, Reason.oversized, Reason.not_json]
+    (line,) = caplog.messages
+    assert line.startswith("attach, partition 3, offset 11: a batch of 40 records") and "to over 128 MB" in line
+
+
+def test_gigabytes_in_a_batch_take_no_more_memory_than_the_bound() -> None:
+    code = f"""
+import resource
+from aiokafka.codec import gzip_encode, zstd_encode
+from streams.agents.bounded import Unpackable
+from streams.agents.unpacking import GZIP, ZSTD, unpacked
+part = bytes(64 << 20)
+bombs = [(ZSTD, zstd_encode(part) * 64), (GZIP, gzip_encode(part, 1) * 64)]  # frames follow each other: 4 GB
+room = memoryview(bytearray(9 << 20))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for codec, bomb in bombs:
+    try:
+        unpacked(codec, memoryview(bomb), room)
+    except Unpackable:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < {3 * MOST_BYTES >> 10})
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "True\nTrue\n"
