@@ -15,7 +15,7 @@ OUT = Path(__file__).parents[2] / "docs" / "img" / "map.png"
 async def taken(address: str, out: Path) -> None:
     """The whole page, with the place chosen that has the most people."""
     origin, slash, path = address.partition("/map/")
-    async with browser.opened(origin, slash + path) as seen:
+    async with browser.started() as chromium, browser.opened(chromium, origin, slash + path) as seen:
         await seen.until("#clock", "people present", within_s=120)
         await seen.page.locator("tbody button").first.click()
         await seen.until("#place", "how long they stay", within_s=120)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
+import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
 from schemas.plan import Parent, Places, Zone
@@ -21,7 +22,8 @@ from streams.metrics import ApiMetrics
 from tests.support import browser
 from tests.support.api_server import ApiServer
 
-pytestmark = browser.needed
+# One browser for all, which lives in one event loop; each page has a profile of its own.
+pytestmark = [browser.needed, pytest.mark.asyncio(loop_scope="module")]
 
 HOUR_MS = 3_600_000
 PANE_MS = 300_000
@@ -60,7 +62,8 @@ class Source:
 
 
 class World:
-    def __init__(self, file: Path) -> None:
+    def __init__(self, chromium: Any, file: Path) -> None:
+        self.chromium = chromium
         self.file, self.source, self.shelf = file, Source(), Shelf(24 * HOUR_MS)
         self.token = tokens.make(file, "visitor", "marketing", round(time.time() * 1000) + HOUR_MS)
         metrics = ApiMetrics(CollectorRegistry())
@@ -76,7 +79,7 @@ class World:
         return f"/map/#token={self.token}"
 
     def opened(self, path: str = "", now: str | None = NOW) -> AbstractAsyncContextManager[browser.Seen]:
-        return browser.opened(self.origin, path or self.link, now)
+        return browser.opened(self.chromium, self.origin, path or self.link, now)
 
     def tell(self, topic: str, minute: int, **said: object) -> None:
         end_ms = milliseconds(f"2026-03-02T11:{minute:02}:00Z")
@@ -108,9 +111,15 @@ class World:
         self.tell("flows", minute, measure="trips_zone", level="zone", **said)
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path / "tokens")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Any]:
+    async with browser.started() as ready:
+        yield ready
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(chromium: Any, tmp_path: Path) -> AsyncIterator[World]:
+    made = World(chromium, tmp_path / "tokens")
     for minute, people in ((0, 900.0), (5, 1000.0), (10, 1210.0)):
         made.present(minute, "station", people)
         made.present(minute, "docks", people / 4)

@@ -75,7 +75,7 @@ async def looked_at(origin: str, path: str) -> None:
             assert len({record["zone"] for record in told}) == len(told) > 10
     if browser.found() is None:
         return
-    async with browser.opened(origin, path) as seen:
+    async with browser.started() as chromium, browser.opened(chromium, origin, path) as seen:
         await seen.until("#clock", "people present")
         await seen.until("#state", "playing an earlier day")
         assert await seen.page.locator("circle[data-place]").count() == await seen.page.locator("tbody tr").count() > 10

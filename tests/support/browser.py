@@ -43,18 +43,28 @@ class Seen:
 
 
 @asynccontextmanager
-async def opened(origin: str, path: str = "/map/", now: str | None = None) -> AsyncIterator[Seen]:
-    """A page of the server, in a browser that knows nothing yet. `now`: where its clock stands still."""
+async def started() -> AsyncIterator[Any]:
+    """A browser."""
     from playwright.async_api import async_playwright
 
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=found(), args=["--no-sandbox"])
         try:
-            seen = Seen(await browser.new_page(viewport={"width": 1360, "height": 900}), origin)
-            if now is not None:
-                await seen.page.clock.set_fixed_time(now)
-            await seen.page.goto(origin + path)
-            yield seen
-            assert seen.errors == []
+            yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def opened(browser: Any, origin: str, path: str = "/map/", now: str | None = None) -> AsyncIterator[Seen]:
+    """A page of the server, with a profile of its own that knows nothing yet. `now`: where its clock stands still."""
+    profile = await browser.new_context(viewport={"width": 1360, "height": 900})
+    try:
+        seen = Seen(await profile.new_page(), origin)
+        if now is not None:
+            await seen.page.clock.set_fixed_time(now)
+        await seen.page.goto(origin + path)
+        yield seen
+        assert seen.errors == []
+    finally:
+        await profile.close()
