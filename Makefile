@@ -81,5 +81,6 @@ $(INSTALLED): requirements.lock pyproject.toml scripts/find-python
 	@echo "installing the packages of requirements.lock (the first time takes some minutes)"
 	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
+	@$(PY) -m compileall -q schemas streams
 	@$(PY) -m streams.warm
 	@echo '$(CURDIR)' >$@

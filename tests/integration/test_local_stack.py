@@ -90,7 +90,7 @@ def test_redis_keeps_what_it_is_given_and_never_evicts(stack: Stack) -> None:
 
 def test_a_stack_of_ones_own_does_not_disturb_another_and_leaves_nothing(stack: Stack) -> None:
     lines: list[str] = []
-    with start(ephemeral=True, progress=lines.append) as second:
+    with start(ephemeral=True, progress=lines.append, brief=True) as second:
         assert second.kafka != stack.kafka
         assert second.redis != stack.redis
         pids = pids_of(second.folder)
@@ -106,7 +106,7 @@ def test_a_stack_of_ones_own_does_not_disturb_another_and_leaves_nothing(stack: 
 
 
 async def test_groups_form_at_once_on_a_stack_that_never_had_one() -> None:
-    with await asyncio.to_thread(start, ephemeral=True) as stack:
+    with await asyncio.to_thread(start, ephemeral=True, brief=True) as stack:
         admin = AIOKafkaAdminClient(bootstrap_servers=stack.kafka)
         await admin.start()
         assert await admin.find_coordinator("anybody") == 1
@@ -115,7 +115,7 @@ async def test_groups_form_at_once_on_a_stack_that_never_had_one() -> None:
 
 async def test_clients_of_a_second_listener_are_sent_to_the_port_that_it_names() -> None:
     listening, named = free_ports(2)
-    with await asyncio.to_thread(start, ephemeral=True, kafka_also=Also(listening, named)) as stack:
+    with await asyncio.to_thread(start, ephemeral=True, kafka_also=Also(listening, named), brief=True) as stack:
         for bootstrap, port in ((stack.kafka, int(stack.kafka.split(":")[1])), (f"127.0.0.1:{listening}", named)):
             client = AIOKafkaClient(bootstrap_servers=bootstrap)
             await client.bootstrap()
@@ -157,7 +157,7 @@ def test_up_status_down_from_the_command_line(folder: Path) -> None:
 
 
 def test_a_broker_that_died_is_told_with_its_log_and_up_starts_both_again_where_they_were(folder: Path) -> None:
-    first = start(folder)
+    first = start(folder, brief=True)
     kafka, redis = pids_of(folder)
     os.kill(kafka, signal.SIGKILL)
     wait_until_gone([kafka])
@@ -166,7 +166,7 @@ def test_a_broker_that_died_is_told_with_its_log_and_up_starts_both_again_where_
     told = json.loads(throng("status", "--json", "--dir", str(folder)).stdout)
     assert (told["up"], told["kafka"]["state"], told["redis"]["state"]) == (False, "dead", "up")
     lines: list[str] = []
-    with start(folder, progress=lines.append) as again:
+    with start(folder, progress=lines.append, brief=True) as again:
         assert not again.found
         assert redis not in pids_of(folder)
         assert (again.kafka, again.redis) == (first.kafka, first.redis)
@@ -176,7 +176,7 @@ def test_a_broker_that_died_is_told_with_its_log_and_up_starts_both_again_where_
 def test_an_ephemeral_stack_dies_with_its_owner_even_by_sigkill() -> None:
     code = (
         "import sys, time; from streams.local.stack import start;"
-        "stack = start(ephemeral=True); print(stack.folder, flush=True); time.sleep(300)"
+        "stack = start(ephemeral=True, brief=True); print(stack.folder, flush=True); time.sleep(300)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
@@ -245,7 +245,7 @@ def test_a_port_snatched_between_choosing_and_using_is_chosen_anew(
             return [snatcher.getsockname()[1], *ports[1:]] if len(calls) == 1 else ports
 
         monkeypatch.setattr(launch, "free_ports", snatched_once)
-        with start(folder) as stack:
+        with start(folder, brief=True) as stack:
             assert stack.kafka != f"127.0.0.1:{snatcher.getsockname()[1]}"
     assert len(calls) == 2
 
@@ -260,7 +260,7 @@ def test_a_broker_that_does_not_answer_at_once_is_waited_for(folder: Path, monke
         return len(asked) > 1 and truly(port)
 
     monkeypatch.setattr(launch, "kafka_answers", not_at_first)
-    with start(folder) as stack:
+    with start(folder, brief=True) as stack:
         assert stack.kafka == f"127.0.0.1:{asked[0]}"
     assert len(asked) == 2
 
@@ -276,7 +276,7 @@ def test_a_broker_that_cannot_start_says_why_in_one_line_and_leaves_nothing(fold
 
 def test_two_commands_at_once_start_one_stack(folder: Path) -> None:
     stacks: list[Stack] = []
-    both = [threading.Thread(target=lambda: stacks.append(start(folder))) for _ in range(2)]
+    both = [threading.Thread(target=lambda: stacks.append(start(folder, brief=True))) for _ in range(2)]
     for thread in both:
         thread.start()
     for thread in both:
