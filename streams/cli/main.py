@@ -101,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     leave_no_core()
     # What a user can do something about is told in a line; the client's own words on retries are no help there.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    # Where there is a scipy numba imports it, for linear algebra that nothing here uses: a quarter of a worker's start.
+    sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
     sys.exit(run(arguments))
 
 

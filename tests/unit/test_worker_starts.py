@@ -68,3 +68,15 @@ print(*(loop.__name__ for loop in gc.get_objects() if isinstance(loop, Dispatche
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
     assert said.split() == []
+
+
+def test_a_command_that_imports_numba_imports_no_scipy_with_it() -> None:
+    code = """
+import atexit, sys
+from streams.cli.main import main
+atexit.register(lambda: print(sorted({name.partition(".")[0] for name in sys.modules} & {"numba", "scipy"}),
+                              sys.modules["scipy"]))
+main(["machines", "--help"])
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert said.splitlines()[-1] == "['numba', 'scipy'] None"
