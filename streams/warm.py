@@ -79,6 +79,7 @@ def _steps() -> Iterator[str]:
     again = Crowd(0, parents)
     again.add_epoch(context.epochs.epochs[0])
     restore(again, to_columns(crowd))
+    rehearse()
     rehearse(tuple(msgspec.structs.replace(measure, cap=measure.cap * 100) for measure in DEFAULT_MEASURES))
 
 

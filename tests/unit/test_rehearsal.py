@@ -33,6 +33,21 @@ for offset, (start, end) in enumerate(zip(found.start.tolist(), found.end.tolist
 assert {loop.py_func.__name__: list(loop.signatures) for loop in loops} == rehearsed
 print(*(name for name, signatures in rehearsed.items() if signatures))
 """
+WARMED = """
+import gc
+from numba.core.dispatcher import Dispatcher
+from streams import warm
+from streams.core.crowd.rehearsal import rehearse
+
+def compiled():
+    return {(loop.py_func.__qualname__, str(signature))
+            for loop in gc.get_objects() if isinstance(loop, Dispatcher) for signature in loop.signatures}
+
+warm.main()
+warmed = compiled()
+rehearse()
+print(*sorted({name for name, _ in compiled() - warmed}))
+"""
 # What Python calls; the others are parts of these.
 CALLED = {
     *("_walk", "_unpack", "_taken", "_expire", "handle", "_advance", "settle", "_move"),
@@ -44,3 +59,9 @@ def test_a_crowd_compiles_and_loads_nothing_that_was_not_rehearsed() -> None:
     ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert set(ran.stdout.split()) >= CALLED
+
+
+def test_what_a_crowd_rehearses_was_compiled_by_make_setup() -> None:
+    ran = subprocess.run([sys.executable, "-c", WARMED], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == []
