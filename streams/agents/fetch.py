@@ -30,7 +30,7 @@ from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from crc32c import crc32c
 
-from streams.agents.bounded import MOST_BYTES, Unpackable
+from streams.agents.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
 from streams.agents.rebound import rebind
 from streams.agents.reused import looked_at
 from streams.agents.unpacking import unpacked
@@ -210,8 +210,8 @@ class BatchRuns:
             return _opened(header, view, room, begin)
         except Unpackable:
             log.error(
-                "%s: a batch of %d records, %d bytes packed, can't be unpacked, or to over %d MB: one record stands "
-                "for all of it",
+                "%s: a batch of %d records, %d bytes packed, has too many, can't be unpacked, or to over %d MB: one "
+                "record stands for all of it",
                 *(self._where(header), header.records, len(view), MOST_BYTES >> 20),
             )
             return _in_place_of(header, view)
@@ -236,6 +236,8 @@ def _is_abort(view: memoryview) -> bool:
 
 def _opened(header: Header, view: memoryview, room: memoryview, begin: int) -> RecordBatch:
     """The batch, in the room from `begin` on if it fits there and has to be unpacked."""
+    if header.records > MOST_RECORDS:
+        raise Unpackable
     section = view[HEADER.size :]
     codec = header.attributes & CODEC_MASK
     payload = unpacked(codec, section, room[begin:]) if codec else section

@@ -226,3 +226,12 @@ def test_in_parts_the_same_events_are_found(monkeypatch: pytest.MonkeyPatch) -> 
             found = [getattr(events, name) + (begin if name == "record" else 0)
                      for begin, (_, events) in zip(begins, parts, strict=False)]  # fmt: skip
             assert np.concatenate(found).tolist() == getattr(whole, name).tolist(), name
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{}", b"[1]"])
+def test_very_many_bad_events_come_in_parts(monkeypatch: pytest.MonkeyPatch, value: bytes | None) -> None:
+    monkeypatch.setattr(decoding, "MOST_BAD", 100)
+    parts = list(decode_in_parts(records_of([value] * 350), LIMIT))
+    assert sum(len(events.status) for _, events in parts) == 350
+    assert max(len(events.status) for _, events in parts) <= 100
+    assert len(list(decode_in_parts(records_of([raw()] * 350), LIMIT))) == 1

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.rejects import Reason
-from streams.agents.bounded import MOST_BYTES, Unpackable
+from streams.agents.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
 from streams.agents.fetch import CRC_FROM, HEADER, BatchRuns, BatchViews
 from streams.agents.unpacking import GZIP, LZ4, SNAPPY, ZSTD, unpacked
 from streams.core.events.decode import decode
@@ -103,6 +103,17 @@ def test_one_record_longer_than_any_event_stands_for_a_batch_that_cannot_be_unpa
     assert [Reason(status) for status in events.status] == [Reason.not_json, Reason.oversized, Reason.not_json]
     (line,) = caplog.messages
     assert line.startswith("attach, partition 3, offset 11: a batch of 40 records") and "to over 128 MB" in line
+
+
+def test_so_many_records_that_reading_them_would_take_gigabytes_are_refused_whole() -> None:
+    bomb = zstd_encode(b"\x0c\x00\x00\x00\x01\x00\x00" * 10)  # what it says it has is looked at first
+    data = batch(bomb, ZSTD, MOST_RECORDS + 1, 0) + batch(bomb, ZSTD, 10, MOST_RECORDS + 1)
+    (run,) = BatchRuns(TopicPartition("attach", 0), BatchViews(data), None, 0, None, None, True, 1, run_bytes=8 << 20)  # type: ignore[arg-type]
+    assert [(each.count, each.next_offset) for each in run.batches] == [
+        (1, MOST_RECORDS + 1),
+        (10, MOST_RECORDS + 11),
+    ]
+    assert len(walk(run.batches).offset) == 11
 
 
 def test_gigabytes_in_a_batch_take_no_more_memory_than_the_bound() -> None:

@@ -21,6 +21,8 @@ USUAL_BYTES = 128
 SMALLEST = 16
 # What is left to the reference at once: a second or two of it, if all of it is the shortest elements of arrays.
 MOST_BYTES_LEFT = 128 << 10
+# Bad events at once: each that is rejected takes half a kilobyte, and 8 MB may hold a million empty records.
+MOST_BAD = 100_000
 
 
 class Events(NamedTuple):
@@ -72,7 +74,8 @@ def decode(records: Records, max_record_bytes: int) -> Events:
 
 def decode_in_parts(records: Records, max_record_bytes: int) -> Iterator[tuple[Records, Events]]:
     """All events of the records, in parts: one, unless much is left to the reference, which takes seconds for what
-    isn't an event at all, such as long arrays of numbers. There is no part without a record but of no records."""
+    isn't an event at all, such as long arrays of numbers, or very many are bad. There is no part without a record but
+    of no records."""
     scanned = _scanned(records, max_record_bytes)
     ends = _ends(records, scanned)
     if len(ends) == 1:
@@ -85,15 +88,18 @@ def decode_in_parts(records: Records, max_record_bytes: int) -> Iterator[tuple[R
 
 
 def _ends(records: Records, scanned: _Scanned) -> list[int]:
-    """Behind which records the parts end, so that each leaves about `MOST_BYTES_LEFT` to the reference."""
+    """Behind which records the parts end, so that each leaves about `MOST_BYTES_LEFT` to the reference, and has about
+    `MOST_BAD` bad events, or less of both."""
     number = len(records.offset)
-    if not scanned.odd and scanned.whole.all():
+    events = scanned.events
+    bad = np.flatnonzero(events.status > Reason.BEAT)
+    if not scanned.odd and scanned.whole.all() and len(bad) <= MOST_BAD:
         return [number]
     left = np.where(scanned.whole, 0, np.maximum(records.end - records.start, 0))
-    events = scanned.events
     odd = np.flatnonzero(events.status == ODD)
     np.add.at(left, events.record[odd], (events.end - events.start)[odd])
-    part = np.cumsum(left) // MOST_BYTES_LEFT
+    refused = np.bincount(events.record[bad], minlength=number) + ~scanned.whole
+    part = np.cumsum(left) // MOST_BYTES_LEFT + np.cumsum(refused) // MOST_BAD
     return [*(np.flatnonzero(np.diff(part)) + 1).tolist(), number]
 
 
