@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Protocol, TypeVar
 
+import msgspec
 from aiokafka.errors import KafkaError
 
 from streams.errors import ThrongError
@@ -166,4 +167,7 @@ def told(failure: BaseException) -> ThrongError:
     if isinstance(failure, KafkaError | OSError):
         return ThrongError("kafka", sentence_of(failure))
     log.error("%s at\n%s", type(failure).__name__, "".join(traceback.format_tb(failure.__traceback__)))
+    if isinstance(failure, msgspec.ValidationError):  # of others' records each is told apart before
+        known = "a record of a topic of throng's own is not as this release has it"
+        return ThrongError("crashed", f"{known}, see docs/how-to/upgrade.md; the log says where")
     return ThrongError("crashed", f"crashed with {type(failure).__name__}; the log says where")

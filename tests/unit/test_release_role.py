@@ -21,6 +21,7 @@ from schemas.released import Footfall
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
 from streams.agents import release, showing
 from streams.agents.health import Readiness
+from streams.agents.life import told
 from streams.agents.release import Releaser, Rules
 from streams.agents.roles import Chunk, LogRange, Turn
 from streams.core.release.render import Pages
@@ -179,6 +180,19 @@ async def test_one_that_is_to_stop_begins_no_further_pane_and_the_next_loses_non
     await role.handle(chunk(both(1, 2, 3)[wanted:], wanted or 0))
     numbers = [record.number for record in logs.ledger() if record.measure == "present"]
     assert numbers == [1, 2, 3]
+
+
+async def test_a_ledger_that_another_release_wrote_is_told_in_a_line_without_what_it_says() -> None:
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 2)})
+    await role.handle(chunk(both(1), 0))
+    newer = msgspec.msgpack.decode(logs.values[LEDGER][-1]) | {"kind": "postponed"}
+    logs.values[LEDGER].append(msgspec.msgpack.encode(newer))
+    with pytest.raises(msgspec.ValidationError) as raised:
+        await releaser(logs).positions({0: LogRange(0, 2)})
+    sentence = told(raised.value).sentence
+    assert "is not as this release has it, see docs/how-to/upgrade.md" in sentence and "postponed" not in sentence
 
 
 async def test_nothing_is_drawn_of_an_epoch_whose_noise_would_not_be_right() -> None:
