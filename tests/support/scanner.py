@@ -21,6 +21,8 @@ HEX = re.compile(rb"[0-9a-fA-F]{16,}")
 BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{11,}")
 ZSTD, GZIP, LZ4 = b"\x28\xb5\x2f\xfd", b"\x1f\x8b", b"\x04\x22\x4d\x18"
 DEEPEST = 3
+# Runs as long as names are, most of which are the same in each record: looked at once.
+OFTEN = 40
 
 
 class Secrets(NamedTuple):
@@ -55,6 +57,7 @@ class Scanner:
         self._lengths = {kind: sorted({len(s) for s in known}) for kind, known in self._text.items()}
         self._pseudonyms = secrets.pseudonyms
         self._salts = secrets.salts
+        self._clean: set[tuple[str, bytes]] = set()
         bcd = [form for imsi in secrets.imsis for form in bcd_forms(imsi)]
         packed = [int(imsi) | (1 << 60 if len(imsi) == 15 else 0) for imsi in secrets.imsis]
         self._words = {
@@ -75,17 +78,15 @@ class Scanner:
         yield from self._binary(data, within)
         if depth >= DEEPEST:
             return
-        for run in HEX.finditer(data):
-            for shift in (0, 1):
-                text = run.group()[shift:]
-                inner = bytes.fromhex(text[: len(text) // 2 * 2].decode())
-                yield from ((k, f, run.start()) for k, f, _ in self._scan(inner, within + "hex ", DEEPEST))
-        for run in BASE64.finditer(data):
-            text = run.group().replace(b"-", b"+").replace(b"_", b"/")
-            for shift in range(4):
-                part = text[shift:]
-                inner = base64.b64decode(part[: len(part) // 4 * 4] + _tail(part))
-                yield from ((k, f, run.start()) for k, f, _ in self._scan(inner, within + "base64 ", DEEPEST))
+        for form, runs, decoded in (("hex ", HEX, _from_hex), ("base64 ", BASE64, _from_base64)):
+            for run in runs.finditer(data):
+                text = run.group()
+                if (form, text) in self._clean:
+                    continue
+                found = [(k, f) for inner in decoded(text) for k, f, _ in self._scan(inner, within + form, DEEPEST)]
+                if not found and len(text) <= OFTEN:
+                    self._clean.add((form, text))
+                yield from ((kind, found_form, run.start()) for kind, found_form in found)
         for inner, at in _expanded(data):
             yield from ((k, f, at) for k, f, _ in self._scan(inner, within + "compressed ", depth + 1))
 
@@ -128,6 +129,19 @@ def bcd_forms(imsi: str) -> list[bytes]:
     tbcd = bytes(int(swapped[n + 1] + swapped[n], 16) for n in range(0, 16, 2))
     identity = bytes([int(imsi[0]) << 4 | 9, *(int(imsi[n + 1] + imsi[n], 16) for n in range(1, 15, 2))])
     return [tbcd, identity, bytes.fromhex(imsi + "f"), bytes.fromhex("0" + imsi)]
+
+
+def _from_hex(text: bytes) -> Iterator[bytes]:
+    for shift in (0, 1):
+        part = text[shift:]
+        yield bytes.fromhex(part[: len(part) // 2 * 2].decode())
+
+
+def _from_base64(text: bytes) -> Iterator[bytes]:
+    text = text.replace(b"-", b"+").replace(b"_", b"/")
+    for shift in range(4):
+        part = text[shift:]
+        yield base64.b64decode(part[: len(part) // 4 * 4] + _tail(part))
 
 
 def _tail(part: bytes) -> bytes:
