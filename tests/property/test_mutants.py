@@ -14,13 +14,20 @@ PLANNED = {
     "a pane is released before the one before it": lost_together,
     "a salt is destroyed by an uncommitted watermark": killed_unacknowledged,
 }
+# The first schedule that sees it, where there are many before: tried first. As the code changes another may see it.
+KNOWN = {
+    "the ledger's last record counts": 62,
+    "the snapshot's pointer moves backwards": 59,
+    "a salt is destroyed by an uncommitted watermark": 37,
+    "the ledger begins at its epoch's last record": 13,
+}
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_schedules_catch(name: str) -> None:
     happens = PLANNED.get(name, faults_of)
     with planted(MUTANTS[name]):
-        for seed in range(MOST):
+        for seed in (KNOWN.get(name, 0), *range(MOST)):
             if run(seed, happens(seed)).wrong:
                 return
     pytest.fail(f"{MOST} schedules saw nothing of it")
