@@ -7,7 +7,8 @@ the truth is for the comparison alone. docs/explanation/validation.md says what 
     towns       which towns, and their days as counted and as lived
     happened    the measures by their definitions in docs/reference/semantics.md, of where people truly were
     released    noise and estimates, as RELEASE makes them
-    calibrated  what is left once counts on site of the days before have made factors
+    by_grid     what is left once a plan knows where its zones' people are, from a census
+    calibrated  what is left once counts on site of the days before have made factors, by either plan
     foretold    what is left of dwell where nobody has counted, once counts of other places foretell it
     errors      relative errors by size of crowd, and how many intervals cover
     reference   the same sightings through trackintel (Martin et al. 2023), in a venv of its own

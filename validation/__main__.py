@@ -14,14 +14,17 @@ from pathlib import Path
 import orjson
 
 from attacks.verdict import Json
+from schemas.measures import Measure
+from schemas.plan import Plan
 from streams.progress import Progress
 from streams.stores.noise import draw
 from validation import by_grid, calibrated, draws, foretold, page, picture, reference
 from validation.by_grid import ByGrid
-from validation.calibrated import Calibrated
+from validation.calibrated import Calibrated, Counted, Counts
+from validation.draws import Noisy
 from validation.foretold import Town
 from validation.judge import Judged, judge, together, truth_of
-from validation.summary import by_grid_line, last_line, noise_alone, results
+from validation.summary import by_grid_line, calibrated_line, last_line, noise_alone, results
 from validation.towns import AGAIN, TOWNS, Day, Shape, live_days
 
 DOCS = Path(__file__).parents[1] / "docs" / "explanation"
@@ -34,7 +37,7 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m validation", description=__doc__)
     options.add_argument("--write", action="store_true", help="keep the results in docs/explanation")
     options.add_argument(
-        "--again", action="store_true", help="judge five other towns, without what is beside the goals"
+        "--again", action="store_true", help="judge five other towns, plainly and with both, for the columns beside"
     )
     chosen = options.parse_args()
     size = os.environ.get("VALIDATE", "full")
@@ -49,6 +52,7 @@ def main() -> int:
     first: list[list[Judged]] = [[] for _ in range(times)]
     corrected: list[list[Calibrated]] = [[] for _ in range(times)]
     grids: list[list[ByGrid]] = [[] for _ in range(times)]
+    both: list[list[Calibrated]] = [[] for _ in range(times)]
     thirds: list[list[Town]] = [[] for _ in range(times)]
     agreed = None
     for shape in TOWNS[-1:] if size == "quick" else TOWNS:
@@ -57,21 +61,16 @@ def main() -> int:
         day, *earlier_days = live_days(shape, calibrated.DAYS + 1, told, keep_rows=last)
         truth, before, gridded = truth_of(day), calibrated.with_truth(earlier_days), by_grid.with_census(day)
         print(f"   {day.events:,} events counted; releasing them", flush=True)
-        yesterday, *earlier = [each for each, _ in before]
-        wanted = [
-            *((each, draws.counted_measures(each)) for each in (day, yesterday)),
-            *((each, calibrated.counted_on_site(each)) for each in earlier),
-        ]
-        for nth, (noisy, *noisy_before) in enumerate(draws.several(wanted, draw, times)):
+        for nth, (noisy, *noisy_before) in enumerate(draws.several(_wanted(day, before), draw, times)):
             estimates = draws.estimates(day, noisy, noisy_before[0])
-            on_site = [
-                calibrated.on_site(each, true, drawn, nth)
-                for (each, true), drawn in zip(before, noisy_before, strict=True)
-            ]
+            by_census = by_grid.estimates(gridded, noisy, noisy_before[0], estimates)
+            on_site = _on_site(before, day.plan, noisy_before, nth)
             judged[nth].append(judge(day, truth, estimates))
             first[nth].append(judge(day, truth, draws.estimates(day, noisy)))
-            grids[nth].append(by_grid.by_grid(gridded, truth, noisy, noisy_before[0], estimates))
+            grids[nth].append(by_grid.by_grid(gridded, truth, by_census))
             corrected[nth].append(calibrated.judge(day, truth.counts, on_site, estimates))
+            gridded_on_site = _on_site(before, gridded.plan, noisy_before, nth)
+            both[nth].append(calibrated.judge(gridded, truth.counts, gridded_on_site, by_census))
             thirds[nth].append(foretold.town(day, truth.counts, on_site, estimates[foretold.DWELL], nth))
             told(f"{shape.name}: {nth + 1} of {times} draws of noise")
         if last:
@@ -83,6 +82,7 @@ def main() -> int:
         agreed,
         [calibrated.together(each) for each in corrected],
         [by_grid.together(each) for each in grids],
+        [calibrated.together(each) for each in both],
         [foretold.judge(each) for each in thirds],
         [together(each) for each in first],
         list(zip(*judged, strict=True)),
@@ -95,25 +95,30 @@ def main() -> int:
         page.write(DOCS / "validation.md", found, again)
     print(orjson.dumps({"against_what_was_counted": noise_alone(found)}).decode())
     print(orjson.dumps({"with_a_density_grid": by_grid_line(found)}).decode())
+    print(orjson.dumps({"with_a_density_grid_and_counts_on_site": calibrated_line(found["with_both"])}).decode())
     print(orjson.dumps(last_line(found)).decode(), flush=True)
     return 1 if agreed and any(one.apart for one in agreed.values()) else 0
 
 
 def _again(shapes: Sequence[Shape], times: int, told: Progress, write: bool) -> int:
-    """Judge towns on a day that knows the one before, and nothing else."""
+    """Judge towns on a day that knows the one before, plainly and with both a density grid and counts on site."""
     days: list[Day] = []
     judged: list[list[Judged]] = [[] for _ in range(times)]
+    both: list[list[Calibrated]] = [[] for _ in range(times)]
     for shape in shapes:
         print(f"== {shape.name}, seed {shape.seed}", flush=True)
-        day, yesterday = live_days(shape, 2, told)
-        truth = truth_of(day)
-        wanted = [(each, draws.counted_measures(each)) for each in (day, yesterday)]
-        for nth, drawn in enumerate(draws.several(wanted, draw, times)):
-            judged[nth].append(judge(day, truth, draws.estimates(day, *drawn)))
+        day, *earlier_days = live_days(shape, calibrated.DAYS + 1, told)
+        truth, before, gridded = truth_of(day), calibrated.with_truth(earlier_days), by_grid.with_census(day)
+        for nth, (noisy, *noisy_before) in enumerate(draws.several(_wanted(day, before), draw, times)):
+            estimates = draws.estimates(day, noisy, noisy_before[0])
+            by_census = by_grid.estimates(gridded, noisy, noisy_before[0], estimates)
+            judged[nth].append(judge(day, truth, estimates))
+            on_site = _on_site(before, gridded.plan, noisy_before, nth)
+            both[nth].append(calibrated.judge(gridded, truth.counts, on_site, by_census))
             told(f"{shape.name}: {nth + 1} of {times} draws of noise")
         days.append(day._replace(stretches=day.stretches[:0], counts={}))
-    by_town = list(zip(*judged, strict=True))
-    found = results(days, [together(each) for each in judged], None, by_town=by_town)
+    by_town, with_both = list(zip(*judged, strict=True)), [calibrated.together(each) for each in both]
+    found = results(days, [together(each) for each in judged], None, both=with_both, by_town=by_town)
     if write:
         _keep(OTHERS, found)
         if (first := _kept(RESULTS)) is not None:
@@ -121,6 +126,21 @@ def _again(shapes: Sequence[Shape], times: int, told: Progress, write: bool) -> 
     print(page.tables(found), end="")
     print(orjson.dumps(last_line(found)).decode(), flush=True)
     return 0
+
+
+def _wanted(day: Day, before: Sequence[tuple[Day, Counts]]) -> list[tuple[Day, list[Measure]]]:
+    """What noise is drawn of: a day, the one before, and of those before it what is counted on site."""
+    yesterday, *earlier = [each for each, _ in before]
+    known = [(each, draws.counted_measures(each)) for each in (day, yesterday)]
+    return known + [(each, calibrated.counted_on_site(each)) for each in earlier]
+
+
+def _on_site(before: Sequence[tuple[Day, Counts]], plan: Plan, noisy: Sequence[Noisy], nth: int) -> list[Counted]:
+    """The days before as counted on site, and as released by this plan, of a draw of noise."""
+    return [
+        calibrated.on_site(day._replace(plan=plan), true, drawn, nth)
+        for (day, true), drawn in zip(before, noisy, strict=True)
+    ]
 
 
 def _keep(path: Path, found: dict[str, Json]) -> None:

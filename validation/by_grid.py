@@ -1,7 +1,8 @@
 """With a density grid: what is left of the errors once a plan knows where its zones' people are, from a census.
 
 The same counts with the same noise are weighted by a plan that `throng zones build --weighted --density` would make. Of
-interest are the measures that weights are put on; the others stand as they are released without.
+interest are the measures that weights are put on; the others stand as they are released without. By the same plan
+`calibrated` judges what is left with counts on site as well.
 """
 
 from collections.abc import Mapping
@@ -34,14 +35,19 @@ def with_census(day: Day) -> Day:
     return day._replace(plan=with_outlines(town, census(town)))
 
 
-def by_grid(day: Day, truth: Truth, noisy: Noisy, yesterday: Noisy, plain: Mapping[str, Estimates]) -> ByGrid:
-    """Hold a day `with_census` against its truth, by a draw of noise of it and of the day before. `plain`: what is
+def estimates(day: Day, noisy: Noisy, yesterday: Noisy, plain: Mapping[str, Estimates]) -> dict[str, Estimates]:
+    """What is released of a day `with_census`, of a draw of noise of it and of the day before. `plain`: what is
     released of it without."""
     weights = weights_of_day(day)
     assert weights is not None
     names = [each.name for each in draws.counted_measures(day) if weights.of(each) is not None]
     today, before = ({name: of[name] for name in names} for of in (noisy, yesterday))
-    judged = judge(day, truth, {**plain, **draws.estimates(day, today, before)})
+    return {**plain, **draws.estimates(day, today, before)}
+
+
+def by_grid(day: Day, truth: Truth, estimates: Mapping[str, Estimates]) -> ByGrid:
+    """Hold a day `with_census`, and what is released of it, against its truth."""
+    judged = judge(day, truth, estimates)
     believed = float(np.mean([zone.step is not None for zone in day.plan.zones]))
     counted, told = ({kind: side[kind] for kind in KINDS} for side in (judged.before, judged.released))
     return ByGrid(counted, told, [believed])

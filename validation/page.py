@@ -1,12 +1,23 @@
 """The results as the tables of docs/explanation/validation.md, between its two marks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from attacks.verdict import Json
 from validation.errors import SIZES
-from validation.summary import BEFORE_AT, GOALS, apart, by_grid_line, last_line, met, noise_alone, town_range
+from validation.summary import (
+    BEFORE_AT,
+    GOALS,
+    WITH_FACTORS,
+    apart,
+    by_grid_line,
+    last_line,
+    met,
+    noise_alone,
+    town_range,
+)
 
 BEGIN, END = "<!-- results: python -m validation --write -->\n", "<!-- end of results -->\n"
 
@@ -27,17 +38,19 @@ def write(page: Path, results: dict[str, Json], again: dict[str, Json] | None = 
 
 def tables(results: dict[str, Json], again: dict[str, Json] | None = None) -> str:
     """All tables. `again`: results of other towns, which stand beside the goals."""
-    parts = [_errors, _coverage, _medians, _reference, _towns]
-    if "calibrated" in results:
-        parts.insert(3, _calibrated)
+    parts: list[Callable[[dict[str, Json]], str]] = [_errors, _coverage, _medians, _reference, _towns]
+    for part in reversed(WITH_FACTORS):
+        if part in results:
+            parts.insert(parts.index(_medians) + 1, partial(_calibrated, part=part))
     if "foretold" in results:
         parts.insert(parts.index(_reference), _foretold)
     if "by_grid" in results:
-        parts.insert(3, _by_grid)
-    if "first_day" in results:
-        parts.insert(1, _first_day)
-    if "by_town" in results:
-        parts.insert(1, _by_town)
+        parts.insert(parts.index(_medians) + 1, _by_grid)
+    for part, told in (("first_day", _first_day), ("by_town", _by_town)):
+        if part in results:
+            parts.insert(parts.index(_errors) + 1, told)
+    if {"by_grid", *WITH_FACTORS} <= set(results):
+        parts.insert(0, partial(_with_both, again=again))
     return "\n".join([goals(results, again), *(part(results) for part in parts)])
 
 
@@ -76,24 +89,24 @@ def goals(results: dict[str, Json], again: dict[str, Json] | None = None) -> str
     return head + "|---" * 10 + "|\n" + "\n".join(rows) + "\n" + told + "\n"
 
 
-def _span(found: tuple[float, float] | None) -> str:
-    return "" if found is None else f"{found[0]:.3f} to {found[1]:.3f}"
+def _span(found: tuple[float, float] | None, digits: int = 3) -> str:
+    return "" if found is None else f"{found[0]:.{digits}f} to {found[1]:.{digits}f}"
 
 
-def _range(results: dict[str, Json], *path: str) -> str:
-    return _span(apart(results, *path))
+def _range(results: dict[str, Json], *path: str, digits: int = 3) -> str:
+    return _span(apart(results, *path), digits)
 
 
 def _bar(goal: float | list[float]) -> str:
     return f"{goal[0]} to {goal[1]}" if isinstance(goal, list) else f"{goal:g}"
 
 
-def _held(name: str, value: float | None, goal: float | list[float], single: str = "") -> str:
-    return f"{name} {_told(value)} of {_bar(goal)} ({'met' if met(value, goal) else 'missed'}{single})"
+def _held(name: str, value: float | None, goal: float | list[float]) -> str:
+    return f"{name} {_told(value)} of {_bar(goal)} ({'met' if met(value, goal) else 'missed'})"
 
 
-def _told(value: float | None) -> str:
-    return "too few" if value is None else f"{value:.3f}"
+def _told(value: float | None, digits: int = 3) -> str:
+    return "too few" if value is None else f"{value:.{digits}f}"
 
 
 def _errors(results: dict[str, Json]) -> str:
@@ -181,14 +194,12 @@ def _compared(sides: Sequence[Json], holding: Sequence[Json]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _calibrated(results: dict[str, Json]) -> str:
-    found, before, released = results["calibrated"], results["errors"]["before"], results["errors"]["released"]
+def _calibrated(results: dict[str, Json], part: str) -> str:
+    found, before, released = results[part], results["errors"]["before"], results["errors"]["released"]
     sides = (before, found["one_day"], found["before"], released, found["released"])
-    head = (
-        "| calibrated | people | before noise | by one day | by two days | released | by two days | intervals hold |\n"
-    )
-    rows = _compared(sides, [found["released"]])
-    return head + "|---|---|---|---|---|---|---|---|\n" + rows + _calibrated_goals(results)
+    name = part.replace("_", " ")
+    head = f"| {name} | people | before noise | by one day | by two days | released | by two days | intervals hold |\n"
+    return head + "|---|---|---|---|---|---|---|---|\n" + _compared(sides, [found["released"]])
 
 
 def _by_grid(results: dict[str, Json]) -> str:
@@ -197,8 +208,7 @@ def _by_grid(results: dict[str, Json]) -> str:
     head = "| with a density grid | people | before noise | by the grid | released | by the grid | intervals hold |\n"
     believed = ", ".join(f"{share:.0%}" for share in found["believed"])
     zones = f"\nZones of which the grid is believed, by town: {believed}.\n"
-    told = f"\nWith a density grid, against the goals: {_against_goals(results, by_grid_line(results), 'by_grid')}.\n"
-    return head + "|---|---|---|---|---|---|---|\n" + rows + zones + told
+    return head + "|---|---|---|---|---|---|---|\n" + rows + zones
 
 
 def _foretold(results: dict[str, Json]) -> str:
@@ -219,24 +229,34 @@ def _foretold(results: dict[str, Json]) -> str:
     return head + "|---|---|---|---|---|---|---|---|\n" + _compared(sides, sides[2:]) + places
 
 
-def _against_goals(results: dict[str, Json], line: Json, part: str) -> str:
-    """With the lowest and the highest of single draws of noise; the numbers before it have some where factors do."""
-
-    def single(side: str, name: str) -> str:
-        range_ = _range(results, part, side, name)
-        return f", {range_}" if range_ and range_.split(" to ")[0] != range_.split(" to ")[1] else ""
-
-    return ", ".join(
-        _held(name, line[side][name], goal, single(side, name))
-        for side, goals in GOALS.items()
-        for name, goal in goals.items()
-        if name in line[side]
+def _with_both(results: dict[str, Json], again: dict[str, Json] | None) -> str:
+    """The goals with what an operator may bring: a density grid, counts on site, and both, which other towns have."""
+    line = last_line(results)
+    sides = {"by_grid": by_grid_line(results), **{part: line[part] for part in WITH_FACTORS}}
+    elsewhere = None if again is None else last_line(again).get("with_both")
+    rows = []
+    for side, wanted in GOALS.items():
+        for name, goal in wanted.items():
+            both, other = line["with_both"][side][name], None if elsewhere is None else elsewhere[side][name]
+            held = met(both, goal) and (elsewhere is None or met(other, goal))
+            told = [
+                ", ".join(filter(None, (_told(of[side][name], 4), _range(results, part, side, name, digits=4))))
+                if name in of[side]
+                else ""
+                for part, of in sides.items()
+            ]
+            columns = (
+                *(side.replace("_", " "), name if side == "released" else f"{name}_{BEFORE_AT}"),
+                *(_told(line[side][name], 4), *told, "" if elsewhere is None else _told(other, 4)),
+                *(_bar(goal) if isinstance(goal, list) else f"at most {goal}", "yes" if held else "no"),
+            )
+            rows.append(f"| {' | '.join(columns)} |")
+    head = (
+        "| | number | without | with a density grid | with counts on site | with both | other towns, with both | "
+        "goal | met with both |\n"
     )
-
-
-def _calibrated_goals(results: dict[str, Json]) -> str:
-    line = last_line(results)["calibrated"]
-    return f"\nCalibrated by two days, against the goals: {_against_goals(results, line, 'calibrated')}.\n"
+    ranges = "\nBehind each number: the lowest and the highest of single draws of noise.\n"
+    return head + "|---" * 9 + "|\n" + "\n".join(rows) + "\n" + ranges
 
 
 def _reference(results: dict[str, Json]) -> str:

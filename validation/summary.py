@@ -18,6 +18,7 @@ from validation.reference import Agreement
 from validation.towns import Day
 
 BEFORE_AT: Final = 500
+WITH_FACTORS: Final = ("calibrated", "with_both")
 GOALS: Final[Json] = {
     "before_noise": {"footfall": 0.05, "flows": 0.10, "dwell": 0.10, "visits": 0.10},
     "released": {
@@ -35,14 +36,15 @@ def results(
     agreed: dict[str, Agreement] | None,
     factors: Sequence[Calibrated] = (),
     grids: Sequence[ByGrid] = (),
+    both: Sequence[Calibrated] = (),
     others: Sequence[Foretold] = (),
     first_days: Sequence[Judged] = (),
     by_town: Sequence[Sequence[Judged]] = (),
 ) -> dict[str, Json]:
     """All that is kept of a run, of draws of noise together. `factors`: the same with those that counts on site have
-    found; `grids`: the same by plans with a density grid; `others`: of zones without counts, with factors by those that
-    have some; `first_days`: as released without a yesterday. Each by draw, none if it wasn't asked for; `by_town`: the
-    draws of each town."""
+    found; `grids`: the same by plans with a density grid; `both`: the same with both; `others`: of zones without
+    counts, with factors by those that have some; `first_days`: as released without a yesterday. Each by draw, none if
+    it wasn't asked for; `by_town`: the draws of each town."""
     stays = medians.joined([each.stays for each in every])
     middles = {str(size): medians.error(stays, size, len(every)) for size in errors.SIZES}
     curves = {
@@ -64,10 +66,11 @@ def results(
         "draws": {
             "number": len(every),
             "single": [
-                _lines(_errors(every[n : n + 1], factors[n : n + 1], grids[n : n + 1])) for n in range(len(every))
+                _lines(_errors(every[one], factors[one], grids[one], both[one]))
+                for one in (slice(n, n + 1) for n in range(len(every)))
             ],
         },
-        **_errors(every, factors, grids),
+        **_errors(every, factors, grids, both),
         "curves": curves,
         "median_stay": {size: each._asdict() for size, each in middles.items() if each is not None},
         "reference": {name: each._asdict() for name, each in agreed.items()} if agreed is not None else {},
@@ -77,7 +80,9 @@ def results(
     }
 
 
-def _errors(every: Sequence[Judged], factors: Sequence[Calibrated], grids: Sequence[ByGrid]) -> dict[str, Json]:
+def _errors(
+    every: Sequence[Judged], factors: Sequence[Calibrated], grids: Sequence[ByGrid], both: Sequence[Calibrated]
+) -> dict[str, Json]:
     """All tables that numbers with goals are taken from."""
     first = every[0]
     sides = [{"released": each.released, "alone": each.alone, "noise": each.noise} for each in every]
@@ -94,6 +99,7 @@ def _errors(every: Sequence[Judged], factors: Sequence[Calibrated], grids: Seque
         },
         **({"calibrated": _calibrated(factors)} if factors else {}),
         **({"by_grid": _by_grid(grids)} if grids else {}),
+        **({"with_both": _calibrated(both)} if both else {}),
     }
 
 
@@ -173,9 +179,7 @@ def last_line(found: dict[str, Json]) -> Json:
     }
     if "first_day" in found:
         line["first_day"] = _released(found["first_day"]["released"], {"all": found["first_day"]["coverage"]})
-    if "calibrated" in found:
-        line["calibrated"] = calibrated_line(found["calibrated"])
-    return line
+    return line | {part: calibrated_line(found[part]) for part in WITH_FACTORS if part in found}
 
 
 def calibrated_line(found: Json) -> Json:

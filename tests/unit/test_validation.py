@@ -386,12 +386,17 @@ def test_results_have_all_numbers_of_the_last_line_a_page_and_a_picture(tmp_path
     with_factors = more.pop("calibrated")
     assert more == line and list(with_factors["before_noise"]) == ["footfall", "flows", "dwell", "visits"]
     assert list(with_factors["released"]) == [*line["released"], "dwell_500", "visits_500"]
-    assert "Calibrated by two days, against the goals" in page.tables(factors)
+    assert "| calibrated | people |" in page.tables(factors)
     sides = [{kind: side[kind] for kind in by_grid.KINDS} for side in (every[0].before, every[0].released)]
     gridded = summary.results([day], every, None, grids=[by_grid.together([by_grid.ByGrid(*sides, [0.5])] * 2)])
     assert summary.last_line(gridded) == line, "what is the default configuration's stays as it is"
     assert list(summary.by_grid_line(gridded)["released"]) == list(line["released"])[:4]
     assert "Zones of which the grid is believed, by town: 50%, 50%." in page.tables(gridded)
+    told = {"factors": [calibrated.together([exact])], "grids": [by_grid.together([by_grid.ByGrid(*sides, [0.5])])]}
+    brought = summary.results([day], every, None, **told, both=told["factors"])
+    assert summary.last_line(brought) == {**line, "calibrated": with_factors, "with_both": with_factors}
+    only_both = summary.results([day], every, None, both=told["factors"])
+    assert "met with both" in page.tables(brought, only_both) and "met with both" not in page.tables(only_both)
     assert {side: list(values) for side, values in line.items()} == {
         "before_noise": ["footfall", "flows", "dwell", "visits"],
         "released": ["present_50", "present_500", "present_5000", "footfall_500", "flows_500", "coverage_95"],
@@ -557,7 +562,7 @@ def test_a_town_is_counted_by_the_core_and_its_truth_is_of_those_who_may_be_coun
     assert (np.diff(order) > 0).all() and day.rows.ts.max() < day.epoch.end_ms
     # So few are no census: its grid is believed of no zone, and weights are those of people spread evenly.
     truth, gridded, plain = judge.truth_of(day), by_grid.with_census(day), draws.estimates(day, day.counts, day.counts)
-    grid = by_grid.by_grid(gridded, truth, day.counts, day.counts, plain)
+    grid = by_grid.by_grid(gridded, truth, by_grid.estimates(gridded, day.counts, day.counts, plain))
     assert grid.believed == [0]
     evenly = judge.judge(day, truth, plain)
     assert all(np.array_equal(grid.before[kind].told, evenly.before[kind].told) for kind in by_grid.KINDS)
