@@ -14,7 +14,7 @@ from aiokafka.admin import NewPartitions
 from schemas.panes import Pane
 from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
 from schemas.topics import ATTACH, PANES, REGISTRY, SIGHTINGS
-from streams.settings import Settings, load_settings, to_environ
+from streams.settings import Settings, to_environ
 from streams.simulate import generate, make_town, plan, registry
 from streams.simulate.publish import producer, publish_registry
 from streams.stores.topics import counts_of, create
@@ -22,6 +22,7 @@ from tests.oracle.counting import count
 from tests.oracle.gate import screen
 from tests.support.deployment import RATES, START, Workers, all_panes, opened, policy, read_topic
 from tests.support.reading import admin
+from tests.support.small import small
 
 pytestmark = pytest.mark.integration
 
@@ -100,21 +101,8 @@ async def controls(settings: Settings) -> list[dict[int, tuple[int, ...]]]:
 async def test_a_partition_added_while_running_is_announced_held_for_and_counted(
     stack: object, namespace: str, tmp_path: Path, added: Callable[[Settings], Awaitable[None]]
 ) -> None:
-    (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(TOWN)))
-    settings = load_settings(
-        None,
-        {
-            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
-            "redis.url": stack.redis,  # type: ignore[attr-defined]
-            "kafka.namespace": namespace,
-            "kafka.keep_forever": True,
-            "kafka.raw_partitions": 2,
-            "kafka.partitions": 2,
-            "gateway.plan": str(tmp_path / "plan.json"),
-            "gateway.keys": str(tmp_path / "keys"),
-        },
-        {},
-    )
+    others = {"kafka.keep_forever": True, "kafka.raw_partitions": 2, "kafka.partitions": 2}
+    settings = small(stack, namespace, tmp_path, plan(TOWN), **others)
     await create(settings)
     sender = producer(settings.kafka.bootstrap)
     await sender.start()

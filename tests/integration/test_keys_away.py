@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from streams.local.ports import free_ports
-from streams.settings import load_settings
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
 from tests.support.deployment import Workers, fetch
+from tests.support.small import small
 from tests.unit.test_transit_keys import TOKEN, StandIn
 
 pytestmark = pytest.mark.integration
@@ -31,23 +31,10 @@ async def reasons(port: int) -> list[str]:
 
 
 async def test_it_is_not_ready_and_does_not_end(stack: object, namespace: str, tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(make_town(1, 100, 20))))
     (tmp_path / "token").write_text(TOKEN)
     (port,) = free_ports(1)
-    settings = load_settings(
-        None,
-        {
-            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
-            "redis.url": stack.redis,  # type: ignore[attr-defined]
-            "kafka.namespace": namespace,
-            "kafka.raw_partitions": 1,
-            "kafka.partitions": 1,
-            "gateway.plan": str(tmp_path / "plan.json"),
-            "gateway.keys": f"http://127.0.0.1:{port}/v1/transit",
-            "gateway.keys_token": str(tmp_path / "token"),
-        },
-        {},
-    )
+    keys = {"gateway.keys": f"http://127.0.0.1:{port}/v1/transit", "gateway.keys_token": str(tmp_path / "token")}
+    settings = small(stack, namespace, tmp_path, plan(make_town(1, 100, 20)), **keys)
     await create(settings)
     workers = Workers(settings, tmp_path)
     await workers.start("gateway")

@@ -23,6 +23,7 @@ from tests.oracle.counting import Sighting, count
 from tests.support.deployment import opened, read_topic
 from tests.support.panes import summed
 from tests.support.processes import begin_worker, on_port
+from tests.support.small import small
 
 pytestmark = pytest.mark.integration
 
@@ -104,22 +105,13 @@ class Deployment:
 @asynccontextmanager
 async def deployment(stack: object, namespace: str, folder: Path) -> AsyncIterator[Deployment]:
     zones = plan(make_town(1, 100, 20))
-    (folder / "plan.json").write_bytes(orjson.dumps(zones))
-    settings = load_settings(
-        None,
-        {
-            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
-            "redis.url": stack.redis,  # type: ignore[attr-defined]
-            "kafka.namespace": namespace,
-            "kafka.keep_forever": True,
-            "kafka.raw_partitions": 2,
-            "kafka.partitions": 3,
-            "gateway.plan": str(folder / "plan.json"),
-            "gateway.keys": str(folder / "keys"),
-            "gateway.align_ms": 3_600_000,
-        },
-        {},
-    )
+    others = {
+        "kafka.keep_forever": True,
+        "kafka.raw_partitions": 2,
+        "kafka.partitions": 3,
+        "gateway.align_ms": 3_600_000,
+    }
+    settings = small(stack, namespace, folder, zones, **others)
     await create(settings)
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
         running = Deployment(settings, producer, zones)

@@ -5,16 +5,15 @@ import json
 import time
 from pathlib import Path
 
-import orjson
 import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import ATTACH, REJECTS
-from streams.settings import load_settings
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
 from tests.support.deployment import Workers, fetch, read_topic, total
+from tests.support.small import small
 
 pytestmark = pytest.mark.integration
 
@@ -37,21 +36,7 @@ async def counted(port: int, name: str, label: str, number: int) -> None:
 async def test_it_is_rejected_as_one_record_and_what_follows_is_counted(
     stack: object, namespace: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(make_town(1, 100, 20))))
-    settings = load_settings(
-        None,
-        {
-            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
-            "redis.url": stack.redis,  # type: ignore[attr-defined]
-            "kafka.namespace": namespace,
-            "kafka.raw_partitions": 1,
-            "kafka.partitions": 1,
-            "gateway.plan": str(tmp_path / "plan.json"),
-            "gateway.keys": str(tmp_path / "keys"),
-            "gateway.beat_ms": 0,
-        },
-        {},
-    )
+    settings = small(stack, namespace, tmp_path, plan(make_town(1, 100, 20)), **{"gateway.beat_ms": 0})
     await create(settings)
     attach = settings.topic(ATTACH)
     event = {"imsi": "001010000000001", "ts": time.time_ns() // 10**6, "cell": "001-01-0000001"}

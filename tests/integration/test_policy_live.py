@@ -23,7 +23,7 @@ from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import AUDIT, EPOCHS, LEDGER, RELEASED
 from streams.core.rules.decisions import suspended
 from streams.local.ports import free_ports
-from streams.settings import Settings, load_settings, to_environ
+from streams.settings import Settings, to_environ
 from streams.simulate import make_town, plan
 from streams.stores.audit import Decision, decide, read_audit
 from streams.stores.policies import configured_rules
@@ -31,6 +31,7 @@ from streams.stores.topics import create
 from tests.integration.test_opt_out_live import NOON, PEOPLE, Deployment
 from tests.support.deployment import fetch, read_topic, total
 from tests.support.processes import begin_worker, on_port
+from tests.support.small import small
 from tests.support.world import epochs_at
 
 pytestmark = pytest.mark.integration
@@ -112,27 +113,18 @@ async def throng(settings: Settings, *arguments: str) -> tuple[int, str, str]:
 
 
 def configured(stack: object, namespace: str, folder: Path) -> Settings:
-    return load_settings(
-        None,
-        {
-            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
-            "redis.url": stack.redis,  # type: ignore[attr-defined]
-            "kafka.namespace": namespace,
-            "kafka.keep_forever": True,
-            "kafka.raw_partitions": 2,
-            "kafka.partitions": 3,
-            "gateway.plan": str(folder / "plan.json"),
-            "gateway.keys": str(folder / "keys"),
-            "gateway.align_ms": 3_600_000,
-        },
-        {},
-    )
+    others = {
+        "kafka.keep_forever": True,
+        "kafka.raw_partitions": 2,
+        "kafka.partitions": 3,
+        "gateway.align_ms": 3_600_000,
+    }
+    return small(stack, namespace, folder, plan(make_town(1, 100, 20)), **others)
 
 
 @asynccontextmanager
 async def deployment(stack: object, namespace: str, folder: Path) -> AsyncIterator[Suspending]:
     zones = plan(make_town(1, 100, 20))
-    (folder / "plan.json").write_bytes(orjson.dumps(zones))
     settings = configured(stack, namespace, folder)
     await create(settings)
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:

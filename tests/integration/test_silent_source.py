@@ -5,17 +5,16 @@ import json
 import time
 from pathlib import Path
 
-import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
 from schemas.registry import BEAT_KEY
 from schemas.topics import ATTACH, REGISTRY
-from streams.settings import load_settings
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
 from tests.support.deployment import Workers, fetch, read_topic, total
+from tests.support.small import small
 
 pytestmark = pytest.mark.integration
 
@@ -33,22 +32,8 @@ async def watermark_passes(until_s: float, crowd_port: int) -> None:
 
 
 async def test_a_silent_source_holds_nobodys_watermark(stack: object, namespace: str, tmp_path: Path) -> None:
-    town = make_town(1, 100, 20)
-    (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(town)))
-    settings = load_settings(
-        None,
-        {
-            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
-            "redis.url": stack.redis,  # type: ignore[attr-defined]
-            "kafka.namespace": namespace,
-            "kafka.raw_partitions": 3,
-            "kafka.partitions": 1,
-            "gateway.plan": str(tmp_path / "plan.json"),
-            "gateway.keys": str(tmp_path / "keys"),
-            "gateway.beat_ms": 300,
-        },
-        {},
-    )
+    others = {"kafka.raw_partitions": 3, "gateway.beat_ms": 300}
+    settings = small(stack, namespace, tmp_path, plan(make_town(1, 100, 20)), **others)
     await create(settings)
     event = {"event_id": "e", "imsi": "001010000000001", "ts": time.time_ns() // 10**6, "cell": "001-01-0000001"}
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:

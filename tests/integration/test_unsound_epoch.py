@@ -23,6 +23,7 @@ from streams.stores.plans import configured_plans
 from streams.stores.topics import create
 from tests.support.deployment import read_topic
 from tests.support.processes import begin_worker, on_port
+from tests.support.small import small
 from tests.support.world import TERMS
 
 pytestmark = pytest.mark.integration
@@ -39,20 +40,7 @@ pytestmark = pytest.mark.integration
 async def test_a_gateway_ends_with_one_line_and_sends_nothing(
     stack: object, namespace: str, tmp_path: Path, wrong: dict[str, object] | None, sentence: str
 ) -> None:
-    (tmp_path / "plan.json").write_bytes(orjson.dumps(plan(make_town(1, 100, 20))))
-    settings = load_settings(
-        None,
-        {
-            "kafka.bootstrap": stack.kafka,  # type: ignore[attr-defined]
-            "redis.url": stack.redis,  # type: ignore[attr-defined]
-            "kafka.namespace": namespace,
-            "kafka.raw_partitions": 1,
-            "kafka.partitions": 1,
-            "gateway.plan": str(tmp_path / "plan.json"),
-            "gateway.keys": str(tmp_path / "keys"),
-        },
-        {},
-    )
+    settings = small(stack, namespace, tmp_path, plan(make_town(1, 100, 20)))
     await create(settings)
     now_ms = time.time_ns() // 10**6
     arrivals = msgspec.structs.replace(DEFAULT_MEASURES[1], **(wrong or {}))
