@@ -25,6 +25,7 @@ pytestmark = pytest.mark.integration
 
 PARTITIONS = 8
 SETTINGS = TransportSettings(session_s=6, place_s=10, drain_s=10, chunk_bytes=4_000)  # 6 s is a broker's least
+WITHIN_S = 120  # on a busy machine workers fall behind what is produced, and catch up in their time
 
 
 async def work(kafka: str, topic: str, folder: Path, name: str) -> None:
@@ -91,7 +92,7 @@ class Worker:
 
     async def reads(self) -> None:
         seen = len(self.chunks())
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(WITHIN_S):
             while len(self.chunks()) <= seen + 20:  # noqa: ASYNC110 - another process
                 await asyncio.sleep(0.1)
 
@@ -138,7 +139,7 @@ async def test_every_partition_is_read_without_a_gap_while_workers_come_and_go(
             await takes_over(frozen, last)
             frozen.process.send_signal(signal.SIGCONT)
             await frozen.reads()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(WITHIN_S):
             while any(int((tmp_path / str(p)).read_text()) < sent[p] for p in range(PARTITIONS)):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         for worker in (frozen, last):
@@ -185,7 +186,7 @@ async def takes_over(gone: Worker, *others: Worker) -> float:
         return sum(row[0] == partition for worker in others for row in worker.chunks())
 
     before = {partition: read(partition) for partition in had}
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(WITHIN_S):
         while any(read(partition) <= before[partition] for partition in had):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     return time.monotonic() - began
