@@ -3,6 +3,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+# The packages and throng's command, which is all that style and types need; and with the hot loops compiled.
+PACKAGES := $(VENV)/.packages
 INSTALLED := $(VENV)/.installed
 # ARGS goes on to the command behind a target: make test ARGS="-k chain -x".
 ARGS :=
@@ -11,8 +13,8 @@ ARGS :=
 JOBS := 3
 
 # A folder that was moved or copied is set up anew: throng's own command and what it imports are named by their whole path.
-ifneq "$(shell cat $(INSTALLED) 2>/dev/null)" "$(CURDIR)"
-.PHONY: $(INSTALLED)
+ifneq "$(shell cat $(PACKAGES) 2>/dev/null)" "$(CURDIR)"
+.PHONY: $(PACKAGES)
 endif
 
 .DEFAULT_GOAL := help
@@ -42,13 +44,13 @@ attack: $(INSTALLED) ## Attack what is released of a simulated town (ATTACK=quic
 validate: $(INSTALLED) ## Hold every measure against what truly happened in simulated towns (VALIDATE=quick: a village)
 	@$(PY) -m validation $(ARGS)
 
-lint: $(INSTALLED) ## Check style, formatting and import rules
+lint: $(PACKAGES) ## Check style, formatting and import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(PY) $(BIN)/lint-imports
 
-format: $(INSTALLED) ## Format the code and mend what can be mended
+format: $(PACKAGES) ## Format the code and mend what can be mended
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-types: $(INSTALLED) ## Check types, strictly
+types: $(PACKAGES) ## Check types, strictly
 	@$(PY) -m mypy
 
 bench: $(INSTALLED) ## Run throng and its peers on the same job, and measure latency (ARGS="--rounds 3 --peers throng,flink")
@@ -63,7 +65,7 @@ bench-stages: $(INSTALLED) ## Run the other benchmarks: stages, functions, scali
 	    echo "== $$file"; name=`basename $$file .py`; $(PY) -m benchmarks.$$name; \
 	done
 
-lock: $(INSTALLED) ## Choose the newest allowed packages anew (requirements.lock, and of them deploy/requirements.lock)
+lock: $(PACKAGES) ## Choose the newest allowed packages anew (requirements.lock, and of them deploy/requirements.lock)
 	@$(PY) -m pip install --quiet uv
 	@$(PY) -m uv pip compile --upgrade --universal --generate-hashes --extra local --extra record --extra places --extra dev pyproject.toml -o requirements.lock
 	@$(PY) -m uv pip compile --universal --generate-hashes --extra record --extra places --extra image -c requirements.lock pyproject.toml -o deploy/requirements.lock
@@ -72,7 +74,11 @@ clean: ## Remove caches and build leftovers (.venv and downloads stay)
 	@rm -rf build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-$(INSTALLED): requirements.lock pyproject.toml scripts/find-python
+$(INSTALLED): $(PACKAGES)
+	@$(PY) -m streams.warm
+	@touch $@
+
+$(PACKAGES): requirements.lock pyproject.toml scripts/find-python
 	@if ! $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    python=`sh scripts/find-python '$(PYTHON)'` || exit 1; \
 	    echo "making $(VENV) with $$python"; \
@@ -82,5 +88,4 @@ $(INSTALLED): requirements.lock pyproject.toml scripts/find-python
 	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@$(PY) -m compileall -q schemas streams
-	@$(PY) -m streams.warm
 	@echo '$(CURDIR)' >$@
