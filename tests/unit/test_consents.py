@@ -53,11 +53,25 @@ def test_a_load_of_the_registry_in_the_night_does_not_tell_who_is_who_the_day_af
     half_past_three, late = TODAY.end_ms - HOUR // 2, TODAY.end_ms - JUST_BEFORE_MS
     assert names(half_past_three, live=True) == [(today, half_past_three, kind)]
     assert names(late - 1, live=True) == [(today, late - 1, kind)]
-    # Of later ones a gateway may not know when the next epoch's first events come.
-    assert names(late, live=True) == [(today, late, kind), (tomorrow, TOMORROW.start_ms, kind)]
+    # Of later ones a gateway may not know when the next epoch's first events come. Only who is out today, and not there
+    # tomorrow, has a row under both: an opt-in waits for the next epoch.
+    both = [(today, late, kind), (tomorrow, TOMORROW.start_ms, kind)]
+    assert names(late, live=True) == (both if kind == OPT_OUT else both[1:])
+    assert names(TODAY.end_ms - 1, live=True)[-1:] == both[1:]
+    assert rows_of([record(7, late, said)], (TODAY,), live=True) == [(today, late, 7, 0, kind)]
     assert names(TODAY.end_ms, live=True) == [(tomorrow, TODAY.end_ms, kind)]
     # In a replay gateways know of all records from the first event on: the rows tell what held when.
     assert names(half_past_three, live=False) == [(today, half_past_three, kind), (tomorrow, TOMORROW.start_ms, kind)]
+
+
+def test_who_goes_and_comes_back_in_the_last_minutes_is_back_in_the_next_epoch() -> None:
+    gone, back = TODAY.end_ms - 2000, TODAY.end_ms - 1000
+    today, tomorrow = (pseudonym(IMSI.encode(), salt_of(epoch.epoch)) for epoch in (TODAY, TOMORROW))
+    assert rows_of([record(7, gone, GOOD | {"opted_out": True}), record(8, back)], live=True) == [
+        (today, gone, 7, 0, OPT_OUT),
+        (tomorrow, TOMORROW.start_ms, 7, 1, OPT_OUT),
+        (tomorrow, TOMORROW.start_ms, 8, 1, OPT_IN),
+    ]
 
 
 def test_rows_stand_by_target_in_the_order_of_the_log() -> None:

@@ -8,8 +8,9 @@ crowd knows: a repeat changes nothing. So rows depend on the record alone, not o
 
 Two rows of one record tell that two epochs' pseudonyms are one person's: a registry that is loaded in the last hour of
 an epoch would tell it of everybody. So where all gateways know of a record before any event of the next epoch can come,
-that epoch gets no row of it (`JUST_BEFORE_MS`). Elsewhere (replays) they know of later ones too, and the rows alone
-tell what held when.
+that epoch gets no row of it (`JUST_BEFORE_MS`), and of a later one only an opt-out has both: an opt-in leaves out the
+epoch that ends, where whoever was out stays out for its last minutes. Elsewhere (replays) gateways know of all records
+from the first event on, and the rows alone tell what held when.
 
 Records of before the deployment's first epoch opened need no row; their offsets are covered all the same, as are beats
 and those that compaction took. Nothing can fail; `needs_epoch` is as in `core.gateway.screen`. A row whose salt has
@@ -71,16 +72,18 @@ def announce(
     opens_ms = context.epochs.opens_ms
     said = _said([r for r in records if opens_ms is not None and r.time_ms >= opens_ms and r.key != BEAT_KEY])
     after = max([running_max, *(record.time_ms for record in records)])
-    parted = [(index, epoch, _of_epoch(said, epoch, live)) for index, epoch in enumerate(epochs)]
-    due = [(index, epoch, part) for index, epoch, part in parted if len(part.time)]
-    for _, epoch, _ in due:
+    needed = np.array([_needed(said, epoch, live) for epoch in epochs]).reshape(len(epochs), len(said.time))
+    due = [(index, epoch) for index, epoch in enumerate(epochs) if needed[index].any()]
+    for _, epoch in due:
         if epoch.epoch not in context.salts and epoch.epoch not in context.gone:
             return NOTHING._replace(needs_epoch=epoch.start_ms)
-    parts = [
-        _rows(part, index, epoch, context, context.policies if policies is None else policies(epoch))
-        for index, epoch, part in due
-        if epoch.epoch in context.salts
-    ]
+    parts = []
+    for index, epoch in due:
+        if epoch.epoch in context.salts:
+            kinds = _kinds(said, epoch, context.policies if policies is None else policies(epoch))
+            of_next_too = needed[index + 1 :].any(axis=0) & live
+            wanted = needed[index] & ((kinds == OPT_OUT) | ~of_next_too)
+            parts.append(_rows(said, kinds, wanted, index, epoch, context.salts[epoch.epoch]))
     return _grouped(parts, context.partitions)._replace(running_max=after)
 
 
@@ -95,27 +98,33 @@ def _said(records: Sequence[RegistryRecord]) -> _Said:
     )
 
 
-def _of_epoch(said: _Said, epoch: Epoch, live: bool) -> _Said:
-    """What needs a row in the epoch."""
+def _needed(said: _Said, epoch: Epoch, live: bool) -> NDArray[np.bool_]:
+    """Which records the epoch has to know of."""
     needed = said.time < epoch.end_ms
-    if live:
-        needed &= said.time >= epoch.start_ms - JUST_BEFORE_MS
-    return _Said._make(column[needed] for column in said)
+    return needed & (said.time >= epoch.start_ms - JUST_BEFORE_MS) if live else needed
 
 
-def _rows(said: _Said, index: int, epoch: Epoch, context: Context, policies: PolicyTable) -> Screened:
-    """The rows under one epoch's pseudonyms, in the order of the log."""
-    who = np.empty(len(said.imsi), np.uint64)
-    pseudonyms(said.imsi, context.salts[epoch.epoch], who)
+def _kinds(said: _Said, epoch: Epoch, policies: PolicyTable) -> NDArray[np.uint8]:
+    """OPT_OUT or OPT_IN of each record, as the epoch's people are judged."""
     refused = refusals(said.imsi, said.bits, epoch.epoch // 10_000, policies) != 0
+    return np.where(refused, np.uint8(OPT_OUT), np.uint8(OPT_IN))
+
+
+def _rows(
+    said: _Said, kinds: NDArray[np.uint8], wanted: NDArray[np.bool_], index: int, epoch: Epoch, salt: NDArray[np.uint64]
+) -> Screened:
+    """The rows of the wanted records under one epoch's pseudonyms, in the order of the log."""
+    imsis = said.imsi[wanted]
+    who = np.empty(len(imsis), np.uint64)
+    pseudonyms(imsis, salt, who)
     return NOTHING._replace(
         pseudonym=who,
-        ts=np.maximum(said.time, epoch.opens_ms),
-        offset=said.offset,
+        ts=np.maximum(said.time[wanted], epoch.opens_ms),
+        offset=said.offset[wanted],
         index=np.full(len(who), index, np.uint32),
         zone=np.zeros(len(who), np.uint16),
         cohort=np.zeros(len(who), np.uint8),
-        kind=np.where(refused, np.uint8(OPT_OUT), np.uint8(OPT_IN)),
+        kind=kinds[wanted],
     )
 
 
