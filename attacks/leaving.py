@@ -21,11 +21,12 @@ from schemas.lengths import BUCKETS, TRAVEL_TIMES, VISITS
 from schemas.measures import Measure, Statistic
 from schemas.plan import Plan
 from schemas.released import Areas, AreasSummary, Dwell, Flow, FlowSummary, Footfall, TravelTimes, Visits
-from streams.core.release.budget import check_shares, rho_of, sensitivity, sigma
+from streams.core.release.budget import rho_of, sensitivity, sigma
 from streams.core.release.ledger import Account
 from streams.core.release.parts import STATISTICS
 from streams.core.release.release import Draw, next_record, publications
 from streams.core.release.render import Page
+from streams.core.rules.soundness import sound
 from streams.core.times import rfc3339
 from streams.metrics import ReleaseMetrics
 from streams.settings import Settings
@@ -70,7 +71,7 @@ def release(epoch: Epoch, plan: Plan, counts: Counts, noise: Noise) -> tuple[lis
     """
     page = Page(plan, Settings().release.confidence)
     account = Account()
-    check_shares(epoch)
+    sound(epoch)
     ledger, published = list[LedgerRecord](), list[Publication]()
     for number in range(epoch.first_pane, epoch.last_pane + 1):
         for measure in epoch.due(number):

@@ -35,7 +35,7 @@ from streams.agents.showing import Showing
 from streams.agents.yesterdays import Yesterdays
 from streams.core.derived.following import Following
 from streams.core.events.records import walk
-from streams.core.release.budget import check_shares, keys_delta, rho_of
+from streams.core.release.budget import keys_delta, rho_of
 from streams.core.release.release import Draw, lost_record, next_record, shut_record, suppressed, withheld_record
 from streams.core.release.render import Pages
 from streams.core.release.sums import PaneDiffers, Sums, Whole
@@ -106,6 +106,7 @@ class Releaser:
         self._readiness = readiness
         self._rules = rules
         self._turn = turn
+        self._checked: dict[int, Epoch] = {}
         self._latest: Epoch | None = None
         self._expected = 0
         self._at_rest = asyncio.Event()
@@ -236,14 +237,19 @@ class Releaser:
         await self._append(*voids)
 
     async def _epoch(self, pane: Pane) -> Epoch:
+        if pane.epoch not in self._checked:
+            self._checked[pane.epoch] = await self._check(pane.epoch)
+        return self._checked[pane.epoch]
+
+    async def _check(self, number: int) -> Epoch:
+        """The epoch, once it is found to be sound and its places to be known: before anything of it is released."""
         known = {epoch.epoch: epoch for epoch in self._epochs.records}
-        if pane.epoch not in known:
+        if number not in known:
             known |= {epoch.epoch: epoch for epoch in await self._epochs.refresh()}
-        if pane.epoch not in known:
-            raise ThrongError("epochs", f"epoch {pane.epoch} of a pane is not in the epochs topic: was it deleted?")
-        epoch = known[pane.epoch]
-        self._pages.check(epoch)  # its places must be known before anything of them is released
-        check_shares(sound(epoch))
+        if number not in known:
+            raise ThrongError("epochs", f"epoch {number} of a pane is not in the epochs topic: was it deleted?")
+        epoch = sound(known[number])
+        self._pages.check(epoch)
         if epoch.epoch > self._expected:
             self._expected = epoch.epoch
             self._expect_noise_of(epoch)

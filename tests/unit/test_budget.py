@@ -2,11 +2,13 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
 from schemas.measures import DEFAULT_MEASURES, Measure
-from streams.core.release.budget import check_shares, delta_of, epsilon_for, rho_for, rho_of, sensitivity, sigma
+from streams.core.release.budget import delta_of, epsilon_for, rho_for, rho_of, sensitivity, sigma
+from streams.core.rules.soundness import sound
 from streams.errors import ThrongError
 from streams.stores.noise import draw
 from tests.support.world import epochs_at
@@ -39,16 +41,21 @@ def test_people_present_have_noise_of_79() -> None:
 
 
 def test_the_default_measures_cost_all_of_it() -> None:
-    check_shares(EPOCH)
+    assert sound(EPOCH) is EPOCH
     assert sum(rho_of(m, EPOCH) for m in EPOCH.measures) == pytest.approx(EPOCH.rho)
 
 
 def test_shares_above_the_whole_are_refused() -> None:
-    import msgspec
-
-    greedy = msgspec.structs.replace(EPOCH, measures=(Measure("a", "present", "zone", 300_000, 0, 1.01),))
+    halves = [Measure(name, "present", "zone", 300_000, 0, share) for name, share in (("a", 0.5), ("b", 0.51))]
     with pytest.raises(ThrongError, match=r"add up to 1\.010"):
-        check_shares(greedy)
+        sound(msgspec.structs.replace(EPOCH, measures=tuple(halves)))
+
+
+def test_an_epoch_whose_rho_is_more_than_its_epsilon_and_delta_pay_for_is_refused() -> None:
+    whole = rho_for(EPOCH.epsilon, EPOCH.delta)
+    assert sound(msgspec.structs.replace(EPOCH, rho=whole)).rho == whole
+    with pytest.raises(ThrongError, match=r"epoch 20260302: it costs a delta of 2\.0\de-09 at its epsilon of 2, and"):
+        sound(msgspec.structs.replace(EPOCH, rho=whole * 1.001))
 
 
 def test_every_key_gets_noise_zeros_too() -> None:

@@ -20,7 +20,6 @@ from streams.agents.release import Releaser
 from streams.agents.transport import Chunk, LogRange
 from streams.core.release.budget import (
     KEYS_SHARE,
-    check_shares,
     delta_of,
     keys_delta,
     rho_of,
@@ -33,6 +32,7 @@ from streams.core.release.ledger import Account, Overspent
 from streams.core.release.release import Draw, next_record, publications
 from streams.core.release.render import Page, Pages
 from streams.core.release.sums import Keyed, Sums, Whole, occurring
+from streams.core.rules.soundness import sound
 from streams.errors import ThrongError
 from streams.metrics import ReleaseMetrics
 from streams.stores.ledger import Ledger
@@ -77,14 +77,14 @@ def test_only_trips_between_very_many_pairs_have_keys_from_data() -> None:
 
 
 def test_the_threshold_is_in_the_account() -> None:
-    check_shares(LARGE)
+    assert sound(LARGE) is LARGE
     spent = sum(keys_delta(measure, LARGE) for measure in LARGE.keyed)
     assert 0 < spent <= KEYS_SHARE * LARGE.delta
     assert delta_of(LARGE.rho, LARGE.epsilon) + spent <= LARGE.delta
     assert LARGE.rho < rho_within(2.0, 2e-9, keyed=False)
     careless = msgspec.structs.replace(LARGE, rho=rho_within(2.0, 2e-9, keyed=False))
     with pytest.raises(ThrongError, match="costs a delta"):
-        check_shares(careless)
+        sound(careless)
 
 
 def test_the_threshold_is_the_least_that_opendp_agrees_to() -> None:

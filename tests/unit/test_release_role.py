@@ -206,6 +206,27 @@ async def test_nothing_is_drawn_of_an_epoch_whose_noise_would_not_be_right() -> 
     assert logs.ledger() == []
 
 
+async def test_nothing_is_drawn_by_a_budget_that_is_more_than_epsilon_and_delta_pay_for() -> None:
+    logs = Logs()
+    rich = msgspec.structs.replace(EPOCH, rho=EPOCH.rho * 10)
+    role = releaser(logs, epochs=(rich,))
+    await role.positions({0: LogRange(0, 6)})
+    with pytest.raises(ThrongError, match="epoch 20260302: it costs a delta of .*nothing is counted or told"):
+        await role.handle(chunk(both(1, 2, 3, epoch=rich), 0))
+    assert logs.ledger() == []
+
+
+async def test_an_epoch_is_checked_once_and_not_for_each_of_its_panes(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs, checked = Logs(), list[int]()
+    monkeypatch.setattr(release, "sound", lambda epoch: checked.append(epoch.epoch) or epoch)
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 6)})
+    await role.handle(chunk(both(1, 2), 0))
+    await role.handle(chunk(both(3), 4))
+    assert checked == [EPOCH.epoch]
+    assert [record.number for record in logs.ledger() if record.measure == "present"] == [1, 2, 3]
+
+
 async def test_one_that_is_to_stop_amid_an_hours_end_begins_no_further_measure_and_the_next_loses_none() -> None:
     logs, steps, last = Logs(), list[int](), 1_000
     role = releaser(logs, turn=Turn(lambda: len(logs.ledger()) < last, lambda: steps.append(len(logs.ledger()))))

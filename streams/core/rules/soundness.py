@@ -12,11 +12,14 @@ from schemas.access import STATISTICS, measures_for
 from schemas.epochs import Epoch
 from schemas.measures import AREAS, HIGHEST_CAP, MINUTE_MS, MOST_ARRIVALS, PAIRED, Measure
 from schemas.policy import Purpose, Rulebook
+from streams.core.release.budget import delta_spent
 from streams.errors import ThrongError
 
 BASE_PANE_MS = 5 * MINUTE_MS
 HOUR_MS = 60 * MINUTE_MS
+# For rounding: of shares that are added up, and of the delta that a rho was searched for.
 SLACK = 1e-9
+DELTA_SLACK = 1e-6
 # Worked out from people present and arrivals (`core.release`), under these names.
 FOLLOWS = ("footfall", "departures")
 
@@ -48,6 +51,8 @@ def _wrong(epoch: Epoch) -> Iterator[str]:
     for measure in epoch.measures:
         if epoch.purpose and measure.statistic not in allowed:
             yield f"measure {measure.name}: {measure.statistic} is not allowed for the purpose {epoch.purpose}"
+    if (spent := delta_spent(epoch)) > epoch.delta * (1 + DELTA_SLACK):
+        yield f"it costs a delta of {spent:.3g} at its epsilon of {epoch.epsilon:g}, and has {epoch.delta:g}"
 
 
 def _together(measures: Sequence[Measure]) -> Iterator[str]:
