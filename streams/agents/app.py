@@ -17,7 +17,7 @@ import asyncio
 import importlib
 import logging
 import signal
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -89,12 +89,19 @@ def _credentials(at: At) -> CredentialsT | None:
     return SSLCredentials(options["ssl_context"]) if "ssl_context" in options else None
 
 
-def make_app(role: Role, at: At, namespace: str, settings: TransportSettings | None = None) -> RoleApp:
+def make_app(
+    role: Role,
+    at: At,
+    namespace: str,
+    settings: TransportSettings | None = None,
+    away: Callable[[], Collection[str]] = tuple,
+) -> RoleApp:
     """The app of a role. Must be called in the event loop that will run it.
 
     Args:
         at: where Kafka is, and as whom it is asked.
         namespace: of the deployment; the group is `throng-<namespace>-<role>`, without it `throng-<role>`.
+        away: see `Tenure`.
     """
     settings = settings or TransportSettings()
     app = RoleApp(
@@ -113,7 +120,7 @@ def make_app(role: Role, at: At, namespace: str, settings: TransportSettings | N
         autodiscover=False,
     )
     app.transport_settings = settings
-    app.tenure = tenure = Tenure(role)
+    app.tenure = tenure = Tenure(role, away)
     topic = app.topic(role.topic, schema=ChunkSchema(), acks=False)
 
     async def handle(stream: StreamT[object]) -> None:

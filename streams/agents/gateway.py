@@ -70,10 +70,14 @@ class Limits(NamedTuple):
 
 
 class Commits(NamedTuple):
-    """The group's committed positions (transport), readable by all of its members."""
+    """The group's committed positions (transport), readable by all of its members.
+
+    `sources`: all that hold the watermark, as Kafka has them now.
+    """
 
     read: Callable[[], Awaitable[Mapping[int, Committed]]]
     write: Callable[[Mapping[int, Committed]], Awaitable[bool]]
+    sources: Callable[[], Set[int]]
 
 
 class Rules(Protocol):
@@ -121,10 +125,6 @@ class Gateway:
         self.placed = asyncio.Event()
         self._pane_over = asyncio.Event()
         self._pane_end_ms: int | None = None
-        # Holds the sources that are too far ahead of others (pacing), before they are read on.
-        self.align: Callable[[], Awaitable[None]] = _unaligned
-        # All that hold the watermark, as Kafka has them now.
-        self.sources: Callable[[], Set[int]] = frozenset
         self._announced = 0
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
@@ -155,7 +155,7 @@ class Gateway:
         Partitions that `throng topics create` adds are announced before they are made. Others may be added by Kafka's
         own tools: then no watermark waits for them until this, so it comes within the lateness or rows are too late.
         """
-        sources = sorted(self.sources())
+        sources = sorted(self._commits.sources())
         if len(sources) <= self._announced:
             return
         control = encode_control(len(sources), sources)
@@ -163,10 +163,6 @@ class Gateway:
         acks = [await self._producer.send(self._topics.sightings, control, partition=target) for target in targets]
         await asyncio.gather(*acks)
         self._announced = len(sources)
-
-    async def assigned(self, _: frozenset[int]) -> None:
-        """Reading begins where `positions` said."""
-        await self.align()
 
     async def lost(self, source: int, position: int, log_range: LogRange) -> int:
         """Retention took raw records before they were read: the chain says so, and goes on behind them."""

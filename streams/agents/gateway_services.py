@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from schemas.registry import BEAT_KEY
 from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import ATTACH, HOUR_MS, REGISTRY
-from streams.agents.app import RoleApp
+from streams.agents.commits import Committed, GroupOffsets
 from streams.agents.gateway import Gateway
 from streams.agents.health import Readiness
 from streams.agents.life import Service
@@ -18,7 +18,6 @@ from streams.agents.pacing import Alignment, keep_beating
 from streams.agents.producing import Producer
 from streams.agents.registrar import Registrar
 from streams.agents.shredder import Shredder
-from streams.agents.transport import Committed
 from streams.core.clocks import Clocks
 from streams.core.epochs import EpochTable
 from streams.core.gateway.gateway import NEVER_MS
@@ -37,12 +36,53 @@ class Salts(NamedTuple):
     keys: KeyProvider
 
 
+class Group:
+    """What the gateways' group has committed of the sources whose record times say how far the deployment is: raw ones,
+    and the registry's where they are live.
+
+    Args:
+        offsets: the group's. registry_sources: those that hold the watermark.
+    """
+
+    def __init__(self, offsets: Callable[[], GroupOffsets], registry_sources: Collection[int]) -> None:
+        self._offsets = offsets
+        self.registry_sources = frozenset(registry_sources)
+
+    def sources(self) -> set[int]:
+        """All that hold the watermark, as Kafka has them now."""
+        return self._offsets().sources() | self.registry_sources
+
+    def counts(self, source: int) -> bool:
+        """Is it one of these?"""
+        return source < REGISTRY_SOURCE or source in self.registry_sources
+
+    async def committed(self) -> dict[int, Committed]:
+        """The marks of these sources."""
+        marks = await self._offsets().read()
+        return {source: mark for source, mark in marks.items() if self.counts(source)}
+
+    async def heard(self) -> dict[int, Committed]:
+        """The same, without those from which nothing has come yet."""
+        return {source: mark for source, mark in (await self.committed()).items() if mark.record_time_ms() != NEVER_MS}
+
+
+def alignment_of(
+    settings: Settings, group: Group, gateway: Gateway, hold: Callable[[Collection[int]], None], metrics: GatewayMetrics
+) -> Alignment:
+    """What holds the gateway's sources that are too far ahead of the group's."""
+
+    def own() -> dict[int, int]:
+        return {source: ms for source, ms in gateway.reached().items() if group.counts(source)}
+
+    return Alignment(group.heard, own, group.sources, hold, settings.gateway.align_ms, metrics)
+
+
 def services_of(
     settings: Settings,
-    app: RoleApp,
+    group: Group,
     gateway: Gateway,
     registrar: Registrar,
-    registry_sources: Collection[int],
+    alignment: Alignment,
     stamped: bool,
     epochs: EpochTable,
     salts: Salts,
@@ -53,30 +93,13 @@ def services_of(
     """The services, each running for ever.
 
     Args:
-        registry_sources: those that hold the watermark. stamped: the broker stamps raw records.
+        stamped: the broker stamps raw records.
     """
     every_s = settings.gateway.beat_ms / 1000
 
-    async def committed() -> Mapping[int, Committed]:
-        """The group's marks of the sources that count."""
-        marks = await app.group_offsets.read()
-        return {source: mark for source, mark in marks.items() if _counts(source, registry_sources)}
-
-    async def heard() -> Mapping[int, Committed]:
-        return {source: mark for source, mark in (await committed()).items() if mark.record_time_ms() != NEVER_MS}
-
     async def committed_ms() -> Mapping[int, int]:
         nothing = dict.fromkeys(await producer.partitions_for(settings.topic(ATTACH)), NEVER_MS)
-        return nothing | {source: mark.record_time_ms() for source, mark in (await committed()).items()}
-
-    def own() -> dict[int, int]:
-        return {source: ms for source, ms in gateway.reached().items() if _counts(source, registry_sources)}
-
-    def sources() -> set[int]:
-        return app.group_offsets.sources() | set(registry_sources)
-
-    alignment = Alignment(heard, own, sources, app.hold, settings.gateway.align_ms, metrics)
-    gateway.align, gateway.sources = alignment.look, sources
+        return nothing | {source: mark.record_time_ms() for source, mark in (await group.committed()).items()}
 
     def beat(topic: str, silent: Callable[[], Mapping[int, float]], key: bytes | None) -> Callable[[], Awaitable[None]]:
         return lambda: keep_beating(producer, settings.topic(topic), silent, every_s, key)
@@ -106,11 +129,6 @@ def services_of(
     ]
     if settings.gateway.beat_ms and stamped:
         services.append(beat(ATTACH, lambda: gateway.silent_since, None))
-    if registry_sources:
+    if group.registry_sources:
         services.append(beat(REGISTRY, lambda: registrar.silent_since, BEAT_KEY))
     return services
-
-
-def _counts(source: int, registry_sources: Collection[int]) -> bool:
-    """Whether a source's record times say how far the deployment is: raw ones, and the registry's where live."""
-    return source < REGISTRY_SOURCE or source in registry_sources

@@ -170,18 +170,20 @@ class Tenure:
     `generation` is None while a rebalance is under way. `handled[p]` is the offset after the last handled one. `term`
     counts how often everything was taken back; `steps` what was done of chunks that are much work, which so show that
     they go on.
+
+    Args:
+        away: what this worker waits for, of `kafka` and `redis`: time in which it does isn't counted against it.
     """
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, away: Callable[[], Collection[str]] = tuple) -> None:
         self.role = role
+        self.away = away
         self.generation: int | None = None
         self.handled: dict[int, int] = {}
         self.held: frozenset[int] = frozenset()
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.term = 0
         self.steps = 0
-        # What this worker waits for, of `kafka` and `redis`: time in which it does isn't counted against it.
-        self.away: Callable[[], Collection[str]] = tuple
         self._given: frozenset[int] = frozenset()
         self._turn = asyncio.Lock()
         self._placing: asyncio.Task[dict[int, int]] | None = None

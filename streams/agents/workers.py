@@ -32,7 +32,7 @@ from streams.agents.app import RoleApp, make_app, run
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.gateway_rules import GatewayRules
-from streams.agents.gateway_services import Salts, services_of
+from streams.agents.gateway_services import Group, Salts, alignment_of, services_of
 from streams.agents.health import HealthServer, Readiness
 from streams.agents.heap import keep_freed
 from streams.agents.learning import Learning
@@ -157,6 +157,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
                 gone.add(epoch)
 
         app: list[RoleApp] = []
+        group = Group(lambda: app[0].group_offsets, registry_sources)
         framer = Framer(targets, settings.epoch.lateness_ms)
         registrar = Registrar(
             *(registry_log, framer, context, counts[REGISTRY], provide, epochs.refresh, metrics, rules.table),
@@ -173,7 +174,11 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             context,
             provide,
             producer,
-            Commits(lambda: app[0].group_offsets.read(), lambda marks: app[0].group_offsets.commit(marks)),
+            Commits(
+                lambda: app[0].group_offsets.read(),
+                lambda marks: app[0].group_offsets.commit(marks),
+                group.sources,
+            ),
             registry.fresh,
             metrics,
             readiness,
@@ -181,24 +186,26 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             Turn.of(lambda: app[0].tenure),
             registrar,
         )
+        alignment = alignment_of(settings, group, gateway, lambda held: app[0].hold(held), metrics)
         role = Role(
             "gateway",
             settings.topic(ATTACH),
             gateway.handle,
             gateway.positions,
-            gateway.assigned,
+            lambda _: alignment.look(),
             on_revoked=gateway.revoked,
             on_lost=gateway.lost,
             beside={REGISTRY_SOURCE + r: (settings.topic(REGISTRY), r) for r in range(counts[REGISTRY])},
         )
-        app.append(_app(role, settings, readiness))
+        reach = Reach(producer, readiness, KafkaMetrics(), settings.worker.stall_s)
+        app.append(_app(role, settings, readiness, reach))
 
         services = services_of(
             settings,
-            app[0],
+            group,
             gateway,
             registrar,
-            registry_sources,
+            alignment,
             stamped,
             epochs.table,
             Salts(salts, gone, keys),
@@ -207,7 +214,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             readiness,
         )
         services += [registry.follow, audit.follow, rules.keep_looking]
-        await _run(app[0], services, producer, readiness, stop, settings.worker.stall_s)
+        await _run(app[0], services, producer, reach, stop)
 
 
 async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
@@ -247,19 +254,13 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
             on_leaving=agent.leaving,
             on_lost=agent.lost,
         )
-        app = _app(role, settings, readiness)
+        reach = Reach(producer, readiness, KafkaMetrics(), settings.worker.stall_s)
+        app = _app(role, settings, readiness, reach)
 
         async def keep_storing() -> None:
             await agent.keep_storing(settings.crowd.snapshot_ms)
 
-        await _run(
-            app,
-            [keep_storing, agent.keep_showing, agent.keep_telling_gaps],
-            producer,
-            readiness,
-            stop,
-            settings.worker.stall_s,
-        )
+        await _run(app, [keep_storing, agent.keep_showing, agent.keep_telling_gaps], producer, reach, stop)
 
 
 async def run_release(settings: Settings, stop: asyncio.Event) -> None:
@@ -309,28 +310,23 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         )
         services = [releaser.keep_showing, releaser.showing.keep_giving_ends]
         services += [releaser.following_up.keep_following, audit.follow]
-        app = _app(role, settings, readiness)
-        await _run(app, services, producer, readiness, stop, settings.worker.stall_s)
+        reach = Reach(producer, readiness, KafkaMetrics(), settings.worker.stall_s)
+        app = _app(role, settings, readiness, reach)
+        await _run(app, services, producer, reach, stop)
 
 
-def _app(role: Role, settings: Settings, readiness: Readiness) -> RoleApp:
+def _app(role: Role, settings: Settings, readiness: Readiness, reach: Reach) -> RoleApp:
+    def away() -> list[str]:
+        return (["kafka"] if reach.away() else []) + [name for name in readiness.names if name == "redis"]
+
     transport = TransportSettings(session_s=settings.kafka.session_ms / 1000, stall_s=settings.worker.stall_s)
-    return make_app(standing_by(role, readiness), settings.kafka, settings.kafka.namespace, transport)
+    return make_app(standing_by(role, readiness), settings.kafka, settings.kafka.namespace, transport, away)
 
 
 async def _run(
-    app: RoleApp,
-    services: Sequence[Service],
-    producer: Producer,
-    readiness: Readiness,
-    stop: asyncio.Event,
-    stall_s: float,
+    app: RoleApp, services: Sequence[Service], producer: Producer, reach: Reach, stop: asyncio.Event
 ) -> None:
     """Run the app, its services, and an eye on Kafka and on what was sent."""
-    reach = Reach(producer, readiness, KafkaMetrics(), stall_s)
-    app.tenure.away = lambda: (
-        (["kafka"] if reach.away() else []) + [name for name in readiness.names if name == "redis"]
-    )
     # What is there now stays. Left in, each full collection looks at all of it, a third of a crowd worker's CPU.
     gc.collect()
     gc.freeze()

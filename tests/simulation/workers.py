@@ -321,22 +321,13 @@ class Worker:
             context,
             provide,
             self.producer,  # type: ignore[arg-type]
-            Commits(read, write),
+            Commits(read, write, frozenset),
             lambda: True,
             shared.metrics[0],
             _Readiness(),
             SettledRules(context),
             Turn.of(lambda: self.tenure),
             registrar,
-        )
-        role = Role(
-            "gateway",
-            ATTACH,
-            gateway.handle,
-            gateway.positions,
-            gateway.assigned,
-            on_revoked=gateway.revoked,
-            on_lost=gateway.lost,
         )
 
         async def heard() -> Mapping[int, Committed]:
@@ -346,7 +337,15 @@ class Worker:
             self.tenure.hold(sources)
 
         alignment = Alignment(heard, gateway.reached, lambda: ALL_SOURCES, hold, ALIGN_MS, shared.metrics[0])
-        gateway.align = alignment.look
+        role = Role(
+            "gateway",
+            ATTACH,
+            gateway.handle,
+            gateway.positions,
+            lambda _: alignment.look(),
+            on_revoked=gateway.revoked,
+            on_lost=gateway.lost,
+        )
         self.gateway = gateway
         services = (
             gateway.keep_flushing,

@@ -100,7 +100,7 @@ def gateway_of(
         context,
         provide,
         producer,  # type: ignore[arg-type]
-        Commits(read, write),
+        Commits(read, write, frozenset),
         lambda: True,
         metrics,
         Readiness(),

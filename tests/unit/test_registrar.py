@@ -81,7 +81,7 @@ class World:
             self.context,
             self.provide,
             self.kept,  # type: ignore[arg-type]
-            Commits(self.read, self.write),
+            Commits(self.read, self.write, frozenset),
             lambda: True,
             metrics,
             Readiness(),

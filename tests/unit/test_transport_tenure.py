@@ -48,8 +48,8 @@ def chunk(partition: int, first: int, after: int, generation: int = 1) -> Chunk:
     return Chunk("sightings", partition, (), first, after, generation)
 
 
-async def opened(recorder: Recorder) -> Tenure:
-    tenure = Tenure(recorder.role)
+async def opened(recorder: Recorder, *away: str) -> Tenure:
+    tenure = Tenure(recorder.role, lambda: away)
     term, positions = await tenure.place(LOGS, 1)
     assert await tenure.begin(term, 1, positions)
     return tenure
@@ -186,9 +186,8 @@ def test_what_aiokafka_repeats_is_logged_once_in_a_while() -> None:
 
 async def test_time_in_which_something_is_away_is_not_counted_against_a_role() -> None:
     recorder = Recorder({0: 10, 1: 0})
-    tenure = Tenure(recorder.role)
     away, back = ["redis"], asyncio.Event()
-    tenure.away = lambda: away
+    tenure = Tenure(recorder.role, lambda: away)
 
     async def loading(logs: Mapping[int, LogRange]) -> Mapping[int, int | None]:
         await back.wait()
@@ -212,8 +211,7 @@ async def test_giving_up_waits_for_kafka_at_a_rebalance_but_not_at_the_end() -> 
     release = asyncio.Event()
     recorder = Recorder({0: 10, 1: 0}, during=release.wait)
     for leaving in (False, True):
-        tenure = await opened(recorder)
-        tenure.away = lambda: ["kafka"]
+        tenure = await opened(recorder, "kafka")
         handling = asyncio.ensure_future(tenure.handle(chunk(0, 10, 20)))
         await asyncio.sleep(0)
         ending = asyncio.ensure_future(tenure.end(0.02, leaving=leaving))
