@@ -1,7 +1,7 @@
 """The `rejects` topic: what was refused, with its raw bytes, position and reason. Internal: values carry identifiers.
 
-The record's value is the bytes of the event (an element of an array) or of the whole record; headers, as ASCII text:
-`reason` (a name of `Reason`), `topic`, `partition`, `offset`, `index` (place in the array, from 0).
+The record's value is the bytes of the event (an element of an array), of the whole record or of a batch; headers, as
+ASCII text: `reason` (a name of `Reason`), `topic`, `partition`, `offset`, `index` (place in the array, from 0).
 """
 
 from enum import IntEnum
@@ -34,6 +34,7 @@ class Reason(IntEnum):
     too_late = 21
     clock_error = 22
     salt_gone = 23
+    malformed = 24
 
 
 MEANING: dict[Reason, str] = {
@@ -59,4 +60,5 @@ MEANING: dict[Reason, str] = {
     Reason.too_late: "older than the source's latest record time less the lateness",
     Reason.clock_error: "more than 60 s after its own record's time",
     Reason.salt_gone: "its epoch's salt has been destroyed",
+    Reason.malformed: "a batch of records whose lengths don't fit its bytes, whole",
 }

@@ -33,7 +33,6 @@ from streams.agents.states import Partition, States, add_epochs
 from streams.agents.transport import Chunk, LogRange
 from streams.core.crowd.crowd import Crowd, UnknownEpoch
 from streams.core.crowd.snapshot import to_columns
-from streams.core.events.records import walk
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics
@@ -164,7 +163,7 @@ class CrowdAgent:
         owned = self._owned.get(chunk.partition)
         if owned is None:
             return
-        records = walk(chunk.batches)
+        records = chunk.walked()
         rows = zip(records.offset.tolist(), records.start.tolist(), records.end.tolist(), strict=True)
         for offset, start, end in rows:
             if offset < owned.crowd.next_offset:

@@ -28,8 +28,8 @@ from streams.agents.producing import Producer
 from streams.agents.registrar import Registrar
 from streams.agents.roles import Turn
 from streams.agents.transport import Chunk, Committed, LogRange
-from streams.core.events.decode import Events, decode_in_parts
-from streams.core.events.records import Records, walk
+from streams.core.events.decode import Events, decode_in_parts, malformed
+from streams.core.events.records import Malformed, Records, walk
 from streams.core.gateway.framing import Flush, Framer, Mark
 from streams.core.gateway.gateway import NEVER_MS, Context, Screened, screen
 from streams.errors import ThrongError
@@ -189,15 +189,31 @@ class Gateway:
         if mark is None or chunk.next_offset <= mark.next_offset:
             return
         self.silent_since[source] = began
-        records = _from_offset(walk(chunk.batches), mark.next_offset)
+        for part, events, behind in self._parts(chunk, mark.next_offset):
+            await self._take(source, part, events, behind, began)
+            if behind < chunk.next_offset and not await self._goes_on():
+                return
+            began = time.monotonic()
+
+    def _parts(self, chunk: Chunk, first: int) -> Iterator[tuple[Records, Events, int]]:
+        """What the chunk holds from an offset on, in parts, and for each the offset behind it.
+
+        Of batches one that can't be walked is a part of its own, so that it holds nothing up.
+        """
+        try:
+            records = _from_offset(walk(chunk.batches), first)
+        except Malformed as error:
+            if len(chunk.batches) > 1:
+                for each in _by_batch(chunk):
+                    yield from self._parts(each, first)
+                return
+            log.error("%s, partition %d: %s: it is rejected whole", chunk.topic, chunk.partition, error)
+            yield *malformed(chunk.batches[0]), chunk.next_offset
+            return
         left = len(records.offset)
         for part, events in decode_in_parts(records, self._limits.max_record_bytes):
             left -= len(part.offset)
-            next_offset = int(part.offset[-1]) + 1 if left else chunk.next_offset
-            await self._take(source, part, events, next_offset, began)
-            if left and not await self._goes_on():
-                return
-            began = time.monotonic()
+            yield part, events, int(part.offset[-1]) + 1 if left else chunk.next_offset
 
     async def _goes_on(self) -> bool:
         """Let others have their turn between two parts of a chunk; is it still this worker's after that?"""
@@ -376,9 +392,6 @@ class Gateway:
         self._metrics.flush.observe(seconds)
 
 
-async def _unaligned() -> None: ...
-
-
 def _looked_at(task: "asyncio.Task[None]") -> None:
     """Of a flush that nobody waits for any more the producer tells the failure, to the next one."""
     if not task.cancelled():
@@ -389,6 +402,13 @@ def _mark(committed: Committed | None) -> Mark:
     if committed is None:
         return Mark(0, NEVER_MS)
     return Mark(committed.offset, committed.record_time_ms())
+
+
+def _by_batch(chunk: Chunk) -> Iterator[Chunk]:
+    """A chunk for each batch, the last of which covers what is behind it."""
+    for batch in chunk.batches[:-1]:
+        yield chunk._replace(batches=(batch,), next_offset=batch.next_offset)
+    yield chunk._replace(batches=chunk.batches[-1:])
 
 
 def _from_offset(records: Records, first: int) -> Records:

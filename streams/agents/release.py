@@ -34,7 +34,6 @@ from streams.agents.roles import Chunk, LogRange, Turn
 from streams.agents.showing import Showing
 from streams.agents.yesterdays import Yesterdays
 from streams.core.derived.following import Following
-from streams.core.events.records import walk
 from streams.core.release.budget import keys_delta, rho_of
 from streams.core.release.release import Draw, lost_record, next_record, shut_record, suppressed, withheld_record
 from streams.core.release.render import Pages
@@ -165,7 +164,7 @@ class Releaser:
             showing.result()
 
     async def _take_chunk(self, chunk: Chunk) -> None:
-        records = walk(chunk.batches)
+        records = chunk.walked()
         rows = zip(records.offset.tolist(), records.start.tolist(), records.end.tolist(), strict=True)
         for offset, start, end in rows:
             if offset < chunk.first_offset:

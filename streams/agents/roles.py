@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 from streams.agents.health import Readiness
-from streams.core.events.records import RecordBatch
+from streams.core.events.records import Malformed, RecordBatch, Records, walk
 from streams.errors import ThrongError
 
 POLL_S = 0.02
@@ -47,6 +47,17 @@ class Chunk(NamedTuple):
     first_offset: int
     next_offset: int
     generation: int
+
+    def walked(self) -> Records:
+        """Its records, of a topic of throng's own.
+
+        Raises:
+            ThrongError: `malformed` if a batch can't be read: nothing may be left out.
+        """
+        try:
+            return walk(self.batches)
+        except Malformed as error:
+            raise ThrongError("malformed", f"{self.topic}, partition {self.partition}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -271,6 +271,35 @@ async def test_what_is_no_event_at_all_is_taken_in_parts_each_of_which_can_be_co
     assert all(before[1] == after[0] for before, after in itertools.pairwise(covered))
 
 
+async def test_a_batch_that_cannot_be_walked_is_rejected_whole_and_what_follows_goes_on(
+    metrics: GatewayMetrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    committed: dict[int, Committed] = {}
+    producer = Held(holds=-1)
+    gateway = gateway_of(producer, committed, metrics)
+    await gateway.positions({0: LogRange(0, 0)})
+    written = [batch_of([(NOON, None, b"{", [])] * 2, first) for first in (0, 2, 4, 6)]
+    wrong = [each._replace(payload=b"\x02" + each.payload[1:]) for each in written[1::2]]
+    chunk = Chunk("attach", 0, (written[0], wrong[0], written[2], wrong[1]), 0, 9, 1)
+    await gateway.handle(chunk)
+    await gateway.flush()
+    assert committed == {0: Committed(9, str(NOON))}
+    assert [(each.key, each.value, dict(each.headers)["reason"]) for each in producer.rejects] == [
+        (b"0-0-0", b"{", b"not_json"),
+        (b"0-1-0", b"{", b"not_json"),
+        (b"0-2-0", wrong[0].payload, b"malformed"),
+        (b"0-4-0", b"{", b"not_json"),
+        (b"0-5-0", b"{", b"not_json"),
+        (b"0-6-0", wrong[1].payload, b"malformed"),
+    ]
+    assert [line.split(":")[:2] for line in caplog.messages] == [
+        ["attach, partition 0", f" record batch at {first}"] for first in (2, 6)
+    ]
+    for one in wrong:
+        with pytest.raises(ThrongError, match=f"panes, partition 0: record batch at {one.base_offset}: record lengths"):
+            Chunk("panes", 0, (one,), 0, 2, 1).walked()
+
+
 async def test_of_a_record_that_rejects_could_not_take_the_beginning_is_copied(metrics: GatewayMetrics) -> None:
     gateway = gateway_of(producer := Held(holds=-1), {}, metrics)
     await gateway.positions({0: LogRange(0, 0)})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from schemas.rejects import Reason
 from streams.core.events.decode_reference import decode_element, decode_value
-from streams.core.events.records import Records
+from streams.core.events.records import RecordBatch, Records, as_one
 from streams.core.events.scan import LEAST_BYTES, ODD, room_for, scan
 
 # Of an event: hardly ever less.
@@ -85,6 +85,13 @@ def decode_in_parts(records: Records, max_record_bytes: int) -> Iterator[tuple[R
         offset, time, start, stop = (column[begin:end] for column in records[:4])
         part = Records(offset, time, start, stop, records.payload)
         yield part, decode(part, max_record_bytes)
+
+
+def malformed(batch: RecordBatch) -> tuple[Records, Events]:
+    """A batch that can't be walked, as one bad event."""
+    records = as_one(batch)
+    events = Events._make(np.zeros(1, kind) for kind in TYPES)
+    return records, events._replace(status=np.array([Reason.malformed], np.uint8), end=records.end)
 
 
 def _ends(records: Records, scanned: _Scanned) -> list[int]:

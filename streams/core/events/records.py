@@ -3,7 +3,7 @@
 In: batches as the transport hands them on, decompressed and checked (`RecordBatch`). Out: for each record its offset,
 record time and value range in the joined payload. Keys and headers are passed over.
 Format: https://kafka.apache.org/documentation/#record
-What can fail: lengths that don't fit (`ValueError`): the batch's checksum was right, so it was written like that.
+What can fail: lengths that don't fit (`Malformed`): the batch's checksum was right, so it was written like that.
 """
 
 from collections.abc import Sequence
@@ -45,11 +45,15 @@ class Records(NamedTuple):
     payload: NDArray[np.uint8]
 
 
+class Malformed(ValueError):  # noqa: N818 - reads as what it is
+    """Lengths in a batch don't fit its bytes."""
+
+
 def walk(batches: Sequence[RecordBatch]) -> Records:
     """All records of the batches, in order.
 
     Raises:
-        ValueError: a batch's lengths don't fit its bytes.
+        Malformed: a batch is.
     """
     spans = np.array([_span(batch) for batch in batches], np.int64).reshape(-1, len(_SPAN))
     payload = _in_place(batches, spans)
@@ -62,10 +66,17 @@ def walk(batches: Sequence[RecordBatch]) -> Records:
     whole = _walk(payload, spans, offset, time, start, end)
     if whole < len(batches):
         wrong = batches[whole]
-        raise ValueError(
-            f"record batch at {wrong.base_offset}: record lengths don't fit its {len(wrong.payload)} bytes"
-        )
+        raise Malformed(f"record batch at {wrong.base_offset}: record lengths don't fit its {len(wrong.payload)} bytes")
     return Records(offset, time, start, end, payload)
+
+
+def as_one(batch: RecordBatch) -> Records:
+    """The batch's bytes as the value of one record at its first offset."""
+    payload = np.frombuffer(batch.payload, np.uint8)
+    payload.flags.writeable = False
+    _, size, offset, time, _, _ = _span(batch)
+    offsets, times, start, end = (np.array([each], np.int64) for each in (offset, time, 0, size))
+    return Records(offsets, times, start, end, payload)
 
 
 def _span(batch: RecordBatch) -> tuple[int, int, int, int, bool, int]:
@@ -161,11 +172,11 @@ def keys_and_headers(records: Records) -> KeysAndHeaders:
     """Where the keys and headers of records that `walk` gave lie in their payload.
 
     Raises:
-        ValueError: the headers of a record don't fit it.
+        Malformed: the headers of a record don't fit it.
     """
     found = KeysAndHeaders(*(np.empty(len(records.offset), np.int64) for _ in KeysAndHeaders._fields))
     if not _keys_and_headers(records.payload, records.start, records.end, *found):
-        raise ValueError("record: its headers don't fit")
+        raise Malformed("record: its headers don't fit")
     return found
 
 
