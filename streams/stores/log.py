@@ -16,6 +16,7 @@ from itertools import accumulate
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
+from streams.agents.bounded_reading import bound_batches
 from streams.errors import ThrongError
 from streams.stores.connection import At, client_options, hidden, moved
 
@@ -64,10 +65,12 @@ class TailReader:
         """Connect and place the reader at the start.
 
         Raises:
-            ThrongError: `topics` if the topic doesn't exist, or this user may not see it.
+            ThrongError: `topics` if the topic doesn't exist, or this user may not see it. What is read later raises
+                `unpackable` if a batch takes too much memory.
         """
         try:
             await self._consumer.start()
+            bound_batches(self._consumer)
             await self._place()
         except BaseException:
             await self.stop()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.agents.bounded_reading import bound_batches
 from streams.core.gateway.consents import RegistryRecord
 from streams.core.gateway.registry import RegistryTable
 from streams.errors import ThrongError
@@ -135,6 +136,7 @@ class RegistryLog:
     async def start(self) -> None:
         """Connect."""
         await self._consumer.start()
+        bound_batches(self._consumer)
         await self._consumer._client.add_topic(self._topic)
 
     async def stop(self) -> None:

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import psutil
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.producer.message_accumulator import BatchBuilder
 
-from schemas.topics import ATTACH, REJECTS
+from schemas.topics import ATTACH, REGISTRY, REJECTS
+from streams.errors import ThrongError
+from streams.settings import Settings
 from streams.simulate import make_town, plan
+from streams.stores.log import TailReader
 from streams.stores.topics import create
 from tests.support.deployment import Workers, fetch, read_topic, total
 from tests.support.small import small
@@ -19,6 +26,7 @@ pytestmark = pytest.mark.integration
 
 RECORD = bytes(16 << 20)
 RECORDS = 50
+SIZES = {"max_batch_size": 1 << 30, "compression_type": "zstd"}
 
 
 async def counted(port: int, name: str, label: str, number: int) -> None:
@@ -33,6 +41,14 @@ async def counted(port: int, name: str, label: str, number: int) -> None:
             await asyncio.sleep(0.3)
 
 
+def packed(producer: AIOKafkaProducer, time_ms: int) -> BatchBuilder:
+    batch = producer.create_batch()
+    for number in range(RECORDS):
+        assert batch.append(key=b"key", value=RECORD, timestamp=time_ms + number) is not None
+    batch.close()
+    return batch
+
+
 async def test_it_is_rejected_as_one_record_and_what_follows_is_counted(
     stack: object, namespace: str, tmp_path: Path
 ) -> None:
@@ -41,19 +57,14 @@ async def test_it_is_rejected_as_one_record_and_what_follows_is_counted(
     attach = settings.topic(ATTACH)
     event = {"imsi": "001010000000001", "ts": time.time_ns() // 10**6, "cell": "001-01-0000001"}
     workers = Workers(settings, tmp_path)
-    sizes = {"max_batch_size": 1 << 30, "compression_type": "zstd"}
-    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, **sizes) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, **SIZES) as producer:
         await producer.send_and_wait(attach, json.dumps(event | {"event_id": "before"}).encode(), partition=0)
         await workers.start("gateway")
         try:
             port = workers.ports["gateway"]
             await counted(port, "throng_gateway_events_total", "0", 1)
             before = psutil.Process(workers.running["gateway"].pid).memory_info().rss
-            batch = producer.create_batch()
-            for number in range(RECORDS):
-                assert batch.append(key=None, value=RECORD, timestamp=event["ts"] + number) is not None
-            batch.close()
-            await (await producer.send_batch(batch, attach, partition=0))
+            await (await producer.send_batch(packed(producer, event["ts"]), attach, partition=0))
             await producer.send_and_wait(attach, json.dumps(event | {"event_id": "after"}).encode(), partition=0)
             await counted(port, "throng_gateway_events_total", "0", 3)
             status = Path(f"/proc/{workers.running['gateway'].pid}/status").read_text()  # noqa: ASYNC240
@@ -66,3 +77,34 @@ async def test_it_is_rejected_as_one_record_and_what_follows_is_counted(
     assert [each["offset"] for each in told if each["reason"] == "oversized"] == ["1"]
     assert {each["offset"] for each in told} <= {"0", "1", str(1 + RECORDS)}
     assert f"a batch of {RECORDS} records" in workers.last_words("gateway")
+
+
+async def test_a_reader_that_may_pass_nothing_over_ends_at_it_until_it_is_deleted(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    settings = small(stack, namespace, tmp_path, plan(make_town(1, 100, 20)))
+    await create(settings)
+    registry = settings.topic(REGISTRY)
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap, **SIZES) as producer:
+        await (await producer.send_batch(packed(producer, time.time_ns() // 10**6), registry, partition=0))
+        await producer.send_and_wait(registry, b"{}", key=b"after", partition=0)
+    with pytest.raises(ThrongError, match=f"{registry}, partition 0, offset 0: a batch of {RECORDS} records"):
+        await read(settings, registry)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
+    await admin.start()
+    try:
+        deleting = ConfigResource(ConfigResourceType.TOPIC, registry, {"cleanup.policy": "compact,delete"})
+        await admin.alter_configs([deleting])
+        await admin.delete_records({TopicPartition(registry, 0): RecordsToDelete(RECORDS)})
+    finally:
+        await admin.close()
+    assert await read(settings, registry) == [b"after"]
+
+
+async def read(settings: Settings, topic: str) -> list[bytes | None]:
+    reader = TailReader(settings.kafka, topic)
+    await reader.start()
+    try:
+        return [record.key async for records in reader.read_to_end() for record in records]
+    finally:
+        await reader.stop()

@@ -8,22 +8,27 @@ from collections.abc import Callable
 
 import cramjam
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import UnsupportedCodecError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.rejects import Reason
 from streams.agents.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
+from streams.agents.bounded_reading import BoundedBatches, BoundedRecords
 from streams.agents.fetch import CRC_FROM, HEADER, BatchRuns, BatchViews
 from streams.agents.unpacking import GZIP, LZ4, SNAPPY, ZSTD, unpacked
 from streams.core.events.decode import decode
 from streams.core.events.records import walk
+from streams.errors import ThrongError
 
 TOO_MUCH = MOST_BYTES + 1
+TP = TopicPartition("registry", 3)
 PACK: list[tuple[int, Callable[[bytes], bytes]]] = [
     (GZIP, lambda data: gzip_encode(data, 1)),
     (SNAPPY, snappy_encode),
@@ -114,6 +119,29 @@ def test_so_many_records_that_reading_them_would_take_gigabytes_are_refused_whol
         (10, MOST_RECORDS + 11),
     ]
     assert len(walk(run.batches).offset) == 11
+
+
+def read_singly(data: bytes, start: int = 0) -> list[ConsumerRecord]:
+    """As a reader of a control topic has it."""
+    return list(BoundedRecords(TP, BoundedBatches(data), None, start, None, None, True, 0))
+
+
+@pytest.mark.parametrize(("codec", "pack"), PACK, ids=NAMES)
+def test_who_may_pass_nothing_over_reads_what_aiokafka_reads(codec: int, pack: Callable[[bytes], bytes]) -> None:
+    section = plain(b"within", 0)[HEADER.size :]
+    data = plain(b"before", 10) + batch(pack(section), codec, 1, 11) + plain(b"after", 12)
+    stock = list(PartitionRecords(TP, MemoryRecords(data), None, 11, None, None, True, 0))
+    assert read_singly(data, 11) == stock and [each.value for each in stock] == [b"within", b"after"]
+
+
+@pytest.mark.parametrize(("codec", "pack"), PACK, ids=NAMES)
+def test_who_may_pass_nothing_over_ends_at_a_batch_that_cannot_be_unpacked(
+    codec: int, pack: Callable[[bytes], bytes]
+) -> None:
+    for bomb in (batch(pack(bytes(TOO_MUCH)), codec, 1, 11), batch(pack(b"x"), codec, MOST_RECORDS + 1, 11)):
+        with pytest.raises(ThrongError, match="registry, partition 3, offset 11: a batch of .* records") as raised:
+            read_singly(plain(b"before", 10) + bomb)
+        assert raised.value.code == "unpackable"
 
 
 def test_gigabytes_in_a_batch_take_no_more_memory_than_the_bound() -> None:
