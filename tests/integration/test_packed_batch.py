@@ -1,4 +1,5 @@
-"""A batch of a few kilobytes that unpacks to most of a gigabyte: a real broker takes it, a gateway rejects it whole."""
+"""Batches that a real broker takes, and a gateway rejects whole: of a few kilobytes that unpack to most of a gigabyte,
+and of records whose lengths don't fit."""
 
 import asyncio
 import json
@@ -11,9 +12,12 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.codec import zstd_decode, zstd_encode
 from aiokafka.producer.message_accumulator import BatchBuilder
+from crc32c import crc32c
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS
+from streams.agents.fetch import BEFORE_LENGTH, CRC_FROM, HEADER
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.simulate import make_town, plan
@@ -49,6 +53,22 @@ def packed(producer: AIOKafkaProducer, time_ms: int) -> BatchBuilder:
     return batch
 
 
+def ill_fitting(producer: AIOKafkaProducer, time_ms: int) -> BatchBuilder:
+    """Of three records, the first of which says that it is a byte longer: packed, Kafka's brokers take it."""
+    batch = producer.create_batch()
+    for number in range(3):
+        assert batch.append(key=None, value=b"x" * 20, timestamp=time_ms + number) is not None
+    header = HEADER.unpack_from(batch._build())
+    section = bytearray(zstd_decode(bytes(batch._buffer[HEADER.size :])))
+    section[0] += 2
+    changed = zstd_encode(bytes(section))
+    fields = [header[0], HEADER.size - BEFORE_LENGTH + len(changed), *header[2:]]
+    whole = HEADER.pack(*fields) + changed
+    fields[4] = crc32c(whole[CRC_FROM:])
+    batch._buffer = bytearray(HEADER.pack(*fields) + changed)
+    return batch
+
+
 async def test_it_is_rejected_as_one_record_and_what_follows_is_counted(
     stack: object, namespace: str, tmp_path: Path
 ) -> None:
@@ -65,18 +85,22 @@ async def test_it_is_rejected_as_one_record_and_what_follows_is_counted(
             await counted(port, "throng_gateway_events_total", "0", 1)
             before = psutil.Process(workers.running["gateway"].pid).memory_info().rss
             await (await producer.send_batch(packed(producer, event["ts"]), attach, partition=0))
+            await (await producer.send_batch(ill_fitting(producer, event["ts"]), attach, partition=0))
             await producer.send_and_wait(attach, json.dumps(event | {"event_id": "after"}).encode(), partition=0)
-            await counted(port, "throng_gateway_events_total", "0", 3)
+            await counted(port, "throng_gateway_events_total", "0", 4)
             status = Path(f"/proc/{workers.running['gateway'].pid}/status").read_text()  # noqa: ASYNC240
             peak = int(status.split("VmHWM:")[1].split()[0]) << 10
             assert peak - before < len(RECORD) * RECORDS / 2
             await counted(port, "throng_gateway_rejects_total", "oversized", 1)
+            await counted(port, "throng_gateway_rejects_total", "malformed", 1)
         finally:
             await workers.stop()
     told = [{name: value.decode() for name, value in each.headers} for each in await read_topic(settings, REJECTS)]
     assert [each["offset"] for each in told if each["reason"] == "oversized"] == ["1"]
-    assert {each["offset"] for each in told} <= {"0", "1", str(1 + RECORDS)}
-    assert f"a batch of {RECORDS} records" in workers.last_words("gateway")
+    assert [each["offset"] for each in told if each["reason"] == "malformed"] == [str(1 + RECORDS)]
+    assert {each["offset"] for each in told} <= {"0", "1", str(1 + RECORDS), str(4 + RECORDS)}
+    last_words = workers.last_words("gateway")
+    assert f"a batch of {RECORDS} records" in last_words and "it is rejected whole" in last_words
 
 
 async def test_a_reader_that_may_pass_nothing_over_ends_at_it_until_it_is_deleted(
