@@ -17,7 +17,6 @@ aiokafka's modules, are as they were. `tests/unit/test_transport_contract.py` ho
 """
 
 import logging
-import struct
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
@@ -30,6 +29,7 @@ from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from crc32c import crc32c
 
+from streams.agents.batches import APPEND_TIME, CODEC_MASK, CONTROL, CRC_FROM, HEADER, TRANSACTIONAL, BatchViews, Header
 from streams.agents.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
 from streams.agents.rebound import rebind
 from streams.agents.reused import looked_at
@@ -38,11 +38,6 @@ from streams.core.events.records import RecordBatch
 
 log = logging.getLogger("throng.transport")
 
-# https://kafka.apache.org/documentation/#recordbatch
-HEADER: Final = struct.Struct(">qiibIhiqqqhii")
-BEFORE_LENGTH: Final = 12  # base offset and length itself
-CRC_FROM: Final = 21  # the checksum covers all from the attributes on
-CODEC_MASK, APPEND_TIME, TRANSACTIONAL, CONTROL = 0x07, 0x08, 0x10, 0x20
 # Of the record in place of a batch that can't be unpacked: longer than gateway.max_record_bytes may be.
 STANDS_BYTES: Final = 1 << 20
 # What a run's last batch may need beyond `run_bytes`; a longer one lies elsewhere.
@@ -57,64 +52,6 @@ class Fetched(NamedTuple):
     batches: tuple[RecordBatch, ...]
     first_offset: int
     next_offset: int
-
-
-class Header(NamedTuple):
-    """The fields of a batch before its records, by Kafka's names."""
-
-    base_offset: int
-    length: int
-    leader_epoch: int
-    magic: int
-    crc: int
-    attributes: int
-    last_offset_delta: int
-    first_timestamp: int
-    max_timestamp: int
-    producer_id: int
-    producer_epoch: int
-    base_sequence: int
-    records: int
-
-    @property
-    def next_offset(self) -> int:
-        """The offset after the batch's last, also where compaction took the record there."""
-        return self.base_offset + self.last_offset_delta + 1
-
-
-class BatchViews:
-    """Stands for aiokafka's `MemoryRecords`: the whole batches in one partition's bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = memoryview(data)
-        self.at = 0
-        self._end = self._found()
-
-    def size_in_bytes(self) -> int:
-        """All bytes, those of a batch that was cut off included."""
-        return len(self._data)
-
-    def has_next(self) -> bool:
-        """Whether a whole batch is left; the last one of an answer is often cut off."""
-        return self._end is not None
-
-    def next_batch(self) -> memoryview:
-        """The next whole batch."""
-        if self._end is None:
-            raise StopIteration
-        view = self._data[self.at : self._end]
-        self.at = self._end
-        self._end = self._found()
-        return view
-
-    def _found(self) -> int | None:
-        """Where the batch that begins here ends, if it is whole."""
-        left = len(self._data) - self.at
-        if left < BEFORE_LENGTH:
-            return None
-        length = int.from_bytes(self._data[self.at + 8 : self.at + BEFORE_LENGTH], "big", signed=True)
-        whole = BEFORE_LENGTH + max(length, HEADER.size - BEFORE_LENGTH)
-        return self.at + whole if whole <= left else None
 
 
 class Rooms:

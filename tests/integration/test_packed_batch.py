@@ -17,7 +17,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from crc32c import crc32c
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS
-from streams.agents.fetch import BEFORE_LENGTH, CRC_FROM, HEADER
+from streams.agents.batches import BEFORE_LENGTH, CRC_FROM, HEADER
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.simulate import make_town, plan

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from streams.agents.app import make_app, run
-from streams.agents.fetch import APPEND_TIME, HEADER
+from streams.agents.batches import APPEND_TIME, HEADER
 from streams.agents.roles import Chunk, LogRange, Role, TransportSettings
 from streams.errors import ThrongError
 

@@ -20,7 +20,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from streams.agents.fetch import HEADER
+from streams.agents.batches import HEADER
 from streams.agents.health import Readiness
 from streams.agents.producing import Producer, _refusal, _stamped_ms
 from streams.agents.reach import PATIENCE_S, Reach

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.rejects import Reason
+from streams.agents.batches import CRC_FROM, HEADER, BatchViews
 from streams.agents.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
 from streams.agents.bounded_reading import BoundedBatches, BoundedRecords
-from streams.agents.fetch import CRC_FROM, HEADER, BatchRuns, BatchViews
+from streams.agents.fetch import BatchRuns
 from streams.agents.unpacking import GZIP, LZ4, SNAPPY, ZSTD, unpacked
 from streams.core.events.decode import decode
 from streams.core.events.records import walk
