@@ -81,8 +81,3 @@ TOPICS: Final[tuple[Topic, ...]] = (
     # When a suspension takes effect counts by one clock, the broker's.
     Topic(AUDIT, 1, -1, {"message.timestamp.type": "LogAppendTime"}),
 )
-
-
-def qualified(namespace: str, name: str) -> str:
-    """The topic's name on the cluster: `name`, or `namespace.name` where there is a namespace."""
-    return f"{namespace}.{name}" if namespace else name

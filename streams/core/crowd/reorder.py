@@ -3,7 +3,7 @@
 In: the sections of frames, each source's in the order of its log. Out: all rows before a time, in the total order
 (event time, source, offset, index). A source's rows wait in log order, so offsets need not be kept: rows are grouped
 by source and then sorted by time, stably. Times of one call lie within seconds to minutes, so sorting by 11 bits at a
-time takes two passes (`order`; `numpy.argsort(ts, kind="stable")` is the reference).
+time takes two passes (`in_time`; `numpy.argsort(ts, kind="stable")` is the reference).
 """
 
 from collections.abc import Sequence
@@ -98,12 +98,6 @@ class Reorder:
         self._from[: self.size] = whose
 
 
-def order(ts: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """The rows' numbers by time, those of one time as they stand: u32[n]."""
-    numbers: NDArray[np.uint32] = _in_time(ts, np.arange(len(ts), dtype=np.uint32))
-    return numbers
-
-
 def select(rows: Rows, which: NDArray[np.bool_] | slice) -> Rows:
     """Some of the rows."""
     return Rows(rows.pseudonym[which], rows.ts[which], rows.zone[which], rows.cohort[which], rows.kind[which])
@@ -152,7 +146,7 @@ def _unpack(frame, what, rows, places, size):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _taken(rows, places, size, time_ms, by_source):  # type: ignore[no-untyped-def]
     """The rows before a time in the total order, and how many there are when the others have closed up."""
-    numbers = _in_time(rows.ts, _due(rows.ts, places, size, time_ms, by_source))
+    numbers = in_time(rows.ts, _due(rows.ts, places, size, time_ms, by_source))
     number = len(numbers)
     found = Rows(
         np.empty(number, np.uint64),
@@ -184,7 +178,7 @@ def _due(ts, places, size, time_ms, by_source):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _in_time(ts, numbers):  # type: ignore[no-untyped-def]
+def in_time(ts, numbers):  # type: ignore[no-untyped-def]
     """The rows of these numbers by time, those of one time as they stand. Overwrites `numbers`.
 
     Least significant digit first: each pass is stable, so the last one leaves the whole order.
