@@ -2,10 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Final, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final
 
 from schemas.registry import BEAT_KEY
 from schemas.sightings import REGISTRY_SOURCE
@@ -16,6 +13,7 @@ from streams.agents.health import Readiness
 from streams.agents.life import Service
 from streams.agents.pacing import Alignment, keep_beating
 from streams.agents.producing import Producer
+from streams.agents.providing import Salts
 from streams.agents.registrar import Registrar
 from streams.agents.shredder import Shredder
 from streams.core.clocks import Clocks
@@ -23,17 +21,8 @@ from streams.core.epochs import EpochTable
 from streams.core.gateway.gateway import NEVER_MS
 from streams.metrics import GatewayMetrics
 from streams.settings import Settings
-from streams.stores.keys import KeyProvider
 
 MS_NS: Final = 1_000_000
-
-
-class Salts(NamedTuple):
-    """What the gateway's context knows of salts, and who holds their keys."""
-
-    states: dict[int, NDArray[np.uint64]]
-    gone: set[int]
-    keys: KeyProvider
 
 
 class Group:

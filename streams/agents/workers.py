@@ -10,9 +10,6 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-import numpy as np
-from numpy.typing import NDArray
-
 from schemas.epochs import Epoch
 from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import (
@@ -32,12 +29,13 @@ from streams.agents.app import RoleApp, make_app, run
 from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.gateway_rules import GatewayRules
-from streams.agents.gateway_services import Group, Salts, alignment_of, services_of
+from streams.agents.gateway_services import Group, alignment_of, services_of
 from streams.agents.health import HealthServer, Readiness
 from streams.agents.heap import keep_freed
 from streams.agents.learning import Learning
 from streams.agents.life import LAST_RESORT, Service, started
 from streams.agents.producing import Producer
+from streams.agents.providing import Provider, Salts
 from streams.agents.reach import Reach
 from streams.agents.registrar import Registrar
 from streams.agents.release import Releaser
@@ -52,12 +50,10 @@ from streams.core.epochs import make_epoch
 from streams.core.gateway.framing import Framer, rows_at_once
 from streams.core.gateway.gateway import Context
 from streams.core.gateway.policy import PolicyTable
-from streams.core.gateway.pseudonyms import key_state
 from streams.core.gateway.zones import CellTable
 from streams.core.release.render import Pages
 from streams.core.rules.rules import limits
 from streams.core.rules.soundness import sound
-from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
 from streams.settings import Settings
 from streams.stores import durability
@@ -75,12 +71,11 @@ from streams.stores.providers import key_provider
 from streams.stores.redis_client import connect, redis_prefix
 from streams.stores.registry import RegistryLog, RegistryReader
 from streams.stores.released import Publisher
-from streams.stores.salts import SaltGone, Vault
+from streams.stores.salts import Vault
 from streams.stores.snapshots import SnapshotStore
 from streams.stores.terms import terms_of
 from streams.stores.topics import live_registry, open_admin, partition_counts, stamped_by_broker
 from streams.stores.views import configured_views
-from streams.stores.wiping import wipe
 
 log = logging.getLogger("throng.topics")
 
@@ -115,17 +110,16 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         metrics.registry_entries.set_function(lambda: registry.table.subscribers)
         metrics.registry_unreadable.set_function(lambda: registry.table.unreadable)
         vault = Vault(salts_log, producer, settings.topic(SALTS), keys)
-        salts: dict[int, NDArray[np.uint64]] = {}
-        gone: set[int] = set()
+        salts = Salts({}, set(), keys)
         context = Context(
             epochs.table,
-            salts,
+            salts.states,
             PolicyTable(files.policies, files.purpose),
             registry.table,
             CellTable(plans.all, limits(files).excluded),
             targets,
             settings.epoch.lateness_ms,
-            gone,
+            salts.gone,
             machines,
         )
         registry_sources, stamped = await _registry_and_stamps(settings, counts[REGISTRY])
@@ -139,23 +133,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
 
         keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose)
 
-        async def provide(ts_ms: int) -> None:
-            found = sound(await keeper.provide(ts_ms))
-            if found.partitions != targets:
-                raise ThrongError(
-                    "topics", f"epoch {found.epoch} is of {found.partitions} partitions of sightings, not {targets}"
-                )
-            epoch = found.epoch
-            try:
-                if epoch not in salts:
-                    # Whoever wrote the registry before the epoch (a replay) needn't wait until each gateway knows it.
-                    registry.look_again()
-                    salt = await vault.ensure(epoch)
-                    salts[epoch] = key_state(salt)
-                    wipe(salt)
-            except SaltGone:
-                gone.add(epoch)
-
+        provide = Provider(keeper, vault, salts, targets, registry.look_again).provide
         app: list[RoleApp] = []
         group = Group(lambda: app[0].group_offsets, registry_sources)
         framer = Framer(targets, settings.epoch.lateness_ms)
@@ -208,7 +186,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             alignment,
             stamped,
             epochs.table,
-            Salts(salts, gone, keys),
+            salts,
             producer,
             metrics,
             readiness,

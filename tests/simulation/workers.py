@@ -21,6 +21,7 @@ from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.pacing import Alignment
+from streams.agents.providing import Provider, Salts
 from streams.agents.registrar import READER_OF, Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Chunk, LogRange, Role, Tenure, Turn
@@ -30,7 +31,6 @@ from streams.core.crowd.crowd import Crowd
 from streams.core.epochs import make_epoch
 from streams.core.gateway.framing import Framer
 from streams.core.gateway.gateway import NEVER_MS
-from streams.core.gateway.pseudonyms import key_state
 from streams.core.release.render import Pages
 from streams.errors import ThrongError
 from streams.metrics import CrowdMetrics, GatewayMetrics, ReleaseMetrics
@@ -39,9 +39,8 @@ from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.noise import Noise, OnTheSpot
 from streams.stores.released import Publisher
-from streams.stores.salts import SaltGone, Vault
+from streams.stores.salts import Vault
 from streams.stores.snapshots import SnapshotStore
-from streams.stores.wiping import wipe
 from tests.simulation.broker import Broker, Group, Node, Producer, RegistryTail
 from tests.simulation.broker import Tail as SimulatedTail
 from tests.simulation.redis import Client, Redis
@@ -270,10 +269,9 @@ class Worker:
             return True
 
         epochs = self._epochs()
-        salts: dict[int, NDArray[np.uint64]] = {}
-        gone: set[int] = set()
+        salts = Salts({}, set(), shared.keys)  # type: ignore[arg-type]
         known = context_of([], shared.registry, LATENESS_MS, PARTITIONS)
-        context = replace(known, epochs=epochs.table, salts=salts, gone=gone)
+        context = replace(known, epochs=epochs.table, salts=salts.states, gone=salts.gone)
         vault = Vault(SimulatedTail(broker, self.node, SALTS), self.producer, SALTS, shared.keys)  # type: ignore
         keeper = EpochKeeper(
             epochs,
@@ -283,15 +281,7 @@ class Worker:
             lambda ts: make_epoch(ts, WORLD_TERMS, epochs.table),
         )
 
-        async def provide(ts_ms: int) -> None:
-            epoch = (await keeper.provide(ts_ms)).epoch
-            try:
-                if epoch not in salts:
-                    salt = await vault.ensure(epoch)
-                    salts[epoch] = key_state(salt)
-                    wipe(salt)
-            except SaltGone:
-                gone.add(epoch)
+        provide = Provider(keeper, vault, salts, PARTITIONS, lambda: None).provide
 
         async def committed() -> Mapping[int, int]:
             return dict.fromkeys(ALL_SOURCES, NEVER_MS) | {
@@ -300,9 +290,7 @@ class Worker:
 
         shredder = Shredder(
             lambda: epochs.table.epochs,
-            salts,
-            gone,
-            shared.keys,
+            *salts,
             committed,
             lambda: None,
             LATENESS_MS,
