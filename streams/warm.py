@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import orjson
 
+from schemas.access import STATISTICS, measures_for
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Plan
 from schemas.policy import Policy
@@ -23,6 +24,7 @@ from streams.core.crowd.crowd import Crowd
 from streams.core.crowd.rehearsal import rehearse
 from streams.core.crowd.snapshot import restore, to_columns
 from streams.core.epochs import EpochTable, Terms, make_epoch
+from streams.core.events.behaviour import Evidence
 from streams.core.events.decode import decode
 from streams.core.events.records import RecordBatch, Records, walk
 from streams.core.gateway.consents import RegistryRecord, announce
@@ -36,9 +38,12 @@ from streams.recording.columns import to_table
 from streams.simulate import Slice, generate, make_town, plan, registry
 from streams.simulate.batches import batches
 from streams.simulate.files import as_block
+from streams.simulate.publish import murmur2
 
 START_MS = 1_772_427_600_000
 HOUR_MS = 3_600_000
+# A record without a key, with an empty value and a header without a value.
+ONE_HEADER = b"\x12\x00\x00\x00\x01\x00\x02\x02h\x01"
 POLICY = Policy("test", ("001",), "active", "opt_in", ("marketing",), 18, False, (), 20, 2.0, 2e-9, ("001-01",))
 
 
@@ -56,15 +61,19 @@ def main() -> None:
 
 def _steps(rehearsals: list[Future[None]]) -> Iterator[str]:
     yield "simulation"
+    make_town(1, 100, 20, radio="real")
     town = make_town(1, 100, 20)
     pieces = list(generate(town, START_MS, START_MS + HOUR_MS, 2))
     for piece in pieces[:2]:
         list(batches(as_block(piece, 0)))
+    murmur2(np.frombuffer(b"key", np.uint8))
     yield "decoder"
-    one = RecordBatch(0, 1, 0, 0, 0, 1, b"\x0c\x00\x00\x00\x01\x00\x00")
+    one = RecordBatch(0, 1, 0, 0, 0, 1, ONE_HEADER)
     walk([one])
     to_table("attach", 0, [one], 0, 1)
     decoded = [(records, decode(records, 1 << 18)) for piece in pieces for records in [_records(piece)]]
+    for _, events in decoded[:1]:
+        Evidence(START_MS, 1, 0).add(events.imsi, events.ts, events.kind)
     yield "gateway"
     shape = msgspec.json.decode(orjson.dumps(plan(town)), type=Plan)
     context = _context(shape, registry(town))
@@ -90,7 +99,7 @@ def _steps(rehearsals: list[Future[None]]) -> Iterator[str]:
     again.add_epoch(context.epochs.epochs[0])
     restore(again, to_columns(crowd))
     # Once more: where two processes kept forms of one loop at the same moment, one of them may be missing.
-    for form in FORMS:
+    for form in (*FORMS, *(measures_for(purpose, DEFAULT_MEASURES) for purpose in STATISTICS)):
         rehearse(form)
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from schemas.epochs import Epoch
+from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import (
     ATTACH,
@@ -204,7 +205,6 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     keep_freed()
     plans = configured_plans(settings)
     await _partitions(settings)
-    await asyncio.to_thread(rehearse)
     readiness = Readiness()
     async with (
         _served("crowd", settings, readiness),
@@ -212,6 +212,8 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
         started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
         connect(settings) as redis,
     ):
+        for measures, zones in forms(epochs.records, len(plans.current.zones)):
+            await asyncio.to_thread(rehearse, measures, zones)
         prefix = redis_prefix(settings)
         agent = CrowdAgent(
             settings.topic(PANES),
@@ -239,6 +241,13 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
             await agent.keep_storing(settings.crowd.snapshot_ms)
 
         await _run(app, [keep_storing, agent.keep_showing, agent.keep_telling_gaps], producer, reach, stop)
+
+
+def forms(epochs: Sequence[Epoch], zones: int) -> list[tuple[tuple[Measure, ...], int]]:
+    """What a crowd is going to count, by how many zones: as the epochs have it that may still run, and as a deployment
+    begins whose plan has so many."""
+    known = [(epoch.measures, epoch.zones) for epoch in epochs[-2:]]
+    return [(DEFAULT_MEASURES, zones), *known]
 
 
 async def run_release(settings: Settings, stop: asyncio.Event) -> None:

@@ -3,6 +3,12 @@
 import subprocess
 import sys
 
+from msgspec.structs import replace
+
+from schemas.measures import DEFAULT_MEASURES
+from streams.agents.workers import forms
+from tests.support.world import epochs_at
+
 PROGRAM = """
 import numpy as np
 from numba.core.dispatcher import Dispatcher
@@ -15,7 +21,7 @@ from streams.core.crowd.snapshot import restore, to_columns
 from tests.support.raw import batch_of
 from tests.unit.test_kept_state import EPOCHS, LOG, PARENTS
 
-rehearse()
+rehearse(EPOCHS[0].measures)
 modules = (departures, listed, packing, presence, records, reorder, slots, windows)
 loops = [loop for module in modules for loop in vars(module).values()
          if isinstance(loop, Dispatcher)]
@@ -36,6 +42,8 @@ print(*(name for name, signatures in rehearsed.items() if signatures))
 WARMED = """
 import gc
 from numba.core.dispatcher import Dispatcher
+from schemas.access import STATISTICS, measures_for
+from schemas.measures import DEFAULT_MEASURES
 from streams import warm
 from streams.core.crowd.rehearsal import rehearse
 
@@ -45,8 +53,26 @@ def compiled():
 
 warm.main()
 warmed = compiled()
-rehearse()
+for purpose in STATISTICS:
+    rehearse(measures_for(purpose, DEFAULT_MEASURES))
 print(*sorted({name for name, _ in compiled() - warmed}))
+"""
+OTHER_FORMS = """
+from schemas.measures import DEFAULT_MEASURES
+from streams.core.crowd import population, rehearsal
+
+# Without the loops: what the table is made of is all that is asked.
+class Made(Exception): ...
+
+def made(epoch, *others):
+    raise Made(population.Population(epoch, *others).slots.known.itemsize)
+
+rehearsal.Crowd.add_epoch = lambda crowd, epoch: made(epoch, crowd.parents(epoch), epoch.parents, None)
+for measures, zones in ((DEFAULT_MEASURES, 2), (DEFAULT_MEASURES, 20_000), (DEFAULT_MEASURES[:1], 20_000)):
+    try:
+        rehearsal.rehearse(measures, zones)
+    except Made as size:
+        print(size)
 """
 # What Python calls; the others are parts of these.
 CALLED = {
@@ -59,6 +85,20 @@ def test_a_crowd_compiles_and_loads_nothing_that_was_not_rehearsed() -> None:
     ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert set(ran.stdout.split()) >= CALLED
+
+
+def test_a_crowd_rehearses_what_its_epochs_count_and_what_a_new_deployment_will() -> None:
+    """What is compiled only once the group waits for it, waits for a minute in a plan of 20,000 zones."""
+    assert forms([], 20_000) == [(DEFAULT_MEASURES, 20_000)]
+    epochs = epochs_at(*(1_772_420_400_000 + day * 86_400_000 for day in range(3)))
+    changed = [replace(epoch, measures=epoch.measures[: n + 1], zones=n) for n, epoch in enumerate(epochs)]
+    assert forms(changed, 7)[1:] == [(epoch.measures, epoch.zones) for epoch in changed[1:]]
+
+
+def test_the_forms_of_the_table_that_a_rehearsal_takes_are_those_of_what_is_counted() -> None:
+    ran = subprocess.run([sys.executable, "-c", OTHER_FORMS], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == ["2", "4", "2"]
 
 
 def test_what_a_crowd_rehearses_was_compiled_by_make_setup() -> None:

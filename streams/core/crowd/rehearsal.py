@@ -19,14 +19,15 @@ HOUR_MS = 3_600_000
 NULL_RECORD = b"\x0c\x00\x00\x00\x01\x00\x00"
 
 
-def rehearse(measures: tuple[Measure, ...] = DEFAULT_MEASURES) -> None:
+def rehearse(measures: tuple[Measure, ...] = DEFAULT_MEASURES, zones: int = 2) -> None:
     """Take a crowd with these measures through an hour and through a snapshot; nothing is kept.
 
-    Caps above 255 take another form of the table, and with it loops of their own.
+    Which measures there are, caps above 255 and many zones take other forms of the table, and with it loops of their
+    own.
     """
-    epoch = _epoch(measures)
+    epoch = _epoch(measures, zones)
     walk([RecordBatch(0, 1, 0, 0, 0, 1, NULL_RECORD)])
-    parents = np.array([0, 1], np.uint16)
+    parents = np.arange(zones, dtype=np.uint16) % 2
     crowd = Crowd(0, parents)
     crowd.add_epoch(epoch)
     crowd.feed(encode_control(1, [0]), 0)
@@ -38,9 +39,9 @@ def rehearse(measures: tuple[Measure, ...] = DEFAULT_MEASURES) -> None:
     again.feed(_frame(4), 5)
 
 
-def _epoch(measures: tuple[Measure, ...]) -> Epoch:
+def _epoch(measures: tuple[Measure, ...], zones: int) -> Epoch:
     return Epoch(
-        *(0, 0, 24 * HOUR_MS, 0, "UTC", 1, "", 2, 2),
+        *(0, 0, 24 * HOUR_MS, 0, "UTC", 1, "", zones, 2),
         *(measures, 2.0, 2e-9, 0.05, 20, "", "", (0,)),
     )
 
