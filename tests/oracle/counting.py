@@ -5,6 +5,7 @@ pane's end must not be changed later.
 """
 
 from collections import Counter, defaultdict
+from itertools import takewhile
 from typing import NamedTuple
 
 COHORTS = 28
@@ -113,7 +114,7 @@ class Story:
         )
         self.owed = None  # the same, until its dwell is counted
         self.visited = {}  # zone: visits
-        self.past = []  # ended presences: [zone, start, end, cohort]
+        self.past = []  # ended presences, one after the other: (zone, start, end, cohort)
         self.last_stay = None
         self.lived = []  # stays that ended: (parent, start, end)
         self.departure = None  # when the last stay was left, if the phone was heard of ever since
@@ -132,7 +133,7 @@ class Story:
             while waiting and waiting[0] <= s.ts:
                 self.at_pane_end(waiting.pop(0))
             self.sight(s)
-            self.log.append((s.ts, self.here and list(self.here), [list(p) for p in self.past], self.cohort))
+            self.log.append((s.ts, self.here and list(self.here), tuple(self.past), self.cohort))
         for t in waiting:
             self.at_pane_end(t)
 
@@ -200,7 +201,10 @@ class Story:
         maybe_there = not moved and ts < self.epoch["opens_ms"] + self.epoch["silence_ms"]
         self.here = [zone, ts, ts, False, [], maybe_there]
         for m in self.epoch["measures"]:
-            if m["statistic"] != "arrivals" or any(p[0] == zone and p[2] > ts - m["gap_ms"] for p in self.past):
+            if m["statistic"] != "arrivals":
+                continue
+            recent = takewhile(lambda past, since=ts - m["gap_ms"]: past[2] > since, reversed(self.past))
+            if any(past[0] == zone for past in recent):
                 continue
             if m["cap"] and self.used[m["name"]] >= m["cap"]:
                 continue
@@ -228,7 +232,7 @@ class Story:
         self.become_stay_if(end)
         if self.here[3]:
             self.lived.append((self.parents[self.here[0]], self.here[1], lived_until or end))
-        self.past.append([self.here[0], self.here[1], end, self.cohort])
+        self.past.append((self.here[0], self.here[1], end, self.cohort))
         self.here = None
 
     def fall_silent(self):

@@ -19,6 +19,9 @@ HEX = r"[0-9A-Fa-f]"
 IMSI = re.compile(r"(001|[2-7]\d\d)\d{11,12}", re.ASCII)
 CELL = re.compile(rf"\d{{3}}-\d{{2,3}}-({HEX}{{4}}-{HEX}{{4}}|{HEX}{{7}}|{HEX}{{9}})", re.ASCII)
 
+MSISDN = re.compile(r"\+?\d{5,15}", re.ASCII)
+TAC = re.compile(r"\d{8}", re.ASCII)
+
 
 class Bad(Exception):  # noqa: N818
     pass
@@ -174,9 +177,9 @@ def check_event(raw):
         raise Bad("bad_cell")
     if event.get("kind", "update") not in KINDS:
         raise Bad("bad_kind")
-    if not re.fullmatch(r"\+?\d{5,15}", event.get("msisdn", "12345"), re.ASCII):
+    if not MSISDN.fullmatch(event.get("msisdn", "12345")):
         raise Bad("bad_msisdn")
-    if not re.fullmatch(r"\d{8}", event.get("tac", "12345678"), re.ASCII):
+    if not TAC.fullmatch(event.get("tac", "12345678")):
         raise Bad("bad_tac")
     if event.get("rat", "lte") not in RATS:
         raise Bad("bad_rat")
