@@ -43,6 +43,7 @@ def test_a_folder_that_was_moved_or_copied_is_set_up_anew(tmp_path: Path) -> Non
     asked(folder)
     moved = folder.rename(tmp_path / "moved, once")
     assert THRONG in asked(moved, "types"), "whatever is asked for first"
+    assert asked(moved) == "-m streams.warm\n", "types need no compiled loops"
     assert asked(moved) == ""
     copied = Path(shutil.copytree(moved, tmp_path / "copy"))
     assert THRONG in asked(copied) and asked(copied) == "" == asked(moved)
