@@ -4,8 +4,7 @@ A subclass of Faust's aiokafka driver. Faust keeps the group, the assignment, fl
 - what is fetched: aiokafka's fetcher gives runs of undecoded batches (`fetch`), and `getmany` one message for each,
   whose value is a `Chunk`. Topics are declared with `acks=False`: Faust tracks and commits nothing.
 - where reading begins: Faust calls `perform_seek` after each rebalance; stock it seeks to the group's commits. Here
-the
-  role is asked (`roles`), its answer is checked against the logs' ends, and there is no automatic reset.
+  the role is asked (`roles`), its answer is checked against the logs' ends, and there is no automatic reset.
 - what counts as current: each run is stamped, in the consumer's thread and in the same step that took it from the
   fetcher, with the generation whose seeks were done then (None before they are). Runs of another generation are
   dropped, here and again before the role sees them. Stock filters by active partitions after the position has moved,
