@@ -23,7 +23,7 @@ from schemas.epochs import Epoch
 from schemas.registry import BEAT_KEY
 from schemas.sightings import REGISTRY_SOURCE
 from streams.agents.commits import Committed
-from streams.core.gateway.consents import RegistryRecord, announce
+from streams.core.gateway.consents import Barred, RegistryRecord, announce
 from streams.core.gateway.framing import Framer, Mark
 from streams.core.gateway.gateway import NEVER_MS, Context
 from streams.core.gateway.policy import PolicyTable
@@ -84,6 +84,7 @@ class Registrar:
         self._metrics = metrics
         self._policies = policies
         self._live = live
+        self._barred: Barred | None = None
         self._turn = asyncio.Lock()
         self._unplaced = False
         self._until: dict[int, int] = {}  # where partitions ended when they were taken up, until they are read so far
@@ -104,6 +105,7 @@ class Registrar:
                 self._framer.open(REGISTRY_SOURCE + number, mark, LATENESS_MS)
                 self.silent_since[number] = time.monotonic()
             self._unplaced = bool(self.silent_since)
+            self._barred = Barred(max((self._mark(number).running_max for number in self.silent_since), default=0))
 
     async def close(self) -> None:
         """Give all partitions up; what is pending has been sent, or is sent by whoever is next."""
@@ -162,7 +164,7 @@ class Registrar:
         if any(record.key != BEAT_KEY for record in records):
             # The next epoch, written by another gateway, has a pseudonym of everybody already.
             await self._know_epochs()
-        how = self._context, self._policies, self._live
+        how = self._context, self._policies, self._live, self._barred if self._live else None
         while (rows := announce(records, mark.running_max, *how)).needs_epoch is not None:
             await self._provide(rows.needs_epoch)
         self._framer.add(REGISTRY_SOURCE + number, rows, stretch.next_offset)

@@ -3,10 +3,12 @@
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.registry import BEAT_KEY
 from schemas.sightings import OPT_IN, OPT_OUT
-from streams.core.gateway.consents import JUST_BEFORE_MS, RegistryRecord, announce
+from streams.core.gateway.consents import JUST_BEFORE_MS, Barred, RegistryRecord, announce
 from streams.core.gateway.gateway import NEVER_MS
 from streams.core.gateway.pseudonyms import pseudonym
 from streams.core.gateway.registry import RegistryTable
@@ -24,8 +26,10 @@ def record(offset: int, at_ms: int, value: object = GOOD, key: str = IMSI) -> Re
     return RegistryRecord(offset, at_ms, key.encode(), encoded)
 
 
-def rows_of(records: list[RegistryRecord], epochs=(TODAY, TOMORROW), live: bool = False) -> list[tuple]:
-    screened = announce(records, NEVER_MS, context_of(list(epochs), {}), live=live)
+def rows_of(
+    records: list[RegistryRecord], epochs=(TODAY, TOMORROW), live: bool = False, barred: Barred | None = None
+) -> list[tuple]:
+    screened = announce(records, NEVER_MS, context_of(list(epochs), {}), live=live, barred=barred)
     columns = (screened.pseudonym, screened.ts, screened.offset, screened.index, screened.kind)
     return sorted(zip(*(column.tolist() for column in columns), strict=True), key=lambda row: row[2:4])
 
@@ -74,9 +78,54 @@ def test_who_goes_and_comes_back_in_the_last_minutes_is_back_in_the_next_epoch()
     ]
 
 
+PEOPLE = [f"00101{n:010d}" for n in range(40)]
+
+
+def loaded(at_ms: int, out: int = 0) -> list[RegistryRecord]:
+    """A whole registry, of which the first so many are out."""
+    return [record(n, at_ms + n, GOOD | {"imsi": imsi, "opted_out": n < out}, imsi) for n, imsi in enumerate(PEOPLE)]
+
+
+def test_a_load_of_every_night_has_no_row_of_anybody_who_was_never_out() -> None:
+    """In one order each night, the n-th row of a night would be of the same person as that of the next."""
+    barred = Barred(TODAY.start_ms - JUST_BEFORE_MS - 1)
+    rows = [rows_of(loaded(NOON + hour * HOUR, out), live=True, barred=barred) for hour, out in enumerate((3, 0, 0))]
+    assert [len(each) for each in rows] == [3, 3, 3] and {row[4] for row in rows[0]} == {OPT_OUT}
+    assert {row[0] for row in rows[1]} == {row[0] for row in rows[0]} and {row[4] for row in rows[1]} == {OPT_IN}
+    assert rows_of(loaded(NOON + 24 * HOUR), live=True, barred=barred) == [], "an epoch begins with nobody out"
+
+
+def test_of_an_epoch_of_which_others_sent_rows_every_opt_in_has_one() -> None:
+    barred = Barred(TODAY.start_ms - JUST_BEFORE_MS)
+    assert len(rows_of(loaded(NOON), live=True, barred=barred)) == len(PEOPLE)
+    assert rows_of(loaded(NOON + 24 * HOUR), live=True, barred=barred) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 200_000)), max_size=12), st.integers(1, 5))
+def test_who_is_out_after_each_record_is_the_same_without_the_rows_that_change_nothing(said, at_once: int) -> None:
+    """Around the change of epochs, in stretches of any length."""
+    times = np.cumsum([TODAY.end_ms - 2 * JUST_BEFORE_MS, *(after for _, _, after in said)])[1:].tolist()
+    records = [
+        record(n, at_ms, GOOD | {"imsi": PEOPLE[who], "opted_out": out}, PEOPLE[who])
+        for n, ((who, out, _), at_ms) in enumerate(zip(said, times, strict=True))
+    ]
+
+    def out_after(barred: Barred | None) -> list[set[int]]:
+        rows: list[tuple] = []
+        for begin in range(0, len(records), at_once):
+            rows += rows_of(records[begin : begin + at_once], live=True, barred=barred)
+        found, out = [], set[int]()
+        for number in range(len(records)):
+            for who, _, _, _, kind in (row for row in rows if row[2] == number):
+                out = out | {who} if kind == OPT_OUT else out - {who}
+            found.append(out)
+        return found
+
+    assert out_after(Barred(NEVER_MS)) == out_after(None)
+
+
 def test_rows_stand_by_target_in_the_order_of_the_log() -> None:
-    people = [f"00101{n:010d}" for n in range(40)]
-    records = [record(n, NOON + n, GOOD | {"imsi": imsi}, imsi) for n, imsi in enumerate(people * 2)]
+    records = [record(n, NOON + n, GOOD | {"imsi": imsi}, imsi) for n, imsi in enumerate(PEOPLE * 2)]
     context = context_of([TODAY, TOMORROW], {})
     screened = announce(records, NEVER_MS, context)
     assert len(screened.ts) == 160

@@ -8,7 +8,7 @@ import orjson
 import pytest
 from prometheus_client import CollectorRegistry
 
-from schemas.sightings import OPT_OUT, REGISTRY_SOURCE, Section, decode_frame
+from schemas.sightings import OPT_IN, OPT_OUT, REGISTRY_SOURCE, Section, decode_frame
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.registrar import Registrar
@@ -26,6 +26,7 @@ from tests.support.world import context_of, epochs_at
 
 NOON = 1_772_449_200_000
 IMSI = "001010000000001"
+GOOD = msgspec.json.encode({"imsi": IMSI, "birth_year": 1980, "consent": {"marketing": "granted"}})
 OUT = RegistryRecord(4, NOON, IMSI.encode(), msgspec.json.encode({"imsi": IMSI, "opted_out": True}))
 
 
@@ -65,7 +66,7 @@ class Kept:
 class World:
     """A gateway, with a registry of two partitions."""
 
-    def __init__(self, committed: dict[int, Committed], epochs: bool = True) -> None:
+    def __init__(self, committed: dict[int, Committed], epochs: bool = True, live: bool = False) -> None:
         self.log, self.kept, self.committed = Log(), Kept(), committed
         self.context = context_of(epochs_at(NOON), {})
         self.known = self.context.epochs.epochs
@@ -73,7 +74,9 @@ class World:
             object.__setattr__(self.context, "epochs", EpochTable())
         metrics = GatewayMetrics(CollectorRegistry())
         self.framer = Framer(self.context.partitions, self.context.lateness_ms)
-        self.registrar = Registrar(self.log, self.framer, self.context, 2, self.provide, self.know, metrics)
+        self.registrar = Registrar(
+            *(self.log, self.framer, self.context, 2, self.provide, self.know, metrics), live=live
+        )
         self.gateway = Gateway(
             Topics("attach", "sightings", "rejects"),
             Limits(250, 1000, 1 << 20),
@@ -146,6 +149,25 @@ async def test_who_has_raw_partition_0_reads_the_registry_from_its_commits(readi
     assert world.committed[REGISTRY_SOURCE + 1] == Committed(5, str(NOON))
     # Records of before the first epoch were not read; their offsets are covered.
     assert {(s.from_, s.to, len(s.ts)) for s in world.sections(REGISTRY_SOURCE)} == {(0, 2, 0)}
+
+
+@pytest.mark.parametrize("began", [True, False])
+async def test_an_opt_in_of_somebody_who_was_not_out_has_a_row_where_others_sent_some_of_the_epoch(
+    reading, began: bool
+) -> None:
+    """They may have taken that person out, which a reader that begins amid the epoch can't know."""
+    world = World({REGISTRY_SOURCE: Committed(4, str(NOON))} if began else {}, live=True)
+    await world.gateway.positions({0: LogRange(0, 0)})
+    reading(world)
+    await settled()
+    kinds = []
+    for offset, value in enumerate([GOOD, OUT.value, GOOD], 4):
+        world.log.ready = {0: Stretch([OUT._replace(offset=offset, value=value)], offset + 1)}
+        await settled()
+        await world.gateway.flush()
+    for section in world.sections(REGISTRY_SOURCE):
+        kinds += section.kind.tolist()
+    assert kinds == [OPT_IN] * began + [OPT_OUT, OPT_IN]
 
 
 async def test_no_raw_event_is_framed_before_the_opt_outs_that_were_there(reading) -> None:

@@ -4,13 +4,17 @@ In: consecutive records of one partition of `registry`, the running maximum of t
 context. Out: for every record of a subscriber, and for each epoch that is known and not over at the record's time, a
 row under the pseudonym of that epoch: OPT_OUT if the subscriber may not be used by that record, OPT_IN if so. It
 counts from the record's time, or from the epoch's beginning where that comes later. Whether it changes anything the
-crowd knows: a repeat changes nothing. So rows depend on the record alone, not on what was there before it.
+crowd knows: a repeat changes nothing. So rows depend on the record alone, not on what was there before it, but for
+opt-ins of whom no row has taken out of the epoch: these change nothing, and may be left out (`Barred`).
 
 Two rows of one record tell that two epochs' pseudonyms are one person's: a registry that is loaded in the last hour of
 an epoch would tell it of everybody. So where all gateways know of a record before any event of the next epoch can come,
 that epoch gets no row of it (`JUST_BEFORE_MS`), and of a later one only an opt-out has both: an opt-in leaves out the
 epoch that ends, where whoever was out stays out for its last minutes. Elsewhere (replays) gateways know of all records
 from the first event on, and the rows alone tell what held when.
+
+A registry that is loaded anew each night, in one order, would tell it too, as the n-th row of a night is the n-th of
+the next. So nobody has a row who was never out.
 
 Records of before the deployment's first epoch opened need no row; their offsets are covered all the same, as are beats
 and those that compaction took. Nothing can fail; `needs_epoch` is as in `core.gateway.screen`. A row whose salt has
@@ -26,6 +30,7 @@ from numpy.typing import NDArray
 from schemas.epochs import Epoch
 from schemas.registry import BEAT_KEY
 from schemas.sightings import OPT_IN, OPT_OUT
+from streams.core.compiled.lookup import Lookup
 from streams.core.gateway.gateway import NOTHING, Context, Screened
 from streams.core.gateway.policy import PolicyTable
 from streams.core.gateway.pseudonyms import pseudonyms, targets
@@ -35,6 +40,8 @@ from streams.core.gateway.standing import refusals
 # Of an event a gateway knows a minute ahead of its time at the earliest, and of a registry record for 5 s by then. The
 # rest is for brokers' clocks.
 JUST_BEFORE_MS: Final = 300_000
+# Epochs at a time: one that runs, its neighbours, and a part of it that an incident has cut off.
+KEPT: Final = 4
 
 
 class RegistryRecord(NamedTuple):
@@ -55,18 +62,48 @@ class _Said(NamedTuple):
     bits: NDArray[np.uint32]
 
 
+class Barred:
+    """Whom rows have taken out of epochs, as far as one reader of the registry has sent all of an epoch's rows itself.
+
+    Args:
+        since_ms: what it reads has later times, or is of after its predecessors' last.
+    """
+
+    def __init__(self, since_ms: int) -> None:
+        self._since_ms = since_ms
+        self._of: dict[int, Lookup] = {}
+
+    def add(self, epoch: Epoch, imsis: NDArray[np.uint64]) -> None:
+        """Rows take these out of the epoch."""
+        if self._whole(epoch):
+            self._table(epoch).put(imsis, np.ones(len(imsis), np.uint32))
+
+    def may_be(self, epoch: Epoch, imsis: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Who of these may be out of the epoch."""
+        return self._table(epoch).get(imsis) != 0 if self._whole(epoch) else np.ones(len(imsis), np.bool_)
+
+    def _whole(self, epoch: Epoch) -> bool:
+        return epoch.start_ms - JUST_BEFORE_MS > self._since_ms
+
+    def _table(self, epoch: Epoch) -> Lookup:
+        for old in list(self._of)[:-KEPT]:
+            del self._of[old]
+        return self._of.setdefault(epoch.epoch, Lookup(0))
+
+
 def announce(
     records: Sequence[RegistryRecord],
     running_max: int,
     context: Context,
     policies: Callable[[Epoch], PolicyTable] | None = None,
     live: bool = False,
+    barred: Barred | None = None,
 ) -> Screened:
     """The rows of a batch, grouped by target partition; they name no place and no cohort.
 
     Args:
         policies: of each epoch; without it the context's hold for all. live: brokers stamp registry and raw log, so
-            that gateways know of a record within seconds of its time.
+            that gateways know of a record within seconds of its time. barred: by the rows of the records before.
     """
     epochs = context.epochs.epochs
     opens_ms = context.epochs.opens_ms
@@ -82,8 +119,12 @@ def announce(
         if epoch.epoch in context.salts:
             kinds = _kinds(said, epoch, context.policies if policies is None else policies(epoch))
             of_next_too = needed[index + 1 :].any(axis=0) & live
-            wanted = needed[index] & ((kinds == OPT_OUT) | ~of_next_too)
-            parts.append(_rows(said, kinds, wanted, index, epoch, context.salts[epoch.epoch]))
+            out = needed[index] & (kinds == OPT_OUT)
+            wanted = needed[index] & ~of_next_too
+            if barred is not None:
+                barred.add(epoch, said.imsi[out])
+                wanted &= barred.may_be(epoch, said.imsi)
+            parts.append(_rows(said, kinds, out | wanted, index, epoch, context.salts[epoch.epoch]))
     return _grouped(parts, context.partitions)._replace(running_max=after)
 
 
