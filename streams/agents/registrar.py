@@ -3,7 +3,7 @@
 In: all partitions of `registry`, read by the gateway that owns raw partition 0 (there is always one, and no more, while
 others are added), from where the gateway's group has committed them. Out: rows (`core.consents`) into the gateway's
 framer, as sections of source `REGISTRY_SOURCE + number`: so they are chained, flushed and committed in one with the raw
-sources, and given up with them. Kept: nothing that the log doesn't have.
+sources, and given up with them. Kept: nothing that the log doesn't have; of that, whom it has taken out of an epoch.
 
 That gateway handles raw events only once it has read the registry up to where it ended when it got its sources
 (`behind`): what was in the registry before stands in `sightings` before the first section of raw partition 0.
@@ -85,6 +85,7 @@ class Registrar:
         self._policies = policies
         self._live = live
         self._barred: Barred | None = None
+        self._left: dict[int, int] = {}  # the offsets at which partitions were given up
         self._turn = asyncio.Lock()
         self._unplaced = False
         self._until: dict[int, int] = {}  # where partitions ended when they were taken up, until they are read so far
@@ -105,11 +106,15 @@ class Registrar:
                 self._framer.open(REGISTRY_SOURCE + number, mark, LATENESS_MS)
                 self.silent_since[number] = time.monotonic()
             self._unplaced = bool(self.silent_since)
-            self._barred = Barred(max((self._mark(number).running_max for number in self.silent_since), default=0))
+            marks = {number: self._mark(number) for number in self.silent_since}
+            # Who has them again after a rebalance, and nobody read on meanwhile, still knows whom they have taken out.
+            if marks and {number: mark.next_offset for number, mark in marks.items()} != self._left:
+                self._barred = Barred(max(mark.running_max for mark in marks.values()))
 
     async def close(self) -> None:
         """Give all partitions up; what is pending has been sent, or is sent by whoever is next."""
         async with self._turn:
+            self._left = {number: self._mark(number).next_offset for number in self.silent_since}
             for number in self.silent_since:
                 self._framer.drop(REGISTRY_SOURCE + number)
             self.silent_since = {}

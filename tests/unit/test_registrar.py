@@ -170,6 +170,33 @@ async def test_an_opt_in_of_somebody_who_was_not_out_has_a_row_where_others_sent
     assert kinds == [OPT_IN] * began + [OPT_OUT, OPT_IN]
 
 
+@pytest.mark.parametrize("read_on", [True, False])
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_rebalance_in_which_nobody_read_on_forgets_nobody(reading, read_on: bool, elsewhere: bool) -> None:
+    world = World({}, live=True)
+    await world.gateway.positions({0: LogRange(0, 0)})
+    reading(world)
+    await settled()
+    world.log.ready = {0: Stretch([OUT], 5)}
+    await settled()
+    await world.gateway.revoked(frozenset({0}))
+    if elsewhere:  # another has the registry for a while
+        await world.gateway.positions({1: LogRange(0, 0)})
+        await world.gateway.revoked(frozenset({1}))
+    if read_on:
+        world.committed[REGISTRY_SOURCE] = Committed(6, str(NOON))
+    await world.gateway.positions({0: LogRange(0, 0)})
+    await settled()
+    other = IMSI[:-1] + "2"
+    said = [OUT._replace(offset=6, value=GOOD)]
+    said.append(RegistryRecord(7, NOON, other.encode(), GOOD.replace(IMSI.encode(), other.encode())))
+    world.log.ready = {0: Stretch(said, 8)}
+    await settled()
+    await world.gateway.flush()
+    rows = [row for section in world.sections(REGISTRY_SOURCE) for row in section.offset.tolist()]
+    assert rows == ([4, 6, 7] if read_on or elsewhere else [4, 6])
+
+
 async def test_no_raw_event_is_framed_before_the_opt_outs_that_were_there(reading) -> None:
     world = World({}, epochs=False)
     await world.gateway.positions({0: LogRange(0, 1)})
