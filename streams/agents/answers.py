@@ -25,8 +25,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.protocol.fetch import FetchRequest
 
-from streams.agents.rebound import rebind
 from streams.agents.reused import looked_at
+from streams.stores.rebound import rebind
 
 log = logging.getLogger(__name__)
 

@@ -29,12 +29,12 @@ from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from crc32c import crc32c
 
-from streams.agents.batches import APPEND_TIME, CODEC_MASK, CONTROL, CRC_FROM, HEADER, TRANSACTIONAL, BatchViews, Header
-from streams.agents.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
-from streams.agents.rebound import rebind
 from streams.agents.reused import looked_at
-from streams.agents.unpacking import unpacked
 from streams.core.events.records import RecordBatch
+from streams.stores.batches import APPEND_TIME, CODEC_MASK, CONTROL, CRC_FROM, HEADER, TRANSACTIONAL, BatchViews, Header
+from streams.stores.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
+from streams.stores.rebound import rebind
+from streams.stores.unpacking import unpacked
 
 log = logging.getLogger("throng.transport")
 

@@ -11,7 +11,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer
 from aiokafka.protocol.commit import OffsetCommitRequest
 
-from streams.agents.rebound import rebind
+from streams.stores.rebound import rebind
 
 # Longer than anybody is away; Kafka adds it to its clock, in 64 bits.
 KEPT_MS: Final = 100 * 365 * 86_400_000

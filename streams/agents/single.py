@@ -13,7 +13,7 @@ from typing import Final
 from aiokafka.codec import zstd_encode
 from crc32c import crc32c
 
-from streams.agents.batches import BEFORE_LENGTH, CRC_FROM, HEADER
+from streams.stores.batches import BEFORE_LENGTH, CRC_FROM, HEADER
 
 ZSTD_LEVEL: Final = -5
 FRAME_LEVEL: Final = -50

@@ -16,8 +16,8 @@ from itertools import accumulate
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError
 
-from streams.agents.bounded_reading import bound_batches
 from streams.errors import ThrongError
+from streams.stores.bounded_reading import bound_batches
 from streams.stores.connection import At, client_options, hidden, moved
 
 # The answers are small: a connection that is silent for longer is half-open, and is renewed.

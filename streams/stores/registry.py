@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.agents.bounded_reading import bound_batches
 from streams.core.gateway.consents import RegistryRecord
 from streams.core.gateway.registry import RegistryTable
 from streams.errors import ThrongError
+from streams.stores.bounded_reading import bound_batches
 from streams.stores.connection import At, client_options
 from streams.stores.log import REQUEST_MS, TailReader, disconnect
 

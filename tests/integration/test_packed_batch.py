@@ -17,10 +17,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from crc32c import crc32c
 
 from schemas.topics import ATTACH, REGISTRY, REJECTS
-from streams.agents.batches import BEFORE_LENGTH, CRC_FROM, HEADER
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.simulate import make_town, plan
+from streams.stores.batches import BEFORE_LENGTH, CRC_FROM, HEADER
 from streams.stores.log import TailReader
 from streams.stores.topics import create
 from tests.support.deployment import Workers, fetch, read_topic, total

@@ -10,9 +10,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from streams.agents.app import make_app, run
-from streams.agents.batches import APPEND_TIME, HEADER
 from streams.agents.roles import Chunk, LogRange, Role, TransportSettings
 from streams.errors import ThrongError
+from streams.stores.batches import APPEND_TIME, HEADER
 
 QUICK = TransportSettings(place_s=5, drain_s=5, stall_s=60, chunk_bytes=20_000, fetch_bytes=10_000)
 

@@ -6,7 +6,7 @@ from aiokafka.codec import lz4_encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.agents import lz4
+from streams.stores import lz4
 
 
 def framed(data: bytes, level: int, linked: bool, content_checksum: bool) -> bytes:

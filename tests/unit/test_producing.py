@@ -20,7 +20,6 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry
 
-from streams.agents.batches import HEADER
 from streams.agents.health import Readiness
 from streams.agents.producing import Producer, _refusal, _stamped_ms
 from streams.agents.reach import PATIENCE_S, Reach
@@ -28,6 +27,7 @@ from streams.agents.single import FRAME_LEVEL, SingleRecord
 from streams.errors import ThrongError
 from streams.local.ports import free_ports
 from streams.metrics import KafkaMetrics
+from streams.stores.batches import HEADER
 from tests.support.broker import Broker
 
 TP = TopicPartition("t", 0)

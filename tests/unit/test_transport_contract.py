@@ -25,10 +25,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.agents.app import missing_extensions
-from streams.agents.batches import APPEND_TIME, CONTROL, HEADER, BatchViews
 from streams.agents.fetch import BatchRuns, Fetched, Rooms
 from streams.agents.sticky import sticky_assignor
 from streams.core.events.records import walk
+from streams.stores.batches import APPEND_TIME, CONTROL, HEADER, BatchViews
 
 TP = TopicPartition("t", 0)
 

@@ -19,14 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.rejects import Reason
-from streams.agents.batches import CRC_FROM, HEADER, BatchViews
-from streams.agents.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
-from streams.agents.bounded_reading import BoundedBatches, BoundedRecords
 from streams.agents.fetch import BatchRuns
-from streams.agents.unpacking import GZIP, LZ4, SNAPPY, ZSTD, unpacked
 from streams.core.events.decode import decode
 from streams.core.events.records import walk
 from streams.errors import ThrongError
+from streams.stores.batches import CRC_FROM, HEADER, BatchViews
+from streams.stores.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
+from streams.stores.bounded_reading import BoundedBatches, BoundedRecords
+from streams.stores.unpacking import GZIP, LZ4, SNAPPY, ZSTD, unpacked
 
 TOO_MUCH = MOST_BYTES + 1
 TP = TopicPartition("registry", 3)
@@ -149,8 +149,8 @@ def test_gigabytes_in_a_batch_take_no_more_memory_than_the_bound() -> None:
     code = f"""
 import resource
 from aiokafka.codec import gzip_encode, zstd_encode
-from streams.agents.bounded import Unpackable
-from streams.agents.unpacking import GZIP, ZSTD, unpacked
+from streams.stores.bounded import Unpackable
+from streams.stores.unpacking import GZIP, ZSTD, unpacked
 part = bytes(64 << 20)
 bombs = [(ZSTD, zstd_encode(part) * 64), (GZIP, gzip_encode(part, 1) * 64)]  # frames follow each other: 4 GB
 room = memoryview(bytearray(9 << 20))

@@ -14,11 +14,11 @@ from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from streams.agents.batches import CODEC_MASK, HEADER, BatchViews, Header
-from streams.agents.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
-from streams.agents.rebound import rebind
-from streams.agents.unpacking import unpacked
 from streams.errors import ThrongError
+from streams.stores.batches import CODEC_MASK, HEADER, BatchViews, Header
+from streams.stores.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
+from streams.stores.rebound import rebind
+from streams.stores.unpacking import unpacked
 
 NO_ROOM: Final = memoryview(b"")
 

@@ -16,8 +16,8 @@ import cramjam
 from aiokafka.codec import _detect_xerial_stream, snappy_decode
 from aiokafka.errors import UnsupportedCodecError
 
-from streams.agents import lz4
-from streams.agents.bounded import MOST_BYTES, Unpackable, whole
+from streams.stores import lz4
+from streams.stores.bounded import MOST_BYTES, Unpackable, whole
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 # Of zlib: with gzip's header.

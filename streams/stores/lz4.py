@@ -15,7 +15,7 @@ from typing import Final
 import cramjam
 import numpy as np
 
-from streams.agents.bounded import MOST_BYTES, whole
+from streams.stores.bounded import MOST_BYTES, whole
 
 MAGIC: Final = 0x184D2204
 HEADER: Final = struct.Struct("<IBBx")  # the checksum of these is passed over
