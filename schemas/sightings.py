@@ -69,6 +69,10 @@ class OtherVersion(ValueError):  # noqa: N818 - reads as what it is
     """A record in a form that this release doesn't know."""
 
 
+class Foreign(ValueError):  # noqa: N818 - reads as what it is
+    """A record that begins as none of throng's does: no gateway wrote it."""
+
+
 class Head(NamedTuple):
     """What a section says before its columns, which are `rows` long and begin at `position` in the frame."""
 
@@ -148,10 +152,10 @@ def decode_heads(value: bytes) -> list[Head] | Control:
     """The heads of a frame's sections, or a control record.
 
     Raises:
-        OtherVersion: another release wrote it. ValueError: naming what is wrong with the record.
+        OtherVersion: another release wrote it. Foreign: no release did. ValueError: naming what is wrong with it else.
     """
     if len(value) < 5 or value[:4] not in (_MAGIC, _CONTROL_MAGIC):
-        raise ValueError(f"frame: {len(value)} bytes without the magic of a frame or a control record")
+        raise Foreign(f"frame: {len(value)} bytes without the magic of a frame or a control record")
     if value[4] != VERSION:
         raise OtherVersion(f"frame: version {value[4]}, this release reads {VERSION}")
     if value[:4] == _CONTROL_MAGIC:

@@ -161,6 +161,12 @@ class CrowdMetrics:
             ["partition", "rule"],
             registry=registry,
         )
+        self.foreign = Counter(
+            "throng_crowd_foreign_records",
+            "Records of sightings that no gateway wrote, passed over.",
+            ["partition"],
+            registry=registry,
+        )
         self.lost = Counter(
             "throng_crowd_lost_records",
             "Raw records gone by retention that the partition has had nothing of; each partition counts all of them.",

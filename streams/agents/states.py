@@ -43,6 +43,7 @@ class Partition:
         self.gaps_since: dict[int, float] = {}  # by source, s
         self.barred = crowd.barred
         self.lost = crowd.lost
+        self.foreign = crowd.foreign
 
     async def acknowledged(self) -> None:
         """Wait until Kafka has every pane so far. Two may wait at once."""

@@ -1,6 +1,6 @@
 """The sightings that a deployment counted, read from its log as its crowds take them: each once, by the chain."""
 
-from schemas.sightings import GENESIS, REGISTRY_SOURCE, Control, decode_frame
+from schemas.sightings import GENESIS, REGISTRY_SOURCE, Control, Foreign, decode_frame
 from schemas.topics import SIGHTINGS
 from streams.core.crowd.chain import Link, link
 from streams.recording.sightings import Seen
@@ -27,8 +27,11 @@ async def read_sightings(settings: Settings) -> Seen:
     return seen
 
 
-def _take(seen: Seen, following: dict[int, int], value: bytes) -> None:
-    frame = decode_frame(value)
+def _take(seen: Seen, following: dict[int, int], value: bytes | None) -> None:
+    try:
+        frame = decode_frame(value or b"")
+    except Foreign:
+        return  # as a crowd does
     if isinstance(frame, Control):
         return
     for section in frame:

@@ -301,6 +301,19 @@ async def test_a_partition_that_is_given_up_is_summed_with_the_next_workers_no_m
     assert told("subscribers") == [0, subscribers[1]] and told("buffered_sightings")[0] == 0
 
 
+async def test_what_no_gateway_wrote_is_passed_over_and_counted(
+    cache: Cache, panes: Panes, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(cache, panes)
+    await worker.given([0])
+    written = [LOG[0], b"a trial", None, *LOG[1:]]
+    batch = batch_of([(START, None, value, []) for value in written], 0)
+    await worker.agent.handle(Chunk("sightings", 0, (batch,), 0, len(written), 1))
+    assert_all_panes(panes, 0)
+    assert worker.registry.get_sample_value("throng_crowd_foreign_records_total", {"partition": "0"}) == 2
+    assert "partition 0: 2 records of sightings passed over" in caplog.text
+
+
 async def test_leaving_stores_what_the_next_one_begins_with(cache: Cache, panes: Panes) -> None:
     first, second = Worker(cache, panes), Worker(cache, panes)
     await first.given([0])

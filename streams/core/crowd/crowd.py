@@ -14,7 +14,9 @@ A crowd whose state is lost begins amid its log (`resume`): see `resumed` for wh
 
 Handling rows only up to the last tick changes nothing that can be seen: counts are as of a tick, panes end on ticks.
 
-What can fail: a frame that is none (ValueError: a defect or a foreign writer), an epoch that isn't known yet
+A record that no gateway wrote is passed over: were it one of theirs, the chain would show the gap.
+
+What can fail: a frame that is broken (ValueError: a defect), an epoch that isn't known yet
 (`UnknownEpoch`; add it, feed again), a raw log that was made anew (ThrongError). In all cases nothing has changed.
 """
 
@@ -28,7 +30,7 @@ from numpy.typing import NDArray
 from schemas.attach import AHEAD_MS
 from schemas.epochs import Epoch
 from schemas.panes import Pane, sealed
-from schemas.sightings import GENESIS, LOST, REGISTRY_SOURCE, Control, Head, decode_heads
+from schemas.sightings import GENESIS, LOST, REGISTRY_SOURCE, Control, Foreign, Head, decode_heads
 from streams.core.crowd import losses
 from streams.core.crowd.chain import Link, link
 from streams.core.crowd.losses import EVER_MS, Loss
@@ -69,7 +71,8 @@ class Crowd:
         at_ms: the last boundary handled. last_tick_ms: what `counts` is as of.
         following: next offset of each source. open_gaps: sources of which rows are missing there, while later ones
             came. gaps, repeats: sections ignored; lost: raw records gone before they were read; early: rows of before
-            the first epoch opened; taken: rows taken up; barred: dropped by an opt-out, since this object was made.
+            the first epoch opened; taken: rows taken up. Since this object was made: barred: rows dropped by an
+            opt-out; foreign: records that no gateway wrote.
         losses: raw records gone before they were read, as far as a pane to come may lack them.
         resumed: that state was lost, until all of it is whole again.
         resets: when pseudonyms are to change within an epoch, ms.
@@ -93,7 +96,7 @@ class Crowd:
         self.last_tick_ms: int | None = None
         self._capped = Counter[str]()
         self._filtered = Counter[str]()
-        self.taken = self.gaps = self.repeats = self.lost = self.early = self.barred = 0
+        self.taken = self.gaps = self.repeats = self.lost = self.early = self.barred = self.foreign = 0
 
     def resume(self, offset: int) -> None:
         """Of a new crowd: begin at the start of a log that no longer holds all of it; what is not whole is shut."""
@@ -182,9 +185,14 @@ class Crowd:
             on_tick: called at every tick, not only the last one, with its time and this crowd: for tests.
 
         Raises:
-            ValueError: the value is neither a frame nor a control record. UnknownEpoch: see there.
+            ValueError: the frame or control record is broken. UnknownEpoch: see there.
         """
-        record = decode_heads(value)
+        try:
+            record = decode_heads(value)
+        except Foreign:
+            self.foreign += 1
+            self.next_offset = offset + 1
+            return []
         if isinstance(record, Control):
             links = _Links([], self.following, self.open_gaps, 0, 0, self.resumed)
             watermarks = self.watermarks.governed(record.version, record.sources)
