@@ -250,6 +250,9 @@ class ReleaseMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.panes = Counter("throng_release_panes", "Pane records read.", registry=registry)
         self.repeats = Counter("throng_release_repeats", "Pane records seen before.", registry=registry)
+        self.foreign = Counter(
+            "throng_release_foreign_records", "Records of panes that no crowd wrote, passed over.", registry=registry
+        )
         self.releases = Counter(
             "throng_release_releases",
             "Noisy panes drawn and kept in the ledger.",

@@ -169,7 +169,9 @@ class Releaser:
         for offset, start, end in rows:
             if offset < chunk.first_offset:
                 continue
-            pane = msgspec.msgpack.decode(records.payload[start:end].tobytes(), type=Pane)
+            pane = self._decoded(records.payload[start : max(start, end)].tobytes(), offset)
+            if pane is None:
+                continue
             self._metrics.panes.inc()
             try:
                 new = self._sums.add(pane, offset, await self._epoch(pane))
@@ -196,6 +198,17 @@ class Releaser:
             for epoch in self._epochs.records:
                 if epoch.start_ms == whole.end_ms == whole.epoch.end_ms:
                     self._yesterdays.expect(epoch)
+
+    def _decoded(self, value: bytes, offset: int) -> Pane | None:
+        """The pane; None of what no crowd wrote. Were it one of theirs, those after it would wait for it (`Sums`)."""
+        try:
+            return msgspec.msgpack.decode(value, type=Pane)
+        except msgspec.DecodeError:
+            if _is_map(value):
+                raise  # another release's
+            self._metrics.foreign.inc()
+            log.error("record %d of panes is passed over: no crowd wrote it", offset)
+            return None
 
     async def revoked(self, _: frozenset[int]) -> None:
         """How far releases are tells whoever has the panes now."""
@@ -368,3 +381,11 @@ class Releaser:
         self.following_up.take(record)
         self.showing.pane(record)
         self._metrics.suppressed.labels(record.measure).set(suppressed(record))
+
+
+def _is_map(value: bytes) -> bool:
+    """As panes of any release are."""
+    try:
+        return isinstance(msgspec.msgpack.decode(value), dict)
+    except msgspec.DecodeError:
+        return False

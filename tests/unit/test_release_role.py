@@ -216,6 +216,22 @@ async def test_nothing_is_drawn_by_a_budget_that_is_more_than_epsilon_and_delta_
     assert logs.ledger() == []
 
 
+async def test_what_no_crowd_wrote_is_passed_over_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    logs, registry = Logs(), CollectorRegistry()
+    role = releaser(logs, registry)
+    await role.positions({0: LogRange(0, 6)})
+    first, *others = (msgspec.msgpack.encode(each) for each in both(1, 2))
+    values = [first, b"a trial", None, *others]
+    batch = batch_of([(0, None, value, []) for value in values], 0)
+    await role.handle(Chunk(PANES, 0, (batch,), 0, len(values), 1))
+    assert [record.number for record in logs.ledger()] == [1, 2]
+    assert registry.get_sample_value("throng_release_foreign_records_total") == 2
+    assert "record 1 of panes is passed over: no crowd wrote it" in caplog.messages
+    newer = msgspec.msgpack.encode({"format": "of a release to come"})
+    with pytest.raises(msgspec.ValidationError):
+        await role.handle(Chunk(PANES, 0, (batch_of([(0, None, newer, [])], 6),), 6, 7, 1))
+
+
 async def test_an_epoch_is_checked_once_and_not_for_each_of_its_panes(monkeypatch: pytest.MonkeyPatch) -> None:
     logs, checked = Logs(), list[int]()
     monkeypatch.setattr(release, "sound", lambda epoch: checked.append(epoch.epoch) or epoch)
