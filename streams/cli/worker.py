@@ -3,7 +3,9 @@
 import asyncio
 import importlib
 import signal
-from typing import Final
+import sys
+from types import FrameType
+from typing import Final, NoReturn
 
 import click
 import msgspec
@@ -33,6 +35,7 @@ def worker(settings: Settings, roles: tuple[str, ...]) -> None:
     One role runs in this process. Several run as one child process each, on worker.http_port and the ports after it;
     if one ends, all end. Start as many workers as there are partitions, on as many machines.
     """
+    signal.signal(signal.SIGTERM, _not_begun)
     configure_logging(settings.worker.log_level)
     chosen = roles or THE_JOB
     # Kafka's connections are most of what a worker's event loops do; written in C they cost half. This way the
@@ -41,6 +44,11 @@ def worker(settings: Settings, roles: tuple[str, ...]) -> None:
     code = asyncio.run(_one(settings, chosen[0]) if len(chosen) == 1 else _several(settings, chosen))
     if code:
         raise ThrongError("worker", "a role ended; see above")
+
+
+def _not_begun(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Told to stop while it is being imported: there is nothing to give up. A role that has begun has its own way."""
+    sys.exit(0)
 
 
 async def _one(settings: Settings, role: str) -> int:

@@ -1,0 +1,26 @@
+"""A worker that is told to stop while it is still being imported ends as orderly as any other."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+AMID = "numba.core.config"  # one of the first of numba's modules, on which gateway, crowd and release wait
+
+
+@pytest.mark.parametrize("role", ["gateway", "crowd", "release"])
+def test_a_role_that_has_not_begun_ends_with_0(role: str) -> None:
+    servers = ["--kafka", "127.0.0.1:1", "--redis", "redis://127.0.0.1:1"]
+    command = [sys.executable, "-X", "importtime", "-m", "streams.cli.main", "worker", role, *servers]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.endswith(f"{AMID}\n"):
+                process.send_signal(signal.SIGTERM)
+                break
+        else:
+            pytest.fail(f"{AMID} was never imported")
+        said = [line for line in process.stderr if not line.startswith("import time:")]
+        assert process.wait(60) == 0, said
+    assert said == []
