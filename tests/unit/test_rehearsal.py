@@ -1,13 +1,20 @@
 """What is rehearsed before a worker joins its group is what runs after."""
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
+import pytest
 from msgspec.structs import replace
 
 from schemas.measures import DEFAULT_MEASURES
+from streams.agents import workers
 from streams.agents.workers import forms
-from tests.support.world import epochs_at
+from streams.settings import Settings
+from tests.support.world import PLAN, epochs_at
 
 PROGRAM = """
 import numpy as np
@@ -93,6 +100,33 @@ def test_a_crowd_rehearses_what_its_epochs_count_and_what_a_new_deployment_will(
     epochs = epochs_at(*(1_772_420_400_000 + day * 86_400_000 for day in range(3)))
     changed = [replace(epoch, measures=epoch.measures[: n + 1], zones=n) for n, epoch in enumerate(epochs)]
     assert forms(changed, 7)[1:] == [(epoch.measures, epoch.zones) for epoch in changed[1:]]
+
+
+async def test_a_crowd_rehearses_before_it_asks_for_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs = epochs_at(1_772_420_400_000)
+    rehearsed: list[object] = []
+
+    class Asked(Exception): ...  # noqa: N818
+
+    @asynccontextmanager
+    async def there(*_: object) -> AsyncIterator[SimpleNamespace]:
+        yield SimpleNamespace(records=epochs)
+
+    async def counts(_: object) -> None: ...
+
+    def asked(*_: object) -> None:
+        raise Asked
+
+    for name in ("_served", "_producer", "started", "connect"):
+        monkeypatch.setattr(workers, name, there)
+    monkeypatch.setattr(workers, "TailReader", lambda *_: None)
+    monkeypatch.setattr(workers, "_partitions", counts)
+    monkeypatch.setattr(workers, "configured_plans", lambda _: SimpleNamespace(current=PLAN))
+    monkeypatch.setattr(workers, "rehearse", lambda *form: rehearsed.append(form))
+    monkeypatch.setattr(workers, "CrowdAgent", asked)
+    with pytest.raises(Asked):
+        await workers.run_crowd(Settings(), asyncio.Event())
+    assert rehearsed == forms(epochs, len(PLAN.zones))
 
 
 def test_the_forms_of_the_table_that_a_rehearsal_takes_are_those_of_what_is_counted() -> None:
