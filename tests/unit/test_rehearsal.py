@@ -123,7 +123,7 @@ async def test_a_crowd_rehearses_before_it_asks_for_its_group(monkeypatch: pytes
     monkeypatch.setattr(workers, "_partitions", counts)
     monkeypatch.setattr(workers, "configured_plans", lambda _: SimpleNamespace(current=PLAN))
     monkeypatch.setattr(workers, "rehearse", lambda *form: rehearsed.append(form))
-    monkeypatch.setattr(workers, "CrowdAgent", asked)
+    monkeypatch.setattr(workers, "redis_prefix", asked)
     with pytest.raises(Asked):
         await workers.run_crowd(Settings(), asyncio.Event())
     assert rehearsed == forms(epochs, len(PLAN.zones))
