@@ -7,12 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
+from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES
+from schemas.sightings import Control, Section, decode_frame
 from streams.agents import workers
 from streams.agents.workers import forms
+from streams.core.crowd import rehearsal
 from streams.settings import Settings
 from tests.support.world import PLAN, epochs_at
 
@@ -127,6 +132,31 @@ async def test_a_crowd_rehearses_before_it_asks_for_its_group(monkeypatch: pytes
     with pytest.raises(Asked):
         await workers.run_crowd(Settings(), asyncio.Event())
     assert rehearsed == forms(epochs, len(PLAN.zones))
+
+
+@pytest.mark.parametrize("zones", [1, 2, 7])
+def test_nobody_is_where_there_is_no_zone(monkeypatch: pytest.MonkeyPatch, zones: int) -> None:
+    """Compiled loops look for no bounds."""
+    epochs, frames = list[Epoch](), list[list[Section]]()
+
+    class Seen:
+        def __init__(self, _: int, parents: NDArray[np.uint16]) -> None:
+            self.parents = parents
+
+        def add_epoch(self, epoch: Epoch) -> None:
+            assert len(self.parents) == epoch.zones
+            epochs.append(epoch)
+
+        def feed(self, value: bytes, _: int) -> None:
+            frame = decode_frame(value)
+            frames.extend([] if isinstance(frame, Control) else [frame])
+
+    monkeypatch.setattr(rehearsal, "Crowd", Seen)
+    monkeypatch.setattr(rehearsal, "to_columns", lambda _: {})
+    monkeypatch.setattr(rehearsal, "restore", lambda *_: None)
+    rehearsal.rehearse(zones=zones)
+    assert {int(zone) for frame in frames for section in frame for zone in section.zone} == {0, 1}
+    assert min(epoch.zones for epoch in epochs) == max(zones, 2)
 
 
 def test_the_forms_of_the_table_that_a_rehearsal_takes_are_those_of_what_is_counted() -> None:

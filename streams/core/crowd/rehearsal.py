@@ -16,15 +16,18 @@ from streams.core.crowd.snapshot import restore, to_columns
 from streams.core.events.records import RecordBatch, walk
 
 HOUR_MS = 3_600_000
+# Where the hour's people are: at home and away.
+PLACES = 2
 NULL_RECORD = b"\x0c\x00\x00\x00\x01\x00\x00"
 
 
-def rehearse(measures: tuple[Measure, ...] = DEFAULT_MEASURES, zones: int = 2) -> None:
+def rehearse(measures: tuple[Measure, ...] = DEFAULT_MEASURES, zones: int = PLACES) -> None:
     """Take a crowd with these measures through an hour and through a snapshot; nothing is kept.
 
     Which measures there are, caps above 255 and many zones take other forms of the table, and with it loops of their
     own.
     """
+    zones = max(zones, PLACES)
     epoch = _epoch(measures, zones)
     walk([RecordBatch(0, 1, 0, 0, 0, 1, NULL_RECORD)])
     parents = np.arange(zones, dtype=np.uint16) % 2
@@ -58,7 +61,7 @@ def _frame(number: int) -> bytes:
         begin + np.arange(rows, dtype=np.int64),
         np.arange(number * rows, (number + 1) * rows),
         np.zeros(rows, np.uint32),
-        np.full(rows, number // 2 % 2, np.uint16),
+        np.full(rows, number // 2 % PLACES, np.uint16),
         np.zeros(rows, np.uint8),
         kinds,
     )
