@@ -8,6 +8,8 @@ from schemas.measures import Measure
 
 LOGIC: Final = 6
 FRAME_VERSION: Final = 1
+# Every release's records have these names: by them a record is told from what throng didn't write.
+NAMED: Final = frozenset({"epoch", "start_ms", "end_ms", "salt"})
 
 
 class Epoch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,6 +5,8 @@ from typing import Final, Literal
 import msgspec
 
 BROUGHT: Final = -1
+# Every release's records have these names: by them a record is told from what throng didn't write.
+NAMED: Final = frozenset({"epoch", "measure", "number"})
 
 
 class Publication(msgspec.Struct, frozen=True, array_like=True):

@@ -5,7 +5,7 @@ set from the batch code (once a chunk, not once an event), and Faust's own senso
 series at each rebalance.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
@@ -134,6 +134,22 @@ class KafkaMetrics:
             "Time since any broker answered; 0 while they answer within 5 s.",
             registry=registry,
         )
+
+
+class ForeignMetrics:
+    """What throng didn't write in the topics that a worker reads whole. Each worker and the API have them."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.passed_over = Gauge(
+            "throng_foreign_records",
+            "Records of epochs, salts or ledger that throng did not write, passed over since the worker began.",
+            ["topic"],
+            registry=registry,
+        )
+
+    def of(self, topic: str, passed_over: Callable[[], int]) -> None:
+        """Tell of one topic's reader."""
+        self.passed_over.labels(topic).set_function(passed_over)
 
 
 class CrowdMetrics:
@@ -350,5 +366,11 @@ class ApiMetrics:
             registry=registry,
         )
         self.records = Counter("throng_api_records", "Released records read.", ["topic"], registry=registry)
+        self.foreign = Counter(
+            "throng_api_foreign_records",
+            "Records of released topics that are no released ones, passed over.",
+            ["topic"],
+            registry=registry,
+        )
         self.feeds = Gauge("throng_api_open_feeds", "Live feeds that are open.", registry=registry)
         self.dropped = Counter("throng_api_dropped_feeds", "Feeds dropped as too slow.", registry=registry)

@@ -6,7 +6,15 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from streams.metrics import ApiMetrics, CrowdMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
+from streams.metrics import (
+    ApiMetrics,
+    CrowdMetrics,
+    ForeignMetrics,
+    GatewayMetrics,
+    KafkaMetrics,
+    PolicyMetrics,
+    ReleaseMetrics,
+)
 
 PARTS: Final = {
     "Gateway": (GatewayMetrics,),
@@ -14,6 +22,7 @@ PARTS: Final = {
     "Release": (ReleaseMetrics,),
     "Rules (gateway, release and API)": (PolicyMetrics,),
     "Kafka (gateway, crowd and release)": (KafkaMetrics,),
+    "Foreign records (gateway, crowd, release and API)": (ForeignMetrics,),
     "API": (ApiMetrics,),
 }
 

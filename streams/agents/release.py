@@ -46,6 +46,7 @@ from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.noise import NoiseSource, draw_pane, expect_panes
+from streams.stores.own import UNREADABLE, names
 from streams.stores.released import Publisher
 
 log = logging.getLogger("throng.release")
@@ -54,6 +55,8 @@ log = logging.getLogger("throng.release")
 GLANCE_S: Final = 0.2
 # A pane of 10,000 zones is in Redis within a second.
 SHOWN_WITHIN_S: Final = 5.0
+
+_FIELDS: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 T = TypeVar("T")
 
@@ -203,8 +206,8 @@ class Releaser:
         """The pane; None of what no crowd wrote. Were it one of theirs, those after it would wait for it (`Sums`)."""
         try:
             return msgspec.msgpack.decode(value, type=Pane)
-        except msgspec.DecodeError:
-            if _is_map(value):
+        except UNREADABLE:
+            if names(value, _FIELDS):
                 raise  # another release's
             self._metrics.foreign.inc()
             log.error("record %d of panes is passed over: no crowd wrote it", offset)
@@ -381,11 +384,3 @@ class Releaser:
         self.following_up.take(record)
         self.showing.pane(record)
         self._metrics.suppressed.labels(record.measure).set(suppressed(record))
-
-
-def _is_map(value: bytes) -> bool:
-    """As panes of any release are."""
-    try:
-        return isinstance(msgspec.msgpack.decode(value), dict)
-    except msgspec.DecodeError:
-        return False

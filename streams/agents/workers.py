@@ -55,7 +55,7 @@ from streams.core.gateway.zones import CellTable
 from streams.core.release.render import Pages
 from streams.core.rules.rules import limits
 from streams.core.rules.soundness import sound
-from streams.metrics import CrowdMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
+from streams.metrics import CrowdMetrics, ForeignMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
 from streams.settings import Settings
 from streams.stores import durability
 from streams.stores.audit import AuditReader, adopt, system_user
@@ -111,6 +111,9 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         metrics.registry_entries.set_function(lambda: registry.table.subscribers)
         metrics.registry_unreadable.set_function(lambda: registry.table.unreadable)
         vault = Vault(salts_log, producer, settings.topic(SALTS), keys)
+        foreign = ForeignMetrics()
+        foreign.of(EPOCHS, lambda: epochs.own.passed_over)
+        foreign.of(SALTS, lambda: vault.log.own.passed_over)
         salts = Salts({}, set(), keys)
         context = Context(
             epochs.table,
@@ -214,6 +217,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     ):
         for measures, zones in forms(epochs.records, len(plans.current.zones)):
             await asyncio.to_thread(rehearse, measures, zones)
+        ForeignMetrics().of(EPOCHS, lambda: epochs.own.passed_over)
         prefix = redis_prefix(settings)
         agent = CrowdAgent(
             settings.topic(PANES),
@@ -274,6 +278,9 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         learning = Learning(following, History(past_log), lambda: ledger.began_at) if following else None
         follow, learn = (learning.take, learning.learn) if learning else (None, None)
         ledger = Ledger(ledger_log, producer, settings.topic(LEDGER), follow)
+        foreign = ForeignMetrics()
+        foreign.of(EPOCHS, lambda: epochs.own.passed_over)
+        foreign.of(LEDGER, lambda: ledger.own.passed_over)
         releaser = Releaser(
             Pages(plans.of, settings.release.confidence, configured_views(settings)),
             epochs,

@@ -8,12 +8,14 @@ addresses (the process ends, and the next one finds them), Redis away (places ar
 import asyncio
 import logging
 import signal
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 from aiohttp import web
+from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 from redis.asyncio import Redis, RedisCluster
 
@@ -31,7 +33,7 @@ from streams.api.shelf import Item, Shelf, item_of
 from streams.api.tls import Certificate
 from streams.api.tokens import Tokens
 from streams.errors import ThrongError
-from streams.metrics import ApiMetrics, PolicyMetrics
+from streams.metrics import ApiMetrics, ForeignMetrics, PolicyMetrics
 from streams.settings import Settings
 from streams.stores.audit import AuditReader
 from streams.stores.connection import elsewhere
@@ -109,6 +111,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         audit = await stack.enter_async_context(started(AuditReader(log_of(AUDIT))))
         epochs = await stack.enter_async_context(started(EpochReader(log_of(EPOCHS))))
         logs = {topic: await stack.enter_async_context(started(log_of(topic))) for topic in topics_for(purpose)}
+        ForeignMetrics().of(EPOCHS, lambda: epochs.own.passed_over)
         redis = await stack.enter_async_context(connect(settings))
         rules = ReleaseRules(audit, plans.all, PolicyMetrics())
         source = Told(audit, epochs, rules, redis, redis_prefix(settings))
@@ -117,7 +120,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
 
         async def take(topic: str, *, live: bool) -> None:
             async for records in logs[topic].read_to_end():
-                items = [item for record in records if (item := item_of(topic, record.value, purpose)) is not None]
+                items = list(_released(topic, records, purpose, metrics))
                 metrics.records.labels(topic).inc(len(records))
                 if any(epochs.table.find(item.end_ms - 1) is None for item in items):
                     await epochs.refresh()
@@ -156,6 +159,23 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         if tls is not None:
             services.append(partial(_renew, tls))
         await until(stop, services)
+
+
+def _released(topic: str, records: list[ConsumerRecord], purpose: str, metrics: ApiMetrics) -> Iterator[Item]:
+    """What is released for the purpose; what is no released record is passed over: it is told to nobody."""
+    foreign: list[ConsumerRecord] = []
+    for record in records:
+        try:
+            item = item_of(topic, record.value or b"", purpose)
+        except (ValueError, RecursionError):
+            foreign.append(record)
+            continue
+        if item is not None:
+            yield item
+    if foreign:
+        metrics.foreign.labels(topic).inc(len(foreign))
+        where = f"{foreign[0].topic}, partition {foreign[0].partition}, offset {foreign[0].offset}"
+        log.error("%s: passed over, as no release of throng wrote it; so are %d after it", where, len(foreign) - 1)
 
 
 async def _say(audit: AuditReader, rules: ReleaseRules, readiness: Readiness) -> None:

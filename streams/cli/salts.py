@@ -32,6 +32,7 @@ from streams.stores.keys import KeyProvider
 from streams.stores.log import TailReader
 from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
+from streams.stores.salts import SaltLog
 from streams.stores.topics import announce_reset
 
 # Every gateway that sends knows the audit log to within 5 s, and an event is at most a minute ahead of its record; the
@@ -209,12 +210,9 @@ async def _read(settings: Settings) -> tuple[list[Epoch], dict[int, WrappedSalt]
         with suppress(ThrongError):
             cut(reader.table, (await read_audit(settings)).chain)
         await log.start()
-        first: dict[int, WrappedSalt] = {}
-        async for records in log.read_to_end():
-            for record in records:
-                wrapped = msgspec.msgpack.decode(record.value, type=WrappedSalt)
-                first.setdefault(wrapped.epoch, wrapped)
-        return list(reader.table.epochs), first
+        sealed = SaltLog(log)
+        await sealed.read()
+        return list(reader.table.epochs), sealed.first
     except (KafkaError, OSError) as error:
         raise no_broker(settings.kafka) from error
     finally:

@@ -12,10 +12,10 @@ from collections.abc import Callable
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from schemas.epochs import Epoch
+from schemas.epochs import NAMED, Epoch
 from streams.core.epochs import EpochTable
-from streams.errors import ThrongError
 from streams.stores.log import TailReader
+from streams.stores.own import Own
 from streams.stores.salts import Vault
 from streams.stores.wiping import wipe
 
@@ -29,6 +29,7 @@ class EpochReader:
         self._reader = reader
         self.table = EpochTable()
         self.records: list[Epoch] = []
+        self.own = Own("epochs", msgspec.json.Decoder(Epoch), msgspec.json.Decoder(dict[str, msgspec.Raw]), NAMED)
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
@@ -44,28 +45,17 @@ class EpochReader:
         """Read to the topic's end. Returns the epochs that are new.
 
         Raises:
-            ThrongError: `epochs` if a record is none that this release knows.
+            ThrongError: `epochs` if a record is another release's.
         """
         new: list[Epoch] = []
         async with self._turn:
             async for chunk in self._reader.read_to_end():
                 for record in chunk:
-                    epoch = _decoded(record.value, record.offset)
-                    if self.table.add(epoch):
+                    epoch = self.own.read(record)
+                    if epoch is not None and self.table.add(epoch):
                         self.records.append(epoch)
                         new.append(epoch)
         return new
-
-
-def _decoded(value: bytes, offset: int) -> Epoch:
-    try:
-        return msgspec.json.decode(value, type=Epoch)
-    except msgspec.DecodeError as error:
-        raise ThrongError(
-            "epochs",
-            f"record {offset} of the epochs topic is not as this release has it ({error}): a newer one wrote it, see "
-            "docs/how-to/upgrade.md",
-        ) from error
 
 
 class EpochKeeper:

@@ -19,10 +19,11 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
-from schemas.ledger import Beginning, LedgerRecord
+from schemas.ledger import NAMED, Beginning, LedgerRecord
 from streams.core.release.ledger import Account
 from streams.errors import ThrongError
 from streams.stores.log import TailReader
+from streams.stores.own import Own
 
 
 class Ledger:
@@ -45,6 +46,7 @@ class Ledger:
         self._follow = follow
         self._begun = False
         self._next = 0
+        self.own = own_records()
         self.account = Account()
         self.began_at = 0
         self.bytes_read = 0
@@ -53,8 +55,8 @@ class Ledger:
         """Read to the topic's end; returns the valid records that are new.
 
         Raises:
-            ThrongError: `ledger` if what is still needed of it is gone; `ledger_cut` if it was shortened beyond where
-                this has read to.
+            ThrongError: `ledger` if what is still needed of it is gone, or a record is another release's; `ledger_cut`
+                if it was shortened beyond where this has read to.
         """
         if not self._begun:
             await self._begin()
@@ -110,8 +112,14 @@ class Ledger:
                         "a new start reads what is left",
                     )
                 self._next = record.offset + 1
-                self.bytes_read += len(record.value)
-                yield record.offset, msgspec.msgpack.decode(record.value, type=LedgerRecord)
+                if (entry := self.own.read(record)) is not None:
+                    self.bytes_read += len(record.value)
+                    yield record.offset, entry
+
+
+def own_records() -> Own[LedgerRecord]:
+    """What tells the ledger's records from others."""
+    return Own("ledger", msgspec.msgpack.Decoder(LedgerRecord), msgspec.msgpack.Decoder(dict[str, msgspec.Raw]), NAMED)
 
 
 async def beginning(reader: TailReader, start: int, end: int) -> Beginning | None:
@@ -120,30 +128,33 @@ async def beginning(reader: TailReader, start: int, end: int) -> Beginning | Non
     Any record's word is right for good. The last one's is the newest but for a writer's that was paused, or of a
     version before there was such a word; then those before it are asked, further and further back.
     """
-    back = 1
+    own, back = own_records(), 1
     while back == 1 or end - back // 8 > start:
         first = max(start, end - back)
         reader.seek(first)
         named: list[Beginning] = []
+        any_there = False
         async for records in reader.read_to_end(end):
             for record in records:
-                said = msgspec.msgpack.decode(record.value, type=LedgerRecord).begins
+                entry = own.read(record, counted=False)
+                any_there = any_there or entry is not None
+                said = entry.begins if entry is not None else None
                 if said is not None and start <= said.offset <= record.offset:
                     named.append(said)
         for said in sorted(named, key=lambda each: each.offset, reverse=True):
-            if await _is_there(reader, said):
+            if await _is_there(reader, said, own):
                 return said
-        if start == 0:
+        if start == 0 and any_there:
             return None  # all of it is there to be read
         back *= 8
     return None
 
 
-async def _is_there(reader: TailReader, said: Beginning) -> bool:
+async def _is_there(reader: TailReader, said: Beginning, own: Own[LedgerRecord]) -> bool:
     reader.seek(said.offset)
     records = [record async for some in reader.read_to_end(said.offset + 1) for record in some[:1]]
     if not records or records[0].offset != said.offset:
         return False
-    found = msgspec.msgpack.decode(records[0].value, type=LedgerRecord)
+    found = own.read(records[0], counted=False)
     named = (said.epoch, said.measure, said.number, said.writer)
-    return (found.epoch, found.measure, found.number, found.writer) == named
+    return found is not None and (found.epoch, found.measure, found.number, found.writer) == named

@@ -8,10 +8,9 @@ there.
 from collections.abc import AsyncIterator
 from typing import Final
 
-import msgspec
-
 from schemas.ledger import LedgerRecord
 from streams.core.release.ledger import Account
+from streams.stores.ledger import own_records
 from streams.stores.log import TailReader
 
 # Writers' clocks may differ, and a pane may have been drawn late.
@@ -23,6 +22,7 @@ class History:
 
     def __init__(self, reader: TailReader) -> None:
         self._reader = reader
+        self._own = own_records()
 
     async def between(self, since_ms: int, offset: int) -> AsyncIterator[list[LedgerRecord]]:
         """The valid records before `offset`, those of panes that end at `since_ms` or later at least, in chunks."""
@@ -36,10 +36,11 @@ class History:
         self._reader.seek(first)
         account = Account()
         async for records in self._reader.read_to_end(offset):
-            entries = [(each.offset, msgspec.msgpack.decode(each.value, type=LedgerRecord)) for each in records]
-            yield [entry for at, entry in entries if at < offset and account.take(entry, at)]
+            entries = [(each.offset, self._own.read(each, counted=False)) for each in records]
+            yield [entry for at, entry in entries if entry and at < offset and account.take(entry, at)]
 
     async def _lies_before(self, offset: int, since_ms: int) -> bool:
         self._reader.seek(offset)
         records = [record async for some in self._reader.read_to_end(offset + 1) for record in some[:1]]
-        return bool(records) and msgspec.msgpack.decode(records[0].value, type=LedgerRecord).end_ms < since_ms
+        found = self._own.read(records[0], counted=False) if records else None
+        return found is not None and found.end_ms < since_ms

@@ -12,10 +12,11 @@ import secrets
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from schemas.salts import WrappedSalt
+from schemas.salts import NAMED, WrappedSalt
 from streams.errors import ThrongError
 from streams.stores.keys import KeyProvider, missing
 from streams.stores.log import TailReader
+from streams.stores.own import Own
 from streams.stores.wiping import wipe
 
 SALT_BYTES = 32
@@ -25,15 +26,36 @@ class SaltGone(LookupError):  # noqa: N818 - reads as what it is
     """The epoch's key has been destroyed: its salt can't be had any more, nor made anew."""
 
 
+class SaltLog:
+    """The topic as read so far. `reader`: of it, started. `first`: by epoch the record that counts."""
+
+    def __init__(self, reader: TailReader) -> None:
+        self._reader = reader
+        self.first: dict[int, WrappedSalt] = {}
+        self.own = Own(
+            "salts", msgspec.msgpack.Decoder(WrappedSalt), msgspec.msgpack.Decoder(dict[str, msgspec.Raw]), NAMED
+        )
+
+    async def read(self) -> None:
+        """Read to the topic's end.
+
+        Raises:
+            ThrongError: `salts` if a record is another release's.
+        """
+        async for records in self._reader.read_to_end():
+            for record in records:
+                if (wrapped := self.own.read(record)) is not None:
+                    self.first.setdefault(wrapped.epoch, wrapped)
+
+
 class Vault:
     """Salts by epoch. Never logs, prints or returns them but from `ensure`."""
 
     def __init__(self, reader: TailReader, producer: AIOKafkaProducer, topic: str, keys: KeyProvider) -> None:
-        self._reader = reader
         self._producer = producer
         self._topic = topic
         self._keys = keys
-        self._first: dict[int, WrappedSalt] = {}
+        self.log = SaltLog(reader)
         self._turn = asyncio.Lock()
 
     async def ensure(self, epoch: int) -> bytes:
@@ -41,21 +63,15 @@ class Vault:
 
         Raises:
             SaltGone: its key has been destroyed.
-            ThrongError: `salts` if the record doesn't open under the epoch's key; `keys` if that was destroyed before
-                there was a salt, or is not there though nobody destroyed it.
+            ThrongError: `salts` if the record doesn't open under the epoch's key, or one is another release's; `keys`
+                if that was destroyed before there was a salt, or is not there though nobody destroyed it.
         """
         async with self._turn:
-            await self._read()
-            if epoch not in self._first:
+            await self.log.read()
+            if epoch not in self.log.first:
                 await self._append(epoch)
-                await self._read()
-            return await self._open(self._first[epoch])
-
-    async def _read(self) -> None:
-        async for records in self._reader.read_to_end():
-            for record in records:
-                wrapped = msgspec.msgpack.decode(record.value, type=WrappedSalt)
-                self._first.setdefault(wrapped.epoch, wrapped)
+                await self.log.read()
+            return await self._open(self.log.first[epoch])
 
     async def _append(self, epoch: int) -> None:
         salt = secrets.token_bytes(SALT_BYTES)

@@ -32,6 +32,8 @@ class Record(NamedTuple):
 
     value: bytes
     offset: int = 0
+    topic: str = ""
+    partition: int = 0
 
 
 class Log:

@@ -21,7 +21,6 @@ from schemas.released import Footfall
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
 from streams.agents import release, showing
 from streams.agents.health import Readiness
-from streams.agents.life import told
 from streams.agents.release import Releaser, Rules
 from streams.agents.roles import Chunk, LogRange, Turn
 from streams.core.release.render import Pages
@@ -47,6 +46,8 @@ EPOCH = msgspec.structs.replace(epochs_at(START)[0], partitions=2)
 class Record(NamedTuple):
     value: bytes
     offset: int
+    topic: str
+    partition: int = 0
 
 
 class Logs:
@@ -109,7 +110,7 @@ class Reader:
         first, values = max(self._at, self._logs.start), self._logs.values[LEDGER][:until]
         self._at = max(first, len(values))
         if first < len(values):
-            yield [Record(value, first + n) for n, value in enumerate(values[first:])]
+            yield [Record(value, first + n, LEDGER) for n, value in enumerate(values[first:])]
 
 
 class Epochs:
@@ -189,10 +190,11 @@ async def test_a_ledger_that_another_release_wrote_is_told_in_a_line_without_wha
     await role.handle(chunk(both(1), 0))
     newer = msgspec.msgpack.decode(logs.values[LEDGER][-1]) | {"kind": "postponed"}
     logs.values[LEDGER].append(msgspec.msgpack.encode(newer))
-    with pytest.raises(msgspec.ValidationError) as raised:
+    with pytest.raises(ThrongError) as raised:
         await releaser(logs).positions({0: LogRange(0, 2)})
-    sentence = told(raised.value).sentence
-    assert "is not as this release has it, see docs/how-to/upgrade.md" in sentence and "postponed" not in sentence
+    place = f"ledger, partition 0, offset {len(logs.values[LEDGER]) - 1}"
+    assert raised.value.sentence.startswith(f"{place}: the record is not as this release has it: if a newer one wrote")
+    assert raised.value.code == "ledger" and "postponed" not in raised.value.sentence
 
 
 async def test_nothing_is_drawn_of_an_epoch_whose_noise_would_not_be_right() -> None:
@@ -221,15 +223,15 @@ async def test_what_no_crowd_wrote_is_passed_over_and_counted(caplog: pytest.Log
     role = releaser(logs, registry)
     await role.positions({0: LogRange(0, 6)})
     first, *others = (msgspec.msgpack.encode(each) for each in both(1, 2))
-    values = [first, b"a trial", None, *others]
+    values = [first, b"a trial", None, b"\x91" * 100_000, b"\x81\xa1\xff\x01", *others]
     batch = batch_of([(0, None, value, []) for value in values], 0)
     await role.handle(Chunk(PANES, 0, (batch,), 0, len(values), 1))
     assert [record.number for record in logs.ledger()] == [1, 2]
-    assert registry.get_sample_value("throng_release_foreign_records_total") == 2
+    assert registry.get_sample_value("throng_release_foreign_records_total") == 4
     assert "record 1 of panes is passed over: no crowd wrote it" in caplog.messages
     newer = msgspec.msgpack.encode({"format": "of a release to come"})
     with pytest.raises(msgspec.ValidationError):
-        await role.handle(Chunk(PANES, 0, (batch_of([(0, None, newer, [])], 6),), 6, 7, 1))
+        await role.handle(Chunk(PANES, 0, (batch_of([(0, None, newer, [])], 8),), 8, 9, 1))
 
 
 async def test_an_epoch_is_checked_once_and_not_for_each_of_its_panes(monkeypatch: pytest.MonkeyPatch) -> None:

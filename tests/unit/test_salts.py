@@ -32,7 +32,7 @@ async def test_a_salt_whose_key_is_missing_is_not_gone(tmp_path: Path) -> None:
     assert sealed is not None
     wrong = FileKeys(tmp_path / "other")
     vault = Vault(Empty(), None, "salts", wrong)  # type: ignore[arg-type]
-    vault._first[20260302] = sealed
+    vault.log.first[20260302] = sealed
     with pytest.raises(ThrongError, match="the key of epoch 20260302 is not there, but was not destroyed") as refused:
         await vault.ensure(20260302)
     assert refused.value.code == "keys"

@@ -1,0 +1,101 @@
+"""Records that throng didn't write in the topics that its workers read whole, on a real broker."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from schemas.topics import ATTACH, EPOCHS, LEDGER, SALTS
+from streams.settings import Settings, to_environ
+from streams.simulate import make_town, plan
+from streams.stores.topics import create
+from tests.support.deployment import Workers, fetch, read_topic, total
+from tests.support.small import small
+
+pytestmark = pytest.mark.integration
+
+EVENT = {"event_id": "e", "imsi": "001010000000001", "cell": "001-01-0000001"}
+TOPICS = (EPOCHS, SALTS, LEDGER)
+
+
+async def throng(settings: Settings, *arguments: str) -> tuple[int | None, str]:
+    """A command's exit code and what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streams.cli.main", *arguments),
+        env=to_environ(settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_what_no_release_wrote_is_passed_over_by_workers_and_commands(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    settings = small(stack, namespace, tmp_path, plan(make_town(1, 100, 20)))
+    await create(settings)
+    event = json.dumps(EVENT | {"ts": time.time_ns() // 10**6}).encode()
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        for topic in TOPICS:
+            for key, value in ((None, event), (b"", b""), (b"20260302", None), (b"key", b"\xff a trial")):
+                await producer.send_and_wait(settings.topic(topic), value, key=key, partition=0)
+        await producer.send_and_wait(settings.topic(ATTACH), event, partition=0)
+    workers = Workers(settings, tmp_path)
+    await asyncio.gather(workers.start("gateway"), workers.start("release"))
+    try:
+        async with asyncio.timeout(60):
+            for name, topics in (("gateway", (EPOCHS, SALTS)), ("release", (EPOCHS, LEDGER))):
+                while True:
+                    assert workers.all_up(), workers.last_words(name)
+                    try:
+                        found = await asyncio.to_thread(fetch, workers.ports[name])
+                    except OSError:  # not begun yet
+                        found = ""
+                    if total({name: found}, name, "throng_foreign_records") == dict.fromkeys(topics, 4):
+                        break
+                    await asyncio.sleep(0.3)
+            while len(await read_topic(settings, EPOCHS)) == 4:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.3)
+    finally:
+        await workers.stop()
+    for name in ("gateway", "release"):
+        said = workers.last_words(name)
+        assert f"{settings.topic(EPOCHS)}, partition 0, offset 0: passed over" in said
+        assert said.count("passed over") == 2 and "a trial" not in said and EVENT["imsi"] not in said
+    code, said = await throng(settings, "salts", "list", "--json")
+    assert code == 0 and '"sealed"' in said
+    code, said = await throng(settings, "topics", "trim-ledger", "--keep-days", "60", "--dry-run")
+    assert code == 0 and "a release reads the last 4" in said
+
+
+@pytest.mark.parametrize(
+    ("topic", "record", "command"),
+    [
+        (EPOCHS, b'{"epoch": 20260302, "form": "secret"}', ("salts", "list")),
+        (SALTS, msgspec.msgpack.encode({"epoch": "secret", "key_id": "1"}), ("salts", "list")),
+        (
+            LEDGER,
+            msgspec.msgpack.encode({"epoch": "secret", "measure": "present"}),
+            ("topics", "trim-ledger", "--keep-days", "60"),
+        ),
+    ],
+)
+async def test_what_may_be_another_releases_ends_readers_in_one_line(
+    stack: object, namespace: str, tmp_path: Path, topic: str, record: bytes, command: tuple[str, ...]
+) -> None:
+    settings = small(stack, namespace, tmp_path, plan(make_town(1, 100, 20)))
+    await create(settings)
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        await producer.send_and_wait(settings.topic(topic), record, partition=0)
+    code, said = await throng(settings, *command)
+    assert code == 1 and "secret" not in said
+    (line,) = said.splitlines()
+    assert line.startswith(f"throng: {settings.topic(topic)}, partition 0, offset 0: the record is not as this release")
+    assert line.endswith("docs/how-to/outages.md#foreign-records")
