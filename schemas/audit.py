@@ -12,6 +12,8 @@ from schemas.policy import Rulebook
 
 # What the first entry holds in place of the hash of the one before.
 GENESIS: Final = "0" * 64
+# Every release's entries have these names: by them an entry is told from what throng didn't write.
+NAMED: Final = frozenset({"previous", "hash"})
 
 Action = Literal["adopt", "suspend", "resume", "apply", "rotate"]
 

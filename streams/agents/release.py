@@ -25,6 +25,7 @@ import msgspec
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
 from schemas.measures import Measure
+from schemas.named import UNREADABLE, names
 from schemas.panes import Pane
 from streams.agents.following_up import FollowingUp
 from streams.agents.health import Readiness
@@ -46,7 +47,6 @@ from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.noise import NoiseSource, draw_pane, expect_panes
-from streams.stores.own import UNREADABLE, names
 from streams.stores.released import Publisher
 
 log = logging.getLogger("throng.release")

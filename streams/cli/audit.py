@@ -14,17 +14,19 @@ from aiokafka.errors import KafkaError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from schemas.audit import Entry
+from schemas.policy import Rulebook
 from schemas.topics import AUDIT, EPOCHS
 from streams.cli.examples import examples
 from streams.cli.options import settings_options
-from streams.core.rules.audit import Broken, Chain
+from streams.core.rules.audit import Broken, Chain, Foreign
 from streams.core.rules.changes import changes
 from streams.errors import ThrongError
 from streams.settings import Settings
-from streams.stores.audit import read_audit
+from streams.stores.audit import NO_ENTRY, Decision, decide, read_audit, system_user
 from streams.stores.connection import no_broker
 from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
+from streams.stores.policies import configured_rules
 from streams.stores.signing import is_signed, public_key
 
 HASH: Final = re.compile("[0-9a-fA-F]{64}")
@@ -33,7 +35,7 @@ HASH: Final = re.compile("[0-9a-fA-F]{64}")
 class Verdict(msgspec.Struct, frozen=True):
     """What was found. Of the `records` read, `entries` count. `head`: the log's hash; `problem`: empty if whole.
 
-    `signed`: how many entries are, by the keys given.
+    `signed`: how many entries are, by the keys given. `foreign`: how many records are no entries, passed over.
     """
 
     whole: bool
@@ -42,6 +44,7 @@ class Verdict(msgspec.Struct, frozen=True):
     head: str
     problem: str = ""
     signed: int = 0
+    foreign: int = 0
 
 
 @click.group()
@@ -99,9 +102,34 @@ def verify(settings: Settings, heads: tuple[str, ...], keys: tuple[Path, ...], s
         click.echo(orjson.dumps(msgspec.to_builtins(verdict)))
     elif verdict.whole:
         by_key = f", {verdict.signed} of them signed" if public else ""
-        click.echo(f"the audit log is whole: {verdict.entries} entries{by_key}; hash {verdict.head}")
+        beside = f", and {verdict.foreign} records that throng did not write" if verdict.foreign else ""
+        click.echo(f"the audit log is whole: {verdict.entries} entries{by_key}{beside}; hash {verdict.head}")
     if not verdict.whole:
         raise ThrongError("audit", verdict.problem)
+
+
+@audit.command(name="pass-over", epilog=examples('throng audit pass-over --head HASH --reason "a trial of the import"'))
+@click.option("--head", required=True, metavar="HASH", help="The hash of the log's last entry, from elsewhere, whole.")
+@click.option("--reason", required=True, metavar="TEXT", help="Where the records come from.")
+@settings_options(redis=False)
+def pass_over(settings: Settings, head: str, reason: str) -> None:
+    """Append an entry behind records that throng didn't write, so that workers go on.
+
+    The rules stay. Such a record at the end of the log may be what is left of a decision: that none is missing says the
+    hash of the last one, from a worker's log ('audit entry'), or as a command printed it.
+    """
+    if not HASH.fullmatch(head):
+        raise ThrongError("usage", f"--head is {head!r}, not a whole hash of 64 hexadecimal digits")
+    if not reason.strip():
+        raise ThrongError("usage", "say with --reason where the records come from")
+
+    def stay(rules: Rulebook) -> Decision:
+        return "apply", "", reason, rules
+
+    entry, log = asyncio.run(decide(settings, stay, system_user(), lambda: configured_rules(settings), head=head))
+    if entry is None:
+        raise ThrongError("audit", "the audit log ends with an entry: there is nothing to pass over")
+    click.echo(f"entry {len(log.chain.taken)} of the audit log, by {entry.by}; hash {log.chain.head}")
 
 
 def _signatures(
@@ -119,7 +147,7 @@ def _signatures(
 
 async def _verify(settings: Settings, heads: tuple[str, ...]) -> tuple[Verdict, Chain]:
     chain = Chain()
-    problem = ""
+    problem = unfollowed = ""
     reader = TailReader(settings.kafka, settings.topic(AUDIT))
     epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
     try:
@@ -127,7 +155,14 @@ async def _verify(settings: Settings, heads: tuple[str, ...]) -> tuple[Verdict, 
         async for records in reader.read_to_end():
             for record in records:
                 if not problem:
-                    problem = _taken(chain, record.value, record.offset)
+                    counted = len(chain.taken)
+                    problem, is_entry = _taken(chain, record.value, record.offset)
+                    if not is_entry:
+                        place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
+                        unfollowed = unfollowed or f"{place}: {NO_ENTRY}"
+                    elif len(chain.taken) > counted:
+                        unfollowed = ""
+        problem = problem or unfollowed
         await epochs.start()
     except (KafkaError, OSError) as error:
         raise no_broker(settings.kafka) from error
@@ -142,12 +177,16 @@ async def _verify(settings: Settings, heads: tuple[str, ...]) -> tuple[Verdict, 
     for head in heads:
         if not problem and not chain.knows(head.lower()):
             problem = f"the audit log lacks its end: it never had the hash {head}"
-    return Verdict(not problem, chain.records, len(chain.taken), chain.head, problem), chain
+    return Verdict(not problem, chain.records, len(chain.taken), chain.head, problem, foreign=chain.foreign), chain
 
 
-def _taken(chain: Chain, value: bytes | None, offset: int) -> str:
+def _taken(chain: Chain, value: bytes | None, offset: int) -> tuple[str, bool]:
+    """What is wrong with the log by the record; whether that is an entry."""
     try:
         chain.take(value, offset=offset)
+    except Foreign:
+        chain.pass_over()
+        return "", False
     except Broken as error:
-        return str(error)
-    return ""
+        return str(error), True
+    return "", True

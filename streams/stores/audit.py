@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import UNSET, UnsetType
@@ -22,7 +22,7 @@ from msgspec import UNSET, UnsetType
 from schemas.audit import Action, Entry
 from schemas.policy import Rulebook
 from schemas.topics import AUDIT
-from streams.core.rules.audit import Broken, Chain, canonical, sealed
+from streams.core.rules.audit import Broken, Chain, Foreign, canonical, sealed
 from streams.errors import ThrongError
 from streams.settings import Settings
 from streams.stores.connection import client_options, no_broker, sentence_of
@@ -35,18 +35,26 @@ POLL_S: Final = 0.25
 # What is judged by rules of this age is on its way within a second: together the five that are promised.
 FRESH_S: Final = 4.0
 ATTEMPTS: Final = 20
+NO_ENTRY: Final = "the record is no entry, and none follows it: see docs/how-to/outages.md#foreign-records"
 # The decision that is to be appended: action, country, reason and the rules after it; None: nothing is to be decided.
 Decision = tuple[Action, str, str, Rulebook]
 
 
 class AuditReader:
-    """Keeps `chain` as the topic says. `reader`: of the topic, not started."""
+    """Keeps `chain` as the topic says.
 
-    def __init__(self, reader: TailReader) -> None:
+    Args:
+        reader: of the topic, not started.
+        whole: what is no entry must have an entry behind it. Without one it may be what is left of the last decision.
+    """
+
+    def __init__(self, reader: TailReader, *, whole: bool = True) -> None:
         self._reader = reader
         self._turn = asyncio.Lock()
+        self._whole = whole
         self._known_at = 0.0
         self.chain = Chain()
+        self.foreign = ""  # where the first is of what is no entry, behind the last one that counts
 
     async def start(self) -> None:
         """Connect and read all that is there."""
@@ -67,15 +75,25 @@ class AuditReader:
             asked_at = time.monotonic()
             async for records in self._reader.read_to_end():
                 for record in records:
-                    self._take(record.value, record.timestamp, record.offset)
+                    self._take(record)
+            if self.foreign and self._whole:
+                raise ThrongError("audit", f"{self.foreign}: {NO_ENTRY}; nothing is done by it")
             self._known_at = asked_at
 
-    def _take(self, value: bytes | None, time_ms: int, offset: int) -> None:
+    def _take(self, record: ConsumerRecord) -> None:
+        place = f"{record.topic}, partition {record.partition}, offset {record.offset}"
         try:
-            counts = self.chain.take(value, time_ms, offset)
+            counts = self.chain.take(record.value, record.timestamp, record.offset)
+        except Foreign:
+            self.chain.pass_over()
+            self.foreign = self.foreign or place
+            return
         except Broken as error:
-            raise ThrongError("audit", f"{error}: see 'throng audit verify'; nothing is done by it") from error
+            raise ThrongError("audit", f"{place}: {error}: see 'throng audit verify'; nothing is done by it") from error
         if counts:
+            if self.foreign:
+                log.error("%s: passed over up to the next entry, as no release of throng wrote it", self.foreign)
+                self.foreign = ""
             entry = self.chain.taken[-1].entry
             whom = f" {entry.country}" if entry.country else ""
             log.info("audit entry %d: %s%s, hash %s", len(self.chain.taken), entry.action, whom, entry.hash)
@@ -148,11 +166,13 @@ async def decide(
     by: str,
     first: Callable[[], Rulebook],
     from_ms: int | UnsetType = UNSET,
+    head: str = "",
 ) -> tuple[Entry | None, AuditReader]:
     """Append what `work_out` makes of the rules of now. Returns the entry (None: nothing to decide) and the log.
 
     Args:
         first: the rules of a deployment whose log is still empty. from_ms: of a rotation, see `schemas.audit.Entry`.
+        head: the log's hash, as it is known from elsewhere: the entry may follow on what is no entry.
 
     Raises:
         ThrongError: `kafka` if the entry can't be written, `audit` if the log is broken, `config` if the key to sign by
@@ -160,11 +180,15 @@ async def decide(
     """
     key = private_key(Path(settings.audit.key)) if settings.audit.key else None
     topic = settings.topic(AUDIT)
-    reader = AuditReader(TailReader(settings.kafka, topic))
+    reader = AuditReader(TailReader(settings.kafka, topic), whole=not head)
     producer = AIOKafkaProducer(**client_options(settings.kafka), enable_idempotence=True, acks="all")
     try:
         await reader.start()
         await producer.start()
+        if head and head.lower() != reader.chain.head:
+            raise ThrongError("audit", "the last entry of the audit log has another hash than that of --head")
+        if head and not reader.foreign:
+            return None, reader
         if not reader.chain.taken:
             await adopt(reader, producer, topic, first(), by, key)
         for _ in range(ATTEMPTS):

@@ -10,16 +10,13 @@ drawn or made once more.
 import logging
 from typing import Generic, Protocol, TypeVar
 
-import msgspec
-
+from schemas.named import UNREADABLE, Fields, names
 from streams.errors import ThrongError
 
 log = logging.getLogger("throng.own")
 
 T = TypeVar("T")
 R = TypeVar("R", covariant=True)
-# What decoders raise of whatever bytes.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Kind(Protocol[R]):
@@ -53,9 +50,7 @@ class Own(Generic[T]):
         passed_over: how many records are not throng's.
     """
 
-    def __init__(
-        self, code: str, decoder: Kind[T], fields: Kind[dict[str, msgspec.Raw]], named: frozenset[str]
-    ) -> None:
+    def __init__(self, code: str, decoder: Kind[T], fields: Fields, named: frozenset[str]) -> None:
         self._code = code
         self._decoder = decoder
         self._fields = fields
@@ -93,11 +88,3 @@ class Own(Generic[T]):
 
 def _place(record: Record) -> str:
     return f"{record.topic}, partition {record.partition}, offset {record.offset}"
-
-
-def names(value: bytes, fields: Kind[dict[str, msgspec.Raw]]) -> frozenset[str]:
-    """The names that a record's map has; none if it is no map of names."""
-    try:
-        return frozenset(fields.decode(value))
-    except UNREADABLE:
-        return frozenset()

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from schemas.topics import ATTACH, EPOCHS, LEDGER, SALTS
+from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, SALTS
 from streams.settings import Settings, to_environ
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
@@ -99,3 +99,38 @@ async def test_what_may_be_another_releases_ends_readers_in_one_line(
     (line,) = said.splitlines()
     assert line.startswith(f"throng: {settings.topic(topic)}, partition 0, offset 0: the record is not as this release")
     assert line.endswith("docs/how-to/outages.md#foreign-records")
+
+
+async def test_at_the_end_of_the_audit_log_they_stop_all_until_somebody_knows_that_no_decision_is_missing(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    settings = small(stack, namespace, tmp_path, plan(make_town(1, 100, 20)))
+    await create(settings)
+    code, said = await throng(settings, "policy", "apply")
+    head = said.split()[-1]
+    assert code == 0
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        for value in (b"a trial", None, json.dumps(EVENT).encode()):
+            await producer.send_and_wait(settings.topic(AUDIT), value, key=b"key", partition=0)
+    workers = Workers(settings, tmp_path)
+    await asyncio.gather(workers.start("gateway"), workers.start("release"))
+    for name, process in workers.running.items():
+        assert await asyncio.wait_for(process.wait(), 60) == 1
+        said = workers.last_words(name)
+        assert said.splitlines()[-1].startswith(
+            f"throng: {settings.topic(AUDIT)}, partition 0, offset 1: the record is"
+        )
+        assert "Traceback" not in said and "trial" not in said and EVENT["imsi"] not in said
+    assert (await throng(settings, "audit", "verify"))[0] == 1
+    assert (await throng(settings, "audit", "pass-over", "--head", "0" * 64, "--reason", "a trial"))[0] == 1
+    assert (await throng(settings, "audit", "pass-over", "--head", head, "--reason", "a trial"))[0] == 0
+    code, said = await throng(settings, "audit", "verify")
+    assert code == 0 and "2 entries, and 3 records that throng did not write" in said
+    await workers.start("gateway")
+    try:
+        async with asyncio.timeout(60):
+            while "audit entry 2: apply" not in workers.last_words("gateway"):
+                assert workers.running["gateway"].returncode is None
+                await asyncio.sleep(0.3)
+    finally:
+        assert await workers.end("gateway") == 0

@@ -10,6 +10,8 @@ class Record(NamedTuple):
     value: bytes
     timestamp: int
     offset: int
+    topic: str
+    partition: int = 0
 
 
 class Kafka:
@@ -27,7 +29,7 @@ class Kafka:
 
     async def read_to_end(self) -> AsyncIterator[list[Record]]:
         values = self.topics.get(self._topic, [])
-        new = [Record(value, NOON, number) for number, value in enumerate(values)][self._read :]
+        new = [Record(value, NOON, number, self._topic) for number, value in enumerate(values)][self._read :]
         self._read = len(values)
         yield new
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from schemas.audit import GENESIS, Entry
 from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Rulebook
-from streams.core.rules.audit import Broken, Chain, canonical, sealed
+from streams.core.rules.audit import Broken, Chain, Foreign, canonical, sealed
 from tests.support.world import POLICIES
 
 BOOK = Rulebook(tuple(POLICIES), DEFAULT_MEASURES, "marketing")
@@ -164,3 +164,36 @@ def test_an_epoch_finds_the_rules_that_it_was_made_by_and_what_came_since() -> N
 def test_what_is_wrong_is_said_by_record(value: bytes | None, sentence: str) -> None:
     with pytest.raises(Broken, match=sentence):
         read([value])  # type: ignore[list-item]
+
+
+@given(logs(), st.data())
+def test_a_record_that_is_none_of_throngs_can_be_passed_over_and_stands_for_no_entry(
+    log: list[bytes], data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, len(log)))
+    foreign = data.draw(st.sampled_from([None, b"", b"a trial", b"{}", b'{"imsi": "001010000000001"}', b"[" * 100_000]))
+    chain = read(log[:at])
+    with pytest.raises(Foreign):
+        chain.take(foreign, offset=at)
+    assert chain.head == read(log[:at]).head
+    chain.pass_over()
+    for number, value in enumerate(log[at:], at + 1):
+        chain.take(value, offset=number)
+    assert (chain.head, chain.taken) == (read(log).head, read(log).taken) and chain.records == len(log) + 1
+    # In place of an entry it is found by the next.
+    if at + 1 < len(log):
+        chain = read(log[:at])
+        chain.pass_over()
+        with pytest.raises(Broken, match="does not follow"):
+            for value in log[at + 1 :]:
+                chain.take(value)
+
+
+NEWER = entry(GENESIS, "x")[:-1] + b',"form":2}'
+
+
+@pytest.mark.parametrize("value", [b'{"previous": 1}', b'{"hash": "", "form": 2}', NEWER])
+def test_what_may_be_another_releases_entry_is_not_passed_over(value: bytes) -> None:
+    with pytest.raises(Broken) as raised:
+        read([value])
+    assert not isinstance(raised.value, Foreign)

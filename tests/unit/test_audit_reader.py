@@ -22,6 +22,8 @@ class Record(NamedTuple):
     value: bytes
     timestamp: int
     offset: int
+    topic: str = "audit"
+    partition: int = 0
 
 
 class Topic:
@@ -99,3 +101,26 @@ async def test_who_comes_second_is_told_so(topic: Topic) -> None:
     topic.before = [canonical(sealed(Entry("", "another", "apply", "", "", BOOK, reader.chain.head)))]
     assert await append(reader, topic, "audit", ("apply", "", "", BOOK), "me") is None  # type: ignore[arg-type]
     assert await append(reader, topic, "audit", ("apply", "", "", BOOK), "me") is not None  # type: ignore[arg-type]
+
+
+async def test_what_is_no_entry_is_passed_over_where_one_follows_and_else_nothing_is_done(
+    topic: Topic, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = await following(topic)
+    await adopt(reader, topic, "audit", BOOK, "me")  # type: ignore[arg-type]
+    topic.before = [b"a trial", b""]
+    assert await append(reader, topic, "audit", ("apply", "", "", BOOK), "me") is not None  # type: ignore[arg-type]
+    assert reader.chain.foreign == 2
+    assert "audit, partition 0, offset 1: passed over up to the next entry" in caplog.text
+    topic.values.append(b"a trial")
+    topic.now += 5
+    for _ in range(2):
+        with pytest.raises(
+            ThrongError, match="audit, partition 0, offset 4: the record is no entry, and none follows it"
+        ):
+            await reader.read()
+    assert not reader.fresh() and "a trial" not in caplog.text
+    # Somebody's decision that came second says nothing of what was there.
+    topic.values.append(canonical(sealed(Entry("", "", "apply", "", "late", BOOK, GENESIS))))
+    with pytest.raises(ThrongError, match="audit, partition 0, offset 4: the record is no entry, and none follows it"):
+        await reader.read()

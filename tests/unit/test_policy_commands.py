@@ -160,6 +160,29 @@ def test_verify_finds_what_was_tampered_with_and_what_is_missing_at_the_end(thro
     assert len(Kafka.topics["audit"]) == 2
 
 
+def test_what_is_no_entry_is_passed_over_by_who_knows_the_last_ones_hash(throng: Throng) -> None:
+    throng("policy", "apply")
+    head = throng("policy", "suspend", "208")[1].split()[-1]
+    code, _, wrong = throng("audit", "pass-over", "--head", head, "--reason", "a trial")
+    assert (code, wrong) == (1, "throng: the audit log ends with an entry: there is nothing to pass over\n")
+    Kafka.topics["audit"] += [b"a trial", b""]
+    place = "throng: audit, partition 0, offset 2: the record is no entry, and none follows it"
+    for arguments in (["audit", "verify"], ["audit", "show"], ["policy", "show"], ["policy", "suspend", "299"]):
+        code, _, wrong = throng(*arguments)
+        assert code == 1 and wrong.startswith(place) and wrong.count("\n") == 1
+    for wrong_head in ("0" * 64, "a" * 64):
+        code, _, wrong = throng("audit", "pass-over", "--head", wrong_head, "--reason", "a trial")
+        assert (code, wrong) == (1, "throng: the last entry of the audit log has another hash than that of --head\n")
+    assert throng("audit", "pass-over", "--head", head, "--reason", " ")[0] == 2
+    assert len(Kafka.topics["audit"]) == 4
+    code, said, _ = throng("audit", "pass-over", "--head", head.upper(), "--reason", "a trial")
+    assert code == 0 and said.startswith("entry 3 of the audit log, by ")
+    verified = throng("audit", "verify")[1]
+    assert verified.startswith("the audit log is whole: 3 entries, and 2 records that throng did not write; hash ")
+    assert throng("audit", "show")[1].splitlines()[-1].endswith("apply: a trial")
+    assert "208" in throng("policy", "show")[1]
+
+
 @pytest.mark.parametrize("head", ["5f1c", "", "g" * 64, "a" * 63, "a" * 65])
 def test_what_is_no_whole_hash_is_no_sign_of_tampering(throng: Throng, head: str) -> None:
     throng("policy", "apply")

@@ -5,6 +5,8 @@ the hash of the log after each record. A pure function of the log, so that all w
 
     previous = the log's hash      -> it counts; the log's hash is the entry's
     previous = an earlier hash     -> two decided at once and this one came second: void; the log's hash takes it up
+    no entry of any release        -> `Foreign`: it is passed over once an entry that counts follows it. Until then
+                                      it may be what is left of the last entry
     anything else                  -> `Broken`: changed, deleted or reordered, and nothing may rest on the log any more
 
 So a record's place is fixed by the next one. What is missing at the end only a hash kept elsewhere can tell: every
@@ -15,8 +17,11 @@ import hashlib
 
 import msgspec
 
-from schemas.audit import GENESIS, Entry
+from schemas.audit import GENESIS, NAMED, Entry
+from schemas.named import UNREADABLE, names
 from schemas.policy import Rulebook
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Broken(ValueError):  # noqa: N818 - reads as what it is
@@ -25,6 +30,10 @@ class Broken(ValueError):  # noqa: N818 - reads as what it is
     def __init__(self, number: int, sentence: str) -> None:
         super().__init__(f"record {number} of the audit log {sentence}")
         self.number = number
+
+
+class Foreign(Broken):
+    """The record is no entry of any release."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -51,11 +60,11 @@ def sealed(entry: Entry) -> Entry:
 
 
 class Chain:
-    """The log as read so far. `void`: how many records came second to another."""
+    """The log as read so far. `void`: how many records came second to another; `foreign`: were passed over."""
 
     def __init__(self) -> None:
         self.taken: list[Taken] = []
-        self.void = 0
+        self.void = self.foreign = 0
         # Hash of the log after each record, and how many entries counted by then.
         self._counted: dict[str, int] = {GENESIS: 0}
         self.head = GENESIS
@@ -63,7 +72,7 @@ class Chain:
     @property
     def records(self) -> int:
         """How many records were read."""
-        return len(self.taken) + self.void
+        return len(self.taken) + self.void + self.foreign
 
     @property
     def rules(self) -> Rulebook | None:
@@ -91,7 +100,7 @@ class Chain:
         """Take the next record; whether it counts. `offset`: its place in the topic, where that is known.
 
         Raises:
-            Broken: it is not what was written there.
+            Foreign: it is no entry. Broken: it is not what was written there. In both cases nothing has changed.
         """
         if offset not in (None, self.records):
             raise Broken(self.records, "is missing")
@@ -108,11 +117,16 @@ class Chain:
         self._counted[self.head] = len(self.taken)
         return counts
 
+    def pass_over(self) -> None:
+        """Go on behind a record that is no entry."""
+        self.foreign += 1
+
     def _read(self, value: bytes | None) -> Entry:
         try:
             entry = msgspec.json.decode(value or b"", type=Entry)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-            raise Broken(self.records, "can't be read") from error
+        except UNREADABLE as error:
+            known = names(value or b"", _FIELDS) & NAMED
+            raise (Broken if known else Foreign)(self.records, "can't be read") from error
         if canonical(entry) != value or sealed(entry) != entry:
             raise Broken(self.records, "is not what its hash says")
         return entry
