@@ -16,8 +16,19 @@ import msgspec
 import numpy as np
 
 from schemas.measures import Measure
-from schemas.plan import Plan
-from streams.core.calibration.calibration import ALIKE, BY_ITSELF, LEAST, MOST, Erring, Evidence, Told, found, told_from
+from schemas.plan import Correction, Plan
+from streams.core.calibration.calibration import (
+    ALIKE,
+    BY_ITSELF,
+    LEAST,
+    MOST,
+    Erring,
+    Evidence,
+    Told,
+    by_part_of_day,
+    found,
+    told_from,
+)
 from streams.core.estimates.factors import correction_of, of_estimates, part_names
 from streams.stores.noise import draw
 from validation import errors
@@ -31,7 +42,7 @@ ALL: Final = Told(0.0, 1.0)
 
 
 class Way(NamedTuple):
-    """How factors are found: of how many days, which panes are taken, and how those of estimates err."""
+    """How factors are found: of how many days, which panes are taken, how those of estimates err, and if by hours."""
 
     name: str
     days: int
@@ -39,6 +50,7 @@ class Way(NamedTuple):
     whatever: bool = False
     erring: Erring = ALIKE
     exact: bool = False
+    by_hours: bool = True
 
 
 def told_alone(evidence: Evidence) -> Evidence:
@@ -50,6 +62,7 @@ WAYS: Final = (
     Way("no factors", 0),
     Way("one day, as released", 1),
     Way("two days", 2),
+    Way("two days, one factor for the whole day", 2, by_hours=False),
     Way("two days, told numbers alone, whatever was counted on site", 2, told_alone, whatever=True),
     Way("two days, panes by counts on site, without what was withheld", 2, told_alone),
     Way("two days, each pane of estimates worth a whole one", 2, erring=ALIKE._replace(worth=1.0)),
@@ -63,31 +76,42 @@ def plan_by(way: Way, day: Day, days: Sequence[Counted], lived: Sequence[Day]) -
     said = []
     for measure in counted_on_site(day) if way.days else ():
         keys = measure.keys(day.epoch.zones, day.epoch.parents)
-        factor, se = _exact(measure, lived[: way.days]) if way.exact else _found(way, day, measure, days, keys)
-        has = np.flatnonzero(factor != 1.0).tolist()
-        said += [correction_of(day.plan, measure, key, float(factor[key]), float(se[key])) for key in has]
+        if way.exact:
+            factor = _exact(measure, lived[: way.days])
+            has = np.flatnonzero(factor != 1.0).tolist()
+            said += [correction_of(day.plan, measure, key, float(factor[key]), 0.0) for key in has]
+        else:
+            said += _found(way, day, measure, days, keys)
     return msgspec.structs.replace(day.plan, calibration=tuple(said))
 
 
-def _found(way: Way, day: Day, measure: Measure, days: Sequence[Counted], keys: int) -> tuple[np.ndarray, np.ndarray]:
+def _found(way: Way, day: Day, measure: Measure, days: Sequence[Counted], keys: int) -> list[Correction]:
     of_days = days[: way.days]
     estimates, se = map(np.concatenate, zip(*(each.told[measure.name] for each in of_days), strict=True))
     if not len(estimates):
-        return np.ones(keys), np.zeros(keys)
+        return []
     evidence = Evidence(*map(np.concatenate, zip(*(each.evidence[measure.name] for each in of_days), strict=True)))
     weights = weights_of_day(day)
     smooth = of_estimates(measure, weights is not None and weights.of(measure) is not None)
     told = ALL if way.whatever else told_from(day.epoch.k, estimates, se)
     group = np.arange(keys) % len(part_names(measure))
-    of = found(way.panes(evidence), group, told, COUNTER_ERROR, way.erring if smooth else BY_ITSELF)
-    return of.factor, of.se
+    panes, erring = way.panes(evidence), way.erring if smooth else BY_ITSELF
+    of = found(panes, group, told, COUNTER_ERROR, erring)
+    of_day = by_part_of_day(panes, of, told, COUNTER_ERROR, erring)
+    return [
+        correction_of(
+            *(day.plan, measure, key, float(of.factor[key]), float(of.se[key])),
+            hours=of_day.hours(key) if way.by_hours else (),
+        )
+        for key in np.flatnonzero(of.panes).tolist()
+    ]
 
 
-def _exact(measure: Measure, lived: Sequence[Day]) -> tuple[np.ndarray, np.ndarray]:
+def _exact(measure: Measure, lived: Sequence[Day]) -> np.ndarray:
     counts = sum(weighted(day)[measure.name].sum(axis=0) for day in lived)
     true = sum(truth_of(day)[measure.name].sum(axis=0) for day in lived)
     factor = np.divide(true, counts, out=np.ones(len(true)), where=counts > 0)
-    return np.clip(factor, LEAST, MOST), np.zeros(len(true))
+    return np.clip(factor, LEAST, MOST)
 
 
 def main() -> None:

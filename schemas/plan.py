@@ -13,6 +13,7 @@ import msgspec
 import orjson
 
 NO_ZONE: Final = 0xFFFF
+HOURS: Final = 24
 # Of a cell: the network's own, but most of it lies in no zone. Whoever is there is counted nowhere.
 NOWHERE: Final = ""
 
@@ -72,6 +73,21 @@ class Cell(msgspec.Struct, frozen=True):
     share: float | None = None
 
 
+class Hours(msgspec.Struct, frozen=True):
+    """A correction's factor and standard error in some hours: local ones from `from_hour` on until before `to_hour`,
+    past midnight if that one is not the later. Of a pane its middle counts."""
+
+    from_hour: int
+    to_hour: int
+    factor: float
+    se: float
+
+    def each(self) -> list[int]:
+        """The hours, 0 to 23."""
+        often = (self.to_hour - self.from_hour) % HOURS or HOURS
+        return [hour % HOURS for hour in range(self.from_hour, self.from_hour + often)]
+
+
 class Correction(msgspec.Struct, frozen=True):
     """People who were truly there to each one counted, as counts on site have shown (`throng calibrate`).
 
@@ -79,6 +95,8 @@ class Correction(msgspec.Struct, frozen=True):
         measure: by its name. place: a zone or a district, as the measure counts them; of a flow its origin.
         destination: of a flow. part: of dwell the bucket, of visits the number. se: the factor's standard error.
         foretold: nobody has counted there; counts of other places, and what the plan knows of it, say so.
+        hours: where it is another one at some hours. At all others, and as far as a factor of the whole day is asked
+            for, it is `factor`.
     """
 
     measure: str
@@ -88,12 +106,13 @@ class Correction(msgspec.Struct, frozen=True):
     destination: str = ""
     part: str = ""
     foretold: bool = False
+    hours: tuple[Hours, ...] = ()
 
 
 # Left out of the hash where they say nothing: plans of before there were such fields keep theirs.
 _ZONE_ADDED: Final = ("inside", "radius_m", "spill", "counted", "step", "area_m2")
 _CELL_ADDED: Final = ("share",)
-_CORRECTION_ADDED: Final = ("foretold",)
+_CORRECTION_ADDED: Final = ("foretold", "hours")
 
 
 class Places(msgspec.Struct, frozen=True):

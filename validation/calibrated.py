@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from schemas.lengths import BUCKETS, CUT
 from schemas.measures import AREAS, Measure
 from schemas.plan import Correction, Plan
-from streams.core.calibration.calibration import ALIKE, BY_ITSELF, Evidence, found, told_from
+from streams.core.calibration.calibration import ALIKE, BY_ITSELF, Evidence, by_part_of_day, found, told_from
 from streams.core.estimates.factors import (
     OF_PRESENT,
     STATISTICS,
-    Factors,
+    DayFactors,
     correction_of,
     factors_of,
+    hour_of,
     of_estimates,
     part_names,
 )
@@ -100,9 +101,16 @@ def on_site(day: Day, truth: Counts, noisy_counts: Noisy, nth: int = 0) -> Count
         # How long a presence was that the epoch cut, nobody on site can say.
         known = np.array([name != BUCKETS[CUT].name for name in part_names(measure)])[key % len(part_names(measure))]
         seen = mean if of_estimates(measure, _is_weighted(weights, measure)) else noisy.astype(np.float64)
-        evidence[measure.name] = Evidence(key, seen_there, is_told, seen, se).rows(known)
+        hour = np.repeat(hours_of(day, measure)[later], true.shape[1])
+        evidence[measure.name] = Evidence(key, seen_there, is_told, seen, se, hour).rows(known)
         told[measure.name] = mean[is_told], se[is_told]
     return Counted(evidence, told)
+
+
+def hours_of(day: Day, measure: Measure) -> NDArray[np.int64]:
+    """Which local hour each of the measure's panes is of, i64[panes]."""
+    ends = range(day.epoch.start_ms + measure.pane_ms, day.epoch.end_ms + 1, measure.pane_ms)
+    return np.array([hour_of(measure.pane_ms, end, day.plan.timezone) for end in ends], np.int64)
 
 
 def _is_weighted(weights: PlanWeights | None, measure: Measure) -> bool:
@@ -123,9 +131,11 @@ def calibrated_plan(day: Day, days: Sequence[Counted]) -> Plan:
         group = np.arange(measure.keys(day.epoch.zones, day.epoch.parents)) % parts
         evidence = Evidence(*map(np.concatenate, zip(*(each.evidence[measure.name] for each in days), strict=True)))
         erring = ALIKE if of_estimates(measure, _is_weighted(weights, measure)) else BY_ITSELF
-        of = found(evidence, group, told_from(day.epoch.k, estimates, se), COUNTER_ERROR, erring)
+        told = told_from(day.epoch.k, estimates, se)
+        of = found(evidence, group, told, COUNTER_ERROR, erring)
+        of_day = by_part_of_day(evidence, of, told, COUNTER_ERROR, erring)
         said += [
-            correction_of(plan, measure, key, float(of.factor[key]), float(of.se[key]))
+            correction_of(plan, measure, key, float(of.factor[key]), float(of.se[key]), hours=of_day.hours(key))
             for key in np.flatnonzero(of.panes).tolist()
         ]
     return msgspec.structs.replace(plan, calibration=tuple(said))
@@ -151,22 +161,26 @@ def with_factors(
     told, errs = {}, {}
     arrivals = next(measure for measure in day.epoch.measures if measure.statistic == "arrivals")
     for name, measure, level in _all(day, estimates):
-        told[name], errs[name] = corrected_level(factors_of(plan, measure), VIEWS.get(name), level)
+        of, hours = factors_of(plan, measure), hours_of(day, measure)
+        told[name], errs[name] = corrected_level(of, hours, VIEWS.get(name), level)
     # A zone's factor goes through sums of its panes.
     told["footfall_hour"] = hourly(told["footfall"], told[arrivals.name]).astype(np.float64)
     errs["footfall_hour"] = hourly(errs["footfall"], errs[arrivals.name]).astype(np.float64)
     return told, truth, errs
 
 
-def corrected_level(of: Factors | None, view: View | None, level: Level) -> Level:
-    """A measure's estimates with its factors, and their errors with those of the factors and the network's view."""
+def corrected_level(of: DayFactors | None, hours: NDArray[np.int64], view: View | None, level: Level) -> Level:
+    """A measure's estimates with its factors, and their errors with those of the factors and the network's view.
+    `hours`: which each pane is of."""
     mean, se = level
     if of is None:
         return mean, se if view is None else np.hypot(se, view.se(mean))
-    keys = np.tile(np.arange(mean.shape[1]), len(mean))
-    put_on, grown, corrected = of.put_on(mean.reshape(-1), se.reshape(-1), keys)
-    off = corrected.off if view is None else view.corrected_se(put_on, corrected)
-    return put_on.reshape(mean.shape), np.hypot(grown, off).reshape(mean.shape)
+    keys, told, errs = np.arange(mean.shape[1]), np.empty(mean.shape), np.empty(mean.shape)
+    for pane, hour in enumerate(hours.tolist()):
+        told[pane], grown, corrected = of.at(hour).put_on(mean[pane], se[pane], keys)
+        off = corrected.off if view is None else view.corrected_se(told[pane], corrected)
+        errs[pane] = np.hypot(grown, off)
+    return told, errs
 
 
 def _all(day: Day, estimates: Mapping[str, Level]) -> list[tuple[str, Measure, Level]]:
@@ -194,11 +208,9 @@ def corrected(day: Day, days: Sequence[Counted]) -> dict[str, Pairs]:
         if of is None or name not in truth:
             continue
         first = len(mean) // HOURS
-        later = mean[first:]
-        keys = np.tile(np.arange(mean.shape[1]), len(later))
-        told, _, known = of.put_on(later.reshape(-1), np.zeros(later.size), keys)
-        has = known.times > 0
-        pairs[name] = errors.pairs(told[has], truth[name][first:].reshape(-1)[has], known.off[has])
+        told, off = corrected_level(of, hours_of(day, measure), None, (mean, np.zeros(mean.shape)))
+        later = slice(first, None), of.key
+        pairs[name] = errors.pairs(told[later], truth[name][later], off[later])
     return pairs
 
 

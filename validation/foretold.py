@@ -17,7 +17,7 @@ from schemas.plan import Plan
 from streams.core.calibration.foretelling import foretold
 from streams.core.estimates.factors import factors_of, part_names
 from validation import errors
-from validation.calibrated import Counted, Counts, Level, calibrated_plan, corrected_level
+from validation.calibrated import Counted, Counts, Level, calibrated_plan, corrected_level, hours_of
 from validation.errors import Pairs
 from validation.judge import VIEWS, paired
 from validation.released import Estimates
@@ -31,11 +31,13 @@ class Town(NamedTuple):
     """A town's dwell, f64[panes, keys]: what is so, and estimates with their errors as counted and as released.
 
     Attributes:
-        plan: with the factors of the zones that were counted. others: bool[keys], of those that were not.
+        plan: with the factors of the zones that were counted. hours: i64[panes], the local one of each. others:
+            bool[keys], of those that were not counted.
     """
 
     plan: Plan
     measure: Measure
+    hours: NDArray[np.int64]
     others: NDArray[np.bool_]
     truth: NDArray[np.int64]
     exact: Level
@@ -69,6 +71,7 @@ def town(day: Day, truth: Counts, days: Sequence[Counted], told: Estimates, nth:
     return Town(
         calibrated_plan(day, some),
         measure,
+        hours_of(day, measure),
         np.repeat(~at, parts),
         truth[DWELL],
         (exact, np.zeros(exact.shape)),
@@ -122,6 +125,6 @@ def _one(plans: Sequence[Plan]) -> Plan:
 
 def _pairs(town: Town, plan: Plan, level: Level) -> dict[str, Pairs]:
     """Of the zones that were not counted."""
-    corrected = corrected_level(factors_of(plan, town.measure), VIEWS[DWELL], level)
+    corrected = corrected_level(factors_of(plan, town.measure), town.hours, VIEWS[DWELL], level)
     told, errs = (column[:, town.others] for column in corrected)
     return errors.larger(paired({DWELL: told}, {DWELL: town.truth[:, town.others]}, {DWELL: errs}))

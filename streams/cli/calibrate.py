@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, TypeVar
 
 import click
 import msgspec
@@ -13,12 +13,21 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.measures import DEFAULT_MEASURES, Measure
-from schemas.plan import Correction, Plan
+from schemas.plan import Correction, Hours, Plan
 from streams.cli.examples import examples
 from streams.cli.on_site import read_on_site
 from streams.cli.released import calibratable
 from streams.cli.values import check_writable
-from streams.core.calibration.calibration import FEWEST_ALIKE, LEAST, MOST, Found, found, odd
+from streams.core.calibration.calibration import (
+    FEWEST_ALIKE,
+    LEAST,
+    MOST,
+    Found,
+    OfDay,
+    by_part_of_day,
+    found,
+    odd,
+)
 from streams.core.calibration.evidence import Paired, Pairing
 from streams.core.calibration.foretelling import STATISTICS, Foretold, foretold, sizes
 from streams.core.estimates.factors import correction_of, part_names
@@ -29,16 +38,18 @@ from streams.stores.policies import load_measures
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DIGITS: Final = 4
+_Said = TypeVar("_Said", Correction, Hours)
 WIDTH: Final = 110  # of the table, at least
 
 
 class _Measured(NamedTuple):
-    """What was found of a measure: its keys, i64[n], and each one's factor."""
+    """What was found of a measure: its keys, i64[n], and each one's factor, also by parts of the day."""
 
     measure: Measure
     paired: Paired
     keys: NDArray[np.int64]
     found: Found
+    of_day: OfDay
 
 
 @click.command(
@@ -133,26 +144,35 @@ def _measured(measure: Measure, paired: Paired, counter_error: float) -> _Measur
     evidence = paired.evidence._replace(key=at.astype(np.int64))
     if paired.told is None:
         none = np.zeros(len(keys))
-        return _Measured(measure, paired, keys, Found(none + 1, none, none, none, none))
+        return _Measured(measure, paired, keys, Found(none + 1, none, none, none, none), OfDay(none, none))
     group = keys % len(part_names(measure))
     of = found(evidence, group, paired.told, counter_error, paired.erring)
-    return _Measured(measure, paired, keys, of)
+    of_day = by_part_of_day(evidence, of, paired.told, counter_error, paired.erring)
+    return _Measured(measure, paired, keys, of, of_day)
 
 
 def _corrections(plan: Plan, result: _Measured) -> list[Correction]:
     return [
-        correction_of(
-            plan,
-            result.measure,
-            int(result.keys[n]),
-            round(float(result.found.factor[n]), _DIGITS),
-            round(float(result.found.se[n]), _DIGITS),
+        _rounded(
+            correction_of(
+                plan,
+                result.measure,
+                int(result.keys[n]),
+                float(result.found.factor[n]),
+                float(result.found.se[n]),
+                hours=result.of_day.hours(n),
+            )
         )
         for n in np.flatnonzero(result.found.panes).tolist()
     ]
 
 
 def _rounded(of: Correction) -> Correction:
+    hours = tuple(_digits(each) for each in of.hours)
+    return msgspec.structs.replace(_digits(of), hours=hours)
+
+
+def _digits(of: _Said) -> _Said:
     return msgspec.structs.replace(of, factor=round(of.factor, _DIGITS), se=round(of.se, _DIGITS))
 
 

@@ -21,6 +21,11 @@ def milliseconds(text: str) -> int:
     return round(at.timestamp() * 1000)
 
 
+def local_hour(ms: int, timezone: str) -> int:
+    """The hour of the day, 0 to 23, at a time in an IANA zone."""
+    return datetime.fromtimestamp(ms / 1000, ZoneInfo(timezone)).hour
+
+
 def is_timezone(name: str) -> bool:
     """Is it an IANA name of a time zone, such as Europe/Berlin?"""
     try:

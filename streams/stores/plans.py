@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.attach import pack_cell
 from schemas.epochs import Epoch
-from schemas.plan import NO_ZONE, NOWHERE, Plan
+from schemas.plan import HOURS, NO_ZONE, NOWHERE, Plan
 from streams.core.calibration.calibration import LEAST, MOST
 from streams.core.distances import positions_of
 from streams.core.times import is_timezone
@@ -113,11 +113,15 @@ def _problems(plan: Plan) -> list[str]:
             for end in (each.place, each.destination)
             if end and end not in zones | parents
         ]
-        if not LEAST <= each.factor <= MOST or not 0 <= each.se < MOST:
-            about = f"the calibration of {each.measure!r} at {each.place!r} has the factor {each.factor:g}"
-            found.append(
-                f"{about} with the error {each.se:g}: {LEAST:g} to {MOST:g} are possible, with an error from 0"
-            )
+        about = f"the calibration of {each.measure!r} at {each.place!r} has"
+        for factor, se in ((each.factor, each.se), *((of.factor, of.se) for of in each.hours)):
+            if not LEAST <= factor <= MOST or not 0 <= se < MOST:
+                possible = f"{LEAST:g} to {MOST:g} are possible, with an error from 0"
+                found.append(f"{about} the factor {factor:g} with the error {se:g}: {possible}")
+        if any(not 0 <= turn < HOURS for of in each.hours for turn in (of.from_hour, of.to_hour)):
+            found.append(f"{about} hours that a day has not: 0 to {HOURS - 1} are possible")
+        elif len(by_hour := [hour for of in each.hours for hour in of.each()]) != len(set(by_hour)):
+            found.append(f"{about} an hour twice")
     if not 0 < len(plan.zones) < NO_ZONE:
         found.append(f"it has {len(plan.zones)} zones; 1 to {NO_ZONE - 1} are possible")
     return [problem for problem in found if problem]

@@ -13,17 +13,20 @@ from hypothesis import strategies as st
 from schemas.cohorts import COHORTS
 from schemas.lengths import BUCKETS
 from schemas.measures import DEFAULT_MEASURES
-from schemas.plan import Correction, Plan, Spill
+from schemas.plan import Correction, Hours, Plan, Spill
 from streams.cli.main import run
 from streams.core.calibration import calibration
 from streams.core.calibration.calibration import (
     ALIKE,
+    BY_ITSELF,
     LEAST,
     MOST,
+    PARTS_OF_DAY,
     SPREAD,
     Erring,
     Evidence,
     Told,
+    by_part_of_day,
     found,
     odd,
     told_from,
@@ -33,6 +36,7 @@ from streams.core.estimates.view import View
 from streams.core.release.release import Draw, next_record, publications
 from streams.core.release.render import Page
 from streams.core.times import rfc3339
+from streams.errors import ThrongError
 from streams.stores.plans import load_plan
 from tests.support.world import PLAN, epochs_at
 from tests.unit.test_schemas import validator
@@ -53,6 +57,7 @@ def of_one(on_site: list[float], noisy: list[float], se: float, told: list[bool]
         np.array(told or [True] * panes, np.bool_),
         np.array(noisy, np.float64),
         np.full(panes, float(se)),
+        np.full(panes, 12),
     )
 
 
@@ -160,6 +165,7 @@ def many(share: np.ndarray, on_site: np.ndarray, panes: int = 24, se: float = 40
         (noisy >= told.least).ravel(),
         noisy.ravel(),
         np.full(noisy.size, se),
+        np.full(noisy.size, 12),
     )
     return evidence, told
 
@@ -182,6 +188,79 @@ def test_shares_are_within_the_errors_stated_as_often_as_they_should() -> None:
     off = (1 / of.factor - share)[has] / (of.se / of.factor**2)[has]
     assert has.sum() > 900
     assert np.mean(np.abs(off) < 1.96) == pytest.approx(0.95, abs=0.015)
+
+
+def by_hours(share: np.ndarray, on_site: np.ndarray, days: int = 2, se: float = 40.0, seed: int = 1) -> tuple:
+    """Of places the found factors of the day and of its parts. `share`: f64[24 hours, places]."""
+    hours, places = share.shape
+    noisy = np.random.default_rng(seed).normal(share * on_site, se, (days, hours, places))
+    surely = Told(20 + 1.645 * se, se)
+    evidence = Evidence(
+        np.tile(np.arange(places), days * hours),
+        np.tile(on_site, days * hours),
+        (noisy >= surely.least).ravel(),
+        noisy.ravel(),
+        np.full(noisy.size, se),
+        np.tile(np.repeat(np.arange(hours), places), days),
+    )
+    of = found(evidence, np.zeros(places, np.int64), surely, 0.0)
+    return of, by_part_of_day(evidence, of, surely, 0.0, BY_ITSELF)
+
+
+IN_PART = [[hour for hour in range(24) if (hour - begin) % 24 < (end - begin) % 24] for begin, end in PARTS_OF_DAY]
+
+
+def test_the_parts_of_the_day_are_all_of_it_once() -> None:
+    assert sorted(hour for part in IN_PART for hour in part) == list(range(24))
+
+
+def test_parts_of_the_day_have_their_own_factors_where_places_differ_by_the_hour() -> None:
+    rng = np.random.default_rng(5)
+    share = np.empty((24, 50))
+    for part in IN_PART:
+        share[part] = np.clip(rng.normal(0.8, 0.15, 50), 0.4, 1.3)
+    of_day = by_hours(share, np.full(50, 2000.0))[1]
+    for part, hours in enumerate(IN_PART):
+        assert of_day.factor[part] == pytest.approx(1 / share[hours[0]], rel=0.05)
+    assert np.ptp(of_day.factor, axis=0).max() > 0.3
+    assert (of_day.se < 0.05).all()
+
+
+def test_where_a_place_is_seen_alike_all_day_its_parts_hardly_differ_from_the_whole() -> None:
+    """A part has less evidence than the day: by itself it would err more, and drawn to the day it does not."""
+    share = np.tile(np.random.default_rng(6).uniform(0.5, 1.5, 200), (24, 1))
+    of, of_day = by_hours(share, np.full(200, 150.0))
+    has = of.panes > 0
+    apart = np.abs(of_day.factor / of.factor - 1)[:, has]
+    assert np.median(apart) < 0.01 and apart.max() < 0.1
+    assert (of_day.se[:, has] >= of.se[has] * 0.9).all(), "and they are no better known"
+
+
+def test_the_shares_of_parts_are_within_the_errors_stated() -> None:
+    rng = np.random.default_rng(7)
+    share = np.empty((24, 400))
+    day = np.clip(rng.normal(1, 0.2, 400), 0.5, 1.8)
+    for part in IN_PART:
+        share[part] = day * rng.normal(1, 0.08, 400)
+    of, of_day = by_hours(share, rng.uniform(150, 800, 400))
+    off = np.concatenate(
+        [
+            ((1 / of_day.factor[part] - share[hours[0]]) / (of_day.se[part] / of_day.factor[part] ** 2))[of.panes > 0]
+            for part, hours in enumerate(IN_PART)
+        ]
+    )
+    assert np.mean(np.abs(off) < 1.96) == pytest.approx(0.95, abs=0.025)
+
+
+def test_a_part_of_the_day_that_nobody_counted_has_the_factor_of_the_day_and_is_less_sure() -> None:
+    evidence = of_one([900.0] * 20, [450.0] * 20, 20)
+    of = found(evidence, ONE, SURELY, 0.05)
+    of_day = by_part_of_day(evidence, of, SURELY, 0.05, BY_ITSELF)
+    counted = next(part for part, hours in enumerate(IN_PART) if evidence.hour[0] in hours)
+    others = [part for part in range(len(IN_PART)) if part != counted]
+    assert of_day.factor[:, 0] == pytest.approx(of.factor[0], rel=0.02)
+    assert (of_day.factor[others, 0] == of.factor[0]).all()
+    assert (of_day.se[others, 0] > of_day.se[counted, 0]).all()
 
 
 def test_what_is_told_says_from_how_many_people_on_it_is() -> None:
@@ -311,6 +390,69 @@ def test_without_factors_nothing_is_changed_and_a_plan_keeps_its_hash() -> None:
     before, after = (record_of(plan, "present", noisy) for plan in (PLAN, CALIBRATED))
     assert before.state == after.state
     assert record_of(PLAN, "dwell", np.full(48, 900)).state == record_of(CALIBRATED, "dwell", np.full(48, 900)).state
+
+
+BY_HOURS = msgspec.structs.replace(
+    PLAN,
+    calibration=(
+        Correction("present", "z1", 2.0, 0.1, hours=(Hours(22, 4, 1.5, 0.2), Hours(4, 9, 1.2, 0.05))),
+        Correction("present", "z2", 1.1, 0.1),
+        Correction("dwell", "z0", 2.0, 0.1, part="under_5", hours=(Hours(5, 6, 0.5, 0.02),)),
+    ),
+)
+
+
+def test_a_factor_may_be_another_one_at_some_hours() -> None:
+    of = factors_of(BY_HOURS, NAMED["present"])
+    assert [of.at(hour).factor.tolist() for hour in (23, 0, 3)] == [[1.5, 1.1]] * 3
+    assert [of.at(hour).factor.tolist() for hour in (4, 8)] == [[1.2, 1.1]] * 2
+    assert [of.at(hour).factor.tolist() for hour in (9, 21)] == [[2.0, 1.1]] * 2, "at all others that of the day"
+    assert (of.at(4).se.tolist(), of.at(9).se.tolist()) == ([0.05, 0.1], [0.1, 0.1])
+    assert factors_of(BY_HOURS, NAMED["present_cohort"]).at(3).factor.tolist() == [1.5] * COHORTS + [1.1] * COHORTS
+    plain_ = factors_of(CALIBRATED, NAMED["dwell"])
+    assert all(plain_.at(hour).factor.tolist() == [2.0, 0.5] for hour in range(24))
+
+
+def test_a_day_of_one_span_is_all_hours() -> None:
+    whole = Correction("dwell", "z0", 2.0, 0.1, part="under_5", hours=(Hours(4, 4, 3.0, 0.1),))
+    of = factors_of(msgspec.structs.replace(PLAN, calibration=(whole,)), NAMED["dwell"])
+    assert {of.at(hour).factor[0] for hour in range(24)} == {3.0}
+
+
+def test_a_plan_of_before_there_were_hours_is_read_as_ever() -> None:
+    before = msgspec.structs.replace(PLAN, calibration=(Correction("dwell", "z1", 2.0, 0.1, part="under_5"),))
+    said = msgspec.to_builtins(before)
+    for each in said["calibration"]:
+        del each["hours"], each["foretold"]
+    assert msgspec.convert(said, Plan) == before
+    assert before.hash() == "0c90281630cbc9b18cfd0d4ffcec8752"
+    other = msgspec.structs.replace(before.calibration[0], hours=(Hours(4, 9, 1.0, 0.1),))
+    assert msgspec.structs.replace(before, calibration=(other,)).hash() != before.hash()
+
+
+def test_records_have_the_factor_of_the_local_hour_of_their_panes_middle() -> None:
+    """The epoch begins at 04:00 in Berlin; 60 panes of 5 minutes later it is 09:00."""
+
+    def factor(name: str, zone: str, part: str | None, number: int) -> float:
+        keys = 6 * (1 if part is None else len(BUCKETS))
+        said = told(BY_HOURS, name, np.full(keys, 9000), number=number)
+        one = next(each for each in said if each["zone"] == zone and each.get("bucket") == part)
+        assert one["calibrated"]
+        return round(one["estimate"] / 9000, 1)
+
+    present = [factor("present", "z1", None, number) for number in (1, 60, 61, 216, 217, 288)]
+    assert present == [1.2, 1.2, 2.0, 2.0, 1.5, 1.5], "the pane that ends at 09:00 is of before"
+    assert [factor("dwell", "z0", "under_5", 12 * hour) for hour in (1, 2, 3)] == [2.0, 0.5, 2.0]
+
+
+def test_those_at_the_end_are_those_at_the_start_and_who_came_less_who_left_where_factors_turn() -> None:
+    """Of a quarter of an hour that begins where another factor does: all of it has the one it has at its middle."""
+    start = record_of(BY_HOURS, "present", np.full(6, 4000), number=60)
+    end = record_of(BY_HOURS, "present", np.full(6, 4500), number=63, last=start)
+    arrivals = record_of(BY_HOURS, "arrivals", np.full(6, 2000), number=63, present=end)
+    said = [orjson.loads(item.value) for record in (end, arrivals) for item in publications(record)]
+    by = {each["measure"]: each["estimate"] for each in said if each["zone"] == "z1"}
+    assert by["footfall"] - by["departures"] == pytest.approx(by["present"], abs=0.3)
 
 
 def test_the_belief_goes_on_as_counted_and_keys_from_data_take_their_own_factors() -> None:
@@ -470,6 +612,66 @@ def test_what_was_released_with_factors_gives_the_same_ones(
         assert (one.place, one.part) == (other.place, other.part)
         assert other.factor == pytest.approx(one.factor, rel=0.01)
     capsys.readouterr()
+
+
+def test_the_command_finds_factors_by_the_hour_and_finds_them_again_of_what_was_released_with_them(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of z0 half is counted until 09:00 and nine in ten from then on; of z1 all is."""
+    rows: list[tuple] = []
+
+    def release(plan: Plan) -> None:
+        lines, rng = [], np.random.default_rng(8)
+        rows.clear()
+        for hour in range(1, 14):
+            noisy = np.zeros((6, len(BUCKETS)), np.int64)
+            for zone, share in (("z0", 0.5 if hour <= 5 else 0.9), ("z1", 1.0)):
+                noisy[int(zone[1]), 0] = round(6000 * share + rng.normal(0, 60))
+                end_ms = EPOCH.start_ms + 12 * hour * EPOCH.pane_ms
+                rows.append(("dwell", zone, "", "under_5", rfc3339(end_ms - HOUR_MS), rfc3339(end_ms), 6000))
+            lines += [item.value for item in publications(record_of(plan, "dwell", noisy.ravel(), number=12 * hour))]
+        files["released.ndjson"].write_bytes(b"\n".join(line for line in lines))
+        files["plan.json"].write_bytes(msgspec.json.encode(plan))
+        write(files["counts.csv"], rows)
+
+    release(PLAN)
+    assert calibrate(files) == 0
+    first = load_plan(files["next.json"])
+    z0, z1 = first.calibration
+    assert [(each.from_hour, each.to_hour) for each in z0.hours] == list(PARTS_OF_DAY)
+    assert [each.factor for each in z0.hours[:2]] == pytest.approx([2.0, 1 / 0.9], rel=0.04)
+    assert 1 / 0.9 < z0.factor < 2.0
+    assert [each.factor for each in z1.hours] == pytest.approx([1.0] * 3, abs=0.03)
+    noisy = np.zeros((6, len(BUCKETS)), np.int64)
+    noisy[0, 0] = 3000
+    for hour, factor in ((5, z0.hours[0].factor), (6, z0.hours[1].factor)):
+        said = told(first, "dwell", noisy.ravel(), number=12 * hour)
+        one = next(each for each in said if each.get("bucket") == "under_5")
+        assert one["estimate"] == pytest.approx(3000 * factor, rel=0.001)
+    release(first)
+    assert calibrate(files) == 0
+    again = load_plan(files["next.json"])
+    assert (again.version, len(again.calibration)) == (3, 2)
+    for one, other in zip(first.calibration, again.calibration, strict=True):
+        factors = [[of.factor, *(each.factor for each in of.hours)] for of in (one, other)]
+        assert factors[0] == pytest.approx(factors[1], rel=0.005)
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        ((Hours(4, 9, 9.0, 0.1),), "has the factor 9 with the error 0.1: 0.25 to 4 are possible"),
+        ((Hours(4, 24, 1.0, 0.1),), "has hours that a day has not: 0 to 23 are possible"),
+        ((Hours(4, 9, 1.0, 0.1), Hours(20, 5, 1.0, 0.1)), "has an hour twice"),
+    ],
+)
+def test_a_plan_whose_hours_can_not_be_is_refused(tmp_path: Path, hours: tuple[Hours, ...], said: str) -> None:
+    wrong = Correction("present", "z1", 1.0, 0.1, hours=hours)
+    path = tmp_path / "plan.json"
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(PLAN, calibration=(wrong,))))
+    with pytest.raises(ThrongError, match=f"the calibration of 'present' at 'z1' {said}"):
+        load_plan(path)
 
 
 def test_people_present_are_held_against_estimates_and_districts_say_nothing(

@@ -644,7 +644,9 @@ def passing_by(seed: int) -> tuple[Day, list[calibrated.Counted]]:
     noisy, on_site = (each[some:].reshape(-1).astype(np.float64) for each in (counts["dwell"], truth))
     se = np.full(len(key), 20.0)
     told = noisy > 50
-    before = calibrated.Counted({"dwell": Evidence(key, on_site, told, noisy, se)}, {"dwell": (noisy[told], se[told])})
+    before = calibrated.Counted(
+        {"dwell": Evidence(key, on_site, told, noisy, se, np.full(len(key), 12))}, {"dwell": (noisy[told], se[told])}
+    )
     return day, [before]
 
 

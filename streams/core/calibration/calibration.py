@@ -11,6 +11,11 @@ group vary (empirical Bayes; Fay and Herriot 1979, JASA 74, 269-277; Morris 1983
 expectation maximisation (Dempster, Laird and Rubin 1977). The logarithm of what is so believed of `r` is concave, and
 Newton's steps find its top; its curvature there is the stated error. The factor is `1 / r`.
 
+A place's share is not quite the same all day: by night a phone is heard less often, and who is about by day stands
+elsewhere in the place. So each part of the day has a share too, that of the day times what it departs from it. What it
+departs is drawn to none by the same rule, by as much as the parts of all places do: a third of the evidence is worth
+what it says, and no more.
+
 In: public counts on site and released numbers; never what was counted before noise. Out: factors with their errors.
 """
 
@@ -20,9 +25,15 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.plan import HOURS, Hours
+
 # What is believed of how far shares vary before any is seen, and how many places that is worth.
 SPREAD: Final = 0.25
 SPREAD_WORTH: Final = 2.0
+# The same of how far a part of the day departs from the whole; and the parts, [from, to) in local hours, chosen in
+# simulated towns (docs/explanation/accuracy-steps.md).
+SPREAD_OF_DAY: Final = 0.05
+PARTS_OF_DAY: Final = ((4, 9), (9, 18), (18, 4))
 # Nobody's factor is beyond.
 LEAST, MOST = 0.25, 4.0
 # A place that was told less often has no factor.
@@ -55,7 +66,8 @@ class Evidence(NamedTuple):
     Attributes:
         key: i64[n], which number it is. on_site: f64[n], people. told: bool[n], or else withheld. noisy, se: f64[n],
             what was told as counted, before any factor; of those withheld anything. An estimate, where what was drawn
-            is of something else (`factors.of_estimates`): these err `ALIKE`.
+            is of something else (`factors.of_estimates`): these err `ALIKE`. hour: i64[n], the local one of the pane's
+            middle.
     """
 
     key: NDArray[np.int64]
@@ -63,10 +75,12 @@ class Evidence(NamedTuple):
     told: NDArray[np.bool_]
     noisy: Floats
     se: Floats
+    hour: NDArray[np.int64]
 
     def rows(self, keep: NDArray[np.bool_]) -> "Evidence":
         """Some of them."""
-        return Evidence(self.key[keep], self.on_site[keep], self.told[keep], self.noisy[keep], self.se[keep])
+        key, on_site, told = self.key[keep], self.on_site[keep], self.told[keep]
+        return Evidence(key, on_site, told, self.noisy[keep], self.se[keep], self.hour[keep])
 
 
 class Told(NamedTuple):
@@ -86,6 +100,18 @@ class Found(NamedTuple):
     panes: Floats
     told: Floats
     apart: Floats
+
+
+class OfDay(NamedTuple):
+    """Of each part of the day and each key, f64[parts, keys] each: the factor and its standard error."""
+
+    factor: Floats
+    se: Floats
+
+    def hours(self, key: int) -> tuple[Hours, ...]:
+        """What a plan says of a key."""
+        columns = self.factor[:, key].tolist(), self.se[:, key].tolist()
+        return tuple(Hours(*part, *of) for part, *of in zip(PARTS_OF_DAY, *columns, strict=True))
 
 
 def told_from(k: int, estimates: Floats, se: Floats) -> Told:
@@ -111,27 +137,31 @@ def found(
             error of each count on site.
     """
     keys = len(group)
-    taken = evidence.on_site >= told.least
-    often = np.bincount(evidence.key[taken & evidence.told], minlength=keys) >= FEWEST_TOLD
-    rows = evidence.rows(taken & often[evidence.key])
+    rows = _taken(evidence, told, keys)
     panes = np.bincount(rows.key, minlength=keys).astype(np.float64)
     has = panes > 0
-    share, spread = np.ones(keys), np.full(keys, SPREAD**2)
-    variance = spread
-    groups = int(group.max()) + 1 if keys else 0
-    for _ in range(ROUNDS):
-        slope, curve = _likelihood(rows, share, told, counter_error, erring)
-        share = share + (slope - (share - 1) / spread) / (curve + 1 / spread)
-        share = np.clip(share, 1 / MOST, 1 / LEAST)
-        variance = 1 / (curve + 1 / spread)
-        off = np.bincount(group[has], ((share - 1) ** 2 + variance)[has], groups)
-        within = np.bincount(group[has], minlength=groups)
-        spread = ((off + SPREAD_WORTH * SPREAD**2) / (within + SPREAD_WORTH))[group]
+    share, variance = _shares(rows, group, told, counter_error, erring, SPREAD)
     left = np.where(rows.told, (rows.noisy - share[rows.key] * rows.on_site) ** 2, 0.0)
     left /= _variance(rows, share, told, counter_error, erring.a_head)
     of_told = np.bincount(rows.key[rows.told], minlength=keys).astype(np.float64)
     apart = np.bincount(rows.key, left, keys) / np.maximum(of_told - 1, 1)
     return Found(np.where(has, 1 / share, 1.0), np.where(has, np.sqrt(variance) / share**2, 0.0), panes, of_told, apart)
+
+
+def by_part_of_day(evidence: Evidence, of: Found, told: Told, counter_error: float, erring: Erring) -> OfDay:
+    """The factors of the parts of the day, of the same evidence as those of the whole."""
+    parts, keys, share = len(PARTS_OF_DAY), len(of.factor), 1 / of.factor
+    rows = _taken(evidence, told, keys)
+    part_of = np.empty(HOURS, np.int64)
+    for part, (begin, end) in enumerate(PARTS_OF_DAY):
+        part_of[Hours(begin, end, 1.0, 0.0).each()] = part
+    at_its_share = rows._replace(key=part_of[rows.hour] * keys + rows.key, on_site=rows.on_site * share[rows.key])
+    alike = np.zeros(parts * keys, np.int64)
+    departs, variance = _shares(at_its_share, alike, told, counter_error, erring, SPREAD_OF_DAY)
+    departs, variance = departs.reshape(parts, keys), variance.reshape(parts, keys)
+    off = np.hypot(of.se / of.factor, np.sqrt(variance) / departs)
+    factor = np.clip(of.factor / departs, LEAST, MOST)
+    return OfDay(factor, factor * off)
 
 
 def odd(of: Found, group: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -146,6 +176,33 @@ def odd(of: Found, group: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray
             off = np.abs(logarithm - np.median(logarithm))
             beyond[at] |= off > ODD * max(1.4826 * float(np.median(off)), 0.05)
     return beyond, has & (of.apart > ODD**2)
+
+
+def _taken(evidence: Evidence, told: Told, keys: int) -> Evidence:
+    """The panes of which enough were counted on site for them to be told, of places that were told often enough."""
+    taken = evidence.on_site >= told.least
+    often = np.bincount(evidence.key[taken & evidence.told], minlength=keys) >= FEWEST_TOLD
+    return evidence.rows(taken & often[evidence.key])
+
+
+def _shares(
+    rows: Evidence, group: NDArray[np.int64], told: Told, counter_error: float, erring: Erring, spread_before: float
+) -> tuple[Floats, Floats]:
+    """Of each key the share of those on site who are counted, drawn to 1, and its variance, f64[keys] each."""
+    keys = len(group)
+    has = np.bincount(rows.key, minlength=keys) > 0
+    share, spread = np.ones(keys), np.full(keys, spread_before**2)
+    variance = spread
+    groups = int(group.max()) + 1 if keys else 0
+    for _ in range(ROUNDS):
+        slope, curve = _likelihood(rows, share, told, counter_error, erring)
+        share = share + (slope - (share - 1) / spread) / (curve + 1 / spread)
+        share = np.clip(share, 1 / MOST, 1 / LEAST)
+        variance = 1 / (curve + 1 / spread)
+        off = np.bincount(group[has], ((share - 1) ** 2 + variance)[has], groups)
+        within = np.bincount(group[has], minlength=groups)
+        spread = ((off + SPREAD_WORTH * spread_before**2) / (within + SPREAD_WORTH))[group]
+    return share, variance
 
 
 def _variance(

@@ -17,7 +17,7 @@ from schemas.measures import Measure
 from schemas.plan import Correction, Plan
 from schemas.released import Dwell, Flow, FlowSummary, Footfall, Visits
 from streams.core.calibration.calibration import ALIKE, BY_ITSELF, Erring, Evidence, Told, told_from
-from streams.core.estimates.factors import factors_of, key_of, of_estimates, part_names, place_numbers
+from streams.core.estimates.factors import factors_of, hour_of, key_of, of_estimates, part_names, place_numbers
 from streams.core.estimates.weights import weights_of
 from streams.core.times import milliseconds
 
@@ -57,7 +57,7 @@ class Pairing:
 
     def __init__(self, measure: Measure, plan: Plan, counts: Iterable[OnSite]) -> None:
         self._measure = measure
-        self._plan = plan.hash()
+        self._plan, self._timezone = plan.hash(), plan.timezone
         self._places = place_numbers(plan, measure)
         self._parts = len(part_names(measure))
         self._factors = factors_of(plan, measure)
@@ -105,7 +105,8 @@ class Pairing:
             return
         factor = 1.0
         if self._factors is not None:
-            factor = float(self._factors.put_on(np.ones(1), np.ones(1), np.array([key]))[0][0])
+            of = self._factors.at(self._hour(pane))
+            factor = float(of.put_on(np.ones(1), np.ones(1), np.array([key]))[0][0])
         estimate = record.estimate / factor
         number = _Number(estimate if self._estimates else float(record.noisy), estimate, record.se / factor, record.k)
         self._k = max(self._k, record.k)
@@ -123,12 +124,17 @@ class Pairing:
             np.array([at in self._numbers for at in known], np.bool_),
             np.array([number.noisy for number in numbers], np.float64),
             np.array([number.se for number in numbers], np.float64),
+            np.array([self._hour((start_ms, end_ms)) for _, start_ms, end_ms in known], np.int64),
         )
         told = None
         if self._told:
             estimates, se = np.array(list(self._told.values()), np.float64).T
             told = told_from(self._k, estimates, se)
         return Paired(evidence, told, len(self._counts) - len(known), ALIKE if self._estimates else BY_ITSELF)
+
+    def _hour(self, pane: tuple[int, int]) -> int:
+        start_ms, end_ms = pane
+        return hour_of(end_ms - start_ms, end_ms, self._timezone)
 
     def _heard(self, at: tuple[int, int, int]) -> bool:
         """Was it withheld? Then the pane's summary, or the place's own record, is there."""

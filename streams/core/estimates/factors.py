@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from schemas.cohorts import COHORTS
 from schemas.lengths import BUCKETS, VISITS
 from schemas.measures import Measure, Statistic
-from schemas.plan import Correction, Plan
+from schemas.plan import HOURS, Correction, Hours, Plan
+from streams.core.times import local_hour
 
 # What counts on site can be of.
 STATISTICS: Final[tuple[Statistic, ...]] = ("present", "trips", "dwell", "visits")
@@ -62,7 +63,7 @@ class Summed(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """Of one measure, by rising key: i64[n], and the factors with their standard errors, f64[n] each."""
+    """Of one measure at an hour, by rising key: i64[n], and the factors with their standard errors, f64[n] each."""
 
     key: NDArray[np.int64]
     factor: Floats
@@ -87,21 +88,54 @@ class Factors(NamedTuple):
         return Summed(sums + add(with_factors - mean), sums_se * growth, together)
 
 
-def factors_of(plan: Plan, measure: Measure) -> Factors | None:
+class DayFactors(NamedTuple):
+    """Of one measure, by rising key: i64[n]; factors and standard errors, f64[spans, n] each, of the spans of a day
+    within which none changes; and which span each local hour is of, i64[24]."""
+
+    key: NDArray[np.int64]
+    factor: Floats
+    se: Floats
+    span_of: NDArray[np.int64]
+
+    def at(self, hour: int) -> Factors:
+        """Those of panes whose middle is in this local hour."""
+        span = self.span_of[hour]
+        return Factors(self.key, self.factor[span], self.se[span])
+
+
+def factors_of(plan: Plan, measure: Measure) -> DayFactors | None:
     """A measure's factors, None if the plan has none. Who arrives, and people by cohort, have those of their zone's
     people present."""
     if measure.statistic not in (*STATISTICS, *OF_PRESENT):
         return None
     places, name = place_numbers(plan, measure), PRESENT if measure.statistic in OF_PRESENT else measure.name
     said = [each for each in plan.calibration if each.measure == name]
-    rows = {key: (each.factor, each.se) for each in said if (key := key_of(measure, places, each)) is not None}
+    rows = {key: each for each in said if (key := key_of(measure, places, each)) is not None}
     if not rows:
         return None
     keys = np.array(sorted(rows), np.int64)
-    factor, se = np.array([rows[key] for key in keys.tolist()], np.float64).T
+    of = [rows[key] for key in keys.tolist()]
+    turns = sorted({turn for each in of for some in each.hours for turn in (some.from_hour, some.to_hour)})
+    span_of = np.searchsorted(turns, np.arange(HOURS), side="right") % max(len(turns), 1)
+    numbers = np.array([_by_span(each, span_of) for each in of], np.float64)
     parts = COHORTS if measure.statistic == "present_cohort" else 1
     each = (keys[:, None] * parts + np.arange(parts)).reshape(-1)
-    return Factors(each, np.repeat(factor, parts), np.repeat(se, parts))
+    factor, se = (np.repeat(numbers[:, :, n].T, parts, axis=1) for n in (0, 1))
+    return DayFactors(each, factor, se, span_of)
+
+
+def hour_of(pane_ms: int, end_ms: int, timezone: str) -> int:
+    """Which local hour a pane's factors are of: that of its middle."""
+    return local_hour(end_ms - pane_ms // 2, timezone)
+
+
+def _by_span(of: Correction, span_of: NDArray[np.int64]) -> list[tuple[float, float]]:
+    """Of each span of the day the factor and its standard error."""
+    found = [(of.factor, of.se)] * (int(span_of.max()) + 1)
+    for some in of.hours:
+        for hour in some.each():
+            found[span_of[hour]] = some.factor, some.se
+    return found
 
 
 def of_estimates(measure: Measure, weighted: bool) -> bool:
@@ -134,12 +168,18 @@ def key_of(measure: Measure, places: dict[str, int], of: Correction) -> int | No
 
 
 def correction_of(
-    plan: Plan, measure: Measure, key: int, factor: float, se: float, foretold: bool = False
+    plan: Plan,
+    measure: Measure,
+    key: int,
+    factor: float,
+    se: float,
+    foretold: bool = False,
+    hours: tuple[Hours, ...] = (),
 ) -> Correction:
     """The reverse: what is said of a key."""
     names, places = part_names(measure), list(place_numbers(plan, measure))
     place, part = divmod(key, len(names))
     if measure.statistic != "trips":
-        return Correction(measure.name, places[place], factor, se, "", names[part], foretold)
+        return Correction(measure.name, places[place], factor, se, "", names[part], foretold, hours)
     origin, destination = divmod(place, len(places))
-    return Correction(measure.name, places[origin], factor, se, places[destination], names[part], foretold)
+    return Correction(measure.name, places[origin], factor, se, places[destination], names[part], foretold, hours)

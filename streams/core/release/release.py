@@ -300,7 +300,7 @@ def _as_counted(draw: Draw, noisy: NDArray[np.int64], level: Level, page: Page) 
 
 
 def _with_factors(of: Estimates, draw: Draw, page: Page) -> Estimates:
-    factors = page.factors_for(draw.measure)
+    factors = page.factors_for(draw.measure, draw.end_ms)
     if factors is None:
         return of
     keys = np.arange(len(of.mean)) if draw.keys is None else draw.keys.astype(np.int64)
@@ -313,7 +313,7 @@ def _districts(draw: Draw, level: Level | None, zones: Estimates, page: Page) ->
     if level is None:
         return None
     noisy = page.added(draw.noisy.astype(np.float64)).astype(np.int64)
-    own, factors = _as_counted(draw, noisy, level, page), page.factors_for(draw.measure)
+    own, factors = _as_counted(draw, noisy, level, page), page.factors_for(draw.measure, draw.end_ms)
     if factors is None:
         return own
     return own._replace(**factors.put_on_sums(zones.mean, zones.se, own.mean, own.se, page.added)._asdict())

@@ -22,7 +22,7 @@ from schemas.measures import PAIRED, Level, Measure
 from schemas.plan import Places, Plan
 from schemas.released import FLOWS_SCHEMA, FOOTFALL_SCHEMA, Flow, FlowSummary, Footfall, Released
 from schemas.topics import FLOWS, FOOTFALL
-from streams.core.estimates.factors import Corrected, Factors, factors_of
+from streams.core.estimates.factors import Corrected, DayFactors, Factors, factors_of, hour_of
 from streams.core.estimates.rollup import added
 from streams.core.estimates.view import View, Views, of_plan
 from streams.core.estimates.weights import TripWeights, Weights, weights_of
@@ -115,7 +115,7 @@ class Page:
         self._plan = plan
         self._closed = frozenset(zone.id for zone in plan.zones if zone.kind in excluded)
         self._nobody_in = np.array([zone.id in self._closed for zone in plan.zones])
-        self._factors: dict[Measure, Factors | None] = {}
+        self._factors: dict[Measure, DayFactors | None] = {}
 
     def without_closed(self, said: Iterable[Publication]) -> Iterator[Publication]:
         """What may be said: nothing of zones where nobody is counted, of which all that was drawn is noise."""
@@ -131,11 +131,12 @@ class Page:
             nobody = (nobody[:, None] | nobody).reshape(-1)
         return np.repeat(nobody, measure.parts(parents))
 
-    def factors_for(self, measure: Measure) -> Factors | None:
-        """The plan's factors of the measure, if it has any."""
+    def factors_for(self, measure: Measure, end_ms: int) -> Factors | None:
+        """The plan's factors of the measure's pane that ends then, if it has any."""
         if measure not in self._factors:
             self._factors[measure] = factors_of(self._plan, measure)
-        return self._factors[measure]
+        of = self._factors[measure]
+        return None if of is None else of.at(hour_of(measure.pane_ms, end_ms, self._plan.timezone))
 
     def weights_for(self, measure: Measure) -> Weights | TripWeights | None:
         """The plan's weights, if the measure's counts are weighted."""
