@@ -12,16 +12,17 @@ stamped by the broker (record times decide what is late).
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 from msgspec.structs import replace
 
 from schemas.epochs import Epoch
-from schemas.ledger import BROUGHT, LedgerRecord
+from schemas.ledger import BROUGHT, NAMED, LedgerRecord
+from schemas.named import UNREADABLE, names
 from schemas.panes import Pane
 from schemas.policy import Rulebook
 from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, SIGHTINGS
@@ -213,12 +214,18 @@ async def _send_run(sender: AIOKafkaProducer, topic: str, run: Run, purpose: str
     headers = [[(h["name"], h["value"]) for h in some] for some in run.table["headers"].to_pylist()]
     batch, sent = sender.create_batch(), []
     for at, key, value, header in zip(*columns, headers, strict=True):
+        if run.topic == LEDGER and value is None:
+            continue  # no release wrote it
         if batch.append(timestamp=at, key=key, value=value, headers=header) is None:
             sent.append(await sender.send_batch(batch, topic, partition=run.partition))
             batch = sender.create_batch()
             batch.append(timestamp=at, key=key, value=value, headers=header)
-    sent.append(await sender.send_batch(batch, topic, partition=run.partition))
+    if batch.record_count():
+        sent.append(await sender.send_batch(batch, topic, partition=run.partition))
     return sent
+
+
+_FIELDS: Final = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
 
 class _Released(msgspec.Struct):
@@ -227,13 +234,19 @@ class _Released(msgspec.Struct):
     purpose: str = ""
 
 
-def brought(value: bytes, purpose: str) -> bytes:
-    """A ledger record without the offsets of another deployment's panes and ledger.
+def brought(value: bytes | None, purpose: str) -> bytes | None:
+    """A ledger record without the offsets of another deployment's panes and ledger; None if no release wrote it.
 
     Raises:
-        ThrongError: `recording` if what it publishes is for another purpose than this deployment's consumers read for.
+        ThrongError: `recording` if another release wrote it, or what it publishes is for another purpose than this
+            deployment's consumers read for.
     """
-    record = msgspec.msgpack.decode(value, type=LedgerRecord)
+    try:
+        record = msgspec.msgpack.decode(value or b"", type=LedgerRecord)
+    except UNREADABLE as error:
+        if names(value or b"", _FIELDS) & NAMED:
+            raise _not_known("the recorded ledger") from error
+        return None
     for said in publications(record)[:1]:
         found = msgspec.json.decode(said.value, type=_Released).purpose
         if found not in ("", purpose):
@@ -243,6 +256,10 @@ def brought(value: bytes, purpose: str) -> bytes:
                 f"play it into one with THRONG_GATEWAY_PURPOSE={found}",
             )
     return msgspec.msgpack.encode(replace(record, panes_offset=BROUGHT, begins=None))
+
+
+def _not_known(where: str) -> ThrongError:
+    return ThrongError("recording", f"{where}: a record is not as this release has it, see docs/how-to/upgrade.md")
 
 
 async def await_panes(settings: Settings, reached_ms: Mapping[int, int], sources: int) -> PaneTable:
@@ -265,7 +282,7 @@ async def await_panes(settings: Settings, reached_ms: Mapping[int, int], sources
             await epochs.refresh()
             counted.epochs |= {epoch.epoch: epoch for epoch in epochs.records}
             async for records in panes.read_to_end():
-                counted.add(msgspec.msgpack.decode(record.value, type=Pane) for record in records)
+                counted.add(_panes(records))
                 heard_at = time.monotonic()
             last = max((end_ms for _, end_ms, _ in counted.counts), default=0)
             due = max((_last_pane(epoch.start_ms, epoch.end_ms, epoch.opens_ms, epoch.pane_ms, watermark_ms)
@@ -278,6 +295,16 @@ async def await_panes(settings: Settings, reached_ms: Mapping[int, int], sources
     finally:
         await panes.stop()
         await epochs.stop()
+
+
+def _panes(records: list[ConsumerRecord]) -> Iterator[Pane]:
+    """What no crowd wrote is passed over, as a release does."""
+    for record in records:
+        try:
+            yield msgspec.msgpack.decode(record.value or b"", type=Pane)
+        except UNREADABLE as error:
+            if names(record.value or b"", _FIELDS):
+                raise _not_known(f"{record.topic}, partition {record.partition}, offset {record.offset}") from error
 
 
 def _last_pane(start_ms: int, end_ms: int, opens_ms: int, pane_ms: int, watermark_ms: int) -> int:

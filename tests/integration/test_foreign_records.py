@@ -11,7 +11,9 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from schemas.ledger import LedgerRecord
 from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, SALTS
+from streams.core.release.release import seal
 from streams.settings import Settings, to_environ
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
@@ -73,6 +75,26 @@ async def test_what_no_release_wrote_is_passed_over_by_workers_and_commands(
     assert code == 0 and '"sealed"' in said
     code, said = await throng(settings, "topics", "trim-ledger", "--keep-days", "60", "--dry-run")
     assert code == 0 and "a release reads the last 4" in said
+
+
+async def test_a_recorded_ledger_is_brought_without_them(stack: object, namespace: str, tmp_path: Path) -> None:
+    settings = small(stack, namespace, tmp_path, plan(make_town(1, 100, 20)))
+    other = msgspec.structs.replace(
+        settings, kafka=msgspec.structs.replace(settings.kafka, namespace=f"{namespace}b", keep_forever=True)
+    )
+    await create(settings)
+    await create(other)
+    drawn = LedgerRecord(20260302, "present", 1, 0, 1, "void", b"", 0.0, b"", seal(()), 7, 0.0, "one")
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
+        for value in (b"a trial", None, msgspec.msgpack.encode(drawn), json.dumps(EVENT).encode()):
+            await producer.send_and_wait(settings.topic(LEDGER), value, key=b"key", partition=0)
+    file = str(tmp_path / "ledger.parquet")
+    code, said = await throng(settings, "record", LEDGER, file, "--contains-personal-data")
+    assert code == 0, said
+    code, said = await throng(other, "replay", file)
+    assert code == 0, said
+    found = [record.value for record in await read_topic(other, LEDGER)]
+    assert [msgspec.msgpack.decode(value, type=LedgerRecord).number for value in found] == [1]
 
 
 @pytest.mark.parametrize(

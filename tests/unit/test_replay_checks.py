@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import orjson
@@ -48,6 +49,31 @@ def test_what_was_released_for_one_purpose_is_not_brought_to_another_one_s_consu
     play.brought(msgspec.msgpack.encode(nothing), "public")
     with pytest.raises(ThrongError, match="releases for marketing, and this deployment's consumers read for public"):
         play.brought(msgspec.msgpack.encode(drawn), "public")
+
+
+@pytest.mark.parametrize("value", [None, b"", b"a trial", orjson.dumps({"imsi": "001010000000001"})])
+def test_what_no_release_wrote_into_the_recorded_ledger_is_not_brought(value: bytes | None) -> None:
+    assert play.brought(value, "marketing") is None
+
+
+def test_what_no_crowd_wrote_into_panes_is_passed_over_and_what_another_release_wrote_refused() -> None:
+    class Record(NamedTuple):
+        value: bytes | None
+        topic: str = "north.panes"
+        partition: int = 0
+        offset: int = 7
+
+    foreign = [Record(value) for value in (None, b"", b"a trial", b"\x91" * 100_000, b"\x80")]
+    assert list(play._panes(foreign)) == []  # type: ignore[arg-type]
+    newer = Record(msgspec.msgpack.encode({"form": "secret"}))
+    with pytest.raises(ThrongError, match="north.panes, partition 0, offset 7: a record is not as this release has it"):
+        list(play._panes([newer]))  # type: ignore[list-item]
+
+
+def test_what_another_release_wrote_into_the_recorded_ledger_is_refused_without_what_it_says() -> None:
+    with pytest.raises(ThrongError, match="the recorded ledger: a record is not as this release has it") as told:
+        play.brought(msgspec.msgpack.encode({"epoch": 20260302, "form": "secret"}), "marketing")
+    assert "secret" not in told.value.sentence
 
 
 @pytest.mark.parametrize(
