@@ -226,6 +226,26 @@ async def test_what_is_released_is_told_to_its_purpose_and_to_no_other(
         assert token not in (tmp_path / file).read_text()
 
 
+async def test_what_no_release_wrote_is_passed_over_at_the_start_and_later(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    for number in range(2):
+        async with serving(stack, namespace, tmp_path) as api:
+            token = api.token(f"lights{number}")
+            undated = b'{"end": "soon", "plan": "abc", "purpose": "traffic"}'
+            for value in (b"a trial", b"", None, b'{"imsi": "001010000000001"}', undated):
+                for topic in (FOOTFALL, OUTLOOK):
+                    await api.producer.send_and_wait(api.settings.topic(topic), value, key=b"key", partition=0)
+            await api.tell(FOOTFALL, place(number))
+            history = f"footfall?zone=z1&from={rfc3339(NOON)}"
+            await api.until(history, token, 200, number + 1)
+            passed_over = 5 * (number + 1)
+            assert f'throng_api_foreign_records_total{{topic="footfall"}} {passed_over}.0' in await api.metrics()
+    said = (tmp_path / "api.log").read_text()
+    assert f"{namespace}.footfall, partition 0, offset 0: passed over" in said and "Traceback" not in said
+    assert "a trial" not in said and "001010000000001" not in said
+
+
 async def lines_of(answer: aiohttp.ClientResponse, number: int) -> list[bytes]:
     """The next lines that say something."""
     found: list[bytes] = []
