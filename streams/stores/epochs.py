@@ -8,6 +8,7 @@ first, its own or another gateway's.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -16,7 +17,7 @@ from schemas.epochs import NAMED, Epoch
 from streams.core.epochs import EpochTable
 from streams.stores.log import TailReader
 from streams.stores.own import Own
-from streams.stores.salts import Vault
+from streams.stores.salts import SaltGone, Vault
 from streams.stores.wiping import wipe
 
 log = logging.getLogger("throng.epochs")
@@ -83,7 +84,8 @@ class EpochKeeper:
             found = self._reader.table.find(ts_ms)
         if found is None:
             proposal = self._propose(ts_ms)
-            wipe(await self._vault.ensure(proposal.epoch))
+            with suppress(SaltGone):  # it was made, and is gone: the epoch is told, and its events are rejected
+                wipe(await self._vault.ensure(proposal.epoch))
             await self._producer.send_and_wait(
                 self._topic, msgspec.json.encode(proposal), key=str(proposal.epoch).encode(), partition=0
             )

@@ -77,7 +77,7 @@ class FileKeys:
             return None
         try:
             return AESGCM(held[1]).decrypt(wrapped.nonce, wrapped.sealed, bound(wrapped.epoch, wrapped.key_id))
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # another key's; with a nonce that nobody would take
             raise does_not_open(wrapped.epoch) from None
         finally:
             wipe(held[1])

@@ -24,7 +24,7 @@ from streams.agents.life import started
 from streams.agents.producing import Producer
 from streams.cli.salts import salts
 from streams.cli.topics import trim_ledger
-from streams.core.epochs import make_epoch
+from streams.core.epochs import epoch_bounds, make_epoch
 from streams.core.gateway.registry import CONSENT_SHIFT, GRANTED, REFUSED
 from streams.errors import ThrongError
 from streams.settings import Settings, load_settings, to_environ
@@ -262,6 +262,18 @@ async def test_without_its_key_a_salt_is_gone_and_never_made_anew(settings: Sett
     async with gateway(settings, tmp_path) as later:
         with pytest.raises(SaltGone):
             await later.vault.ensure(20260301)
+
+
+async def test_an_epoch_whose_salt_is_gone_before_it_is_written_is_written_all_the_same(
+    settings: Settings, tmp_path: Path
+) -> None:
+    number = epoch_bounds(NIGHT, "Europe/Berlin").epoch
+    async with gateway(settings, tmp_path) as one:
+        await one.vault.ensure(number)
+        FileKeys(tmp_path).destroy(number)
+        assert (await one.keeper.provide(NIGHT)).epoch == number
+        with pytest.raises(SaltGone):
+            await one.vault.ensure(number)
 
 
 async def test_a_folder_of_other_keys_is_told(settings: Settings, tmp_path: Path) -> None:
