@@ -286,10 +286,10 @@ class CrowdAgent:
         owned.barred = crowd.barred
         metrics.lost.labels(partition).inc(crowd.lost - owned.lost)
         owned.lost = crowd.lost
-        if foreign := crowd.foreign - owned.foreign:
-            metrics.foreign.labels(partition).inc(foreign)
+        foreign, owned.foreign = crowd.foreign - owned.foreign, crowd.foreign
+        metrics.foreign.labels(partition).inc(foreign)
+        if foreign:
             log.error("partition %d: %d records of sightings passed over: no gateway wrote them", partition, foreign)
-            owned.foreign = crowd.foreign
         for measure, dropped in crowd.take_capped().items():
             metrics.capped.labels(partition, measure).inc(dropped)
         for rule, presences in crowd.take_filtered().items():

@@ -123,7 +123,7 @@ def test_an_audit_log_that_cannot_be_written_keeps_no_key_alive(keys: FileKeys) 
     Kafka.topics["audit"] = [b"tampered"]
     code, text = said(*NOW, "--yes")
     assert code != 0 and not keys.holds(TODAY.epoch)
-    assert "the salt is destroyed, but no entry of the audit log says so: record 0" in text
+    assert "the salt is destroyed, but no entry of the audit log says so: audit, partition 0, offset 0" in text
 
 
 def test_a_key_that_could_not_be_destroyed_is_not_told_as_if_it_were(
