@@ -2,8 +2,8 @@
 
 import asyncio
 import importlib
+import os
 import signal
-import sys
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -35,7 +35,7 @@ def worker(settings: Settings, roles: tuple[str, ...]) -> None:
     One role runs in this process. Several run as one child process each, on worker.http_port and the ports after it;
     if one ends, all end. Start as many workers as there are partitions, on as many machines.
     """
-    signal.signal(signal.SIGTERM, _not_begun)
+    signal.signal(signal.SIGTERM, not_begun)
     configure_logging(settings.worker.log_level)
     chosen = roles or THE_JOB
     # Kafka's connections are most of what a worker's event loops do; written in C they cost half. This way the
@@ -46,9 +46,11 @@ def worker(settings: Settings, roles: tuple[str, ...]) -> None:
         raise ThrongError("worker", "a role ended; see above")
 
 
-def _not_begun(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Told to stop while it is being imported: there is nothing to give up. A role that has begun has its own way."""
-    sys.exit(0)
+def not_begun(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Told to stop while it is being imported: there is nothing to give up, so it ends as by the signal itself, but for
+    its exit code. (What is raised here may be swallowed: by callbacks from C, in which compiled loops are loaded.) A
+    role that has begun has its own way."""
+    os._exit(0)
 
 
 async def _one(settings: Settings, role: str) -> int:

@@ -24,3 +24,12 @@ def test_a_role_that_has_not_begun_ends_with_0(role: str) -> None:
         said = [line for line in process.stderr if not line.startswith("import time:")]
         assert process.wait(60) == 0, said
     assert said == []
+
+
+def test_it_ends_also_where_an_exception_would_be_swallowed() -> None:
+    code = (
+        "import ctypes, os, signal; from streams.cli.worker import not_begun; signal.signal(signal.SIGTERM, not_begun);"
+        "ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))(); print('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
