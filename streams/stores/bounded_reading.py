@@ -7,7 +7,7 @@ take all of the machine's memory.
 `bound_batches` exchanges two names in one fetcher's response handler, as `fetch` does.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer.fetcher import PartitionRecords
@@ -19,8 +19,6 @@ from streams.stores.batches import CODEC_MASK, HEADER, BatchViews, Header
 from streams.stores.bounded import MOST_BYTES, MOST_RECORDS, Unpackable
 from streams.stores.rebound import rebind
 from streams.stores.unpacking import unpacked
-
-NO_ROOM: Final = memoryview(b"")
 
 
 class BoundedBatches(BatchViews):
@@ -51,7 +49,7 @@ def _check(header: Header, view: memoryview) -> None:
     if header.records > MOST_RECORDS:
         raise Unpackable
     if codec:
-        unpacked(codec, view[HEADER.size :], NO_ROOM)
+        unpacked(codec, view[HEADER.size :])
 
 
 class BoundedRecords(PartitionRecords):

@@ -28,7 +28,7 @@ XERIAL_HEADER: Final = 16
 USUAL_TIMES: Final = 16
 
 
-def unpacked(codec: int, section: memoryview, room: memoryview) -> bytes | memoryview:
+def unpacked(codec: int, section: memoryview, room: memoryview = lz4.NO_ROOM) -> bytes | memoryview:
     """What a section holds, at the beginning of `room` if that has place for it. `codec`: by Kafka's number.
 
     Raises:
