@@ -87,14 +87,30 @@ def test_the_threshold_is_in_the_account() -> None:
         sound(careless)
 
 
-def test_the_threshold_is_the_least_that_opendp_agrees_to() -> None:
-    drawn(some((1, 1)))
-    spread = (LARGE.cap(TRIPS), sensitivity(TRIPS, LARGE), sigma(TRIPS, LARGE))
-    cost = (rho_of(TRIPS, LARGE), keys_delta(TRIPS, LARGE))
+def test_measures_with_keys_from_data_share_what_is_theirs_of_the_delta() -> None:
+    """A tenth of the day's, each by its share, and together no more."""
+    passes = Measure("passes", "passes", "zone", 3_600_000, 24, 1 - TRIPS.share)
+    both = msgspec.structs.replace(LARGE, measures=(TRIPS, passes))
+    assert sum(keys_delta(measure, both) for measure in both.keyed) == pytest.approx(LARGE.delta / 10)
+    assert keys_delta(TRIPS, both) == pytest.approx(TRIPS.share * LARGE.delta / 10)
+    assert sound(both) is both
+
+
+# Of the last two the threshold is the very least, of the others one above it.
+@pytest.mark.parametrize(
+    ("epsilon", "cap", "share"), [(2.0, 24, TRIPS.share), (8.0, 2, 1.0), (0.5, 24, 0.05), (2.0, 80, 0.05)]
+)
+def test_the_threshold_is_the_least_that_opendp_agrees_to_or_one_above(epsilon: float, cap: int, share: float) -> None:
+    measure = msgspec.structs.replace(TRIPS, cap=cap, share=share)
+    rho = rho_within(epsilon, LARGE.delta, keyed=True)
+    epoch = msgspec.structs.replace(LARGE, measures=(measure,), epsilon=epsilon, rho=rho)
+    drawn(some((1, 1)), epoch, measure)
+    spread = (cap, sensitivity(measure, epoch), sigma(measure, epoch))
+    cost = (rho_of(measure, epoch), keys_delta(measure, epoch))
     with pytest.raises(ThrongError, match="would cost rho"):
-        draw_keyed(some((1, 1)), *spread, threshold(TRIPS, LARGE) - 4, cost)
+        draw_keyed(some((1, 1)), *spread, threshold(measure, epoch) - 2, cost)
     with pytest.raises(ThrongError, match="would cost rho"):
-        draw_keyed(some((1, 1)), *spread, threshold(TRIPS, LARGE), (cost[0] / 2, cost[1]))
+        draw_keyed(some((1, 1)), *spread, threshold(measure, epoch), (cost[0] / 2, cost[1]))
 
 
 def test_a_key_shows_by_its_noisy_count_alone() -> None:

@@ -73,7 +73,7 @@ def test_the_measures_that_the_command_prints_are_a_file_that_can_be_changed(tmp
         ((replace(PRESENT_MEASURE, cap=10),), "measure present: cap is 10, but whoever is present counts once"),
         ((replace(TRIPS, cap=0),), "measure trips_zone: cap is 0, but trips of a subscriber must be bounded"),
         ((replace(ARRIVALS, cap=-1),), "measure arrivals: cap is -1"),
-        ((replace(ARRIVALS, gap_ms=60_000),), "measure arrivals: gap_ms is 60000, shorter than its pane of 900000"),
+        ((replace(ARRIVALS, gap_ms=899_999),), "measure arrivals: gap_ms is 899999, shorter than its pane of 900000"),
         ((replace(TRIPS, gap_ms=60_000),), "trips has none"),
         ((replace(ARRIVALS, level="parent"),), "measure arrivals: arrivals is counted by zone"),
         ((replace(TRIPS, name="a b"),), "measure 'a b': a name is up to 32 letters"),

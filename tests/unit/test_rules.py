@@ -1,7 +1,7 @@
 """Which rules hold in an epoch after later entries of the audit log, and which changes are a loosening."""
 
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import permutations, product
 
 import pytest
 from hypothesis import given
@@ -14,10 +14,10 @@ from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES
 from schemas.policy import Policy, Rulebook
 from streams.core.gateway.policy import OPT_OUT_BASIS, ROAMERS, SUSPENDED, PolicyTable
-from streams.core.release.budget import rho_for
+from streams.core.release.budget import rho_for, rho_within
 from streams.core.rules.audit import Taken
 from streams.core.rules.changes import Way, changes
-from streams.core.rules.rules import by_code, in_force, limits, told, usable
+from streams.core.rules.rules import Told, by_code, in_force, limits, told, usable
 from tests.support.world import POLICIES, epochs_at
 
 NOON = 1_772_449_200_000
@@ -101,6 +101,16 @@ def test_measures_and_countries_that_come_or_go_and_another_purpose() -> None:
     assert [c.way for c in changes(BOOK, book(purpose="traffic"))] == [Way.LOOSER]
     assert [c.way for c in changes(BOOK, book(test_policy(note="x"), GERMANY))] == [Way.NEITHER]
     assert changes(BOOK, BOOK) == []
+
+
+def test_the_strictest_country_that_is_active_sets_what_holds_for_all() -> None:
+    """Each of the four by another country; one that is suspended sets nothing, unless all are."""
+    strict_k, strict_epsilon = test_policy(k=7), replace(ROAMING, epsilon=1.5, excluded_zones=("church",))
+    strict_delta = replace(ROAMING, country="Sylvania", mccs=("298",), delta=1e-9)
+    assert GERMANY.state == "suspended" and GERMANY.k > 7
+    for policies in permutations((strict_k, strict_epsilon, strict_delta, replace(GERMANY, epsilon=0.5, delta=1e-12))):
+        assert limits(book(*policies)) == (7, 1.5, 1e-9, {"hospital", "church"})
+    assert limits(book(replace(TEST, state="suspended"), GERMANY)).k == GERMANY.k
 
 
 def test_a_purpose_that_is_changed_waits() -> None:
@@ -201,6 +211,13 @@ def test_who_is_shut_out_may_be_present_for_65_minutes_and_is_not_told_meanwhile
     for after in shutting:
         found = told(epoch(), both, taken(after), home)
         assert (found.withheld, found.quiet_ms) == ("", until)
+    wider, narrower = (book(TEST, GERMANY, replace(ROAMING, home=home)) for home in (("299-01", "299-02"), ("299-01",)))
+    assert told(epoch(), wider, taken(narrower), home).quiet_ms == until
+    # Of several it is the last that shuts anybody out.
+    older, gone = book(TEST, GERMANY, replace(ROAMING, minimum_age=21)), book(TEST, GERMANY)
+    for first, then, later in ((older, gone, MINUTE), (gone, older, 0)):
+        since = [*taken(first), *taken(then, time_ms=NOON + MINUTE)]
+        assert told(epoch(), both, since, home).quiet_ms == until + later
     harmless = [book(TEST, replace(GERMANY, k=50), ROAMING), both, replace(both, measures=())]
     for after in harmless:
         assert told(epoch(), both, taken(after), home).quiet_ms == 0
@@ -237,3 +254,34 @@ def test_a_smaller_budget_a_larger_k_and_fewer_measures_hold_for_what_is_still_t
     assert found.measures == DEFAULT_MEASURES[1:]
     looser = book(test_policy(k=1, epsilon=8.0), GERMANY)
     assert told(epoch(), BOOK, taken(looser), frozenset({"001"})).epoch == epoch()
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(1.0, 2e-9), (2.0, 1e-12), (1.0, 1e-12)])
+@pytest.mark.parametrize("zones", [6, 400])
+def test_a_smaller_epsilon_and_a_smaller_delta_make_the_noise_larger(epsilon: float, delta: float, zones: int) -> None:
+    """Each by itself; where there are measures whose keys come from data, their part of the delta is apart."""
+    keyed = zones == 400
+    begun = replace(epoch(), zones=zones, rho=rho_within(2.0, 2e-9, keyed))
+    assert bool(begun.keyed) == keyed
+    after = book(test_policy(epsilon=epsilon, delta=delta), GERMANY)
+    found = told(begun, BOOK, taken(after), frozenset({"001"})).epoch
+    assert (found.epsilon, found.delta, found.rho) == (epsilon, delta, rho_within(epsilon, delta, keyed))
+    assert found.rho < begun.rho
+
+
+def test_an_epoch_that_is_stricter_than_its_rules_stays_so() -> None:
+    """Whatever has made it: within it nothing loosens."""
+    present, *others = epoch().measures
+    strict = replace(
+        epoch(), k=60, epsilon=0.5, delta=1e-12, rho=0.001, measures=(replace(present, share=0.1), *others)
+    )
+    found = told(strict, BOOK, taken(book(test_policy(k=50, epsilon=1.0), GERMANY)), frozenset({"001"})).epoch
+    assert found == strict
+
+
+def test_a_pane_that_ends_as_the_quiet_does_is_withheld_and_what_happens_after_it_is_told() -> None:
+    present, arrivals = DEFAULT_MEASURES[:2]
+    found = Told(epoch(), "", NOON)
+    assert [found.quiet(present, NOON + ms) for ms in (-1, 0, 1)] == [True, True, False]
+    ends = (NOON, NOON + arrivals.pane_ms - 1, NOON + arrivals.pane_ms)
+    assert [found.quiet(arrivals, end_ms) for end_ms in ends] == [True, True, False]
