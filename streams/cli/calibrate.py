@@ -96,6 +96,8 @@ def calibrate(
     line of standard output counts, as JSON.
     """
     check_writable("--to", to)
+    if to.exists() and to.samefile(plan_file):
+        raise ThrongError("usage", f"--to is the plan itself, {to}: epochs that it was counted by need it, keep both")
     plan = load_plan(plan_file)
     named = {each.name: each for each in (load_measures(measures) if measures else DEFAULT_MEASURES)}
     counts = read_on_site(on_site, plan, list(named.values()))
@@ -112,9 +114,8 @@ def calibrate(
     unknown = sum(result.paired.unknown for result in results)
     if not new:
         heard = len(counts) - unknown
-        raise ThrongError(
-            "calibrate", f"no factor: of {len(counts)} counts {heard} are of released panes, and too few were told"
-        )
+        why = "and too few were told" if heard else f"and the records must be of that time, whole, under {plan.hash()}"
+        raise ThrongError("calibrate", f"no factor: of {len(counts)} counts {heard} are of released panes, {why}")
     corrections |= {_about(each): each for each in new}
     counted_plan = msgspec.structs.replace(plan, version=plan.version + 1, calibration=tuple(corrections.values()))
     others = {name: foretold(counted_plan, each) for name, each in named.items()} if foretell else {}

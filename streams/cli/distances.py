@@ -28,19 +28,25 @@ def distances(places: Path, origin: str, destination: str, records: BinaryIO) ->
     Writes one line for each measure, of all its panes together, with the standard error of each band. Pairs of places
     that are too small to be told are in none of it, and far ones are the smaller ones.
     """
-    plan, left_out = read_places(places), 0
+    plan, others, no_pairs = read_places(places), 0, 0
     for option, place in (("--origin", origin), ("--destination", destination)):
         if place and place not in plan.ids:
             raise ThrongError("usage", f"{option}: {places} has no place {place!r}")
 
     def ours() -> Iterator[Flow]:
-        nonlocal left_out
+        nonlocal others, no_pairs
         for flow in flows(records):
-            if flow is not None and flow.plan == plan.plan:
-                yield flow
+            if flow is None:
+                no_pairs += 1
+            elif flow.plan != plan.plan:
+                others += 1
             else:
-                left_out += 1
+                yield flow
 
-    for line in by_measure(ours(), plan, origin, destination):
+    lines = by_measure(ours(), plan, origin, destination)
+    for line in lines:
         click.echo(msgspec.json.encode(line))
-    click.echo(f"{left_out} records not of pairs of places, or of another plan than {plan.plan}", err=True)
+    click.echo(f"left out: {no_pairs} records of no pair of places, {others} of other plans than {plan.plan}", err=True)
+    if not lines:
+        ends = "".join(f" {word} {place}" for word, place in (("from", origin), ("to", destination)) if place)
+        click.echo(f"no flow{ends} is told in these records", err=True)

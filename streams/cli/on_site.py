@@ -12,6 +12,7 @@ from streams.core.calibration.evidence import OnSite
 from streams.core.estimates.factors import STATISTICS, key_of, part_names, place_numbers
 from streams.core.times import milliseconds
 from streams.errors import ThrongError
+from streams.tables import delimiter_of, opened
 
 NEEDED: Final = ("measure", "place", "start", "end", "people")
 OPTIONAL: Final = ("destination", "part")
@@ -27,13 +28,18 @@ def read_on_site(path: Path, plan: Plan, measures: Sequence[Measure]) -> list[On
     places = {name: place_numbers(plan, measure) for name, measure in known.items()}
     found: dict[tuple[str, int | None, int], OnSite] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.DictReader(lines)
+        with opened(path) as lines:
+            head = lines.readline()
+            delimiter = delimiter_of(head)
+            names = next(csv.reader([head], delimiter=delimiter), None)
+            rows = csv.DictReader(lines, names or (), delimiter=delimiter)
             missing = [name for name in NEEDED if name not in (rows.fieldnames or ())]
             if missing:
                 raise ThrongError("usage", f"{path}: no column {missing[0]!r}; expected {', '.join(NEEDED + OPTIONAL)}")
             for row in rows:
-                where = f"{path}, row {rows.line_num}"
+                if not any(row.values()):  # as spreadsheets leave them at the end
+                    continue
+                where = f"{path}, row {1 + rows.line_num}"
                 one = _row(where, row, known, places)
                 key = key_of(known[one.measure], places[one.measure], _as_correction(one))
                 if found.setdefault((one.measure, key, one.start_ms), one) is not one:
@@ -41,7 +47,7 @@ def read_on_site(path: Path, plan: Plan, measures: Sequence[Measure]) -> list[On
     except OSError as error:
         raise ThrongError("usage", f"cannot read the counts on site {path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ThrongError("usage", f"the counts on site {path} are no CSV: {error}") from error
+        raise ThrongError("usage", f"the counts on site {path} are no CSV in UTF-8: {error}") from error
     return list(found.values())
 
 
@@ -87,7 +93,7 @@ def _people(where: str, text: str) -> float:
     except ValueError:
         people = math.nan
     if not 0 <= people < math.inf:
-        raise _wrong(where, "people", text, "a number, 0 or more")
+        raise _wrong(where, "people", text, "a number, 0 or more, such as 1840 or 12.5")
     return people
 
 

@@ -35,6 +35,8 @@ def people(shares_file: Path, places: Path | None, records: BinaryIO) -> None:
     """
     shares = load_shares(shares_file)
     parent_of = {} if places is None else _districts(read_places(places), shares, shares_file)
+    if places is None and shares.areas:
+        click.echo("without --places no zone is known to be in a district: none takes its district's share", err=True)
     told, left_out = 0, 0
     for record in footfall(records):
         found = people_of(record, shares, parent_of) if record is not None else None
@@ -64,7 +66,7 @@ def load_shares(file: Path) -> Shares:
         ThrongError: `shares`, naming the file and what is wrong.
     """
     try:
-        shares = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Shares)
+        shares = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8-sig")), Shares)
     except OSError as error:
         raise ThrongError("shares", f"cannot read the shares {file}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:

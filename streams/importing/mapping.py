@@ -86,7 +86,7 @@ def read_mapping(path: Path) -> Columns:
         ThrongError: `import`, naming what is wrong with it.
     """
     try:
-        mapping = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Columns)
+        mapping = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8-sig")), Columns)
     except OSError as error:
         raise ThrongError("import", f"cannot read the mapping {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:

@@ -11,11 +11,10 @@ people over the borders that it should tell apart, and of a park without residen
 """
 
 import csv
-import gzip
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +24,13 @@ from streams.errors import ThrongError
 from streams.places.coverage import Shapes
 from streams.places.findings import Findings
 from streams.places.spread import points
+from streams.tables import delimiter_of, opened
 
 TOO_COARSE: Final = (
     "zones of which the density has too few cells, or too few with anybody (people are taken to be spread evenly there)"
 )
 CELLS: Final = 16
 PEOPLED: Final = 4
-DELIMITERS: Final = ",;\t"
 DEGREES: Final = ("lon", "lat")
 METRES: Final = ("x", "y")
 METRES_A_DEGREE: Final = 111_320.0
@@ -202,15 +201,15 @@ def _spaced(values: Floats, part: int) -> tuple[float, Floats, Floats]:
 
 
 def _header(path: Path) -> tuple[list[str], str]:
-    with _opened(path) as lines:
+    with opened(path) as lines:
         line = lines.readline()
-    delimiter = max(DELIMITERS, key=line.count)
+    delimiter = delimiter_of(line)
     return [name.strip().lower() for name in next(csv.reader([line], delimiter=delimiter), [])], delimiter
 
 
 def _bad_number(path: Path, delimiter: str, columns: list[int], names: tuple[str, ...]) -> ThrongError | None:
     """The first field that is no number."""
-    with _opened(path) as lines:
+    with opened(path) as lines:
         rows: Iterator[list[str]] = csv.reader(lines, delimiter=delimiter)
         next(rows)
         for number, row in enumerate((row for row in rows if row), 1):
@@ -221,12 +220,6 @@ def _bad_number(path: Path, delimiter: str, columns: list[int], names: tuple[str
                 except ValueError:
                     return ThrongError("places", f"{_of(path)}: row {number}: {name} is {text!r}, no number")
     return None
-
-
-def _opened(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _europe() -> Proj:

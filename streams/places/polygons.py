@@ -5,6 +5,7 @@ of H3 indexes, one a line, a name after a comma if there is one; or a resolution
 network's own cells stand. Out: places with their outlines in degrees.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -71,15 +72,22 @@ def h3_around(sites: Sites, resolution: int) -> list[Place]:
 
 def _features(path: Path, content: bytes, findings: Findings, id_property: str, name_property: str) -> Iterator[Place]:
     try:
-        document = orjson.loads(content)
+        document = orjson.loads(content.removeprefix(BOM_UTF8))
         features = document["features"] if document["type"] == "FeatureCollection" else [document]
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise ThrongError("places", f"the zones {path} are no GeoJSON") from error
+        raise ThrongError("places", f"the zones {path} are no GeoJSON ({_why_not(error)})") from error
     crs = str(document.get("crs") or SHIPPED_CRS[0])
     if not any(name in crs for name in SHIPPED_CRS):
         raise ThrongError("places", f"the zones {path} are not in WGS 84 (longitude, latitude): convert them first")
     for number, feature in enumerate(features, 1):
         yield _place(path, number, feature, findings, id_property, name_property)
+
+
+def _why_not(error: Exception) -> str:
+    """What an error of reading says, in words: a KeyError has its key alone."""
+    if isinstance(error, KeyError):
+        return f"there is no {error.args[0]!r} in it"
+    return str(error) if isinstance(error, orjson.JSONDecodeError) else "it is no object"
 
 
 def _place(

@@ -7,12 +7,10 @@ A cell without position stays: the network knows it, though nobody knows where i
 """
 
 import csv
-import gzip
-import io
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from schemas.attach import pack_cell
 from streams.errors import ThrongError
 from streams.places.findings import Findings
+from streams.tables import delimiter_of, opened
 
 OPENCELLID: Final = "radio,mcc,net,area,cell,unit,lon,lat,range,samples,changeable,created,updated,averageSignal"
 NEEDED: Final = ("mcc", "net", "cell")
@@ -72,7 +71,7 @@ def read_sites(path: Path, findings: Findings, mnc_digits: int | None = None) ->
     """
     rows: dict[str, _Row] = {}
     try:
-        with _opened(path) as lines:
+        with opened(path) as lines:
             for number, fields in _records(path, lines):
                 row = _cell(fields, mnc_digits)
                 if isinstance(row, str):
@@ -86,7 +85,7 @@ def read_sites(path: Path, findings: Findings, mnc_digits: int | None = None) ->
             "places", f"cannot read the cells {path}: {getattr(error, 'strerror', None) or error}"
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ThrongError("places", f"the cells {path} are no CSV: {error}") from error
+        raise ThrongError("places", f"the cells {path} are no CSV in UTF-8: {error}") from error
     if not rows:
         raise ThrongError("places", f"the cells {path} hold no cell that could be used")
     columns = np.array([row.numbers for row in rows.values()], np.float64).T
@@ -97,24 +96,20 @@ def read_sites(path: Path, findings: Findings, mnc_digits: int | None = None) ->
     return sites
 
 
-def _opened(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
 def _records(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Rows by column, with their number in the file, from 1."""
-    rows = csv.reader(lines)
-    first = next(rows, [])
+    lines = iter(lines)
+    line = next(lines, "")
+    delimiter = delimiter_of(line)
+    first = next(csv.reader([line], delimiter=delimiter), [])
     names = [name.strip().lower() for name in first]
     if first and first[0].strip().upper() in {*RADIOS, "CDMA"}:
         names = OPENCELLID.lower().split(",")
         yield 1, dict(zip(names, first, strict=False))
     elif lacking := [name for name in NEEDED if name not in names]:
         raise ThrongError("places", f"the cells {path} lack the column {lacking[0]}; expected are {OPENCELLID}")
-    for number, row in enumerate(rows, 2):
-        if row:
+    for number, row in enumerate(csv.reader(lines, delimiter=delimiter), 2):
+        if any(row):
             yield number, dict(zip(names, row, strict=False))
 
 

@@ -55,7 +55,7 @@ def to_environ(settings: Settings) -> dict[str, str]:
 
 def _merge_file(tree: dict[str, dict[str, object]], config: Path) -> None:
     try:
-        read = tomllib.loads(config.read_text(encoding="utf-8"))
+        read = tomllib.loads(config.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ThrongError("config", f"cannot read the settings file {config}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -56,7 +56,7 @@ def load_measures(file: Path) -> tuple[Measure, ...]:
         ThrongError: `measures`, naming the file and what is wrong.
     """
     try:
-        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), MeasuresFile).measure
+        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8-sig")), MeasuresFile).measure
     except OSError as error:
         raise ThrongError("measures", f"cannot read the measures {file}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
@@ -78,7 +78,7 @@ def configured_rules(settings: Settings) -> Rulebook:
 
 def _load(file: Path) -> Policy:
     try:
-        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Policy)
+        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8-sig")), Policy)
     except OSError as error:
         raise ThrongError("policy", f"cannot read the policy {file}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:

@@ -17,7 +17,7 @@ def load_views(file: Path) -> Views:
         ThrongError: `view`, naming the file and what is wrong.
     """
     try:
-        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), dict[str, View])
+        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8-sig")), dict[str, View])
     except OSError as error:
         raise ThrongError("view", f"cannot read the network's view {file}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:

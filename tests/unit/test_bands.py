@@ -115,6 +115,9 @@ def test_the_command_refuses_a_place_that_the_plan_does_not_have(
         assert run([*asked, option, "nope"]) == 2
         assert capsys.readouterr().err.endswith(f"{option}: {tmp_path / 'places.json'} has no place 'nope'\n")
         assert run([*asked, option, "north"]) == 0, "nothing went there, but there it is"
+        assert capsys.readouterr().err.endswith(
+            f"no flow {'from' if option == '--origin' else 'to'} north is told in these records\n"
+        )
 
 
 def test_the_command_tells_how_far_people_went(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +131,7 @@ def test_the_command_tells_how_far_people_went(tmp_path: Path, capsys: pytest.Ca
     validator("distances").validate(line)
     assert (line["origin"], line["flows"]) == ("a", 1)
     assert line["bands"][1] == {"from_km": 1, "to_km": 2, "estimate": 500, "se": 40, "share": 1, "pairs": 1}
-    assert said == "2 records not of pairs of places, or of another plan than p\n"
+    assert said == "left out: 1 records of no pair of places, 1 of other plans than p\n"
     recorded(tmp_path / "records", FLOWS, [[records[0], records[3]], [records[1], None, records[2]]])
     assert run([*asked, "--origin", "a"]) == 0
     assert capsys.readouterr() == (out, said)

@@ -704,7 +704,10 @@ def test_records_of_another_plan_or_of_incomplete_panes_are_no_evidence(
     for change in ({"plan": "another"}, {"complete": False}, {"state_lost": True}, {"covered": 0.9}):
         files["released.ndjson"].write_bytes(b"\n".join(orjson.dumps(each | change) for each in lines))
         assert calibrate(files) == 1
-        assert "of 40 counts 0 are of released panes" in capsys.readouterr().err
+        assert (
+            f"of 40 counts 0 are of released panes, and the records must be of that time, whole, under {PLAN.hash()}"
+            in capsys.readouterr().err
+        )
     assert not files["next.json"].exists()
     whole = [each for each in lines if each.get("bucket") is not None]
     files["released.ndjson"].write_bytes(b"\n".join(orjson.dumps(each) for each in whole))
@@ -739,6 +742,31 @@ def test_a_wrong_count_is_refused_by_row_field_and_what_was_expected(
     assert calibrate(files) == 2
     error = capsys.readouterr().err
     assert f"row 3: {field} is {said!r}, expected {expected}" in error
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_counts_of_a_spreadsheet_count_the_same(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str], delimiter: str
+) -> None:
+    assert calibrate(files) == 0
+    plain = capsys.readouterr().out
+    text = files["counts.csv"].read_text().replace(",", delimiter) + f"{delimiter * 6}\n"
+    files["counts.csv"].write_text(text, encoding="utf-8-sig")
+    files["next.json"].unlink()
+    assert calibrate(files) == 0
+    assert capsys.readouterr().out == plain
+    files["counts.csv"].write_text(f"{text}{delimiter.join(GOOD[:-1])}{delimiter}5,5\n", encoding="utf-8-sig")
+    assert calibrate(files) == 2
+    assert f"row {text.count(chr(10)) + 1}: people is '5,5', expected a number, 0 or more" in capsys.readouterr().err
+
+
+def test_the_plan_that_was_counted_by_is_not_written_over(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files["plan.json"].read_bytes()
+    assert calibrate(files | {"next.json": files["plan.json"]}) == 2
+    assert "--to is the plan itself" in capsys.readouterr().err
+    assert files["plan.json"].read_bytes() == before
 
 
 def test_other_wrong_files_are_refused(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

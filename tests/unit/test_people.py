@@ -138,7 +138,9 @@ def test_a_share_of_a_place_that_the_plan_does_not_have_is_refused(
         file.write("[areas.nroth]\nmean = 0.3\nse = 0.02\n[areas.z1]\nmean = 0.3\nse = 0.02\n")
     assert run(["people", "--shares", shares, "--places", places, records]) == 1
     assert capsys.readouterr().err.endswith("are of places that the plan doesn't have: nroth\n")
+    capsys.readouterr()
     assert run(["people", "--shares", shares, records]) == 0, "without a plan nobody knows"
+    assert "without --places no zone is known to be in a district" in capsys.readouterr().err
 
 
 def test_without_shares_the_command_makes_nothing(
@@ -153,7 +155,7 @@ def test_without_shares_the_command_makes_nothing(
         Path(shares).write_text(wrong)
         assert run(["people", "--shares", shares, records]) == 1
         assert "the shares" in capsys.readouterr().err
-    Path(shares).write_text('source = "a report"\n')
+    Path(shares).write_text('source = "a report"\n', encoding="utf-8-sig")
     Path(records).write_text('{"schema": "footfall/1"}\n')
     assert run(["people", "--shares", shares, records]) == 2
     assert "line 1 is no released record" in capsys.readouterr().err

@@ -68,6 +68,14 @@ class TestSites:
         path.write_bytes(gzip.compress(b"radio,mcc,net,area,cell,lon,lat\nLTE,1,1,1,5,9,50\n"))
         assert read_sites(path, Findings()).name == ["001-01-0000005"]
 
+    @pytest.mark.parametrize("head", ["radio,mcc,net,area,cell,lon,lat\n", ""])
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+    def test_a_file_of_a_spreadsheet_reads_the_same(self, tmp_path: Path, delimiter: str, head: str) -> None:
+        row = "LTE,1,1,1,5,9,50\n" if head else "LTE,1,1,1,5,,9,50,,,,,,\n"
+        text = (head + row + "," * 6 + "\n").replace(",", delimiter).replace("\n", "\r\n")
+        sites, findings = read(tmp_path, "\ufeff" + text)
+        assert (sites.name, sites.lon.tolist(), findings.counts) == (["001-01-0000005"], [9.0], {})
+
     def test_rows_that_are_no_good_are_counted_and_the_first_named(self, tmp_path: Path) -> None:
         text = "radio,mcc,net,area,cell,lon,lat,azimuth,beam\n"
         text += "CDMA,310,1,1,5,9,50,,\nLTE,x,1,1,5,9,50,,\nLTE,1,1,1,268435456,9,50,,\nLTE,1,1,1,-5,9,50,,\n"
