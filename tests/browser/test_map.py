@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import orjson
@@ -362,6 +362,93 @@ async def test_the_keyboard_is_enough(world: World) -> None:
         await seen.page.click("[aria-label=Nearer]")
         nearer = await seen.page.get_attribute("#scene", "viewBox")
         assert float(nearer.split()[2]) == pytest.approx(float(box.split()[2]) / 1.5)
+
+
+async def held(seen: browser.Seen) -> str:
+    """The words of what the keyboard is in."""
+    return await seen.page.evaluate("document.activeElement.innerText")
+
+
+async def test_the_keyboard_stays_in_the_row_that_it_was_in(world: World) -> None:
+    async with world.opened() as seen:
+        await seen.until("tbody tr", "1,210")
+        await seen.page.locator("tbody button", has_text="Docks").focus()
+        await seen.page.keyboard.press("Enter")
+        await seen.until("#place h2", "Docks")
+        assert await held(seen) == "Docks"
+        world.present(15, "docks", 2222.0)
+        await seen.until("tbody tr", "2,222")
+        assert await held(seen) == "Docks", "the row has moved"
+        await seen.page.keyboard.press("Tab")
+        assert await held(seen) == "Station"
+
+
+async def test_what_is_chosen_in_the_table_is_brought_into_view(world: World) -> None:
+    async with world.opened() as seen:
+        await seen.page.set_viewport_size({"width": 390, "height": 200})
+        await seen.until("tbody tr", "1,210")
+        await seen.page.locator("tbody button").last.click()
+        await seen.until("#place", "Too few people to be told")
+        top, bottom, page = await seen.page.evaluate(
+            """() => {
+              const { top, bottom } = document.querySelector("#place h2").getBoundingClientRect();
+              return [top, bottom, innerHeight];
+            }"""
+        )
+        assert 0 <= top < bottom <= page
+
+
+async def test_a_place_is_read_aloud_when_it_says_something_new_alone(world: World) -> None:
+    async with world.opened() as seen:
+        await seen.until("tbody tr", "1,210")
+        await seen.page.locator("tbody button", has_text="Docks").click()
+        await seen.until("#place", "lately")
+        await seen.page.wait_for_timeout(500)
+        await seen.page.evaluate(
+            """() => {
+              window.told = 0;
+              new MutationObserver(() => (told += 1)).observe(document.querySelector("#place"), { childList: true });
+              document.dispatchEvent(new Event("visibilitychange"));
+            }"""
+        )
+        await seen.page.wait_for_timeout(1000)
+        assert await seen.page.evaluate("told") == 0
+        world.present(15, "docks", 2222.0)
+        await seen.until("#place", "2,222")
+        assert await seen.page.evaluate("told") > 0
+
+
+# Of text on what is behind it (WCAG 2.2, 1.4.3).
+CONTRAST = """(selector) => {
+  const light = (colour) => {
+    const [r, g, b] = colour.match(/[0-9.]+/g).map((each) => each / 255)
+      .map((each) => (each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const text = document.querySelector(selector);
+  let ground = text;
+  while (getComputedStyle(ground).backgroundColor === "rgba(0, 0, 0, 0)") ground = ground.parentElement;
+  const both = [light(getComputedStyle(text).color), light(getComputedStyle(ground).backgroundColor)];
+  return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_all_words_stand_out_by_day_and_by_night(world: World, scheme: Literal["light", "dark"]) -> None:
+    async with world.opened("/") as seen:
+        await seen.page.emulate_media(color_scheme=scheme)
+        await seen.page.fill("#token", "throng_no")
+        await seen.page.click("#ask button")
+        await seen.until("#refused", "none that is known")
+        words = ["#refused", "#ask label"]
+        assert min([await seen.page.evaluate(CONTRAST, each) for each in words]) >= 4.5
+        await seen.page.fill("#token", world.token)
+        await seen.page.keyboard.press("Enter")
+        await seen.until("tbody tr", "1,210")
+        words = ["#clock", "#state", "#legend li", "#place .note", "thead th", "tbody td", "#terms", "#view label"]
+        assert min([await seen.page.evaluate(CONTRAST, each) for each in words]) >= 4.5
+        await seen.page.locator("polygon.district").first.focus()
+        assert await seen.page.locator("polygon.district").first.evaluate("of => getComputedStyle(of).opacity") == "1"
 
 
 async def sizes(seen: browser.Seen, *selectors: str) -> list[float]:

@@ -3,7 +3,7 @@
 import { Client } from "./client.js";
 import { ask, panel } from "./place.js";
 import { Scene } from "./scene.js";
-import { fill } from "./table.js";
+import { Table } from "./table.js";
 import { View } from "./view.js";
 import { age, clock, element } from "./words.js";
 
@@ -23,6 +23,10 @@ const NO_ENTRY = ["token", "expired", "purpose"];
 
 const $ = (id) => document.getElementById(id);
 const scene = new Scene($("scene"), $("legend"), choose);
+const table = new Table(document.querySelector("tbody"), $("more"), (id) => {
+  choose(id);
+  if (known.chosen) $("place").scrollIntoView({ block: "nearest" }); // it is above the table
+});
 const known = {
   places: null,
   zones: [],
@@ -246,24 +250,12 @@ function drawn_now() {
   say(...said);
   scene.show(known.present, known.outlooks, known.chosen);
   scene.trips([...known.flows.values()], known.chosen);
-  fill(
-    document.querySelector("tbody"),
-    $("more"),
-    known.zones,
-    known.present,
-    known.outlooks,
-    $("filter").value,
-    known.chosen,
-    choose,
-  );
+  table.show(known.zones, known.present, known.outlooks, $("filter").value, known.chosen);
   terms(known.present.values().next().value);
   const place =
     known.zones.find((zone) => zone.id === known.chosen) ??
     known.places.parents.find((parent) => parent.id === known.chosen);
-  if (!place)
-    return $("place").replaceChildren(
-      element("p", "Choose a place, on the map or in the table.", { className: "note" }),
-    );
+  if (!place) return tell([element("p", "Choose a place, on the map or in the table.", { className: "note" })]);
   if (known.told?.place === place.id) show(place);
   const stale = known.told?.place !== place.id || known.told.end !== newest?.end;
   if (stale && newest && !asking) asking = ask_of(place, newest.end);
@@ -288,9 +280,14 @@ async function ask_of(place, end) {
 }
 
 function show(place) {
-  $("place").replaceChildren(
-    ...panel(place, known.present.get(place.id), known.outlooks.get(place.id), known.told, known.names, known.time),
-  );
+  tell(panel(place, known.present.get(place.id), known.outlooks.get(place.id), known.told, known.names, known.time));
+}
+
+/** Put it into the panel, which is read aloud whenever that is done: so if it says something new alone. */
+function tell(parts) {
+  const made = element("div");
+  made.append(...parts);
+  if (made.innerHTML !== $("place").innerHTML) $("place").replaceChildren(...made.childNodes);
 }
 
 function terms(record) {
