@@ -1,29 +1,35 @@
 """Takes the persons out of a recording: every IMSI becomes one of the test network 001 01, the same one throughout.
 
 Subscribers are numbered in the order in which they are first met, so nothing of the number is left, and no key that
-could lead back. What is kept is a list of what may be: kind, time, cell, rat and the device's type (TAC). MSISDNs and
-fields that throng doesn't know are left out, event ids are numbered anew; an element that isn't an event (it may hold
-anything) is replaced by `"unreadable"`, still a reject. What can fail: nothing.
+could lead back. What is kept is a list of what may be: kind, time, cell, rat and the device's type (TAC), and of a
+person what the gateway knows of them. MSISDNs and fields, or consents, that throng doesn't know are left out, event ids
+are numbered anew; an element that isn't an event (it may hold anything) is replaced by `"unreadable"`, still a reject.
+So is a person's record that can't be read, and its key if that is no IMSI: by both it is as unreadable as it was, and
+of the same person. What can fail: nothing.
 """
 
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from schemas.registry import BEAT_KEY
+from schemas.attach import unpack_imsi
+from schemas.registry import BEAT_KEY, PURPOSES, Subscriber
 from schemas.rejects import Reason
 from streams.core.events.decode import Events, decode
 from streams.core.events.records import Records
+from streams.core.gateway.registry import known_year
+from streams.core.gateway.registry import read as read_person
 from streams.recording.columns import SCHEMA, spans
 from streams.recording.elements import read, written
 from streams.recording.file import times_of
 
 EVENT_FIELDS = ("kind", "ts", "cell", "rat", "tac")
-PERSON_FIELDS = ("birth_year", "gender", "consent", "opted_out", "machine")
 BEAT_FIELDS = ("kind", "source", "ts")
 UNREADABLE = b'"unreadable"'
+NO_IMSI = b"unreadable"
 TEST_NETWORK = "00101"
 LONGEST = 64 << 20
 
@@ -60,14 +66,22 @@ class Disguise:
         keys: list[bytes | None] = []
         values: list[bytes | None] = []
         for key, value in zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True):
-            if key == BEAT_KEY:
-                keys.append(key)
-                values.append(value)
-                continue
-            new = self.imsi((key or b"").decode("ascii", "replace"))
-            keys.append(new.encode())
-            values.append(None if value is None else _person(value, new))
+            new = (key, b"") if key == BEAT_KEY else self._registry_record(key, value)
+            keys.append(new[0])
+            values.append(new[1])
         return _with(table, keys, values)
+
+    def _registry_record(self, key: bytes | None, value: bytes | None) -> tuple[bytes, bytes | None]:
+        imsi, bits = read_person(key, value)
+        if imsi is None:
+            return NO_IMSI, UNREADABLE
+        real = unpack_imsi(imsi)
+        new = self.imsi(real)
+        if real.encode() != key:
+            return NO_IMSI, orjson.dumps({"imsi": new})
+        if value is None or bits is None:
+            return new.encode(), None if value is None else UNREADABLE
+        return new.encode(), _person(value, new)
 
     def _elements(self, events: Events, payload: bytes) -> Iterator[bytes]:
         for status, start, end in zip(events.status.tolist(), events.start.tolist(), events.end.tolist(), strict=True):
@@ -84,12 +98,10 @@ class Disguise:
 
 
 def _person(value: bytes, imsi: str) -> bytes:
-    try:
-        person = orjson.loads(value)
-        kept = {name: person[name] for name in PERSON_FIELDS if name in person}
-    except (orjson.JSONDecodeError, TypeError):
-        return UNREADABLE
-    return orjson.dumps({"imsi": imsi, **kept})
+    person = msgspec.json.decode(value, type=Subscriber)
+    consent = {purpose: state for purpose, state in person.consent.items() if purpose in PURPOSES}
+    born = person.birth_year if known_year(person.birth_year) else None
+    return msgspec.json.encode(msgspec.structs.replace(person, imsi=imsi, birth_year=born, consent=consent))
 
 
 def _with(table: pa.Table, keys: list[bytes | None], values: list[bytes | None]) -> pa.Table:

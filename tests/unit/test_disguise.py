@@ -2,7 +2,10 @@
 
 import orjson
 import pyarrow as pa
+import pytest
 
+from schemas.registry import BEAT_KEY
+from streams.core.gateway.registry import read
 from streams.recording.columns import SCHEMA
 from streams.recording.disguise import Disguise
 
@@ -21,3 +24,53 @@ def test_an_event_with_fields_that_not_every_reader_takes_is_disguised() -> None
     assert {orjson.loads(event)["imsi"] for event in events} == {"001010000000001"}
     assert not any(b"262011234567890" in event or b"note" in event for event in events)
     assert beat == b'{"kind":"beat","source":"\\ud800","ts":1}'
+
+
+IMSI = b"262011234567890"
+PERSON = {"imsi": IMSI.decode(), "birth_year": 1980, "gender": "female", "consent": {"marketing": "granted"}}
+# Found nowhere in a recording without persons.
+TELLING = ("1234567890", "1701234567", "Schmidt")
+
+
+def registry_of(*records: tuple[bytes | None, bytes | None]) -> list[tuple[bytes, bytes | None]]:
+    rows = [
+        {"topic": "registry", "partition": 0, "offset": n, "timestamp": n, "key": key, "value": value, "headers": []}
+        for n, (key, value) in enumerate(records)
+    ]
+    table = Disguise().registry(pa.Table.from_pylist(rows, schema=SCHEMA))
+    return list(zip(table["key"].to_pylist(), table["value"].to_pylist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"msisdn": "+491701234567", "name": "Schmidt"},
+        {"consent": {"marketing": "granted", "by +491701234567": "granted"}},
+        {"birth_year": 491701234567},
+        {"birth_year": "Schmidt"},
+        {"gender": "Schmidt, +491701234567"},
+        {"imsi": "262011234567891"},
+    ],
+    ids=str,
+)
+def test_of_a_person_what_the_gateway_knows_is_kept_and_nothing_else(more: dict[str, object]) -> None:
+    real = IMSI, orjson.dumps(PERSON | more)
+    [(key, value)] = registry_of(real)
+    assert value is not None and not any(word.encode() in key + value for word in TELLING)
+    assert key == b"001010000000001" and read(key, value)[1] == read(*real)[1]
+
+
+def test_a_key_that_is_no_imsi_stays_none_and_names_the_same_person() -> None:
+    opt_out = orjson.dumps({"imsi": IMSI.decode(), "opted_out": True})
+    first, quoted, nobody = registry_of(
+        (IMSI, orjson.dumps(PERSON)), (b'"%s"' % IMSI, opt_out), (b"Schmidt", b"+491701234567")
+    )
+    assert read(*quoted) == (read(*first)[0], None)
+    assert read(*nobody) == (None, None)
+    assert not any(word.encode() in b"%s%s" % each for word in TELLING for each in (quoted, nobody))
+
+
+def test_who_is_erased_stays_so_and_a_beat_says_nothing() -> None:
+    erased, beat = registry_of((IMSI, None), (BEAT_KEY, b"Schmidt"))
+    assert erased == (b"001010000000001", None) and beat == (BEAT_KEY, b"")

@@ -38,13 +38,18 @@ _DECODER = msgspec.json.Decoder(Subscriber)
 def pack(subscriber: Subscriber) -> int:
     """The bits of a record."""
     born = subscriber.birth_year
-    bits = born - FIRST_YEAR + 1 if born is not None and FIRST_YEAR <= born < FIRST_YEAR + 255 else 0
+    bits = born - FIRST_YEAR + 1 if born is not None and known_year(born) else 0
     bits |= GENDERS.index(subscriber.gender or "unknown") << GENDER_SHIFT
     bits |= OPTED_OUT if subscriber.opted_out else 0
     bits |= MACHINE if subscriber.machine else 0
     for number, purpose in enumerate(PURPOSES):
         bits |= STATES.get(subscriber.consent.get(purpose, ""), 0) << (CONSENT_SHIFT + 2 * number)
     return bits | RECORD
+
+
+def known_year(born: int | None) -> bool:
+    """Is it a year of birth that is gone by? Any other counts as unknown."""
+    return born is not None and FIRST_YEAR <= born < FIRST_YEAR + 255
 
 
 def read(key: bytes | None, value: bytes | None) -> tuple[int | None, int | None]:
