@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.sightings import OPT_IN, OPT_OUT, REGISTRY_SOURCE, encode_control, encode_frame
+from streams.core.crowd.slots import BARRED, NOWHERE
 from streams.core.crowd.snapshot import restore, to_columns
 from tests.oracle.counting import DETACH, Sighting
 from tests.property.test_crowd_against_oracle import (
@@ -147,6 +148,27 @@ def test_a_snapshot_holds_the_tombstone(kind: int) -> None:
     panes = [one.feed(encode_frame(more), crowd.next_offset) for one in (crowd, again)]
     assert panes[0] == panes[1]
     assert present(panes[0][-1]) == (0 if kind == OPT_OUT else 1)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_of_who_has_opted_out_memory_has_the_pseudonym_what_was_used_and_departures_alone(again: bool) -> None:
+    """Not when they were heard, nor their age band and gender, nor where they were but for what windows still count."""
+    rows = [Sighting(START + n * 12 * MINUTE, 0, n, 0, WHO, n % 3, 5, 0) for n in range(4)]
+    news = [said(START + 50 * MINUTE, OPT_OUT), *[said(START + 51 * MINUTE, OPT_OUT, offset=1)] * again]
+    until = START + 55 * MINUTE
+    crowd, _ = fed([section(REGISTRY_SOURCE, 0, news, until)], [section(0, 0, rows, until)])
+    slots = crowd.population.slots
+    [at] = np.flatnonzero(slots.rows["pseudonym"])
+    row = {name: int(slots.rows[at][name]) for name in slots.rows.dtype.names}
+    empty = dict.fromkeys(["start", "last", "before_start", "cohort", "flags"], 0)
+    assert row == empty | {
+        "pseudonym": row["pseudonym"],
+        "left": row["left"],
+        "zone": NOWHERE,
+        "stayed": NOWHERE,
+        "before": BARRED,
+    }
+    assert not any(column[at].any() for column in (slots.known, slots.departed, slots.areas))
 
 
 def test_the_oracle_and_the_crowd_agree_on_any_number_of_changes() -> None:

@@ -398,9 +398,14 @@ def _annul(row, used, gone_by, rules, tally, running):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True, inline="always")
 def _bar(row, known, departed, areas):  # type: ignore[no-untyped-def]
-    """An opt-out's tombstone: nothing of the subscriber is taken up until an opt-in, nor linked to what was before."""
+    """An opt-out's tombstone: nothing of the subscriber is taken up until an opt-in, nor linked to what was before.
+    When they were heard, and their age and gender, are forgotten: of that a snapshot has nothing anyway."""
     row["before"] = BARRED
     row["stayed"] = NOWHERE
+    row["start"] = 0
+    row["last"] = 0
+    row["before_start"] = 0
+    row["cohort"] = 0
     known[:] = 0
     departed[:] = 0
     areas[:] = 0
