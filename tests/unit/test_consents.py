@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.attach import pack_imsi
 from schemas.registry import BEAT_KEY
 from schemas.sightings import OPT_IN, OPT_OUT
 from streams.core.gateway.consents import JUST_BEFORE_MS, Barred, RegistryRecord, announce
 from streams.core.gateway.gateway import NEVER_MS
 from streams.core.gateway.pseudonyms import pseudonym
-from streams.core.gateway.registry import RegistryTable
+from streams.core.gateway.registry import RegistryTable, read
 from tests.support.world import context_of, epochs_at, salt_of
 
 HOUR = 3_600_000
@@ -189,3 +190,20 @@ def test_the_registry_takes_no_notice_of_beats() -> None:
     table = RegistryTable()
     table.take([(BEAT_KEY, b'{"kind":"beat"}'), (IMSI.encode(), msgspec.json.encode(GOOD))])
     assert (table.subscribers, table.unreadable) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"imsi":"%s","more":' % IMSI.encode() + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"imsi":"\xfc"}',
+        b'{"imsi":"%s","consent":{"f\xfcr alles":"granted"}}' % IMSI.encode(),
+    ],
+    ids=["nested deep", "no UTF-8 in the IMSI", "none in a purpose"],
+)
+def test_a_record_that_no_decoder_takes_is_unreadable_whatever_the_decoder_raises(value: bytes) -> None:
+    """It ended all gateways, and again at each start: the registry keeps it."""
+    table = RegistryTable()
+    table.take([(IMSI.encode(), msgspec.json.encode(GOOD)), (IMSI.encode(), value)])
+    assert (table.subscribers, table.unreadable) == (1, 1) and not table.get(np.array([pack_imsi(IMSI)], np.uint64))[0]
+    assert read(b'"%s"' % IMSI.encode(), value)[1] is None

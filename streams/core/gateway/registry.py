@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from schemas.attach import pack_imsi
 from schemas.cohorts import GENDERS
+from schemas.named import UNREADABLE
 from schemas.registry import BEAT_KEY, PURPOSES, Subscriber
 from streams.core.compiled.lookup import Lookup
 
@@ -65,7 +66,7 @@ def read(key: bytes | None, value: bytes | None) -> tuple[int | None, int | None
         return imsi, 0
     try:
         subscriber = _DECODER.decode(value)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return imsi, None
     return imsi, pack(subscriber) if subscriber.imsi.encode() == key else None
 
@@ -73,7 +74,7 @@ def read(key: bytes | None, value: bytes | None) -> tuple[int | None, int | None
 def _named(value: bytes | None) -> int | None:
     try:
         return pack_imsi(_DECODER.decode(value or b"").imsi)
-    except (msgspec.DecodeError, ValueError):
+    except (*UNREADABLE, ValueError):
         return None
 
 
