@@ -50,7 +50,7 @@ class Provider:
         """Have them of this time.
 
         Raises:
-            ThrongError: `epochs` or `topics`.
+            ThrongError: `epochs`, `salts` or `topics`.
         """
         found = sound(await self._keeper.provide(ts_ms))
         if found.partitions != self._targets:
@@ -62,7 +62,7 @@ class Provider:
         try:
             # Whoever wrote the registry before the epoch (a replay) needn't wait until each gateway knows it.
             self._look_again()
-            salt = await self._vault.ensure(found.epoch)
+            salt = await self._vault.ensure(found.epoch, written=self._keeper.written(found.epoch))
             self._salts.states[found.epoch] = key_state(salt)
             wipe(salt)
         except SaltGone:

@@ -9,6 +9,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from schemas.epochs import Epoch
 from schemas.measures import DEFAULT_MEASURES, Measure
@@ -17,6 +18,7 @@ from schemas.topics import (
     ATTACH,
     AUDIT,
     EPOCHS,
+    FOOTFALL,
     LEDGER,
     PANES,
     PUBLISHED,
@@ -75,7 +77,7 @@ from streams.stores.released import Publisher
 from streams.stores.salts import Vault
 from streams.stores.snapshots import SnapshotStore
 from streams.stores.terms import terms_of
-from streams.stores.topics import live_registry, open_admin, partition_counts, stamped_by_broker
+from streams.stores.topics import ever_written, live_registry, open_admin, partition_counts, stamped_by_broker
 from streams.stores.views import configured_views
 
 log = logging.getLogger("throng.topics")
@@ -135,11 +137,11 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             terms = terms_of(settings, plans.current, now, *ours, audit.chain.head)
             return countable(sound(make_epoch(ts_ms, terms, epochs.table)))
 
-        keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose)
-
-        provide = Provider(keeper, vault, salts, targets, registry.look_again).provide
         app: list[RoleApp] = []
         group = Group(lambda: app[0].group_offsets, registry_sources)
+        keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose, group.heard)
+
+        provide = Provider(keeper, vault, salts, targets, registry.look_again).provide
         framer = Framer(targets, settings.epoch.lateness_ms)
         registrar = Registrar(
             *(registry_log, framer, context, counts[REGISTRY], provide, epochs.refresh, metrics, rules.table),
@@ -277,7 +279,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         following = Following(timezone) if settings.release.outlook else None
         learning = Learning(following, History(past_log), lambda: ledger.began_at) if following else None
         follow, learn = (learning.take, learning.learn) if learning else (None, None)
-        ledger = Ledger(ledger_log, producer, settings.topic(LEDGER), follow)
+        ledger = Ledger(ledger_log, producer, settings.topic(LEDGER), follow, partial(ever_written, settings, FOOTFALL))
         foreign = ForeignMetrics()
         foreign.of(EPOCHS, lambda: epochs.own.passed_over)
         foreign.of(LEDGER, lambda: ledger.own.passed_over)

@@ -7,7 +7,7 @@ first, its own or another gateway's.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import msgspec
@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.epochs import NAMED, Epoch
 from streams.core.epochs import EpochTable
+from streams.errors import ThrongError
 from streams.stores.log import TailReader
 from streams.stores.own import Own
 from streams.stores.salts import SaltGone, Vault
@@ -60,7 +61,11 @@ class EpochReader:
 
 
 class EpochKeeper:
-    """Provides the epoch and the salt of any event time. `propose(ts_ms)` makes the record."""
+    """Provides the epoch and the salt of any event time.
+
+    Args:
+        propose: makes the record of a time. begun: have gateways counted in this deployment?
+    """
 
     def __init__(
         self,
@@ -69,20 +74,31 @@ class EpochKeeper:
         producer: AIOKafkaProducer,
         topic: str,
         propose: Callable[[int], Epoch],
+        begun: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._reader = reader
         self._vault = vault
         self._producer = producer
         self._topic = topic
         self._propose = propose
+        self._begun = begun
+
+    def written(self, epoch: int) -> bool:
+        """Is there a record of this epoch?"""
+        return any(record.epoch == epoch for record in self._reader.records)
 
     async def provide(self, ts_ms: int) -> Epoch:
-        """The epoch that `ts_ms` falls in, written now if nobody has."""
+        """The epoch that `ts_ms` falls in, written now if nobody has.
+
+        Raises:
+            ThrongError: `epochs` if there is none at all any more of those by which was counted.
+        """
         found = self._reader.table.find(ts_ms)
         if found is None:
             await self._reader.refresh()
             found = self._reader.table.find(ts_ms)
         if found is None:
+            await self._refuse_anew()
             proposal = self._propose(ts_ms)
             with suppress(SaltGone):  # it was made, and is gone: the epoch is told, and its events are rejected
                 wipe(await self._vault.ensure(proposal.epoch))
@@ -95,3 +111,14 @@ class EpochKeeper:
         if found is None:
             raise LookupError("the epoch that was written does not cover the event time it was written for")
         return found
+
+    async def _refuse_anew(self) -> None:
+        if self._reader.records or self._begun is None or not await self._begun():
+            return
+        await self._reader.refresh()  # another may have written the very first meanwhile, and counted
+        if not self._reader.records:
+            raise ThrongError(
+                "epochs",
+                f"{self._topic} is empty, but gateways have counted by it: the topic was made anew; see "
+                "docs/how-to/outages.md#made-anew",
+            )

@@ -13,7 +13,7 @@ begin anew where they may (`reread`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -27,7 +27,10 @@ from streams.stores.own import Own
 
 
 class Ledger:
-    """The ledger as one process reads and writes it. `follow`: told each valid record once, in the order of the log.
+    """The ledger as one process reads and writes it.
+
+    Args:
+        follow: told each valid record once, in the order of the log. told: was anything ever published by it?
 
     Attributes:
         began_at: the offset from which on it was read. bytes_read: of records, since the start.
@@ -39,11 +42,13 @@ class Ledger:
         producer: AIOKafkaProducer,
         topic: str,
         follow: Callable[[LedgerRecord], None] | None = None,
+        told: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._reader = reader
         self._producer = producer
         self._topic = topic
         self._follow = follow
+        self._told = told
         self._begun = False
         self._next = 0
         self.own = own_records()
@@ -70,12 +75,13 @@ class Ledger:
         return valid
 
     async def reread(self) -> list[LedgerRecord]:
-        """As `read`, but begin anew if it was shortened beyond where this has read to: the account is another then.
+        """As `read`, but begin anew if it was shortened beyond where this has read to, or nothing was there yet: the
+        account is another then.
 
         Raises:
             ThrongError: `ledger` if what is still needed of it is gone.
         """
-        if self._begun and (await self._reader.bounds())[0] > self._next:
+        if self._begun and (not self._next or (await self._reader.bounds())[0] > self._next):
             self._begun = False
         return await self.read()
 
@@ -88,7 +94,14 @@ class Ledger:
         return await self.read()
 
     async def _begin(self) -> None:
+        told = self._told is not None and await self._told()  # before it is asked what stands for it
         start, end = await self._reader.bounds()
+        if told and not end:
+            raise ThrongError(
+                "ledger",
+                f"{self._topic} is empty, but was released by: made anew, what was drawn would be drawn again; see "
+                "docs/how-to/outages.md#ledger",
+            )
         begins = await beginning(self._reader, start, end)
         if begins is None and start > 0:
             raise ThrongError(

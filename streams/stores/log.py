@@ -3,14 +3,15 @@
 Epochs, salts, the registry and the ledger are logs that a worker must have read to their end before it decides
 anything. A `TailReader` assigns itself all partitions (no group), and `read_to_end` returns every record that was
 committed before the call and not yet returned; while Kafka is away it waits. Only the start gives up, where a wrong
-address is likelier than an outage. Between two readings nothing is fetched: a worker has up to five readers, whose
-empty fetches would be most of what it does while it has nothing to do, and each of which a question for the end waits
-behind.
+address is likelier than an outage. A topic that was made anew ends its reader, who would be deaf to all that is written
+there until it is as long as the old one was. Between two readings nothing is fetched: a worker has up to five readers,
+whose empty fetches would be most of what it does while it has nothing to do, and each of which a question for the end
+waits behind.
 """
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from itertools import accumulate
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -22,6 +23,8 @@ from streams.stores.connection import At, client_options, hidden, moved
 
 # The answers are small: a connection that is silent for longer is half-open, and is renewed.
 REQUEST_MS = 10_000
+# A new leader may say for a moment that its log ends before what it has told already.
+SETTLED_S = 1.0
 
 
 async def disconnect(consumer: AIOKafkaConsumer) -> None:
@@ -103,6 +106,10 @@ class TailReader:
                 continue
             return starts[first], (await self._ends())[first]
 
+    async def ever_written(self) -> bool:
+        """Was anything ever written to any partition, though it may be gone by now?"""
+        return any((await self._ends()).values())
+
     async def find(self, time_ms: int) -> int | None:
         """The first offset of the first partition whose record time is at least that; None if there is none."""
         first = self._partitions[0]
@@ -178,9 +185,33 @@ class TailReader:
         return len(self._consumer.partitions_for_topic(self._topic) or ()) > len(self._partitions)
 
     async def _ends(self) -> dict[TopicPartition, int]:
+        """Where the partitions end now.
+
+        Raises:
+            ThrongError: `made_anew` if one ends before what was read of it.
+        """
+        read_to = {tp: await self._consumer.position(tp) for tp in self._partitions}
+        ends = await self._asked_ends()
+        if _cut(read_to, ends):
+            await asyncio.sleep(SETTLED_S)
+            ends = await self._asked_ends()
+        for tp in _cut(read_to, ends):
+            raise ThrongError(
+                "made_anew",
+                f"{tp.topic}, partition {tp.partition}: it ends at offset {ends[tp]}, and was read to offset "
+                f"{read_to[tp]}: the topic was made anew, or has lost records; see docs/how-to/outages.md#made-anew",
+            )
+        return ends
+
+    async def _asked_ends(self) -> dict[TopicPartition, int]:
         while True:
             try:
                 ends: dict[TopicPartition, int] = await self._consumer.end_offsets(self._partitions)
             except KafkaTimeoutError:
                 continue  # it has asked again and again for `REQUEST_MS`
             return ends
+
+
+def _cut(read_to: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]) -> list[TopicPartition]:
+    """The partitions that end before what was read of them."""
+    return [tp for tp, offset in read_to.items() if ends[tp] < offset]

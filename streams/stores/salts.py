@@ -58,17 +58,27 @@ class Vault:
         self.log = SaltLog(reader)
         self._turn = asyncio.Lock()
 
-    async def ensure(self, epoch: int) -> bytes:
+    async def ensure(self, epoch: int, *, written: bool = False) -> bytes:
         """The epoch's salt, made now if nobody has. The caller wipes it after use.
+
+        Args:
+            written: the epoch was, so its salt is there: a second one would give everybody a second pseudonym.
 
         Raises:
             SaltGone: its key has been destroyed.
-            ThrongError: `salts` if the record doesn't open under the epoch's key, or one is another release's; `keys`
-                if that was destroyed before there was a salt, or is not there though nobody destroyed it.
+            ThrongError: `salts` if the record doesn't open under the epoch's key, one is another release's, or there is
+                none of an epoch that was written; `keys` if that was destroyed before there was a salt, or is not there
+                though nobody destroyed it.
         """
         async with self._turn:
             await self.log.read()
             if epoch not in self.log.first:
+                if written:
+                    raise ThrongError(
+                        "salts",
+                        f"{self._topic} has no salt of epoch {epoch}, which was written by one: the topic was made "
+                        "anew; see docs/how-to/outages.md#made-anew",
+                    )
                 await self._append(epoch)
                 await self.log.read()
             return await self._open(self.log.first[epoch])

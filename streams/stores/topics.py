@@ -103,18 +103,22 @@ async def _refuse_anew(settings: Settings, gone: Sequence[str]) -> None:
     """Refuse to make these logs where panes were counted by what was in them."""
     if not gone:
         return
-    panes = TailReader(settings.kafka, settings.topic(PANES))
-    await panes.start()
-    try:
-        _, counted = await panes.bounds()
-    finally:
-        await panes.stop()
-    if counted:
+    if await ever_written(settings, PANES):
         raise ThrongError(
             "topics",
             f"{settings.topic(gone[0])} is gone, and {settings.topic(PANES)} has counted by it: made anew, what was "
             "drawn would be drawn once more. Restore it, or begin a new namespace; see docs/how-to/outages.md#ledger",
         )
+
+
+async def ever_written(settings: Settings, name: str) -> bool:
+    """Whether anything was ever written to a topic, though it may be gone by now."""
+    reader = TailReader(settings.kafka, settings.topic(name))
+    await reader.start()
+    try:
+        return await reader.ever_written()
+    finally:
+        await reader.stop()
 
 
 async def differing(settings: Settings) -> list[str]:

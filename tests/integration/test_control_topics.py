@@ -3,8 +3,9 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,9 +20,10 @@ from click.testing import CliRunner
 from schemas.attach import pack_imsi
 from schemas.ledger import LedgerRecord
 from schemas.registry import PURPOSES
-from schemas.topics import EPOCHS, HOUR_MS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS
+from schemas.topics import AUDIT, EPOCHS, FOOTFALL, HOUR_MS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS
 from streams.agents.life import started
 from streams.agents.producing import Producer
+from streams.agents.providing import Provider, Salts
 from streams.cli.salts import salts
 from streams.cli.topics import trim_ledger
 from streams.core.epochs import epoch_bounds, make_epoch
@@ -36,7 +38,7 @@ from streams.stores.ledger_trim import Cut, find_cut, trim
 from streams.stores.log import TailReader
 from streams.stores.registry import RegistryReader
 from streams.stores.salts import SaltGone, Vault
-from streams.stores.topics import create, open_admin
+from streams.stores.topics import create, ever_written, open_admin
 from tests.support.world import TERMS
 
 pytestmark = pytest.mark.integration
@@ -93,23 +95,87 @@ async def test_topics_that_go_by_the_workers_clocks_are_told_once_with_what_to_s
 async def test_a_log_that_decides_once_is_not_made_anew_under_a_deployment_at_work(
     settings: Settings, name: str
 ) -> None:
-    async def lose() -> None:
-        admin = await open_admin(settings)
-        await admin.delete_topics([settings.topic(name)])
-        async with asyncio.timeout(20):
-            while settings.topic(name) in await admin.list_topics():  # noqa: ASYNC110 - the broker tells nobody
-                await asyncio.sleep(0.05)
-        await admin.close()
-
-    await lose()
+    await lose(settings, name)
     assert await create(settings) == [name]  # nothing was counted yet
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap)
-    await producer.start()
-    await producer.send_and_wait(settings.topic(PANES), b"a pane")
-    await producer.stop()
-    await lose()
+    await write(settings, PANES)
+    await lose(settings, name)
     with pytest.raises(ThrongError, match=rf"\.{name} is gone, and .*panes has counted by it"):
         await create(settings)
+
+
+@pytest.mark.parametrize("name", [AUDIT, REGISTRY])
+async def test_who_follows_a_topic_that_is_made_anew_is_not_left_deaf_to_it(settings: Settings, name: str) -> None:
+    async with started(TailReader(settings.kafka, settings.topic(name))) as reader:
+        await write(settings, name, 3)
+        assert sum([len(records) async for records in reader.read_to_end()]) == 3
+        await lose(settings, name)
+        await create(settings)
+        await write(settings, name)
+        with pytest.raises(ThrongError, match=rf"\.{name}, .* and was read to offset 3: the topic was made anew"):
+            async for _ in reader.read_to_end():
+                pass
+
+
+async def test_an_epoch_that_was_written_gets_no_second_salt(settings: Settings, tmp_path: Path) -> None:
+    async with gateway(settings, tmp_path) as one:
+        written = await one.keeper.provide(NIGHT)
+    await lose(settings, SALTS)
+    await create(settings)
+    async with gateway(settings, tmp_path) as later:
+        assert later.keeper.written(written.epoch)
+        salts = Salts({}, set(), FileKeys(tmp_path))
+        provider = Provider(later.keeper, later.vault, salts, TERMS.partitions, lambda: None)
+        with pytest.raises(ThrongError, match=rf"no salt of epoch {written.epoch}, which was written by one"):
+            await provider.provide(NIGHT)
+        assert not salts.states and not await ever_written(settings, SALTS)
+        await later.vault.ensure(written.epoch + 32)  # what an incident cuts off an epoch is written nowhere
+
+
+async def test_no_first_epoch_is_written_where_gateways_have_counted(settings: Settings, tmp_path: Path) -> None:
+    async with gateway(settings, tmp_path) as one:
+
+        async def another_begins() -> bool:
+            return bool(await one.keeper.provide(NIGHT))
+
+        async with gateway(settings, tmp_path, begun=another_begins) as other:
+            assert await other.keeper.provide(NIGHT) == one.epochs.records[0]
+
+    async def begun() -> bool:
+        return True
+
+    await lose(settings, EPOCHS)
+    await create(settings)
+    async with gateway(settings, tmp_path, begun=begun) as later:
+        with pytest.raises(ThrongError, match=r"\.epochs is empty, but gateways have counted by it"):
+            await later.keeper.provide(NIGHT)
+    assert not await ever_written(settings, EPOCHS)
+
+
+async def test_nothing_is_drawn_by_an_empty_ledger_where_something_was_released(settings: Settings) -> None:
+    async with (
+        started(Producer(settings.kafka, 10_000)) as producer,
+        started(TailReader(settings.kafka, settings.topic(LEDGER))) as reader,
+    ):
+        ledger = Ledger(reader, producer, settings.topic(LEDGER), told=partial(ever_written, settings, FOOTFALL))
+        assert await ledger.read() == []  # a new deployment
+        await write(settings, FOOTFALL)
+        with pytest.raises(ThrongError, match=r"\.ledger is empty, but was released by"):
+            await ledger.reread()
+
+
+async def lose(settings: Settings, name: str) -> None:
+    admin = await open_admin(settings)
+    await admin.delete_topics([settings.topic(name)])
+    async with asyncio.timeout(20):
+        while settings.topic(name) in await admin.list_topics():  # noqa: ASYNC110 - the broker tells nobody
+            await asyncio.sleep(0.05)
+    await admin.close()
+
+
+async def write(settings: Settings, name: str, number: int = 1) -> None:
+    async with started(AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap)) as producer:
+        for _ in range(number):
+            await producer.send_and_wait(settings.topic(name), b"a record", key=b"its key", partition=0)
 
 
 class Gateway(NamedTuple):
@@ -138,7 +204,12 @@ async def settings(stack: object, namespace: str) -> Settings:
 
 
 @asynccontextmanager
-async def gateway(settings: Settings, keys: Path, timezone: str = "Europe/Berlin") -> AsyncIterator[Gateway]:
+async def gateway(
+    settings: Settings,
+    keys: Path,
+    timezone: str = "Europe/Berlin",
+    begun: Callable[[], Awaitable[object]] | None = None,
+) -> AsyncIterator[Gateway]:
     async with AsyncExitStack() as exits:
         servers = settings.kafka.bootstrap
         producer = AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True)
@@ -150,7 +221,7 @@ async def gateway(settings: Settings, keys: Path, timezone: str = "Europe/Berlin
         vault = Vault(salts, producer, settings.topic(SALTS), FileKeys(keys))
         terms = TERMS._replace(timezone=timezone)
         keeper = EpochKeeper(
-            epochs, vault, producer, settings.topic(EPOCHS), lambda ts: make_epoch(ts, terms, epochs.table)
+            epochs, vault, producer, settings.topic(EPOCHS), lambda ts: make_epoch(ts, terms, epochs.table), begun
         )
         yield Gateway(vault, keeper, Ledger(drawn, producer, settings.topic(LEDGER)), epochs, salts)
 

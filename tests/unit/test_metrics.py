@@ -22,7 +22,7 @@ TARGET = {"job", "instance"}
 
 def known() -> dict[str, set[str]]:
     """The series' names, and the labels of each."""
-    found = {"up": set(TARGET)}
+    found = {"up": set(TARGET), "process_start_time_seconds": set(TARGET)}
     for metric in (each for part in PARTS for each in metrics_of(part)):
         name, labels = exposed(metric), {*labels_of(metric), *TARGET}
         if isinstance(metric, Histogram):
@@ -43,7 +43,7 @@ def queries() -> list[str]:
 @pytest.mark.parametrize("query", queries())
 def test_whatever_is_asked_for_exists(query: str) -> None:
     series = known()
-    names = re.findall(r"\b(?:throng_[a-z_]+|up)\b", query)
+    names = re.findall(r"\b(?:throng_[a-z_]+|process_[a-z_]+|up)\b", query)
     assert names
     for name in names:
         assert name in series, name
