@@ -13,7 +13,7 @@ from datetime import datetime
 import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from schemas.sightings import Section, decode_frame
+from schemas.sightings import REGISTRY_SOURCE, Section, decode_frame
 from schemas.topics import ATTACH, FLOWS, FOOTFALL, REJECTS, SIGHTINGS
 from streams.agents.fetch import hand_out_batches
 from streams.core.events.decode import decode, events_in
@@ -64,7 +64,8 @@ class Watcher:
         async for record in self._records(SIGHTINGS):
             frame = decode_frame(record.value)
             for section in frame if isinstance(frame, list) else ():
-                self._section(section, watermarks)
+                if section.source < REGISTRY_SOURCE:  # opt-outs and opt-ins are no sightings, and of another time
+                    self._section(section, watermarks)
 
     def _section(self, section: Section, watermarks: dict[int, int]) -> None:
         self.state.sightings += len(section.ts)
