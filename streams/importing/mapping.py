@@ -142,6 +142,8 @@ class Mapper:
         columns = self._columns
         lat, lon, error = (_number(row, name) for name in (columns.lat, columns.lon, columns.error))
         if math.isnan(lat) or math.isnan(lon):
+            if not _text(row, columns.cell) and _text(row, columns.lat) and _text(row, columns.lon):
+                raise Unusable("the position is no number (a decimal point is needed)")
             return math.nan, math.nan
         if abs(lat) > 90 or abs(lon) > 180:
             raise Unusable("the position is not in degrees")

@@ -98,6 +98,7 @@ class TestMapping:
             ({"timestamp": None}, "no time"),
             ({"timestamp": "1999-12-31 23:59:59"}, "before 2000"),
             ({"latitude": 91.0}, "not in degrees"),
+            ({"latitude": "50,1", "longitude": "9,0"}, r"the position is no number \(a decimal point is needed\)"),
             ({"loc_error": 600.0}, "less exact than 500 m"),
             ({"plmn": 20801}, "another network"),
         ],
@@ -108,6 +109,8 @@ class TestMapping:
         assert mapper.draft("f:1", row, "f")[:6] == ("f:1", "01ff", NOON, "", 50.0, 9.0)
         with pytest.raises(Unusable, match=reason):
             mapper.draft("f:1", row | changed, "f")
+        served = mapper.draft("f:1", row | {"latitude": "50,1", "cell_id": "001-01-0000001"}, "f")
+        assert served.cell == "001-01-0000001", "it needs no position"
 
     def test_a_file_is_one_subscriber_where_no_column_names_them(self) -> None:
         mapper = Mapper(Columns(time="t", cell="c"))
