@@ -5,8 +5,9 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from schemas.ledger import LedgerRecord
+from schemas.ledger import BROUGHT, LedgerRecord
 from streams.core.release.ledger import Account, Overspent
 from tests.support.world import epochs_at
 
@@ -105,3 +106,25 @@ def test_reading_begins_behind_what_is_wholly_released() -> None:
     account.take(entry(1, "a", offset=4))
     account.take(entry(2, "a", offset=9))
     assert account.needed_offset() == 9
+
+
+def test_what_a_replay_has_brought_along_ends_no_epoch_that_is_drawn_here() -> None:
+    """It may be of any time: the day's panes go on being drawn."""
+    account = Account()
+    account.take(entry(1, "a"))
+    for later in (1, 2, 3):
+        account.take(replace(entry(1, "b", offset=BROUGHT), epoch=EPOCH.epoch + later))
+    assert not account.over(EPOCH.epoch) and account.begins() is None
+    account.check(EPOCH, "present", 0.01)
+    assert account.take(entry(2, "a"))
+
+
+def test_of_an_epoch_that_is_over_nothing_is_published_again() -> None:
+    """Neither a measure's last word nor what was brought along: the measure may have been withdrawn since."""
+    account = Account()
+    account.take(entry(1, "a", measure="visits"))
+    account.take(entry(2, "b", measure="trips_zone", offset=BROUGHT))
+    for later in (0, 1, 2):
+        account.take(replace(entry(3, "a"), epoch=EPOCH.epoch + later))
+        assert ("visits" in account.last) == ("trips_zone" in account.last) == bool(account.brought) == (later < 2)
+    assert account.over(EPOCH.epoch) and [*account.last] == ["present"]

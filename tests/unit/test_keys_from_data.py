@@ -29,7 +29,7 @@ from streams.core.release.budget import (
     threshold,
 )
 from streams.core.release.ledger import Account, Overspent
-from streams.core.release.release import Draw, next_record, publications
+from streams.core.release.release import Draw, lost_record, next_record, publications
 from streams.core.release.render import Page, Pages
 from streams.core.release.sums import Keyed, Sums, Whole, occurring
 from streams.core.rules.soundness import sound
@@ -211,6 +211,12 @@ def test_delta_is_paid_once_an_epoch_and_not_overspent() -> None:
     account.take(record_of(some((1, 700))))
     cost = (rho_of(TRIPS, LARGE), keys_delta(TRIPS, LARGE))
     account.check(LARGE, TRIPS.name, *cost)
+    with pytest.raises(Overspent, match="at delta"):
+        account.check(LARGE, "another", cost[0], KEYS_SHARE * LARGE.delta)
+    # A void takes nothing back of what was told.
+    void = lost_record(LARGE, TRIPS, LARGE.last_pane, 0, "w")
+    assert account.take(void) and void.delta == 0
+    account.check(LARGE, "another", cost[0], KEYS_SHARE * LARGE.delta - cost[1])
     with pytest.raises(Overspent, match="at delta"):
         account.check(LARGE, "another", cost[0], KEYS_SHARE * LARGE.delta)
 

@@ -1,5 +1,6 @@
 """The records of dwell and visits: what is told of each zone and district, and what it says of itself."""
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
@@ -124,6 +125,20 @@ def test_stays_and_passes_stand_apart() -> None:
     )
     assert 10 <= whole["z3"]["median_min"] <= 20
     assert whole["z4"]["passes"] == pytest.approx(4000, rel=0.01) and not {"stays", "median_min"} & whole["z4"].keys()
+
+
+def test_stays_or_passes_of_fewer_than_k_are_not_told_of_a_place_that_is() -> None:
+    """Though they are surely more than none: k is what holds for them as for any number."""
+    noisy = np.zeros((6, len(BUCKETS)), np.int64)
+    noisy[3, 0], noisy[3, 3], noisy[4, 0], noisy[4, 3] = 1000, 9000, 9000, 1000
+    epoch = msgspec.structs.replace(EPOCH, k=2000)
+    draw = Draw(epoch, NAMED["dwell"], 24, EPOCH.start_ms + 24 * EPOCH.pane_ms, noisy.ravel())
+    found = told(next_record(draw, None, None, PAGE, 0, "me"))
+    places = {zone: [said for said in found if said["zone"] == zone] for zone in ("z3", "z4")}
+    assert [said.get("bucket") for zone in ("z3", "z4") for said in places[zone]] == [None, "21_60", None, "under_5"]
+    (stayed, *_), (passed, *_) = places.values()
+    assert "stays" in stayed and not {"passes", "passes_se"} & stayed.keys()
+    assert "passes" in passed and not {"stays", "stays_se", "median_min", "median_low"} & passed.keys()
 
 
 def test_redis_holds_all_records_of_a_place_together() -> None:

@@ -8,9 +8,10 @@ import zstandard
 
 from schemas.measures import DEFAULT_MEASURES, Measure
 from streams.core.estimates import estimate
+from streams.core.estimates.factors import Corrected
 from streams.core.estimates.rollup import added
 from streams.core.release.release import Draw, State, _state, next_record, publications, shut_record
-from streams.core.release.render import Page
+from streams.core.release.render import Estimates, Page
 from streams.stores.released import redis_values
 from tests.support.world import PLAN, epochs_at
 
@@ -43,6 +44,15 @@ def test_what_is_not_surely_at_least_k_has_no_number() -> None:
     assert by_zone["north"]["noisy"] == 1005
 
 
+def test_exactly_k_is_told_and_less_is_not() -> None:
+    mean, certain = np.array([5.0, np.nextafter(5.0, 0)]), Estimates(np.zeros(2, np.int64), np.zeros(2), np.zeros(2))
+    assert PAGE.told(certain._replace(mean=mean), 5).tolist() == [True, False]
+    # As told and as counted: a factor lifts nobody over k, nor is anybody told whom it lowers below.
+    counted = Corrected(mean[::-1], np.zeros(2), np.zeros(2), np.zeros(2), np.ones(2))
+    assert not PAGE.told(certain._replace(mean=mean, corrected=counted), 5).any()
+    assert PAGE.told(certain._replace(mean=mean, corrected=counted._replace(mean=mean)), 5).tolist() == [True, False]
+
+
 def test_a_record_says_what_it_covers() -> None:
     record = told(drawn(PRESENT, [1000] * 6, number=14))[0]
     assert record["start"] < record["end"] and record["end"].endswith("Z")
@@ -50,7 +60,8 @@ def test_a_record_says_what_it_covers() -> None:
     assert record["complete"] and record["plan"] == PLAN.hash()
     assert (record["policy"], record["purpose"]) == ("Test", "marketing")
     assert record["low"] < record["estimate"] < record["high"]
-    assert not told(drawn(PRESENT, [1000] * 6, number=12))[0]["complete"]
+    # From when on everyone there has been heard since counting began: after a silence of 13 panes.
+    assert [told(drawn(PRESENT, [1000] * 6, number=number))[0]["complete"] for number in (12, 13)] == [False, True]
 
 
 def test_flows_are_told_by_pair_with_a_summary() -> None:
@@ -91,6 +102,25 @@ def test_a_windows_footfall_is_present_at_its_start_and_arrivals_in_it() -> None
     assert footfall[0]["estimate"] == pytest.approx(there + came, abs=0.1)
     assert footfall[0]["estimate"] == pytest.approx(5000, rel=0.01)
     assert footfall[0]["se"] > next(r for r in records if r["measure"] == "arrivals")["se"]
+
+
+def test_footfall_of_an_hour_finds_who_was_present_at_its_start_twelve_panes_before() -> None:
+    hourly, present = msgspec.structs.replace(ARRIVALS, pane_ms=3_600_000), None
+    for number in range(1, 25):
+        present = drawn(PRESENT, [3000] * 6, number=number, last=present)
+    found = told(drawn(hourly, [2000] * 6, number=24, present=present))
+    footfall = [record for record in found if record["measure"] == "footfall"]
+    assert [record["estimate"] for record in footfall] == [pytest.approx(5000, rel=0.01)] * 6
+    departures = [record for record in found if record["measure"] == "departures"]
+    assert [record["estimate"] for record in departures] == [pytest.approx(2000, rel=0.01)] * 6
+
+
+def test_noise_below_zero_of_people_present_takes_nobody_off_who_arrived() -> None:
+    present = drawn(PRESENT, [-400] * 6, number=12, last=drawn(PRESENT, [-400] * 6, number=9))
+    assert all(estimate.unpack_level(level).mean[0] < -1 for level in _state(present).levels)
+    arrivals = told(drawn(ARRIVALS, [2000] * 6, number=12, present=present))
+    came, footfall, gone = (next(r for r in arrivals if r["measure"] == name) for name in MADE_OF_ARRIVALS)
+    assert (footfall["estimate"], gone["estimate"]) == (came["estimate"], came["estimate"])
 
 
 @pytest.mark.parametrize(
@@ -169,6 +199,8 @@ def test_the_filter_goes_on_from_the_ledger_and_begins_anew_with_an_epoch() -> N
     other = msgspec.structs.replace(EPOCH, epoch=20260303)
     anew = next_record(Draw(other, PRESENT, 1, EPOCH.end_ms + 300_000, np.full(6, 2000)), second, None, PAGE, 0, "me")
     assert told(anew)[0]["estimate"] == pytest.approx(2000, rel=0.01)
+    first = next_record(Draw(other, PRESENT, 1, EPOCH.end_ms + 300_000, np.full(6, 2000)), None, None, PAGE, 0, "me")
+    assert (anew.state, anew.publish) == (first.state, first.publish)
 
 
 def test_what_is_told_of_a_district_is_the_sum_of_its_zones_while_a_tide_lifts_them() -> None:

@@ -88,6 +88,12 @@ def test_each_setting_of_a_measure_has_a_stricter_side(setting: str, loose: obje
     assert in_force([other, one]).measures == other.measures
 
 
+def test_a_measure_of_the_same_name_that_counts_something_else_withdraws_it() -> None:
+    stays = replace(DEFAULT_MEASURES[5], name="stays")
+    one, other = book(measures=(stays,)), book(measures=(replace(stays, statistic="visits"),))
+    assert in_force([one, other]).measures == in_force([other, one]).measures == ()
+
+
 def test_measures_and_countries_that_come_or_go_and_another_purpose() -> None:
     fewer = book(measures=DEFAULT_MEASURES[1:])
     assert [(c.whom, c.way) for c in changes(BOOK, fewer)] == [("measure present", Way.TIGHTER)]
@@ -211,8 +217,12 @@ def test_who_is_shut_out_may_be_present_for_65_minutes_and_is_not_told_meanwhile
     for after in shutting:
         found = told(epoch(), both, taken(after), home)
         assert (found.withheld, found.quiet_ms) == ("", until)
-    wider, narrower = (book(TEST, GERMANY, replace(ROAMING, home=home)) for home in (("299-01", "299-02"), ("299-01",)))
-    assert told(epoch(), wider, taken(narrower), home).quiet_ms == until
+    for wider, narrower in (
+        ({"home": ("299-01", "299-02")}, {"home": ("299-01",)}),
+        ({"basis": "opt_out"}, {"basis": "opt_in"}),
+    ):
+        before, after = (book(TEST, GERMANY, replace(ROAMING, **changed)) for changed in (wider, narrower))
+        assert told(epoch(), before, taken(after), home).quiet_ms == until
     # Of several it is the last that shuts anybody out.
     older, gone = book(TEST, GERMANY, replace(ROAMING, minimum_age=21)), book(TEST, GERMANY)
     for first, then, later in ((older, gone, MINUTE), (gone, older, 0)):

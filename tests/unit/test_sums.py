@@ -9,9 +9,10 @@ import pytest
 
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
+from schemas.measures import DEFAULT_MEASURES, Measure
 from schemas.panes import Counts, Pane, from_dense, sealed
 from streams.core.release.ledger import Account
-from streams.core.release.sums import PaneDiffers, Sums
+from streams.core.release.sums import REMEMBERED, PaneDiffers, Sums, Whole
 from streams.recording.panes import PaneTable
 from tests.support.world import epochs_at
 
@@ -242,6 +243,66 @@ def test_panes_lost_over_an_epochs_end_are_told() -> None:
         (NEXT_EPOCH.epoch, 2),
     ]
     assert [numbered(whole) for whole in taken(sums)] == [(NEXT_EPOCH.epoch, 3)]
+
+
+def test_a_partition_that_goes_on_where_it_was_has_lost_nothing_whatever_retention_took() -> None:
+    """The others' panes of the same time are still to come: none of them is given up."""
+    sums = Sums(account_of(EPOCH, 4), [EPOCH])
+    sums.add(pane(0, 5), 9, EPOCH)
+    sums.begin_anywhere()
+    log = [pane(0, 6), pane(1, 5), pane(2, 5), pane(1, 6), pane(2, 6)]
+    for offset, sent in enumerate(log, 100):
+        sums.add(sent, offset, EPOCH)
+    assert list(sums.lost()) == []
+    assert [whole.number for whole in taken(sums)] == [5, 6]
+
+
+def test_where_nothing_was_ever_drawn_the_epoch_in_which_panes_begin_is_lost_alone() -> None:
+    sums = Sums(epochs=[EPOCH, NEXT_EPOCH])
+    sums.begin_anywhere()
+    for partition in range(3):
+        sums.add(pane(partition, 3, epoch=NEXT_EPOCH), partition, NEXT_EPOCH)
+    assert [(epoch.epoch, number) for epoch, number in sums.lost()] == [(NEXT_EPOCH.epoch, 1), (NEXT_EPOCH.epoch, 2)]
+
+
+def test_a_partition_that_is_added_at_an_epochs_begin_waits_for_no_pane_that_it_never_had() -> None:
+    wider = msgspec.structs.replace(NEXT_EPOCH, partitions=4)
+    sums = Sums(account_of(EPOCH, EPOCH.last_pane - 1), [EPOCH, wider])
+    for partition in range(3):
+        sums.add(pane(partition, EPOCH.last_pane), partition, EPOCH)
+    for partition in range(4):
+        sums.add(pane(partition, 1, epoch=wider), 3 + partition, wider)
+    assert [numbered(whole) for whole in taken(sums)] == [(EPOCH.epoch, EPOCH.last_pane), (wider.epoch, 1)]
+    ahead = Sums(account_of(EPOCH, EPOCH.last_pane - 1), [EPOCH, wider])
+    ahead.add(pane(3, 1, epoch=wider), 0, wider)
+    assert len(ahead._parts) == 1 and not ahead._held
+
+
+def test_a_pane_that_waits_for_others_for_a_day_still_counts_once() -> None:
+    """One partition is so far ahead that more panes wait than are remembered once they are dropped."""
+    sums = Sums()
+    log = [pane(0, number, epoch=epoch) for epoch in (EPOCH, NEXT_EPOCH) for number in range(1, EPOCH.last_pane + 1)]
+    assert len(log) > REMEMBERED + 2
+    for offset, sent in enumerate(log):
+        sums.add(sent, offset, EPOCH if sent.epoch == EPOCH.epoch else NEXT_EPOCH)
+    for partition in (1, 2):
+        sums.add(pane(partition, 1), len(log) + partition, EPOCH)
+    assert [whole.number for whole in taken(sums)] == [1]
+    assert not sums.add(pane(0, 2), len(log) + 3, EPOCH)
+    for partition in (1, 2):
+        sums.add(pane(partition, 2), len(log) + 3 + partition, EPOCH)
+    (second,) = taken(sums)
+    assert second.counts["present"].tolist() == [6, 0, 0, 3, 0, 0]
+
+
+def test_keys_from_data_are_released_last_though_they_are_fewer() -> None:
+    """There may not be noise enough at hand for them, and nothing else is to wait for that."""
+    home = Measure("home", "home", "zone", 3_600_000, 16, 0.1)
+    cohorts = next(measure for measure in DEFAULT_MEASURES if measure.statistic == "present_cohort")
+    present = DEFAULT_MEASURES[0]
+    epoch = msgspec.structs.replace(EPOCH, zones=6000, parents=20, measures=(home, cohorts, present))
+    assert epoch.keyed == (home,) and home.keys(6000, 20) < cohorts.keys(6000, 20)
+    assert Whole(epoch, 12, 0, {}, frozenset(), {}).in_order() == [present, cohorts, home]
 
 
 def test_nothing_is_lost_if_retention_took_only_what_is_closed() -> None:
