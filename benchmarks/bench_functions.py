@@ -31,6 +31,7 @@ from streams.core.events.records import Records, walk
 from streams.core.events.scan import room_for, scan
 from streams.core.gateway.framing import Framer, Mark
 from streams.core.gateway.gateway import NEVER_MS, Screened, screen
+from streams.core.gateway.lateness import behind
 from streams.core.gateway.pseudonyms import key_state, pseudonyms
 from streams.core.release.budget import rho_of, sensitivity, sigma
 from streams.core.release.sums import Sums
@@ -176,7 +177,7 @@ def scanned(records: Records) -> int:
 
 def framed(screened: list[tuple[int, Screened, int]]) -> int:
     """Frames for one target, a flush after a chunk of each source; how many bytes."""
-    framer, size = Framer(1, 10_000), 0
+    framer, size = Framer(1, behind(10_000)), 0
     for source in range(PARTITIONS):
         framer.open(source, Mark(0, NEVER_MS))
     for number, (source, rows, after) in enumerate(screened, 1):

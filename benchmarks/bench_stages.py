@@ -33,6 +33,7 @@ from streams.core.events.records import RecordBatch, walk, walk_reference
 from streams.core.gateway.framing import Framer, Mark
 from streams.core.gateway.gateway import Context, screen
 from streams.core.gateway.gateway_reference import screen_reference
+from streams.core.gateway.lateness import behind
 from streams.core.gateway.policy import PolicyTable
 from streams.core.gateway.pseudonyms import key_state, pseudonym, pseudonyms
 from streams.core.gateway.registry import RegistryTable
@@ -130,7 +131,7 @@ class Stages:
                 screened.append((source, rows, int(columns.offset[-1]) + 1))
 
         self._timed("screen", screen_all)
-        framer = Framer(TARGETS, LATENESS_MS)
+        framer = Framer(TARGETS, behind(LATENESS_MS))
         for source in range(job.sources):
             framer.open(source, Mark(0, 0))
         frames: list[list[bytes]] = []

@@ -28,6 +28,7 @@ from schemas.cohorts import COHORTS
 from streams.core.events.records import walk
 from streams.core.gateway.framing import Framer, Mark
 from streams.core.gateway.gateway import NEVER_MS
+from streams.core.gateway.lateness import behind
 from streams.core.gateway.registry import RegistryTable
 from streams.settings import Settings
 from streams.simulate import Rates, generate, make_town
@@ -164,7 +165,7 @@ def frame_bytes() -> float:
     """Bytes of an event in `sightings`: frames of a hundred rows, each with lz4 as its record."""
     core = Core(SMALL, targets=PARTITIONS)
     inline = core.begin()
-    framer, size = Framer(PARTITIONS, core.terms.lateness_ms), 0
+    framer, size = Framer(PARTITIONS, behind(core.terms.lateness_ms)), 0
     for source in range(PARTITIONS):
         framer.open(source, Mark(0, NEVER_MS))
     chunks = chunks_of(SMALL, "single", sentinels=False, chunk_bytes=FETCH_BYTES)

@@ -78,7 +78,7 @@ def _steps(rehearsals: list[Future[None]]) -> Iterator[str]:
     shape = msgspec.json.decode(orjson.dumps(plan(town)), type=Plan)
     context = _context(shape, registry(town))
     announce([RegistryRecord(n, START_MS, *record) for n, record in enumerate(registry(town))], 0, context)
-    framer = Framer(1, 10_000)
+    framer = Framer(1, context.watermark_ms)
     framer.open(0, Mark(0, -(1 << 60)))
     for records, events in decoded:
         mark = framer.mark(0)

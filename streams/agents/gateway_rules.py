@@ -50,7 +50,7 @@ class GatewayRules:
             return self._of(None)
         first = epochs.epochs[0]
         # Of a source that was never heard nothing is known: the first epoch's rules are the strictest.
-        ts_ms = first.start_ms if running_max == NEVER_MS else running_max - self._context.lateness_ms
+        ts_ms = first.start_ms if running_max == NEVER_MS else self._context.watermark_ms(running_max)
         return self._of(epochs.find(max(ts_ms, first.start_ms)))
 
     def look(self) -> None:

@@ -26,6 +26,7 @@ from streams.agents.commits import Committed
 from streams.core.gateway.consents import Barred, RegistryRecord, announce
 from streams.core.gateway.framing import Framer, Mark
 from streams.core.gateway.gateway import NEVER_MS, Context
+from streams.core.gateway.lateness import behind
 from streams.core.gateway.policy import PolicyTable
 from streams.metrics import GatewayMetrics
 
@@ -103,7 +104,7 @@ class Registrar:
             for number in range(self._partitions if READER_OF in raw else 0):
                 at = committed.get(REGISTRY_SOURCE + number)
                 mark = Mark(0, NEVER_MS) if at is None else Mark(at.offset, at.record_time_ms())
-                self._framer.open(REGISTRY_SOURCE + number, mark, LATENESS_MS)
+                self._framer.open(REGISTRY_SOURCE + number, mark, behind(LATENESS_MS))
                 self.silent_since[number] = time.monotonic()
             self._unplaced = bool(self.silent_since)
             marks = {number: self._mark(number) for number in self.silent_since}

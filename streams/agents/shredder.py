@@ -80,7 +80,8 @@ class Shredder:
         """Destroy what is over by now."""
         committed = await self._committed()
         epochs = self._epochs()
-        found = shredding.over(epochs, committed, self._lateness_ms, self._reached_ms(committed), self._latest_ms)
+        lateness_ms = max((epoch.lateness_ms for epoch in epochs), default=self._lateness_ms)
+        found = shredding.over(epochs, committed, lateness_ms, self._reached_ms(committed), self._latest_ms)
         for epoch, why in found.items():
             self._forget(epoch)
             if epoch not in self._destroyed:

@@ -142,7 +142,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose, group.heard)
 
         provide = Provider(keeper, vault, salts, targets, registry.look_again).provide
-        framer = Framer(targets, settings.epoch.lateness_ms)
+        framer = Framer(targets, context.watermark_ms)
         registrar = Registrar(
             *(registry_log, framer, context, counts[REGISTRY], provide, epochs.refresh, metrics, rules.table),
             live=stamped and bool(registry_sources),

@@ -43,7 +43,7 @@ class Inline:
         self._context = context
         self._provide = provide
         self._limit = max_record_bytes
-        self._framer = Framer(context.partitions, context.lateness_ms)
+        self._framer = Framer(context.partitions, context.watermark_ms)
         self._highest = dict.fromkeys(range(sources), NEVER_MS)
         self._offsets = dict.fromkeys(range(sources), 0)
         self.crowds = [Crowd(partition, parents, positions) for partition in range(context.partitions)]

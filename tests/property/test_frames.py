@@ -9,6 +9,7 @@ from streams.core.crowd.chain import Link, link
 from streams.core.gateway.frames import Outgoing, frames
 from streams.core.gateway.framing import Framer, Mark
 from streams.core.gateway.gateway import NEVER_MS, NOTHING, Screened
+from streams.core.gateway.lateness import behind
 
 COLUMNS = ("pseudonym", "ts", "offset", "index", "zone", "cohort", "kind")
 DAY = 86_400_000
@@ -77,7 +78,7 @@ PAUSES = st.sampled_from([0, 1, 5_000, DAY, 19 * DAY, WIDEST_MS - 1, WIDEST_MS, 
 def test_rows_of_any_pauses_come_as_they_were(records, source: int, known: bool, lost: bool) -> None:
     """A small recording of months, played as fast as it goes, is one flush."""
     at_ms, targets, wanted = 1_700_000_000_000, 2, []
-    framer = Framer(targets, 10_000)
+    framer = Framer(targets, behind(10_000))
     framer.open(source, Mark(100, at_ms if known else NEVER_MS))
     if lost:
         assert framer.lose(source, 105) == 5
@@ -114,7 +115,7 @@ def test_rows_of_any_pauses_come_as_they_were(records, source: int, known: bool,
 
 def test_what_is_lost_is_a_section_of_its_own_however_long_it_is() -> None:
     """Offsets of rows are told from their section's first, in 32 bits."""
-    framer = Framer(1, 10_000)
+    framer = Framer(1, behind(10_000))
     framer.open(0, Mark(0, NEVER_MS))
     assert framer.lose(0, 5 << 32) == 5 << 32
     framer.add(0, screened([(0, 1_700_000_000_000, (5 << 32) + 7)], 1, 1_700_000_000_000), (5 << 32) + 9)

@@ -14,6 +14,7 @@ from streams.core.events.decode import decode
 from streams.core.events.machines import read_machines
 from streams.core.gateway.framing import Framer, Mark
 from streams.core.gateway.gateway import Screened, screen
+from streams.core.gateway.lateness import behind
 from streams.core.gateway.pseudonyms import pseudonym
 from tests.oracle.gate import screen as oracle_screen
 from tests.support.raw import records_of
@@ -165,7 +166,7 @@ def test_frames_cover_every_offset_of_every_source_for_every_target(seed: int) -
     rng = random.Random(seed)
     registry = {imsi: {"imsi": imsi, "birth_year": 1980, "consent": {"marketing": "granted"}} for imsi in IMSIS}
     context = context_of(epochs_at(START, START + 2 * HOUR), registry)
-    framer = Framer(4, 10_000)
+    framer = Framer(4, behind(10_000))
     logs = {source: log_of(rng, 200) for source in (0, 1, 2)}
     at = dict.fromkeys(logs, 0)
     for source in logs:

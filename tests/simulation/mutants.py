@@ -88,7 +88,7 @@ MUTANTS: dict[str, Sequence[Change]] = {
         Change(
             framing._sections,
             "at_ms = until_ms if to == state.mark.next_offset else since_ms",
-            "at_ms = max(until_ms, event_time_now() - state.lateness_ms)",
+            "at_ms = max(until_ms, state.watermark(event_time_now()))",
             (("event_time_now", schedule.event_time_now),),
         ),
     ],

@@ -298,7 +298,7 @@ class Worker:
             shared.metrics[0],
             self.readiness,
         )
-        framer = Framer(PARTITIONS, LATENESS_MS)
+        framer = Framer(PARTITIONS, context.watermark_ms)
         registrar = Registrar(
             RegistryTail(broker, self.node), framer, context, 1, provide, epochs.refresh, shared.metrics[0]
         )

@@ -96,7 +96,7 @@ def gateway_of(
     return Gateway(
         Topics("attach", "sightings", "rejects"),
         Limits(flush_ms, 1000, 1 << 20),
-        Framer(context.partitions, context.lateness_ms),
+        Framer(context.partitions, context.watermark_ms),
         context,
         provide,
         producer,  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ class World:
         if not epochs:
             object.__setattr__(self.context, "epochs", EpochTable())
         metrics = GatewayMetrics(CollectorRegistry())
-        self.framer = Framer(self.context.partitions, self.context.lateness_ms)
+        self.framer = Framer(self.context.partitions, self.context.watermark_ms)
         self.registrar = Registrar(
             *(self.log, self.framer, self.context, 2, self.provide, self.know, metrics), live=live
         )

@@ -22,6 +22,7 @@ import numpy as np
 from schemas.sightings import LOST, REGISTRY_SOURCE, WIDEST_MS
 from streams.core.gateway.frames import Outgoing, frames
 from streams.core.gateway.gateway import NEVER_MS, Screened
+from streams.core.gateway.lateness import Watermark
 
 # What a source's record times may advance by and no row be too far from another: rows are off by the lateness at most,
 # which is an hour, and a minute.
@@ -56,27 +57,27 @@ class Flush(NamedTuple):
 
 
 class _Source:
-    def __init__(self, mark: Mark, lateness_ms: int) -> None:
+    def __init__(self, mark: Mark, watermark: Watermark) -> None:
         self.sent_to = mark.next_offset
         self.sent_max = mark.running_max
-        self.lateness_ms = lateness_ms
+        self.watermark = watermark
         self.mark = mark
         self.lost_to: int | None = None
         self.pending: list[Screened] = []
 
 
 class Framer:
-    """Collects screened rows of the sources of one worker."""
+    """Collects screened rows of the sources of one worker. `watermark`: of a source, by the largest record time."""
 
-    def __init__(self, targets: int, lateness_ms: int) -> None:
+    def __init__(self, targets: int, watermark: Watermark) -> None:
         self._targets = targets
-        self._lateness_ms = lateness_ms
+        self._watermark = watermark
         self._sources: dict[int, _Source] = {}
         self.rows = 0
 
-    def open(self, source: int, mark: Mark, lateness_ms: int | None = None) -> None:
-        """Take up a source at `mark`; sections begin there. It has the lateness of all, or its own."""
-        self._sources[source] = _Source(mark, self._lateness_ms if lateness_ms is None else lateness_ms)
+    def open(self, source: int, mark: Mark, watermark: Watermark | None = None) -> None:
+        """Take up a source at `mark`; sections begin there. It has the watermark of all, or its own."""
+        self._sources[source] = _Source(mark, watermark or self._watermark)
 
     def drop(self, source: int) -> None:
         """Forget a source and what is pending of it."""
@@ -96,7 +97,7 @@ class Framer:
     def watermark_ms(self) -> int:
         """The least watermark of the open raw sources: far in the past if there is none, or one was never heard."""
         return min(
-            (s.mark.running_max - s.lateness_ms for number, s in self._sources.items() if number < REGISTRY_SOURCE),
+            (s.watermark(s.mark.running_max) for number, s in self._sources.items() if number < REGISTRY_SOURCE),
             default=NEVER_MS,
         )
 
@@ -133,7 +134,7 @@ class Framer:
 
 def _sections(number: int, state: _Source) -> Iterator[Outgoing]:
     """The source's section; more than one if its rows are too far apart for one, or some of it was lost."""
-    until_ms, since_ms = (at - state.lateness_ms for at in (state.mark.running_max, state.sent_max))
+    until_ms, since_ms = (state.watermark(at) for at in (state.mark.running_max, state.sent_max))
     cuts: Sequence[int] = (
         () if number < REGISTRY_SOURCE and until_ms - since_ms < SURELY_NARROW_MS else _cuts(state.pending)
     )

@@ -24,6 +24,7 @@ from streams.core.epochs import EpochTable
 from streams.core.events.decode import Events
 from streams.core.events.machines import NO_MACHINES, MachineTable
 from streams.core.events.records import Records
+from streams.core.gateway.lateness import lateness_ms, watermark_ms
 from streams.core.gateway.policy import PolicyTable
 from streams.core.gateway.registry import RegistryTable
 from streams.core.gateway.screening import GONE, MISSING, NEVER_MISSED, REFUSED, THERE, Batch, Tables, Told, screen_rows
@@ -37,7 +38,8 @@ DROPPED = ("suspended", *DROPS, "machine")
 
 @dataclass(frozen=True)
 class Context:
-    """What decides, as of now. `salts`: key state of each epoch; `gone`: epochs whose salt has been destroyed."""
+    """What decides, as of now. `salts`: key state of each epoch; `gone`: epochs whose salt has been destroyed;
+    `lateness_ms`: as long as there is no epoch, which has its own."""
 
     epochs: EpochTable
     salts: Mapping[int, NDArray[np.uint64]]
@@ -48,6 +50,19 @@ class Context:
     lateness_ms: int
     gone: Set[int] = frozenset()
     machines: MachineTable = NO_MACHINES
+
+    def late_ms(self, reached_ms: int) -> int:
+        """How late what comes of a source may be that has come so far, by record time."""
+        return lateness_ms(self.epochs, reached_ms, self.lateness_ms)
+
+    def watermark_ms(self, reached_ms: int) -> int:
+        """Up to where nothing comes any more of a source that has come so far."""
+        return watermark_ms(self.epochs, reached_ms, self.lateness_ms)
+
+    def from_ms(self, reached_ms: int) -> int:
+        """What is earlier is too late, whatever the record's time: it is behind a watermark, or of no epoch."""
+        opens_ms = self.epochs.opens_ms
+        return max(self.watermark_ms(reached_ms), NEVER_MS if opens_ms is None else opens_ms)
 
 
 class Screened(NamedTuple):
@@ -80,7 +95,7 @@ def screen(records: Records, events: Events, running_max: int, context: Context)
         *(events.imsi, events.ts, events.cell, events.kind),
         events.tac,
     )
-    tables = _tables(context)
+    tables = _tables(context, running_max)
     status = events.status.copy()
     missing = np.full(len(tables.starts) + 1, NEVER_MISSED)
     told = Told(np.zeros(REFUSED + 1, np.int64), missing, np.array([running_max, 0]))
@@ -101,7 +116,7 @@ def screen(records: Records, events: Events, running_max: int, context: Context)
     return Screened(*columns, rejected, dropped, int(told.mark[0]), None)
 
 
-def _tables(context: Context) -> Tables:
+def _tables(context: Context, running_max: int) -> Tables:
     epochs = context.epochs
     salt = np.empty(len(epochs.epochs), np.uint8)
     states = np.zeros((len(epochs.epochs), 8), np.uint64)
@@ -127,8 +142,8 @@ def _tables(context: Context) -> Tables:
         asked_of(context),
         salt,
         states,
-        NEVER_MS if epochs.opens_ms is None else epochs.opens_ms,
-        context.lateness_ms,
+        context.from_ms(running_max),
+        context.late_ms(running_max),
         context.partitions,
         context.machines.size > 0,
     )

@@ -43,7 +43,7 @@ def screen_reference(records: Records, events: Events, running_max: int, context
     suspended = (context.policies.rules.by_mcc[mccs(events.imsi[live])] & SUSPENDED) != 0
     dropped = {"suspended": int(np.count_nonzero(suspended))}
     live = live[~suspended]
-    reasons = _reasons(records, events, live, highest, context)
+    reasons = _reasons(records, events, live, highest, running_max, context)
     status[live] = reasons
     live = live[reasons == Reason.OK]
     missing = _missing(events, live, context.epochs.find_index(events.ts[live]), context)
@@ -71,14 +71,16 @@ def screen_reference(records: Records, events: Events, running_max: int, context
 
 
 def _reasons(
-    records: Records, events: Events, live: NDArray[np.int64], highest: NDArray[np.int64], context: Context
+    records: Records,
+    events: Events,
+    live: NDArray[np.int64],
+    highest: NDArray[np.int64],
+    before: int,
+    context: Context,
 ) -> NDArray[np.uint8]:
     """Why each live event is refused by its time, or OK."""
     record, ts = events.record[live], events.ts[live]
-    opens_ms = context.epochs.opens_ms
-    late = ts < highest[record] - context.lateness_ms
-    if opens_ms is not None:
-        late |= ts < opens_ms
+    late = (ts < highest[record] - context.late_ms(before)) | (ts < context.from_ms(before))
     return np.select(
         [ts > records.time[record] + AHEAD_MS, late],
         [np.uint8(Reason.clock_error), np.uint8(Reason.too_late)],
