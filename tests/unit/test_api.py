@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.access import scopes_for
 from streams.api import tokens
@@ -208,3 +209,22 @@ def test_what_the_rules_of_its_epoch_withhold_is_not_told() -> None:
     assert why_not(item(NOON), table, Ruled(lambda of: Told(of, "suspended", 0))) == "suspended"  # type: ignore[arg-type]
     quiet = Ruled(lambda of: Told(of, "", NOON))  # type: ignore[arg-type]
     assert "no longer allow" in why_not(item(NOON), table, quiet) and not why_not(item(NOON + 1), table, quiet)
+
+
+def test_a_days_last_pane_is_held_to_the_rules_of_that_day_and_not_to_the_next_ones() -> None:
+    today, tomorrow = epochs_at(NOON, NOON + 24 * HOUR_MS)
+    assert today.end_ms == tomorrow.start_ms
+    table = EpochTable([today, tomorrow])
+    ruled = Ruled(lambda of: Told(of, "suspended" if of is tomorrow else "", 0))  # type: ignore[arg-type]
+    said = [why_not(item(today.end_ms + ms), table, ruled) for ms in (-1, 0, 1)]
+    assert said == ["", "", "suspended"]
+    assert why_not(item(today.end_ms), EpochTable([today]), ruled) == ""
+
+
+@pytest.mark.parametrize("measure", ["footfall", "departures"])
+@pytest.mark.parametrize("withdrawn", ["present", "arrivals"])
+def test_what_is_worked_out_from_two_measures_is_withdrawn_with_either(measure: str, withdrawn: str) -> None:
+    (epoch,) = epochs_at(NOON)
+    left = tuple(each for each in epoch.measures if each.name != withdrawn)
+    ruled = Ruled(lambda of: Told(replace(of, measures=left), "", 0))  # type: ignore[arg-type, type-var]
+    assert why_not(item(NOON, measure), EpochTable([epoch]), ruled) == "the measure was withdrawn"

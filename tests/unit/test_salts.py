@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from schemas.salts import WrappedSalt
 from streams.errors import ThrongError
@@ -15,6 +18,34 @@ class Empty:
     async def read_to_end(self) -> AsyncIterator[list[object]]:
         for nothing in ():
             yield nothing
+
+
+class Log:
+    """The topic in memory: its reader, and a producer. `before`: what another gateway has written meanwhile."""
+
+    def __init__(self, before: WrappedSalt) -> None:
+        self._values = [msgspec.msgpack.encode(before)]
+        self._read = self._seen = 0
+
+    async def read_to_end(self) -> AsyncIterator[list[SimpleNamespace]]:
+        values, self._read = self._values[self._read : self._seen], self._seen
+        yield [SimpleNamespace(topic="salts", partition=0, offset=0, value=value) for value in values]
+
+    async def send_and_wait(self, _: str, value: bytes, key: bytes, partition: int) -> None:
+        assert (key, partition) == (b"20260302", 0)
+        self._values.append(value)
+        self._seen = len(self._values)
+
+
+async def test_of_two_salts_of_an_epoch_the_first_that_was_written_counts(tmp_path: Path) -> None:
+    """Another gateway was sooner, which is known once one's own is written."""
+    keys = FileKeys(tmp_path)
+    sealed = keys.seal(20260302, bytes(range(32)))
+    assert sealed is not None
+    log = Log(sealed)
+    vault = Vault(log, log, "salts", keys)  # type: ignore[arg-type]
+    assert await vault.ensure(20260302) == await vault.ensure(20260302) == bytes(range(32))
+    assert len(log._values) == 2
 
 
 async def test_a_key_that_was_destroyed_before_there_was_a_salt_is_anothers_and_told(tmp_path: Path) -> None:
@@ -50,3 +81,14 @@ async def test_a_salt_whose_key_is_missing_is_not_gone(tmp_path: Path) -> None:
     wrong.destroy(20260302)
     with pytest.raises(SaltGone):
         await vault.ensure(20260302)
+
+
+def test_a_sealed_salt_opens_for_its_epoch_and_its_key_alone(tmp_path: Path) -> None:
+    """Both are authenticated: no record can be passed off as another's, even where two epochs had one key."""
+    keys = FileKeys(tmp_path)
+    sealed = keys.seal(20260302, bytes(range(32)))
+    assert sealed is not None and keys.open(sealed) == bytes(range(32))
+    (tmp_path / "20260303.key").write_bytes((tmp_path / "20260302.key").read_bytes())
+    for changed in ({"epoch": 20260303}, {"key_id": "file:20260303"}, {"epoch": 20260303, "key_id": "file:20260303"}):
+        with pytest.raises(ThrongError, match="does not open with this key"):
+            keys.open(replace(sealed, **changed))

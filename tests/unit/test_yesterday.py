@@ -302,6 +302,16 @@ def test_what_a_replay_brought_is_no_yesterday() -> None:
     assert account.days.before(TODAY, YESTERDAY, OF_PEOPLE) is None
 
 
+def test_a_day_that_is_over_is_kept_by_no_account() -> None:
+    account = Account()
+    for number in range(1, 289):
+        account.take(record_of(YESTERDAY, number), number)
+    account.take(record_of(TODAY, 1), 289)
+    assert account.days.before(TODAY, YESTERDAY, OF_PEOPLE) is not None
+    account.take(msgspec.structs.replace(record_of(TODAY, 1), epoch=TODAY.epoch + 1), 290)
+    assert account.over(YESTERDAY.epoch) and account.days.before(TODAY, YESTERDAY, OF_PEOPLE) is None
+
+
 def test_where_nobody_may_be_counted_today_nobody_is_known_from_yesterday() -> None:
     drawn = days_with(288).before(TODAY, YESTERDAY, OF_PEOPLE)
     assert drawn is not None
