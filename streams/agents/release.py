@@ -51,6 +51,8 @@ from streams.stores.released import Publisher
 
 log = logging.getLogger("throng.release")
 
+# Of `panes`: the order of the panes is that of its one log.
+PARTITION: Final = 0
 # While noise or yesterday is awaited, it is looked so often whether the partition is still this worker's.
 GLANCE_S: Final = 0.2
 # A pane of 10,000 zones is in Redis within a second.
@@ -125,7 +127,11 @@ class Releaser:
         """Read the ledger, publish its last word once more, and begin where it still needs panes.
 
         What a replay has brought along nobody may have published here: all of it is, at each start.
+        Crowds write to one partition. Whoever has others, which somebody has added, stands by.
         """
+        if PARTITION not in logs:
+            self._readiness.over("starting")
+            return dict.fromkeys(logs)
         await self._epochs.refresh()
         await self._rules.read()
         await self._ledger.reread()
@@ -143,10 +149,12 @@ class Releaser:
                 self._yesterdays.expect(epoch)
         self._readiness.over("starting")
         needed = self._ledger.account.needed_offset()
-        return dict.fromkeys(logs, needed)
+        return dict.fromkeys(logs) | {PARTITION: needed}
 
     async def handle(self, chunk: Chunk) -> None:
         """Take one chunk of panes; draw and publish what has become whole, and show it where nothing waits for that."""
+        if chunk.partition != PARTITION:
+            return
         self._at_rest.clear()
         try:
             with self._noise.resting():
@@ -228,8 +236,10 @@ class Releaser:
             if self._at_rest.is_set():
                 await self.showing.catch_up(self._latest)
 
-    async def lost(self, _: int, position: int, log_range: LogRange) -> int:
+    async def lost(self, partition: int, position: int, log_range: LogRange) -> int:
         """Retention took panes that were not released: go on at the log's start, and close what can't be whole."""
+        if partition != PARTITION:
+            return log_range.start
         log.error("records of panes from offset %d to %d are gone before they were read", position, log_range.start)
         self._sums.begin_anywhere()
         return log_range.start

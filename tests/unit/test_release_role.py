@@ -183,6 +183,21 @@ async def test_one_that_is_to_stop_begins_no_further_pane_and_the_next_loses_non
     assert numbers == [1, 2, 3]
 
 
+async def test_partitions_that_somebody_adds_to_panes_end_no_release_and_whoever_has_them_alone_draws_nothing() -> None:
+    logs = Logs()
+    role, other = releaser(logs), releaser(logs)
+    await role.positions({0: LogRange(0, 2)})
+    await role.handle(chunk(both(1), 0))
+    assert await role.positions({0: LogRange(0, 2), 1: LogRange(0, 0)}) == {0: 0, 1: None}
+    length = len(logs.ledger())
+    assert await other.positions({1: LogRange(0, 0)}) == {1: None}
+    await other.handle(chunk(both(2), 2)._replace(partition=1))
+    assert await other.lost(1, 0, LogRange(7, 9)) == 7
+    assert len(logs.ledger()) == length
+    await role.handle(chunk(both(1, 2), 0))
+    assert len(logs.ledger()) > length
+
+
 async def test_a_ledger_that_another_release_wrote_is_told_in_a_line_without_what_it_says() -> None:
     logs = Logs()
     role = releaser(logs)
