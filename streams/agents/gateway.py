@@ -32,6 +32,7 @@ from streams.core.events.decode import Events, decode_in_parts, malformed
 from streams.core.events.records import Malformed, Records, walk
 from streams.core.gateway.framing import Flush, Framer, Mark
 from streams.core.gateway.gateway import NEVER_MS, Context, Screened, screen
+from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.outgoing import Outgoing
@@ -44,6 +45,8 @@ EPOCHS_AHEAD_MS = HOUR_MS
 LONG_SILENCE_MS = 2 * 86_400_000
 REGISTRY_POLL_S = 0.1
 REGISTRY_PATIENCE_S = 1.0
+# A source that is ahead by less is left out for as long, and no longer: its events are late until time has caught up.
+MOST_AHEAD_MS = 86_400_000
 # Rejects that wait for a flush: each takes some hundred bytes more than it has.
 MOST_REFUSED = 50_000
 # Of a longer record that much is copied to `rejects`, which takes no longer ones, whatever `attach` takes.
@@ -62,11 +65,13 @@ class Topics(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """When frames are sent, and the longest record."""
+    """When frames are sent, the longest record, and how far a record's time may be ahead of all others' and of the
+    clock; None: record times are not of now."""
 
     flush_ms: int
     flush_rows: int
     max_record_bytes: int
+    ahead_ms: int | None = None
 
 
 class Commits(NamedTuple):
@@ -224,6 +229,7 @@ class Gateway:
     async def _take(self, source: int, records: Records, events: Events, next_offset: int, began: float) -> None:
         mark = self._framer.mark(source)
         assert mark is not None
+        await self._refuse_future(source, records)
         screened = await self._screen(records, events, mark.running_max)
         await self._refuse_if_overtaken(source, mark, screened)
         await self._keep_ahead(screened.running_max)
@@ -328,6 +334,30 @@ class Gateway:
                 "overtaken",
                 f"partition {source} of {self._topics.attach} is committed up to {committed.offset} by another worker, "
                 f"this one stopped at {mark.next_offset}: it begins anew",
+            )
+
+    async def _refuse_future(self, source: int, records: Records) -> None:
+        """A broker's clock that is days ahead for a moment would leave the source out for as long, while no watermark
+        waits for it: nothing is taken of that.
+
+        Raises:
+            ThrongError: `future` if a record is too far ahead of this machine's clock and of all other sources.
+        """
+        ahead_ms = self._limits.ahead_ms
+        if ahead_ms is None or len(records.time) == 0:
+            return
+        place = int(records.time.argmax())
+        latest_ms = int(records.time[place])
+        if latest_ms <= time.time_ns() // 1_000_000 + ahead_ms:
+            return
+        others = [mark.record_time_ms() for other, mark in (await self._commits.read()).items() if other != source]
+        heard = [ms for ms in others if ms != NEVER_MS]
+        if heard and latest_ms > max(heard) + ahead_ms:
+            raise ThrongError(
+                "future",
+                f"partition {source} of {self._topics.attach}, offset {records.offset[place]}: the record is of "
+                f"{rfc3339(latest_ms)}, by the clock of its broker, and neither this machine nor another partition is "
+                "that far; see docs/how-to/outages.md#a-clock-that-ran-ahead",
             )
 
     async def _keep_ahead(self, running_max: int) -> None:

@@ -30,7 +30,7 @@ from schemas.topics import (
 )
 from streams.agents.app import RoleApp, make_app, run
 from streams.agents.crowd import CrowdAgent, Stores
-from streams.agents.gateway import Commits, Gateway, Limits, Topics
+from streams.agents.gateway import MOST_AHEAD_MS, Commits, Gateway, Limits, Topics
 from streams.agents.gateway_rules import GatewayRules
 from streams.agents.gateway_services import Group, alignment_of, services_of
 from streams.agents.health import HealthServer, Readiness
@@ -153,6 +153,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
                 settings.gateway.flush_ms,
                 rows_at_once(settings.gateway.flush_rows, targets),
                 settings.gateway.max_record_bytes,
+                MOST_AHEAD_MS if stamped else None,
             ),
             framer,
             context,

@@ -5,6 +5,7 @@ The producer here is a fake because the real one can't be held between two sends
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -14,13 +15,14 @@ from prometheus_client import CollectorRegistry
 
 from schemas.epochs import Epoch
 from schemas.sightings import LOST, decode_frame
-from schemas.topics import REJECTS, TOPICS
+from schemas.topics import HOUR_MS, REJECTS, TOPICS
 from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.health import Readiness
 from streams.agents.roles import Turn
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.events import decode as decoding
 from streams.core.gateway.framing import Framer
+from streams.core.gateway.gateway import NEVER_MS
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.outgoing import Outgoing
@@ -30,6 +32,7 @@ from tests.support.turns import ALONE
 from tests.support.world import context_of, epochs_at
 
 NOON = 1_772_449_200_000
+DAY_MS = 24 * HOUR_MS
 GOOD = orjson.dumps({"event_id": "e", "imsi": "001010000000001", "ts": NOON, "cell": "001-01-0000001"})
 
 
@@ -80,6 +83,7 @@ def gateway_of(
     flush_ms: int = 250,
     found: Mapping[int, Committed] | None = None,
     turn: Turn = ALONE,
+    ahead_ms: int | None = None,
 ) -> Gateway:
     """A gateway that finds these commits, and whose own go to `committed`."""
 
@@ -95,7 +99,7 @@ def gateway_of(
     context = context_of(epochs or epochs_at(NOON), {})
     return Gateway(
         Topics("attach", "sightings", "rejects"),
-        Limits(flush_ms, 1000, 1 << 20),
+        Limits(flush_ms, 1000, 1 << 20, ahead_ms),
         Framer(context.partitions, context.watermark_ms),
         context,
         provide,
@@ -312,3 +316,32 @@ async def test_of_a_record_that_rejects_could_not_take_the_beginning_is_copied(m
     assert dict(long.headers)["reason"] == b"oversized"
     rejects = next(topic for topic in TOPICS if topic.name == REJECTS)
     assert 2 * len(long.value or b"") < int(rejects.config["max.message.bytes"])
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "others_ms", "refused"),
+    [
+        (DAY_MS, [0], True),
+        (DAY_MS, [0, NEVER_MS], True),
+        (DAY_MS, [DAY_MS + HOUR_MS], False),  # the brokers agree: it may be this machine's clock
+        (DAY_MS, [NEVER_MS], False),  # no clock alone
+        (3 * DAY_MS, [0], False),
+        (None, [0], False),  # a replay
+    ],
+)
+async def test_a_record_of_days_ahead_of_all_clocks_but_one_is_not_taken(
+    ahead_ms: int | None, others_ms: list[int], refused: bool
+) -> None:
+    now = time.time_ns() // 1_000_000
+    found = {n: Committed(9, str(ms if ms == NEVER_MS else now + ms)) for n, ms in enumerate(others_ms, 1)}
+    metrics = GatewayMetrics(CollectorRegistry())
+    epochs = epochs_at(now, now + 2 * DAY_MS)
+    gateway = gateway_of(Held(holds=-1), {}, metrics, epochs, found=found, ahead_ms=ahead_ms)
+    await gateway.positions({0: LogRange(0, 0)})
+    await gateway.handle(heard_at(0, 0, now + HOUR_MS))
+    if refused:
+        with pytest.raises(ThrongError, match="partition 0 of attach, offset 1: the record is of 20"):
+            await gateway.handle(heard_at(0, 1, now + 2 * DAY_MS))
+    else:
+        await gateway.handle(heard_at(0, 1, now + 2 * DAY_MS))
+    assert gateway.reached() == {0: now + (HOUR_MS if refused else 2 * DAY_MS)}
