@@ -53,7 +53,7 @@ def time_of(asked: dict[str, str], name: str, default: int) -> int:
             raise ValueError("no date-time")
         return milliseconds(asked[name].upper())
     except (ValueError, OverflowError) as error:
-        known = "2026-03-02T06:00:00Z or 2026-03-02T07:00:00+01:00, the + written %2B"
+        known = "2026-03-02T06:00:00Z or 2026-03-02T07:00:00+01:00: with seconds and an offset, its + written %2B"
         raise Refused(400, "parameter", f"{name} is no time in RFC 3339, such as {known}") from error
 
 
