@@ -280,6 +280,21 @@ async def test_it_goes_on_where_it_was_once_the_server_is_back(world: World) -> 
         await seen.until("tbody tr", "1,700")
 
 
+async def test_how_the_feed_is_stays_in_view_wherever_one_reads(world: World) -> None:
+    async with world.opened() as seen:
+        await seen.page.set_viewport_size({"width": 390, "height": 500})
+        await seen.until("tbody tr", "1,210")
+        await seen.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        await world.server.close()
+        await seen.until("#state", "does not answer")
+        assert await seen.page.evaluate(
+            """() => {
+              const { left, top } = document.querySelector("#state").getBoundingClientRect();
+              return scrollY > 0 && document.elementFromPoint(left + 5, top + 5)?.id === "state";
+            }"""
+        )
+
+
 async def test_a_feed_that_is_silent_is_opened_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "BEAT_S", 60.0)
     async with world.opened("/map/", now=None) as seen:
@@ -385,7 +400,7 @@ async def test_the_keyboard_stays_in_the_row_that_it_was_in(world: World) -> Non
 
 async def test_what_is_chosen_in_the_table_is_brought_into_view(world: World) -> None:
     async with world.opened() as seen:
-        await seen.page.set_viewport_size({"width": 390, "height": 200})
+        await seen.page.set_viewport_size({"width": 390, "height": 240})
         await seen.until("tbody tr", "1,210")
         await seen.page.locator("tbody button").last.click()
         await seen.until("#place", "Too few people to be told")
