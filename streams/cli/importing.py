@@ -19,7 +19,7 @@ from schemas.registry import PURPOSES
 from schemas.topics import ATTACH, HOUR_MS, REGISTRY
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_servers
-from streams.cli.values import ABOVE_ZERO, check_writable, speed_of
+from streams.cli.values import ABOVE_ZERO, check_timezone, check_writable, speed_of
 from streams.errors import ThrongError
 from streams.importing.disguise import Disguise, key_of
 from streams.importing.mapping import MULTIMNO, Columns, read_mapping
@@ -177,6 +177,7 @@ def _made(
     columns: Columns = MULTIMNO if mapping is None else read_mapping(mapping)
     check_columns(files, columns)
     if timezone is not None:
+        check_timezone("--timezone", timezone)
         columns = msgspec.structs.replace(columns, timezone=timezone)
     return mapped(files, columns, max_error if max_error is not None else math.inf)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from streams.core.times import milliseconds, rfc3339
+from streams.core.times import is_timezone, milliseconds, rfc3339
 from streams.errors import ThrongError
 
 
@@ -80,6 +80,16 @@ def expiry_ms(option: str, text: str, now_ms: int) -> int:
     if until_ms <= now_ms:
         raise ThrongError("usage", f"{option} is {text!r}, which is over already")
     return until_ms
+
+
+def check_timezone(option: str, name: str) -> None:
+    """Refuse a time zone that isn't known.
+
+    Raises:
+        ThrongError: `usage` if it is no IANA name.
+    """
+    if not is_timezone(name):
+        raise ThrongError("usage", f"{option} is {name!r}, not an IANA name such as Europe/Berlin")
 
 
 def check_writable(option: str, path: Path | None) -> None:

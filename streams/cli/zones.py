@@ -12,8 +12,7 @@ from rich.table import Table
 
 from schemas.plan import NOWHERE, Plan
 from streams.cli.examples import examples
-from streams.cli.values import check_writable
-from streams.core.times import is_timezone
+from streams.cli.values import check_timezone, check_writable
 from streams.errors import ThrongError
 from streams.places.extra import check_installed
 from streams.places.findings import Findings
@@ -99,7 +98,7 @@ def build(
         raise ThrongError("usage", "say what the zones are: either --zones or --h3")
     check_writable("OUT", out)
     check_writable("--picture", picture)
-    _check_timezone(timezone)
+    check_timezone("--timezone", timezone)
     findings = Findings()
     sites = read_sites(cells, findings, mnc_digits)
     if polygons is not None:
@@ -222,8 +221,3 @@ def _counts(plan: Plan) -> dict[str, object]:
         "inside": round(median(inside), 3) if inside else None,
         "radius_m": round(median(radius), 1) if radius else None,
     }
-
-
-def _check_timezone(name: str) -> None:
-    if not is_timezone(name):
-        raise ThrongError("usage", f"--timezone is {name!r}, not an IANA name such as Europe/Berlin")

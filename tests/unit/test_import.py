@@ -516,6 +516,7 @@ class TestCommand:
             (["--as", "multimno"], "either --as or --mapping"),
             (["--to-file", "x.xls"], "ends in neither of .ndjson, .parquet"),
             (["--speed", "0"], "--speed"),
+            (["--timezone", "Berlin"], "--timezone is 'Berlin', not an IANA name such as Europe/Berlin"),
             (["--keep-imsi", "--consent", "traffic"], "--consent doesn't go with --keep-imsi"),
         ],
     )
