@@ -47,6 +47,8 @@ RETRY_S = 0.2
 SHOW_S = 0.25
 # Of a partition that is caught up chunk by chunk more would be shown than anybody can look at.
 SHOWN_EVERY_S = 0.2
+# A Redis that takes longer, without failing, is left to `keep_showing`: counting would be as slow as it is.
+SLOW_S = 0.2
 EPOCH_PATIENCE_S = 30.0
 GAP_PATIENCE_S = 30.0
 
@@ -80,6 +82,7 @@ class CrowdAgent:
         self._redis = RedisWatch(metrics.redis_errors, readiness)
         self._owned: dict[int, Partition] = {}
         self._states = States(new_crowd, epochs, stores.snapshots, self._redis)
+        self._slow = False
 
     async def positions(self, logs: Mapping[int, LogRange]) -> dict[int, int | None]:
         """Take up partitions from memory, their snapshots, the log's beginning, or where what is left of it begins."""
@@ -171,7 +174,7 @@ class CrowdAgent:
             if panes := await self._feed(owned.crowd, records.payload[start:end].tobytes(), offset):
                 await self._send(chunk.partition, owned, panes)
         now = asyncio.get_running_loop().time()
-        if not self._redis.trouble and now - owned.shown_at >= SHOWN_EVERY_S:
+        if not self._redis.trouble and not self._slow and now - owned.shown_at >= SHOWN_EVERY_S:
             await self._show(chunk.partition, owned)
         self._count(chunk.partition, owned, len(records.offset), time.perf_counter() - began)
 
@@ -219,19 +222,21 @@ class CrowdAgent:
         whole = filter(crowd.window_is_whole, crowd.epoch.windows_ms)
         # Copies: while one is written, the next chunk may be counted.
         ticks = {ms: TickCounts(tick_ms, crowd.epoch.epoch, crowd.counts(ms).copy()) for ms in whole}
+        began = asyncio.get_running_loop().time()
         try:
             await self._stores.counts.write(partition, ticks)
         except TROUBLE as error:
             self._redis.failed("counts", error)
         else:
             owned.shown_tick_ms, owned.shown_at = tick_ms, asyncio.get_running_loop().time()
+            self._slow = owned.shown_at - began > SLOW_S
             self._redis.done("counts")
 
     async def keep_showing(self) -> None:
         """Show the newest counts that were not shown when they were new, for ever.
 
-        While Redis is in trouble only this tries: counting does not wait for it, and of each partition no more than
-        the newest tick is owed.
+        While Redis is in trouble, or slow, only this tries: counting does not wait for it, and of each partition no
+        more than the newest tick is owed.
         """
         while True:
             await asyncio.sleep(SHOW_S)

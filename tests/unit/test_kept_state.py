@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from schemas.panes import Pane
 from schemas.sightings import LOST, Section, encode_control, encode_frame
-from streams.agents.crowd import CrowdAgent, Stores
+from streams.agents.crowd import SHOWN_EVERY_S, SLOW_S, CrowdAgent, Stores
 from streams.agents.health import Readiness
 from streams.agents.roles import Chunk, LogRange
 from streams.core.crowd.crowd import Crowd
@@ -87,6 +87,20 @@ class Counts:
     async def write(self, *_: object) -> None: ...
 
 
+class Slow:
+    """One that takes its time, and more and more of it, without failing."""
+
+    def __init__(self) -> None:
+        self.let_go = asyncio.Event()
+        self.written = 0
+
+    async def write(self, *_: object) -> None:
+        if self.written:
+            await self.let_go.wait()
+        await asyncio.sleep(SLOW_S * 1.5)
+        self.written += 1
+
+
 class Epochs:
     records = EPOCHS
 
@@ -111,13 +125,13 @@ class Panes:
 class Worker:
     """One worker's agent, with what the transport would do for it."""
 
-    def __init__(self, cache: Cache, panes: Panes) -> None:
+    def __init__(self, cache: Cache, panes: Panes, counts: Counts | Slow | None = None) -> None:
         self.registry = CollectorRegistry()
         self.agent = CrowdAgent(
             "panes",
             lambda partition: Crowd(partition, PARENTS),
             Epochs(),  # type: ignore[arg-type]
-            Stores(cache, Counts()),  # type: ignore[arg-type]
+            Stores(cache, counts or Counts()),  # type: ignore[arg-type]
             panes,  # type: ignore[arg-type]
             CrowdMetrics(self.registry),
             Readiness(),
@@ -352,3 +366,22 @@ async def test_raw_records_that_are_gone_count_as_lost_as_far_as_nothing_was_had
         batch = batch_of([(START, None, gone, [])], offset)
         await worker.agent.handle(Chunk("sightings", 0, (batch,), offset, offset + 1, 1))
         assert worker.registry.get_sample_value("throng_crowd_lost_records_total", {"partition": "0"}) == 150
+
+
+async def test_counting_does_not_wait_for_a_redis_that_is_slow_without_failing(cache: Cache, panes: Panes) -> None:
+    counts = Slow()
+    worker = Worker(cache, panes, counts)
+    await worker.given([0])
+    async with asyncio.timeout(30):
+        await worker.reads(0, 20)
+        assert counts.written == 1
+        for to in (30, 40, 50, LOG_LENGTH):
+            await asyncio.sleep(SHOWN_EVERY_S * 1.5)
+            await worker.reads(0, to)
+    assert_all_panes(panes, 0)
+    showing = asyncio.create_task(worker.agent.keep_showing())
+    counts.let_go.set()
+    async with asyncio.timeout(30):
+        while counts.written < 2:  # noqa: ASYNC110 - short
+            await asyncio.sleep(0.05)
+    showing.cancel()
