@@ -24,6 +24,7 @@ from schemas.topics import (
     PUBLISHED,
     REGISTRY,
     REJECTS,
+    RELEASED,
     SALTS,
     SIGHTINGS,
     VISITS,
@@ -104,7 +105,8 @@ ROLES: Final[Mapping[str, Rights]] = {
         (ATTACH, REGISTRY, EPOCHS, SALTS, AUDIT), (ATTACH, REGISTRY, SIGHTINGS, REJECTS, EPOCHS, SALTS, AUDIT)
     ),
     "crowd": Rights((SIGHTINGS, EPOCHS), (PANES,)),
-    "release": Rights((PANES, EPOCHS, LEDGER, AUDIT), (LEDGER, *PUBLISHED)),
+    # What was told it reads to see that its ledger is as new.
+    "release": Rights((PANES, EPOCHS, LEDGER, AUDIT, *RELEASED), (LEDGER, *PUBLISHED)),
     # And the released topics of the purpose (`topics_for`).
     "api": Rights((EPOCHS, AUDIT), ()),
     "operator": Rights((AUDIT, EPOCHS), (AUDIT, SIGHTINGS)),

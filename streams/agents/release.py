@@ -6,7 +6,8 @@ drew it.
 Kept: nothing but what the ledger has. At the start two epochs of it are read, each measure's last pane is published
 once more (the same bytes), and reading begins at the oldest pane that the ledger still needs.
 
-What can fail: a pane that differs from its first record (the process ends, and goes on ending: releases halt), a send
+What can fail: a ledger that ends before what was told (the process ends: what it lacks would be drawn again), a pane
+that differs from its first record (the process ends, and goes on ending: releases halt), a send
 (the process ends; the ledger decides what happened), Redis away (the topics go on; Redis is caught up later), panes
 lost to retention before they were released (a void in the ledger closes them, and the next goes on), a partition that
 lost its state (a void for what it can't count, which consumers are told). What the rules in force forbid to tell is
@@ -77,6 +78,7 @@ class Rules(Protocol):
 
 class Releaser:
     """The release role of one worker. `learn`: what is to be done, once, before anything that follows is worked out.
+    `later_than`: where something was told of a later pane than one that ends then (`stores.published`).
 
     Many hours' panes may be in a chunk. Once the partition isn't this worker's any more, no further measure is begun:
     whoever is next begins where the ledger still needs them. One that waits for its noise or for yesterday is left to
@@ -100,7 +102,9 @@ class Releaser:
         turn: Turn,
         following: Following | None = None,
         learn: Callable[[], Awaitable[None]] | None = None,
+        later_than: Callable[[int], Awaitable[str | None]] | None = None,
     ) -> None:
+        self._later_than = later_than
         self._pages = pages
         self._epochs = epochs
         self._ledger = ledger
@@ -135,6 +139,7 @@ class Releaser:
         await self._epochs.refresh()
         await self._rules.read()
         await self._ledger.reread()
+        await self._refuse_an_older_ledger()
         self._noise.forget()
         self._sums = Sums(self._ledger.account, self._epochs.records)
         self._metrics.ledger_read.set(self._ledger.bytes_read)
@@ -150,6 +155,26 @@ class Releaser:
         self._readiness.over("starting")
         needed = self._ledger.account.needed_offset()
         return dict.fromkeys(logs) | {PARTITION: needed}
+
+    async def _refuse_an_older_ledger(self) -> None:
+        """Begin nothing where more was told than the ledger holds: it would be drawn once more.
+
+        Raises:
+            ThrongError: `ledger`, naming what was told.
+        """
+        account = self._ledger.account
+        while self._later_than is not None:
+            last_ms = max([0, *(record.end_ms for record in (*account.last.values(), *account.brought))])
+            told = await self._later_than(last_ms)
+            if told is None:
+                return
+            # Another may have drawn and told it meanwhile: then the ledger has it by now.
+            if not await self._ledger.read():
+                raise ThrongError(
+                    "ledger",
+                    f"{told}: that was told, and the ledger ends before it: it was put back to an earlier state, or "
+                    "begun anew, and what it lacks would be drawn again; see docs/how-to/outages.md#ledger",
+                )
 
     async def handle(self, chunk: Chunk) -> None:
         """Take one chunk of panes; draw and publish what has become whole, and show it where nothing waits for that."""

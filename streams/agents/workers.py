@@ -24,6 +24,7 @@ from schemas.topics import (
     PUBLISHED,
     REGISTRY,
     REJECTS,
+    RELEASED,
     SALTS,
     SIGHTINGS,
     TOPICS,
@@ -71,6 +72,7 @@ from streams.stores.noise_ahead import Ahead
 from streams.stores.plans import configured_plans
 from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
+from streams.stores.published import Published
 from streams.stores.redis_client import connect, redis_prefix
 from streams.stores.registry import RegistryLog, RegistryReader
 from streams.stores.released import Publisher
@@ -273,6 +275,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         started(TailReader(settings.kafka, settings.topic(LEDGER))) as ledger_log,
         started(TailReader(settings.kafka, settings.topic(LEDGER))) as past_log,
         started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
+        started(Published(settings.kafka, [settings.topic(name) for name in RELEASED])) as published,
         connect(settings) as redis,
     ):
         names = {name: settings.topic(name) for name in PUBLISHED}
@@ -296,6 +299,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
             Turn.of(lambda: app.tenure),
             following,
             learn,
+            published.later_than,
         )
         role = Role(
             "release",

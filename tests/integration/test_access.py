@@ -41,6 +41,7 @@ from streams.simulate import make_town, plan
 from streams.stores.connection import client_options
 from streams.stores.ledger_trim import Cut, trim
 from streams.stores.log import TailReader
+from streams.stores.published import Published
 from streams.stores.redis_client import connect
 from streams.stores.topics import counts_of, open_admin
 from tests.support.api_answers import api_shows_newest
@@ -59,7 +60,7 @@ RIGHTS = {
     ),
     "crowd": ({"sightings", "epochs"}, {"panes"}),
     "release": (
-        {"panes", "epochs", "ledger", "audit"},
+        {"panes", "epochs", "ledger", "audit", "footfall", "flows", "dwell", "visits", "areas"},
         {"ledger", "footfall", "flows", "dwell", "visits", "areas", "outlook"},
     ),
     "operator": ({"audit", "epochs"}, {"audit", "sightings"}),
@@ -177,6 +178,21 @@ async def test_a_purposes_consumers_read_neither_another_purposes_numbers_nor_by
     with pytest.raises(GroupAuthorizationFailedError):
         async with AIOKafkaConsumer(f"{namespace}.footfall", group_id=f"throng-{namespace}-release", **options):
             pass
+
+
+async def test_a_release_of_rights_from_before_it_read_what_was_told_says_so_and_goes_on(
+    guarded: Guarded, stack: Stack, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await make(guarded, stack, namespace, "traffic")
+    for user, lacks in (("throng-operator", True), ("throng-release", False)):  # the first may ask where topics end
+        published = Published(of(guarded, user).kafka, [f"{namespace}.footfall"])
+        await published.start()
+        try:
+            assert await published.later_than(0) is None
+        finally:
+            await published.stop()
+        assert ("this user may not read that; see 'throng topics acls'" in caplog.text) == lacks
+        caplog.clear()
 
 
 async def test_who_gives_a_wrong_password_or_nobodys_user_gets_nowhere(

@@ -1,6 +1,9 @@
 """How a release begins to read a ledger that is long, or of which the beginning is gone."""
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
+import orjson
 import pytest
 from msgspec.structs import replace
 
@@ -11,6 +14,7 @@ from streams.agents.roles import LogRange
 from streams.core.derived.following import BLOCK_MS, Following
 from streams.core.derived.usual import QUARTER_MS
 from streams.core.release.release import seal
+from streams.core.times import milliseconds
 from streams.errors import ThrongError
 from streams.stores.ledger import Ledger
 from streams.stores.ledger_history import History
@@ -59,6 +63,51 @@ async def test_a_pane_older_than_the_ledgers_beginning_is_refused_and_not_releas
     await role.handle(chunk(both(1, 2, 3), 0))
     assert len(logs.ledger()) == length and not logs.values[FOOTFALL]
     assert role._epochs.records[0].epoch == DAYS[1]
+
+
+def told_in(logs: Logs) -> Callable[[int], Awaitable[str | None]]:
+    """What `Published.later_than` does, of logs in memory."""
+
+    async def later_than(end_ms: int) -> str | None:
+        last = max((orjson.loads(value)["end"] for value in logs.values[FOOTFALL]), default="1970-01-01T00:00:00Z")
+        return f"footfall, to {last}" if milliseconds(last) > end_ms else None
+
+    return later_than
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+async def test_a_ledger_that_was_put_back_to_before_what_was_told_is_refused(left: int) -> None:
+    """A topic that was restored from yesterday's backup, or made anew by hand: all since then would be drawn again."""
+    logs = Logs()
+    role = releaser(logs, later_than=told_in(logs))
+    await role.positions({0: LogRange(0, 6)})
+    await role.handle(chunk(both(1, 2, 3), 0))
+    kept, told = logs.values[LEDGER][:left], list(logs.values[FOOTFALL])
+    assert [record.number for record in logs.ledger() if record.measure == "present"] == [1, 2, 3]
+    logs.values[LEDGER] = list(kept)
+    with pytest.raises(
+        ThrongError, match="footfall, to 2026-03-02T03:15:00Z: that was told, and the ledger ends"
+    ) as no:
+        await releaser(logs, later_than=told_in(logs)).positions({0: LogRange(0, 6)})
+    assert no.value.code == "ledger" and (logs.values[LEDGER], logs.values[FOOTFALL]) == (kept, told)
+
+
+async def test_what_another_draws_and_tells_while_a_release_begins_is_no_older_ledger() -> None:
+    logs = Logs()
+    other = releaser(logs)
+    await other.positions({0: LogRange(0, 6)})
+    await other.handle(chunk(both(1), 0))
+    panes = {2: both(2), 3: both(3)}
+
+    async def later_than(end_ms: int) -> str | None:
+        for number in list(panes):  # each time that it is asked one more
+            await other.handle(chunk(panes.pop(number), 2 * number - 2))
+            break
+        return await told_in(logs)(end_ms)
+
+    role = releaser(logs, later_than=later_than)
+    await role.positions({0: LogRange(0, 6)})
+    assert not panes and role._ledger.account.closed_through(EPOCH.epoch, "present") == 3
 
 
 async def test_a_ledger_without_what_is_still_needed_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -132,6 +132,7 @@ def releaser(
     epochs: tuple[Epoch, ...] = (EPOCH,),
     noise: NoiseSource = NO_NOISE,
     turn: Turn = ALONE,
+    later_than: Callable[[int], Awaitable[str | None]] | None = None,
 ) -> Releaser:
     return Releaser(
         Pages(lambda _: plan, 0.95),
@@ -143,6 +144,7 @@ def releaser(
         Readiness(),
         rules or SettledRules(),
         turn,
+        later_than=later_than,
     )
 
 
