@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas.rejects import Reason
-from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
+from schemas.topics import ATTACH, LEDGER, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
 from streams.cli.values import ABOVE_ZERO, check_writable, moment_ms, speed_of
@@ -188,6 +188,12 @@ def replay(
         for line in _left_out(inline, settings.gateway.plan):
             _say(line)
         return
+    if (loop or (turns or 1) > 1) and topics.get(LEDGER) == LEDGER:
+        raise ThrongError(
+            "usage",
+            "--loop and --turns don't go with a ledger: it holds what was told of the first turn, and later ones would "
+            "be drawn anew; name the other topics with --only, and let no release run unless nobody is real",
+        )
     settings = with_brokers(settings, brokers)
     way = Way(topics, *span, speed_of(speed), None if loop else turns or 1)
 

@@ -7,12 +7,12 @@ epoch reads the registry once more before it lets an event of it pass. Where the
 each gateway knows, but none goes by a copy that is older than `FRESH_S`. Then comes a ledger, so that what it holds is
 the release here too: nothing is drawn for its panes a second time; and then all else. What can fail: a topic that is
 missing, has fewer partitions than the recording (`attach`: or more, whose silence would hold the watermark), or is
-stamped by the broker (record times decide what is late).
+stamped by the broker (record times decide what is late), a ledger of days that begin at another hour.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,9 +27,11 @@ from schemas.panes import Pane
 from schemas.policy import Rulebook
 from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, SIGHTINGS
 from streams.core.crowd.population import countable
-from streams.core.epochs import make_epoch
+from streams.core.epochs import Bounds, epoch_bounds, make_epoch
 from streams.core.events.decode import decode, events_in
 from streams.core.release.release import publications
+from streams.core.rules.soundness import BASE_PANE_MS
+from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.recording.embedded import LAST_MS, first_event_ms, records_of
 from streams.recording.file import Reader, Run
@@ -124,6 +126,55 @@ async def _check(reader: Reader, settings: Settings, way: Way) -> None:
                 await refuse_stamped(admin, settings, name)
     finally:
         await admin.close()
+    if way.topics.get(LEDGER) == LEDGER:
+        await _check_days(reader, settings)
+
+
+async def _check_days(reader: Reader, settings: Settings) -> None:
+    """Refuse a ledger of other days than the deployment's, before any of it is there."""
+    epochs = EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))
+    await epochs.start()
+    await epochs.stop()
+    timezone = settings.epoch.timezone
+    if not timezone and settings.gateway.plan:
+        timezone = load_plan(Path(settings.gateway.plan)).timezone
+    whole = turns(reader, FAST_STEP_MS, {LEDGER}, -LAST_MS, LAST_MS, 1)
+    for value in (value for _, runs in whole for run in runs for value in run.table["value"].to_pylist()):
+        if (record := _drawn(value)) is not None:
+            check_day(record, _day(record, epochs.records, timezone, settings.epoch.change_hour))
+
+
+def _drawn(value: bytes | None) -> LedgerRecord | None:
+    try:
+        record = msgspec.msgpack.decode(value or b"", type=LedgerRecord)
+    except UNREADABLE:
+        return None  # what another release wrote is refused when it is brought
+    return record if record.kind == "release" else None
+
+
+def _day(record: LedgerRecord, epochs: Sequence[Epoch], timezone: str, change_hour: int) -> Bounds | None:
+    """In which epoch of the deployment the pane ends; None if nothing tells of its days."""
+    for epoch in epochs:
+        if epoch.start_ms < record.end_ms <= epoch.end_ms:
+            return Bounds(epoch.epoch, epoch.start_ms, epoch.end_ms)
+    return epoch_bounds(record.end_ms - 1, timezone, change_hour) if timezone else None
+
+
+def check_day(record: LedgerRecord, day: Bounds | None) -> None:
+    """Refuse a pane of a day that begins at another time than the deployment's, by which its numbers go: what was told
+    of some hours would be drawn again, as another day's.
+
+    Raises:
+        ThrongError: `recording`.
+    """
+    start_ms = record.end_ms - record.number * BASE_PANE_MS
+    if day is not None and (record.epoch, start_ms) != (day.epoch, day.start_ms):
+        raise ThrongError(
+            "recording",
+            f"the recorded ledger's day {record.epoch} begins at {rfc3339(start_ms)}, this deployment's {day.epoch} at "
+            f"{rfc3339(day.start_ms)}, so some of what was told would be drawn again: play it into an empty "
+            "deployment with the recorded one's THRONG_EPOCH_TIMEZONE and THRONG_EPOCH_CHANGE_HOUR",
+        )
 
 
 def check_partitions(topic: str, is_attach: bool, there: int, needed: int) -> None:

@@ -107,6 +107,13 @@ async def test_a_replay_spends_no_second_privacy_budget(stack: object, namespace
         assert await ledger(first) == drawn
         assert await published(first) == told
 
+    # Where days begin at another hour, the ledger's panes are not the same ones: nothing of it is played.
+    elsewhere = settings_for(stack, f"{namespace}c", tmp_path, **{"epoch.timezone": "UTC"})
+    await create(elsewhere)
+    said = await throng(elsewhere, "replay", str(with_ledger))
+    assert said.returncode == 1 and "begins at 2026-03-02T03:00:00Z, this deployment's 20260302 at" in said.stderr
+    assert not await values(elsewhere, LEDGER) and not await values(elsewhere, ATTACH)
+
     # Into a new one, of other partitions: the ledger that comes along is the release there.
     other = settings_for(stack, f"{namespace}b", tmp_path, **{"kafka.partitions": 6})
     async with running(other, tmp_path, "gateway-1", "crowd-1", "release-1") as workers:

@@ -51,6 +51,35 @@ def test_what_was_released_for_one_purpose_is_not_brought_to_another_one_s_consu
         play.brought(msgspec.msgpack.encode(drawn), "public")
 
 
+@pytest.mark.parametrize(
+    ("timezone", "hour", "told_again"),
+    [("Europe/Berlin", 4, False), ("Europe/Paris", 4, False), ("UTC", 4, True), ("Europe/Berlin", 0, True)],
+)
+def test_a_ledger_of_days_that_begin_at_another_hour_is_refused(timezone: str, hour: int, told_again: bool) -> None:
+    """Its pane of 04:00 to 05:00 in Berlin is one of the day before in UTC, which nothing says was told."""
+    [day] = epochs_at(1_772_427_600_000)[:1]
+    nothing = LedgerRecord(day.epoch, "present", 1, 0, 1, "release", b"", 0.0, b"", seal(()), 7, 0.0, "one")
+    for number in (1, 12, 288):
+        record = replace(nothing, number=number, end_ms=day.start_ms + number * day.pane_ms)
+        play.check_day(record, play._day(record, [day], timezone, hour))  # there is such an epoch already
+        play.check_day(record, play._day(record, [], "", hour))
+        here = play._day(record, [], timezone, hour)
+        if told_again:
+            with pytest.raises(ThrongError, match=f"ledger's day {day.epoch} begins at 2026-03-02T03:00:00Z, this dep"):
+                play.check_day(record, here)
+        else:
+            play.check_day(record, here)
+
+
+@pytest.mark.parametrize("turns", [["--loop"], ["--turns", "2"]])
+def test_a_ledger_is_played_once(turns: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about = {"attach": TopicSettings(1, {}), "ledger": TopicSettings(1, {})}
+    with Writer(tmp_path / "both.parquet", about):
+        pass
+    assert run(["replay", str(tmp_path / "both.parquet"), *turns, "--kafka", "127.0.0.1:1"]) == 2
+    assert "don't go with a ledger: it holds what was told of the first turn" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", [None, b"", b"a trial", orjson.dumps({"imsi": "001010000000001"})])
 def test_what_no_release_wrote_into_the_recorded_ledger_is_not_brought(value: bytes | None) -> None:
     assert play.brought(value, "marketing") is None
