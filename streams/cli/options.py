@@ -25,10 +25,13 @@ Command = Callable[Concatenate[Settings, P], R]
 Wrapped = Callable[..., R]
 
 
-def settings_options(*, kafka: bool = True, redis: bool = True) -> Callable[[Command[P, R]], Wrapped[R]]:
+def settings_options(
+    *, kafka: bool = True, redis: bool = True, served: bool = True
+) -> Callable[[Command[P, R]], Wrapped[R]]:
     """Give a command `--config`, `--namespace`, and `--kafka` and `--redis` if it needs them.
 
-    The command's function is called with the `Settings` first; the servers that it needs are named in them.
+    The command's function is called with the `Settings` first; the servers that it needs are named in them, unless
+    which it needs depends on its arguments: then it calls `with_servers` itself, and says so by `served`.
     """
 
     def decorate(command: Command[P, R]) -> Wrapped[R]:
@@ -45,7 +48,7 @@ def settings_options(*, kafka: bool = True, redis: bool = True) -> Callable[[Com
                 if (value := kwargs.pop(option, None)) is not None
             }
             settings = load_settings(config if isinstance(config, Path) else None, overrides)
-            return command(with_servers(settings, kafka=kafka, redis=redis), *args, **kwargs)
+            return command(with_servers(settings, kafka=kafka, redis=redis) if served else settings, *args, **kwargs)
 
         wrapped: Wrapped[R] = call
         if redis:

@@ -15,7 +15,7 @@ from streams.agents.life import LAST_RESORT
 from streams.agents.logs import configure_logging
 from streams.agents.supervisor import supervise, watch_parent
 from streams.cli.examples import examples
-from streams.cli.options import settings_options
+from streams.cli.options import settings_options, with_servers
 from streams.errors import ThrongError
 from streams.settings import Settings, to_environ
 
@@ -28,7 +28,7 @@ THE_JOB = ("gateway", "crowd", "release")
 
 @click.command(epilog=examples("throng worker", "throng worker gateway --config throng.toml"))
 @click.argument("roles", nargs=-1, type=click.Choice(list(ROLES)), metavar="[gateway] [crowd] [release] [api]")
-@settings_options()
+@settings_options(served=False)
 def worker(settings: Settings, roles: tuple[str, ...]) -> None:
     """Run the named roles, or all but the API, until stopped (Ctrl-C or SIGTERM).
 
@@ -38,6 +38,7 @@ def worker(settings: Settings, roles: tuple[str, ...]) -> None:
     signal.signal(signal.SIGTERM, not_begun)
     configure_logging(settings.worker.log_level)
     chosen = roles or THE_JOB
+    settings = with_servers(settings, redis=set(chosen) != {"gateway"})
     # Kafka's connections are most of what a worker's event loops do; written in C they cost half. This way the
     # consumer's thread, which mode makes, gets such a loop as well.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())

@@ -289,7 +289,7 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         "kafka.password": guarded.passwords["throng-crowd"],
     }
     environs = {
-        "gateway": as_environ(guarded.settings_of("throng-gateway") | {"redis.url": "redis://127.0.0.1:1/0"}),
+        "gateway": as_environ(guarded.settings_of("throng-gateway") | {"redis.url": ""}),
         "crowd": as_environ(by_password | {"redis.url": redis_of["crowd"]}),
         "release": as_environ(guarded.settings_of("throng-release", "PLAIN") | {"redis.url": redis_of["release"]}),
         "api": as_environ(

@@ -1,5 +1,9 @@
 """Which servers a command talks to."""
 
+import os
+import subprocess
+import sys
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -88,3 +92,19 @@ def test_what_would_never_end_or_can_not_begin_is_refused_before_anything_is_don
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("throng: ") and arguments.split()[-2] in line
     assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "says"),
+    [
+        (["gateway"], "cannot read the zone plan"),
+        (["crowd"], "no Redis"),
+        (["gateway", "crowd"], "no Redis"),
+        ([], "no Redis"),
+    ],
+)
+def test_a_gateway_alone_asks_for_no_redis(tmp_path, roles: list[str], says: str) -> None:
+    command = [sys.executable, "-m", "streams.cli.main", "worker", *roles, "--kafka", "127.0.0.1:1"]
+    environ = os.environ | {"THRONG_GATEWAY_PLAN": str(tmp_path / "none.json")}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith(f"throng: {says}")
