@@ -25,6 +25,9 @@ from streams.stores.connection import At, client_options, hidden, moved
 REQUEST_MS = 10_000
 # A new leader may say for a moment that its log ends before what it has told already.
 SETTLED_S = 1.0
+# Records that are made at once of what was fetched, where they have to wait for others: objects take over twenty times
+# the bytes that they have packed, and up to 50 MB of these are fetched of each broker.
+AT_ONCE = 10_000
 
 
 async def disconnect(consumer: AIOKafkaConsumer) -> None:
@@ -144,7 +147,7 @@ class TailReader:
         """As `read_to_end`, in the order of the records' times, those of one partition as they stand: what is said of
         a key may be in several, if writers share keys out differently or partitions were added.
 
-        What was fetched of a partition waits for those that are further back.
+        What was fetched of a partition waits for those that are further back: of each no more than `AT_ONCE` records.
         """
         ends = await self._ends()
         waiting: dict[TopicPartition, list[ConsumerRecord]] = {tp: [] for tp in self._partitions}
@@ -155,7 +158,8 @@ class TailReader:
             unread = [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]
             if lacking := [tp for tp in unread if not waiting[tp]]:
                 self._consumer.resume(*lacking)
-                for tp, records in (await self._consumer.getmany(*lacking, timeout_ms=500)).items():
+                fetched = await self._consumer.getmany(*lacking, timeout_ms=500, max_records=AT_ONCE)
+                for tp, records in fetched.items():
                     waiting[tp] += records
                     times[tp] += accumulate((record.timestamp for record in records), max, initial=latest[tp])
                     del times[tp][0]  # that of before

@@ -131,7 +131,7 @@ class Fetched:
     def pause(self, *numbers: int) -> None:
         self.fetching -= {*numbers}
 
-    async def getmany(self, *numbers: int, timeout_ms: int) -> dict[int, list[Record]]:
+    async def getmany(self, *numbers: int, timeout_ms: int, max_records: int) -> dict[int, list[Record]]:
         found: dict[int, list[Record]] = {}
         for number in self._rng.sample(numbers, self._rng.randint(1, len(numbers))):
             first = self._at[number]
