@@ -19,7 +19,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from benchmarks.bench_release import NUMBER, PANE_MS, _drawn, epoch_of, panes_of, plan_of
+from benchmarks.bench_release import NOISE, NUMBER, PANE_MS, epoch_of, panes_of, plan_of
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.measures import DEFAULT_MEASURES, Measure
@@ -37,6 +37,7 @@ from streams.local.stack import start, stop
 from streams.settings import Settings, load_settings
 from streams.stores.ledger import Ledger
 from streams.stores.log import TailReader
+from streams.stores.noise import draw_pane
 from streams.stores.topics import create
 
 A_DAY = 288
@@ -55,7 +56,7 @@ def records_of(plan: Plan) -> list[tuple[int, LedgerRecord]]:
                 sums.add(msgspec.msgpack.decode(pane, type=Pane), offset, epoch)
             whole = sums.first_whole()
             assert whole is not None
-            noisy, keys = _drawn(epoch, measure, whole.counts[measure.name])
+            noisy, keys = draw_pane(NOISE, epoch, measure, whole.counts[measure.name])
             if keys is None and yesterday is None:
                 yesterday = _as_ever(noisy, epoch, measure, page)
             draw = Draw(epoch, measure, number, whole.end_ms, noisy, keys)

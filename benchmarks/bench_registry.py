@@ -4,27 +4,30 @@ Records are made up as `throng simulate` has them (JSON of about 180 bytes, four
 not measured. `table`: chunks into the table, decoding and all. `kafka`: the same from the topic `registry` of a broker
 started for it, by the gateway's own reader, as at each start. `planned`: bits of a whole network straight into the
 table, since nothing but memory is asked there. Look-ups are of subscribers at random, a tenth of them unknown, in
-blocks of 512 as the gateway asks, on one core.
+blocks of 512 as the gateway asks, on one core. Of the loads from Kafka the median is told, and how
+busy the machine was then (load average of 5 minutes). Kept in benchmarks/results/registry.json.
 
-    python benchmarks/bench_registry.py [--subscribers 5000000] [--planned 46000000] [--kafka] [--json]
+    python -m benchmarks.bench_registry [--subscribers 5000000] [--planned 46000000] [--rounds 3] [--results FILE]
 """
 
 import argparse
 import asyncio
 import json
-import sys
+import os
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peers.peers import RESULTS
 from schemas.attach import pack_imsi
 from schemas.topics import REGISTRY
 from streams.core.compiled.lookup import Lookup
 from streams.core.gateway.registry import RegistryTable
 from streams.local.stack import start
-from streams.settings import load_settings
+from streams.settings import Settings, load_settings
 from streams.simulate.publish import producer, publish_registry
 from streams.stores.registry import RegistryReader
 from streams.stores.topics import create
@@ -53,6 +56,17 @@ def records(subscribers: int) -> Iterator[Records]:
 def resident() -> int:
     """This process's memory, bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def forget_most() -> None:
+    """What `most_resident` tells is from now on."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def most_resident() -> int:
+    """The most memory that this process had, bytes."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
 
 
 def asked(subscribers: int) -> np.ndarray:
@@ -115,42 +129,49 @@ def figures(table_bytes: int, before: int, most: int, subscribers: int) -> dict[
     }
 
 
-async def by_kafka(subscribers: int) -> dict[str, float]:
+async def by_kafka(subscribers: int, rounds: int) -> dict[str, float]:
     with await asyncio.to_thread(start, ephemeral=True) as stack:
         settings = load_settings(None, {"kafka.bootstrap": stack.kafka, "kafka.namespace": "bench"}, {})
         await create(settings)
         async with producer(settings.kafka.bootstrap) as sender:
             for chunk in records(subscribers):
                 await publish_registry(sender, settings.topic(REGISTRY), chunk)  # type: ignore[arg-type]
-        reader, before = RegistryReader(settings.kafka, settings.topic(REGISTRY)), resident()
-        began, spent = time.monotonic(), time.process_time()
-        await reader.start()
-        took_s, spent_s = time.monotonic() - began, time.process_time() - spent
-        assert reader.table.subscribers == subscribers
-        found = figures(reader.table.lines.nbytes, before, resident(), subscribers)
-        await reader.stop()
-    del found["most_memory_mb"]
-    return found | {"load_s": took_s, "load_cpu_s": spent_s, "records_per_s": subscribers / took_s}
+        loads = [await loaded(settings, subscribers) for _ in range(rounds)]
+    wall_s, cpu_s, most = (statistics.median(taken) for taken in zip(*loads, strict=True))
+    told = {"load_s": wall_s, "load_cpu_s": cpu_s, "records_per_s": subscribers / wall_s, "rounds": rounds}
+    told["most_memory_mb"] = most / 1e6
+    return told | {"load_average": os.getloadavg()[1], "cores": len(os.sched_getaffinity(0))}
+
+
+async def loaded(settings: Settings, subscribers: int) -> tuple[float, float, int]:
+    """Seconds that a load of the whole registry takes, those of CPU, and the bytes that it takes at most."""
+    reader, before = RegistryReader(settings.kafka, settings.topic(REGISTRY)), resident()
+    forget_most()
+    began, spent = time.monotonic(), time.process_time()
+    await reader.start()
+    took_s, spent_s = time.monotonic() - began, time.process_time() - spent
+    assert reader.table.subscribers == subscribers
+    await reader.stop()
+    return took_s, spent_s, most_resident() - before
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    """Print a line for each way, and keep them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subscribers", type=int, default=5_000_000)
     parser.add_argument("--planned", type=int, default=46_000_000)
-    parser.add_argument("--kafka", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=RESULTS / "registry.json")
     chosen = parser.parse_args()
     RegistryTable().take(next(records(1)))  # compiled
-    found = {"table": by_table(chosen.subscribers)}
-    if chosen.kafka:
-        found["kafka"] = asyncio.run(by_kafka(chosen.subscribers))
-    if chosen.planned:
-        found["planned"] = planned(chosen.planned)
-    if chosen.json:
-        sys.stdout.write(json.dumps(found) + "\n")
-        return
+    found = {
+        "table": by_table(chosen.subscribers),
+        "kafka": asyncio.run(by_kafka(chosen.subscribers, chosen.rounds)),
+        "planned": planned(chosen.planned),
+    }
+    chosen.results.write_text(json.dumps(found, indent=1) + "\n")
     for name, values in found.items():
-        sys.stdout.write(f"{name}: " + ", ".join(f"{key} {value:,.4g}" for key, value in values.items()) + "\n")
+        print(f"{name}: " + ", ".join(f"{key} {value:,.4g}" for key, value in values.items()))
 
 
 if __name__ == "__main__":

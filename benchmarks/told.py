@@ -39,6 +39,12 @@ STAGES: Final = {
     "frame": ("rows to the frames of `sightings`", "memory: each row is written once"),
     "crowd": ("order, presence, windows, panes", "cache misses of the table, more with more subscribers"),
 }
+RELEASED: Final = {
+    "present": "present",
+    "arrivals": "arrivals",
+    "trips_zone": "trips between zones",
+    "present_cohort": "present by cohort",
+}
 
 
 def row(*cells: object) -> str:
@@ -268,10 +274,66 @@ def soak(found: dict[str, Any]) -> str:
     return f"{about}:\n\n" + rows(("", "more"), body)
 
 
+def release(found: dict[str, Any]) -> str:
+    """What a pane takes, and what of it is noise."""
+    body = []
+    for pane in found["panes"]:
+        if pane["measure"] not in RELEASED:
+            continue
+        ms, noise = sum(pane["cpu_ms"].values()), pane["cpu_ms"]["noise"]
+        each = f", {pane['each']} of each" if pane["each"] else ""
+        body.append(
+            (
+                RELEASED[pane["measure"]] + each,
+                *(number(pane["zones"]), number(pane["keys"]), number(pane["records"])),
+                *(number(ms), number(noise), number(ms - noise)),
+            )
+        )
+    heading = ("measure", "zones", "keys", "records told", "all", "noise", "the rest")
+    return f"CPU ms, the median of {found['rounds']} panes:\n\n" + rows(heading, body)
+
+
+def registry(found: dict[str, Any]) -> str:
+    """Of what a gateway reads first, and of a whole network."""
+
+    def looked_up(of: dict[str, float]) -> str:
+        millions = of["million_look_ups_per_cpu_s"]
+        return f"{millions:.0f} million a CPU-second, {1e3 / millions:.0f} ns"
+
+    table, kafka, network = found["table"], found["kafka"], found["planned"]
+    load = f"{number(kafka['load_s'])} s, {number(kafka['records_per_s'])} a second"
+    body = [
+        (
+            *(number(table["subscribers"]), number(table["memory_mb"]), number(table["table_bytes_each"], 1), load),
+            *(f"{kafka['load_cpu_s']:.1f} s", f"{table['load_cpu_s']:.1f} s", looked_up(table)),
+        ),
+        (
+            f"{number(network['subscribers'])} (bits put straight into the table)",
+            *(number(network["memory_mb"]), number(network["table_bytes_each"], 1), "–", "–"),
+            *(f"{network['put_cpu_s']:.1f} s for the table alone", looked_up(network)),
+        ),
+    ]
+    heading = (
+        *("subscribers", "MB", "bytes each", "load from Kafka", "of it CPU", "CPU of decoding and table alone"),
+        "look-ups (a tenth unknown)",
+    )
+    about = f"The median of {kafka['rounds']} loads, {busy(kafka['cores'], [kafka['load_average']])}"
+    return f"{about}:\n\n" + rows(heading, body)
+
+
+def busy(cores: int, load: Sequence[float]) -> str:
+    """How much else the machine had to do."""
+    least, most = (f"{of(load):.1f}" for of in (min, max))
+    return f"on {cores} cores with a load average of {least if least == most else f'{least} to {most}'}"
+
+
 GOALS: Final = "goals"
 FIGURES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     function.__name__: function
-    for function in (stages, functions, peers, latency, curves, memory, scale, extrapolation, soak)
+    for function in (
+        *(stages, functions, peers, latency, curves, memory, scale, extrapolation, soak),
+        *(release, registry),
+    )
 }
 
 

@@ -1,15 +1,19 @@
 """What the benchmarks make of what they measured: medians, extrapolation, growth, charts, and the page telling it."""
 
+import importlib
 import json
 import math
+import pkgutil
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+import benchmarks
 from benchmarks import (
     bench_functions,
     bench_memory,
+    bench_release,
     bench_scale,
     bench_soak,
     curves,
@@ -27,11 +31,17 @@ from benchmarks.peers.throng import Mark
 from streams.core.events.decode import decode
 from streams.core.events.records import walk
 
+PROGRAMS = sorted(each.name for each in pkgutil.iter_modules(benchmarks.__path__))
 NETWORK = Network(sims=1_000_000, events_a_day=86_400_000, zones=100, partitions=10)
 MEASURED = Measured(
     **{"gateway": 1_000_000, "crowd": 500_000, "gateway_more": 1.0, "crowd_more": 1.5, "servers_ns": 2_000},
     **{"table": 60.0, "snapshot": 20.0, "registry": 18.0, "raw": 60.0, "frame": 40.0, "busiest": 2.0},
 )
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_benchmark_names_what_there_is(program: str):
+    importlib.import_module(f"benchmarks.{program}")
 
 
 def point(subscribers: int, rate: int, **figures: float) -> dict:
@@ -268,6 +278,45 @@ def test_latency_is_told_by_measure_and_of_how_many_panes_and_over_an_hour_if_th
     assert "over 65 minutes of it" in text
     assert text.splitlines()[-1] == "| release of dwell, 10000 zones | 900 | 1,100 | 9 | 1 of 2 |"
     assert told.latency({**run, "hour": run}).count("release of dwell") == 2
+
+
+def test_a_registry_is_told_by_its_loads_from_kafka():
+    table = {"subscribers": 5_000, "memory_mb": 1.2, "table_bytes_each": 19.24}
+    table |= {"load_cpu_s": 12.94, "million_look_ups_per_cpu_s": 40.0}
+    kafka = {"load_s": 46.2, "load_cpu_s": 28.0, "records_per_s": 108_225.1, "rounds": 3, "load_average": 2, "cores": 2}
+    planned = {"subscribers": 46_000, "memory_mb": 855.2, "table_bytes_each": 18.5}
+    planned |= {"put_cpu_s": 9.7, "million_look_ups_per_cpu_s": 31.25}
+    text = told.registry({"table": table, "kafka": kafka, "planned": planned}).splitlines()
+    assert text[0] == "The median of 3 loads, on 2 cores with a load average of 2.0:"
+    assert text[4:] == [
+        "| 5,000 | 1 | 19.2 | 46 s, 108,225 a second | 28.0 s | 12.9 s | 40 million a CPU-second, 25 ns |",
+        "| 46,000 (bits put straight into the table) | 855 | 18.5 | – | – | 9.7 s for the table alone | 31 million "
+        "a CPU-second, 32 ns |",
+    ]
+
+
+def test_a_release_is_told_by_what_noise_takes_of_it_and_what_the_rest_does():
+    cpu = {"sum": 3.0, "noise": 14.4, "record": 8.0}
+    pane = {"measure": "trips_zone", "zones": 20, "keys": 400, "each": None, "records": 9, "wall_ms": {}, "cpu_ms": cpu}
+    panes = [pane, {**pane, "each": 800, "records": 400}, {**pane, "measure": "dwell"}]
+    text = told.release({"rounds": 4, "panes": panes}).splitlines()
+    assert text[0] == "CPU ms, the median of 4 panes:"
+    assert text[4:] == [
+        "| trips between zones | 20 | 400 | 9 | 25 | 14 | 11 |",
+        "| trips between zones, 800 of each | 20 | 400 | 400 | 25 | 14 | 11 |",
+    ]
+
+
+def test_a_pane_is_released_step_by_step_and_all_is_told_of_keys_with_many_people():
+    plan, measure = bench_release.plan_of(400), bench_release.DEFAULT_MEASURES[2]
+    few, many = (bench_release.measure_one(plan, measure, 1, each) for each in (None, bench_release.MANY_TRIPS))
+    assert (few["zones"], few["keys"], list(few["cpu_ms"])) == (
+        400,
+        160_000,
+        ["sum", "noise", "record", "read", "show"],
+    )
+    assert few["records"] < 1_000 < 50_000 < many["records"]
+    assert "trips_zone" in bench_release.line(many)
 
 
 def test_what_has_no_results_is_told_as_not_run(tmp_path: Path):
