@@ -8,14 +8,12 @@ addresses (the process ends, and the next one finds them), Redis away (places ar
 import asyncio
 import logging
 import signal
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import cast
 
 from aiohttp import web
-from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError
 from redis.asyncio import Redis, RedisCluster
 
@@ -26,10 +24,12 @@ from streams.agents.health import HealthServer, Readiness, cannot_listen
 from streams.agents.life import Service, started, told, until
 from streams.agents.rules import ReleaseRules
 from streams.api.answers import Refused
+from streams.api.edge import Edge
 from streams.api.http import Runner
+from streams.api.intake import Intake
 from streams.api.rules import why_not
 from streams.api.server import Api, Limits
-from streams.api.shelf import Item, Shelf, item_of
+from streams.api.shelf import Item, Shelf
 from streams.api.tls import Certificate
 from streams.api.tokens import Tokens
 from streams.errors import ThrongError
@@ -118,14 +118,12 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         limits = Limits(settings.api.feeds, settings.api.feed_records, settings.api.requests_s, settings.api.burst)
         api = Api(purpose, shelf, Tokens(Path(settings.api.tokens)), source, limits, metrics)
 
+        intake = Intake(Edge(purpose, epochs.table, plans.all), shelf, epochs, metrics)
+
         async def take(topic: str, *, live: bool) -> None:
             async for records in logs[topic].read_to_end():
-                items = list(_released(topic, records, purpose, metrics))
-                metrics.records.labels(topic).inc(len(records))
-                if any(epochs.table.find(item.end_ms - 1) is None for item in items):
-                    await epochs.refresh()
-                for item in items:
-                    if shelf.put(item) and live:
+                for item in await intake.take(topic, records):
+                    if live:
                         api.told(item)
 
         async def follow(topic: str) -> None:
@@ -159,23 +157,6 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         if tls is not None:
             services.append(partial(_renew, tls))
         await until(stop, services)
-
-
-def _released(topic: str, records: list[ConsumerRecord], purpose: str, metrics: ApiMetrics) -> Iterator[Item]:
-    """What is released for the purpose; what is no released record is passed over: it is told to nobody."""
-    foreign: list[ConsumerRecord] = []
-    for record in records:
-        try:
-            item = item_of(topic, record.value or b"", purpose)
-        except (ValueError, RecursionError):
-            foreign.append(record)
-            continue
-        if item is not None:
-            yield item
-    if foreign:
-        metrics.foreign.labels(topic).inc(len(foreign))
-        where = f"{foreign[0].topic}, partition {foreign[0].partition}, offset {foreign[0].offset}"
-        log.error("%s: passed over, as no release of throng wrote it; so are %d after it", where, len(foreign) - 1)
 
 
 async def _say(audit: AuditReader, rules: ReleaseRules, readiness: Readiness) -> None:

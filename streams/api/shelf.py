@@ -1,17 +1,20 @@
 """Released records at hand: of each topic and place the last hours, as they were published. No I/O, no clock."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
 
 from schemas.topics import AREAS, DWELL, FLOWS, FOOTFALL, HOUR_MS, OUTLOOK, VISITS
-from streams.core.times import milliseconds
+from streams.core.times import milliseconds, rfc3339
 
 # Measures' panes are released in turn: a record may come behind one of a pane that ended so much later, none more.
 LATE_MS: Final = 2 * HOUR_MS
 # Places of which nothing comes any more are looked for this often, in event time.
 SWEEP_MS: Final = HOUR_MS
+# So many of the times that records say are remembered: a pane's are of the same few.
+INSTANTS: Final = 4096
 SCOPES: Final = {
     FOOTFALL: "footfall:read",
     FLOWS: "flows:read",
@@ -32,11 +35,20 @@ class _Read(msgspec.Struct):
     zone: str = ""
     origin: str = ""
     destination: str = ""
+    window_s: int = 0
     age_band: str = ""
+    gender: str = ""
+    band: str = ""
+    bucket: str = ""
+    visit: str = ""
+    kind: str = ""
+    area: str = ""
+    unknown: bool = False
 
 
 class Item(NamedTuple):
-    """A released record. `place`: zone, or origin of a flow. `value`: as published."""
+    """A released record. `place`: zone, or origin of a flow. `value`: as published. `part`: the length of its pane, and
+    of which part of the place's count it is: by it, measure, place and end it is one of its kind."""
 
     topic: str
     place: str
@@ -46,6 +58,25 @@ class Item(NamedTuple):
     plan: str
     scope: str
     value: bytes
+    part: tuple[object, ...] = ()
+
+    @property
+    def which(self) -> tuple[object, ...]:
+        """What no other record of the place has."""
+        return self.measure, self.end_ms, self.destination, self.part
+
+
+@lru_cache(INSTANTS)
+def instant(text: str) -> int:
+    """A time as releases write it, ms since the Unix epoch.
+
+    Raises:
+        ValueError: it is none, or is written otherwise.
+    """
+    found = milliseconds(text)
+    if rfc3339(found) != text:
+        raise ValueError("a time in another form")
+    return found
 
 
 def item_of(topic: str, value: bytes, purpose: str) -> Item | None:
@@ -58,16 +89,22 @@ def item_of(topic: str, value: bytes, purpose: str) -> Item | None:
     if read.purpose != purpose:
         return None
     scope = f"{purpose}:{'cohorts:read' if read.age_band else SCOPES[topic]}"
-    end_ms = milliseconds(read.end)
-    return Item(topic, read.zone or read.origin, read.destination, read.measure, end_ms, read.plan, scope, value)
+    end_ms = instant(read.end)
+    named = read.age_band, read.gender, read.band, read.bucket, read.visit, read.kind, read.area, read.unknown
+    part = (read.window_s, *filter(None, named))
+    return Item(topic, read.zone or read.origin, read.destination, read.measure, end_ms, read.plan, scope, value, part)
 
 
 class Shelf:
-    """Keeps `history_ms` of event time, counted from the newest pane. A repeat of a record is kept once."""
+    """Keeps `history_ms` of event time, counted from the newest pane. A repeat of a record is kept once.
+
+    What was released stands: of two that differ, and are of one place, pane and part, the first is kept. An outlook
+    gives way to the last, since another version may work it out otherwise.
+    """
 
     def __init__(self, history_ms: int) -> None:
         self.history_ms = history_ms
-        self._of: dict[tuple[str, str], dict[bytes, Item]] = {}
+        self._of: dict[tuple[str, str], dict[tuple[object, ...], Item]] = {}
         self._newest: dict[tuple[str, str], int] = {}
         self._swept_ms = 0
         self.newest_ms = 0
@@ -85,14 +122,20 @@ class Shelf:
         self._drop(there)
         named = item.topic, item.measure
         self._newest[named] = max(item.end_ms, self._newest.get(named, 0))
-        new = item.value not in there
-        there[item.value] = item
-        return new
+        before = there.get(item.which)
+        if before is None or item.topic == OUTLOOK:
+            there[item.which] = item
+        return before is None or (item.topic == OUTLOOK and before.value != item.value)
 
-    def _drop(self, there: dict[bytes, Item]) -> None:
+    def contradicts(self, item: Item) -> bool:
+        """Is another kept that says otherwise?"""
+        before = self._of.get((item.topic, item.place), {}).get(item.which)
+        return before is not None and before.value != item.value and item.topic != OUTLOOK
+
+    def _drop(self, there: dict[tuple[object, ...], Item]) -> None:
         """Let go of a place's first records that are older than the history."""
         while there and (first := next(iter(there.values()))).end_ms <= self.newest_ms - self.history_ms:
-            del there[first.value]
+            del there[first.which]
 
     def _sweep(self) -> None:
         """The same of all places: of one that a new plan has no more, nothing comes by which it would be done."""

@@ -14,14 +14,16 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions
+from aiokafka.errors import InvalidTimestampError
 from redis.asyncio import Redis
 
+from schemas.outlook import OUTLOOK_SCHEMA, Outlook
 from schemas.policy import Rulebook
 from schemas.released import DWELL_SCHEMA, FLOWS_SCHEMA, FOOTFALL_SCHEMA, Dwell, Flow, Footfall, Visits
 from schemas.topics import DWELL, EPOCHS, FLOWS, FOOTFALL, OUTLOOK, PANES, VISITS
 from streams.api import tokens
 from streams.core.rules.decisions import suspended
-from streams.core.times import rfc3339
+from streams.core.times import milliseconds, rfc3339
 from streams.local.ports import free_ports
 from streams.local.stack import start
 from streams.settings import Settings, load_settings
@@ -40,14 +42,15 @@ pytestmark = pytest.mark.integration
 NOON = 1_772_449_200_000
 HOME = "Test network"
 PANE_MS = 300_000
+HOUR_MS = 3_600_000
 
 
-def about(number: int, purpose: str) -> dict[str, object]:
-    start_ms = NOON + number * PANE_MS
+def about(number: int, purpose: str, pane_ms: int = PANE_MS) -> dict[str, object]:
+    start_ms = NOON + number * pane_ms
     return {
         "start": rfc3339(start_ms),
-        "end": rfc3339(start_ms + PANE_MS),
-        "window_s": 300,
+        "end": rfc3339(start_ms + pane_ms),
+        "window_s": pane_ms // 1000,
         "epsilon": 2.0,
         "rho": 0.02,
         "k": 20,
@@ -70,6 +73,27 @@ def place(
     return Footfall(schema=FOOTFALL_SCHEMA, measure=measure, level="zone", zone=zone, suppressed=False, **said)
 
 
+def hour(purpose: str = "traffic") -> dict[str, object]:
+    """The hour before noon."""
+    return about(-1, purpose, HOUR_MS)
+
+
+def outlook(end_ms: int, zone: str = "z1") -> Outlook:
+    said = {"se": 3.0, "usual_se": 9.0, "weeks": 2.0, "ratio": 1.1, "deviation": 0.9, "congestion": "usual"}
+    return Outlook(
+        schema=OUTLOOK_SCHEMA,
+        end=rfc3339(end_ms),
+        level="zone",
+        zone=zone,
+        estimate=88.0,
+        usual=80.0,
+        forecasts=(),
+        plan="abc",
+        purpose="traffic",
+        **said,  # type: ignore[arg-type]
+    )
+
+
 class Running:
     """The API's process and what is sent to it."""
 
@@ -82,7 +106,14 @@ class Running:
 
     async def tell(self, topic: str, *records: object) -> None:
         for record in records:
-            await self.producer.send_and_wait(self.settings.topic(topic), msgspec.json.encode(record), partition=0)
+            await self.send(topic, msgspec.json.encode(record), getattr(record, "end", None))
+
+    async def send(self, topic: str, value: bytes | None, end: str | None = None) -> None:
+        """A record of the time at which its pane ended, as releases publish them."""
+        time_ms = None if end is None else milliseconds(end)
+        await self.producer.send_and_wait(
+            self.settings.topic(topic), value, key=b"key", partition=0, timestamp_ms=time_ms
+        )
 
     def token(self, name: str, purpose: str = "traffic") -> str:
         until_ms = round(time.time() * 1000) + 3_600_000
@@ -138,7 +169,7 @@ async def serving(
     await decide(settings, lambda _: None, "a test", lambda: configured_rules(settings))
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap) as producer:
         running = Running(settings, producer)
-        epoch = epochs_at(NOON)[0]
+        epoch = msgspec.structs.replace(epochs_at(NOON)[0], purpose="traffic", plan="abc")
         await running.tell(EPOCHS, epoch)
         running.process = process = await begin_worker("api", settings, folder / "api.log")
         try:
@@ -186,17 +217,18 @@ async def test_what_is_released_is_told_to_its_purpose_and_to_no_other(
 
         await api.tell(FOOTFALL, *(place(number) for number in range(3)), place(2), place(0, "z2"))
         await api.tell(FOOTFALL, place(3, purpose="marketing"), place(2, age_band="18_29", gender="f"))
-        trips = {"measure": "trips_zone", "level": "zone", "origin": "z1", **about(0, "traffic"), **numbers(60)}
+        trips = {"measure": "trips_zone", "level": "zone", "origin": "z1", **hour(), **numbers(60)}
         await api.tell(FLOWS, *(Flow(schema=FLOWS_SCHEMA, destination=to, **trips) for to in ("z2", "z3")))
-        stays = {"measure": "dwell", "level": "zone", "zone": "z1", "suppressed": False, **about(0, "traffic")}
+        stays = {"measure": "dwell", "level": "zone", "zone": "z1", "suppressed": False, **hour()}
         await api.tell(DWELL, Dwell(schema=DWELL_SCHEMA, **stays, **numbers(70)))
         await api.tell(PANES, place(5))
         await api.tell(VISITS, Visits(schema="visits/1", **stays | {"measure": "visits"}, **numbers(80)))
 
         early, late = rfc3339(NOON + PANE_MS), rfc3339(NOON + 2 * PANE_MS)
-        outlook = {"schema": "outlook/1", "end": late, "plan": "abc", "zone": "z1", "purpose": "traffic", "usual": 80.0}
-        await api.tell(OUTLOOK, outlook)
-        assert (await api.until("outlook?zone=z1", token, 200, 1))["records"] == [outlook]
+        ahead = outlook(NOON + 3 * PANE_MS)
+        await api.tell(OUTLOOK, ahead)
+        found = await api.until("outlook?zone=z1", token, 200, 1)
+        assert found["records"] == [orjson.loads(msgspec.json.encode(ahead))]
         # All of it has come, in whichever order the topics were read.
         await api.until("dwell?zone=z1", token, 200, 1)
         await api.until("flows?origin=z1", token, 200, 2)
@@ -235,7 +267,7 @@ async def test_what_no_release_wrote_is_passed_over_at_the_start_and_later(
             undated = b'{"end": "soon", "plan": "abc", "purpose": "traffic"}'
             for value in (b"a trial", b"", None, b'{"imsi": "001010000000001"}', undated):
                 for topic in (FOOTFALL, OUTLOOK):
-                    await api.producer.send_and_wait(api.settings.topic(topic), value, key=b"key", partition=0)
+                    await api.send(topic, value)
             await api.tell(FOOTFALL, place(number))
             history = f"footfall?zone=z1&from={rfc3339(NOON)}"
             await api.until(history, token, 200, number + 1)
@@ -244,6 +276,52 @@ async def test_what_no_release_wrote_is_passed_over_at_the_start_and_later(
     said = (tmp_path / "api.log").read_text()
     assert f"{namespace}.footfall, partition 0, offset 0: passed over" in said and "Traceback" not in said
     assert "a trial" not in said and "001010000000001" not in said
+
+
+async def test_a_forged_record_ends_nothing_and_takes_nobodys_place(
+    stack: object, namespace: str, tmp_path: Path
+) -> None:
+    async with serving(stack, namespace, tmp_path) as api:
+        token = api.token("lights")
+        async with Redis.from_url(stack.redis) as redis:  # type: ignore[attr-defined]
+            places = {"version": 1, "plan": "abc", "name": "a", "timezone": "UTC", "parents": [], "zones": []}
+            await redis.set(f"{namespace}:released:places:abc", orjson.dumps(places))
+        trips = {"measure": "trips_zone", "level": "zone", "origin": "z1", "destination": "z2", **hour(), **numbers(60)}
+        genuine = Flow(schema=FLOWS_SCHEMA, **trips)
+        await api.tell(FLOWS, genuine)
+        await api.tell(FOOTFALL, place(0), place(1))
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as client,
+            client.get(f"{api.url}/feed?topic=footfall") as feed,
+        ):
+            await api.until(f"footfall?zone=z1&from={rfc3339(NOON)}", token, 200, 2)
+            without = {name: said for name, said in msgspec.to_builtins(genuine).items() if name != "estimate"}
+            await api.send(FLOWS, orjson.dumps(without | {"destination": "z3"}), genuine.end)
+            whole = msgspec.json.encode(place(2, "z9"))
+            for value in (
+                whole.replace(b',"k"', b',\n\n"k"'),
+                whole.replace(b',"k"', b',"x":"\xff","k"'),
+                whole.replace(b'"estimate":102.5', b'"estimate":1e300'),
+                msgspec.json.encode(place(4, "z9")),  # of a time that it hadn't come to
+                msgspec.json.encode(place(1, noisy=7)),  # what was released stands
+            ):
+                await api.send(FOOTFALL, value, rfc3339(NOON + 3 * PANE_MS))
+            far = msgspec.structs.replace(place(2, "z9"), **about(10**6, "traffic"))
+            with pytest.raises(InvalidTimestampError):
+                await api.tell(FOOTFALL, far)
+            await api.send(FOOTFALL, msgspec.json.encode(far), rfc3339(NOON))
+            await api.tell(FOOTFALL, place(2))
+            await api.until(f"footfall?zone=z1&from={rfc3339(NOON)}", token, 200, 3)
+            said = [orjson.loads(line[6:]) for line in await lines_of(feed, 3 * 3) if line.startswith(b"data: ")]
+        assert [record["noisy"] for record in said] == [100, 101, 102]
+        assert (await api.get("footfall?zone=z9", token))[0] == 404
+        (told,) = (await api.get("distances?origin=z1", token))[1]["records"]  # type: ignore[misc]
+        assert told["flows"] == 1  # type: ignore[index]
+        metrics = await api.metrics()
+        assert 'throng_api_foreign_records_total{topic="footfall"} 6.0' in metrics
+        assert 'throng_api_foreign_records_total{topic="flows"} 1.0' in metrics
+    assert f"{namespace}.footfall, partition 0, offset" in (tmp_path / "api.log").read_text()
 
 
 async def lines_of(answer: aiohttp.ClientResponse, number: int) -> list[bytes]:
@@ -328,10 +406,10 @@ async def test_a_feed_over_tls_that_is_too_slow_is_told_so_and_dropped(
             aiohttp.ClientSession(headers=headers, connector=trusting) as client,
             client.get(f"{api.url}/feed") as feed,
         ):
-            sent = [msgspec.json.encode(place(number)) for number in range(50)]
+            sent = [msgspec.json.encode(place(0, f"z{number}")) for number in range(50)]
             batch = api.producer.create_batch()
             for record in sent:
-                batch.append(key=None, value=record, timestamp=NOON)
+                batch.append(key=None, value=record, timestamp=NOON + PANE_MS)
             await api.producer.send_batch(batch, api.settings.topic(FOOTFALL), partition=0)
             event, data = await lines_of(feed, 2)
             assert event == b"event: ended" and orjson.loads(data.removeprefix(b"data: "))["error"] == "slow"

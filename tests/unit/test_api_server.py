@@ -497,7 +497,7 @@ def test_the_pages_client_takes_no_event_that_was_cut_off(client: dict[str, Any]
 
 
 async def test_the_pages_client_asks_and_listens(world: World, client: dict[str, Any]) -> None:
-    world.put(told(5), told(5, "z2", suppressed=True), told(5, suppressed=False))
+    world.put(told(5), told(5, "z2", suppressed=True), told(5, "z3", suppressed=False))
     world.put(told(10, suppressed=False))
     assert await asyncio.to_thread(client["people"], "z2") is None
     assert (await asyncio.to_thread(client["people"], "z1"))["n"] == 10
