@@ -368,7 +368,7 @@ class ApiMetrics:
         self.records = Counter("throng_api_records", "Released records read.", ["topic"], registry=registry)
         self.foreign = Counter(
             "throng_api_foreign_records",
-            "Records of released topics that are no released ones, passed over.",
+            "Records of released topics that no release of an epoch that is known can have written, passed over.",
             ["topic"],
             registry=registry,
         )

@@ -11,28 +11,26 @@ A later release may have more fields, so these are not forbidden.
 """
 
 from collections.abc import Mapping, Sequence, Set
-from types import GenericAlias
-from typing import Annotated, Any, Final, NamedTuple, Protocol, get_args, get_origin
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
-from msgspec import Meta
 
 from schemas.access import RELEASED_BY
 from schemas.epochs import Epoch
+from schemas.forms import bounded
 from schemas.named import UNREADABLE
 from schemas.outlook import Outlook
 from schemas.plan import Plan
 from schemas.released import Areas, AreasSummary, Dwell, Flow, FlowSummary, Footfall, TravelTimes, Visits
 from schemas.topics import AREAS, DWELL, FLOWS, FOOTFALL, HOUR_MS, OUTLOOK, VISITS
 from streams.api.rules import DERIVED
-from streams.api.shelf import Item, instant, item_of
+from streams.api.shelf import Item, item_of
 from streams.core.derived.usual import QUARTER_MS
 from streams.core.epochs import EpochTable
+from streams.core.times import instant
 
 # A record has some hundred bytes, an outlook two thousand.
 MOST_BYTES: Final = 64 << 10
-# Whole numbers up to here are exact in JSON, whoever reads it (RFC 8259, section 6).
-MOST: Final = 2**53 - 1
 # Clocks of brokers, where it is they who stamp the topic.
 APART_MS: Final = HOUR_MS
 PRESENT: Final = "present"
@@ -64,25 +62,8 @@ class _Counted(NamedTuple):
     levels: Sequence[str]
 
 
-def _bounded(kind: Any) -> Any:
-    """The type with numbers within `MOST`: JSON has larger ones, and infinite ones."""
-    if kind is float or kind is int:
-        return Annotated[kind, Meta(ge=-MOST, le=MOST)]
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        made = [
-            (field.name, _bounded(field.type)) if field.required else (field.name, _bounded(field.type), field.default)
-            for field in msgspec.structs.fields(kind)
-        ]
-        return msgspec.defstruct(kind.__name__, made, kw_only=True)
-    if get_origin(kind) is tuple:
-        return GenericAlias(tuple, (_bounded(get_args(kind)[0]), ...))
-    if (inner := [each for each in get_args(kind) if each is not type(None)]) and type(None) in get_args(kind):
-        return _bounded(inner[0]) | None
-    return kind
-
-
 _FORMS: Final[Mapping[tuple[str, str], Any]] = {
-    at: msgspec.json.Decoder(_bounded(kind)).decode
+    at: msgspec.json.Decoder(bounded(kind)).decode
     for at, kind in {
         (FOOTFALL, "place"): Footfall,
         (FLOWS, "place"): TravelTimes,

@@ -1,20 +1,17 @@
 """Released records at hand: of each topic and place the last hours, as they were published. No I/O, no clock."""
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
 
 from schemas.topics import AREAS, DWELL, FLOWS, FOOTFALL, HOUR_MS, OUTLOOK, VISITS
-from streams.core.times import milliseconds, rfc3339
+from streams.core.times import instant
 
 # Measures' panes are released in turn: a record may come behind one of a pane that ended so much later, none more.
 LATE_MS: Final = 2 * HOUR_MS
 # Places of which nothing comes any more are looked for this often, in event time.
 SWEEP_MS: Final = HOUR_MS
-# So many of the times that records say are remembered: a pane's are of the same few.
-INSTANTS: Final = 4096
 SCOPES: Final = {
     FOOTFALL: "footfall:read",
     FLOWS: "flows:read",
@@ -64,19 +61,6 @@ class Item(NamedTuple):
     def which(self) -> tuple[object, ...]:
         """What no other record of the place has."""
         return self.measure, self.end_ms, self.destination, self.part
-
-
-@lru_cache(INSTANTS)
-def instant(text: str) -> int:
-    """A time as releases write it, ms since the Unix epoch.
-
-    Raises:
-        ValueError: it is none, or is written otherwise.
-    """
-    found = milliseconds(text)
-    if rfc3339(found) != text:
-        raise ValueError("a time in another form")
-    return found
 
 
 def item_of(topic: str, value: bytes, purpose: str) -> Item | None:

@@ -1,6 +1,7 @@
 """Times as people read them: milliseconds since the Unix epoch inside, RFC 3339 in UTC outside."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 
@@ -19,6 +20,19 @@ def milliseconds(text: str) -> int:
     if at.tzinfo is None:
         raise ValueError("a time without its zone")
     return round(at.timestamp() * 1000)
+
+
+@lru_cache(4096)  # a pane's records are of the same few
+def instant(text: str) -> int:
+    """A time as `rfc3339` writes it, in ms.
+
+    Raises:
+        ValueError: it is none, or is written otherwise.
+    """
+    found = milliseconds(text)
+    if rfc3339(found) != text:
+        raise ValueError("a time in another form than released records have")
+    return found
 
 
 def local_hour(ms: int, timezone: str) -> int:

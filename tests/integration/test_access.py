@@ -318,6 +318,7 @@ async def test_workers_do_the_whole_job_with_their_roles_rights_and_no_others(
         assert "sealed" in await asyncio.to_thread(command, gateway | keys, "salts", "list")
     logs = "".join(log.read_text() for log in tmp_path.glob("*.log"))  # noqa: ASYNC240
     assert not any(password in logs for password in guarded.passwords.values())
+    assert "passed over" not in logs, "what releases write is theirs to each that reads it"
 
 
 async def redis_urls(stack: Stack, roles: list[str], guarded: Guarded) -> dict[str, str]:
