@@ -39,7 +39,7 @@ from streams.core.derived.following import Following
 from streams.core.release.budget import keys_delta, rho_of
 from streams.core.release.release import Draw, lost_record, next_record, shut_record, suppressed, withheld_record
 from streams.core.release.render import Pages
-from streams.core.release.sums import PaneDiffers, Sums, Whole
+from streams.core.release.sums import PaneDiffers, Sums, Whole, fits
 from streams.core.rules.rules import Told
 from streams.core.rules.soundness import sound
 from streams.core.times import rfc3339
@@ -48,6 +48,7 @@ from streams.metrics import ReleaseMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.noise import NoiseSource, draw_pane, expect_panes
+from streams.stores.own import refused
 from streams.stores.released import Publisher
 
 log = logging.getLogger("throng.release")
@@ -205,12 +206,16 @@ class Releaser:
         for offset, start, end in rows:
             if offset < chunk.first_offset:
                 continue
-            pane = self._decoded(records.payload[start : max(start, end)].tobytes(), offset)
+            place = f"{chunk.topic}, partition {chunk.partition}, offset {offset}"
+            pane = self._decoded(records.payload[start : max(start, end)].tobytes(), place)
             if pane is None:
                 continue
             self._metrics.panes.inc()
+            epoch = await self._epoch(pane, place)
+            if not fits(pane, epoch):
+                raise refused("panes", place)
             try:
-                new = self._sums.add(pane, offset, await self._epoch(pane))
+                new = self._sums.add(pane, offset, epoch)
             except PaneDiffers as error:
                 raise ThrongError("pane_differs", f"{error}; releases halt until it is understood") from error
             if not new:
@@ -235,15 +240,15 @@ class Releaser:
                 if epoch.start_ms == whole.end_ms == whole.epoch.end_ms:
                     self._yesterdays.expect(epoch)
 
-    def _decoded(self, value: bytes, offset: int) -> Pane | None:
+    def _decoded(self, value: bytes, place: str) -> Pane | None:
         """The pane; None of what no crowd wrote. Were it one of theirs, those after it would wait for it (`Sums`)."""
         try:
             return msgspec.msgpack.decode(value, type=Pane)
         except UNREADABLE:
             if names(value, _FIELDS):
-                raise  # another release's
+                raise refused("panes", place) from None
             self._metrics.foreign.inc()
-            log.error("record %d of panes is passed over: no crowd wrote it", offset)
+            log.error("%s: passed over, as no crowd wrote it", place)
             return None
 
     async def revoked(self, _: frozenset[int]) -> None:
@@ -286,18 +291,18 @@ class Releaser:
         log.error("panes from %s to %s are lost: they are closed without a release", first, last)
         await self._append(*voids)
 
-    async def _epoch(self, pane: Pane) -> Epoch:
+    async def _epoch(self, pane: Pane, place: str) -> Epoch:
         if pane.epoch not in self._checked:
-            self._checked[pane.epoch] = await self._check(pane.epoch)
+            self._checked[pane.epoch] = await self._check(pane.epoch, place)
         return self._checked[pane.epoch]
 
-    async def _check(self, number: int) -> Epoch:
+    async def _check(self, number: int, place: str) -> Epoch:
         """The epoch, once it is found to be sound and its places to be known: before anything of it is released."""
         known = {epoch.epoch: epoch for epoch in self._epochs.records}
         if number not in known:
             known |= {epoch.epoch: epoch for epoch in await self._epochs.refresh()}
         if number not in known:
-            raise ThrongError("epochs", f"epoch {number} of a pane is not in the epochs topic: was it deleted?")
+            raise ThrongError("epochs", f"{place}: its epoch {number} is not in the epochs topic: was it deleted?")
         epoch = sound(known[number])
         self._pages.check(epoch)
         if epoch.epoch > self._expected:

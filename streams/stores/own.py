@@ -71,19 +71,21 @@ class Own(Generic[T]):
             return self._decoder.decode(value)
         except UNREADABLE:
             if self._named & names(value, self._fields):
-                raise self._refusal(record) from None
+                raise refused(self._code, _place(record)) from None
         if counted:
             self.passed_over += 1
             if self.passed_over == 1:
                 log.error("%s: passed over, as no release of throng wrote it; more are only counted", _place(record))
         return None
 
-    def _refusal(self, record: Record) -> ThrongError:
-        return ThrongError(
-            self._code,
-            f"{_place(record)}: the record is not as this release has it: if a newer one wrote it see "
-            "docs/how-to/upgrade.md, else docs/how-to/outages.md#foreign-records",
-        )
+
+def refused(code: str, place: str) -> ThrongError:
+    """What to say of a record that may be another release's. `place`: its topic, partition and offset."""
+    return ThrongError(
+        code,
+        f"{place}: the record is not as this release has it: if a newer one wrote it see docs/how-to/upgrade.md, else "
+        "docs/how-to/outages.md#foreign-records",
+    )
 
 
 def _place(record: Record) -> str:

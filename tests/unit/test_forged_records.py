@@ -23,6 +23,7 @@ from streams.core.release.render import Page
 from streams.core.times import milliseconds, rfc3339
 from streams.metrics import ApiMetrics
 from tests.support.world import PLAN, epochs_at
+from tests.unit.test_own_records import FOREIGN
 
 START = 1_772_420_400_000
 DAY_MS = 24 * HOUR_MS
@@ -227,6 +228,21 @@ class World:
 def at(end_ms: int, **more: object) -> bytes:
     times = {"start": rfc3339(end_ms - EPOCH.pane_ms), "end": rfc3339(end_ms)}
     return orjson.dumps(PRESENT | times | more)
+
+
+async def test_what_is_no_released_record_is_passed_over_and_told_by_its_place(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World(EPOCH)
+    values = [*FOREIGN.values(), b'{"end":"soon","plan":"p","purpose":"marketing"}', at(END_MS)]
+    assert [item.value for item in await world.intake.take(FOOTFALL, [Written(value) for value in values])] == values[
+        -1:
+    ]
+    assert world.foreign == len(values) - 1
+    (line,) = caplog.messages
+    assert line.startswith(
+        "north.footfall, partition 2, offset 7: passed over, as no release of throng wrote it; so are "
+    )
 
 
 async def test_a_far_end_leaves_the_history_as_it_was(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,16 +6,12 @@ from typing import NamedTuple
 import msgspec
 import orjson
 import pytest
-from prometheus_client import CollectorRegistry
 
 from schemas import epochs, ledger, salts
 from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.salts import WrappedSalt
-from schemas.topics import FOOTFALL
-from streams.api.run import _released
 from streams.errors import ThrongError
-from streams.metrics import ApiMetrics
 from streams.stores.epochs import EpochReader
 from streams.stores.ledger import Ledger
 from streams.stores.ledger_history import History
@@ -162,17 +158,3 @@ async def test_foreign_records_change_nothing_of_the_ledgers_account_wherever_th
         past = History(log).between(0, reader.began_at)  # type: ignore[arg-type]
         told = [(each.epoch, each.number) async for part in past for each in part]
         assert told == ([(each.epoch, each.number) for each in DRAWN[:4]] if start == 0 else [])
-
-
-def test_an_api_passes_over_what_is_no_released_record(caplog: pytest.LogCaptureFixture) -> None:
-    registry = CollectorRegistry()
-    released = orjson.dumps({"end": "2026-03-02T08:00:00Z", "plan": "p", "purpose": "marketing", "zone": "z"})
-    undated = orjson.dumps({"end": "soon", "plan": "p", "purpose": "marketing"})
-    values = [*FOREIGN.values(), undated, released]
-    records = [Record(value, number) for number, value in enumerate(values)]
-    found = list(_released(FOOTFALL, records, "marketing", ApiMetrics(registry)))  # type: ignore[arg-type]
-    assert [item.value for item in found] == [released]
-    counted = registry.get_sample_value("throng_api_foreign_records_total", {"topic": FOOTFALL})
-    assert counted == len(values) - 1
-    (line,) = caplog.messages
-    assert line.startswith("north.topic, partition 0, offset 0: passed over, as no release of throng wrote it; so are ")

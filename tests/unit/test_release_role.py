@@ -15,7 +15,7 @@ from redis.exceptions import NoPermissionError
 
 from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord
-from schemas.panes import Pane, from_dense, sealed
+from schemas.panes import Counts, Pane, from_dense, sealed
 from schemas.plan import Places, Plan
 from schemas.released import Footfall
 from schemas.topics import DWELL, FLOWS, FOOTFALL, LEDGER, PANES, RELEASED, VISITS
@@ -245,10 +245,31 @@ async def test_what_no_crowd_wrote_is_passed_over_and_counted(caplog: pytest.Log
     await role.handle(Chunk(PANES, 0, (batch,), 0, len(values), 1))
     assert [record.number for record in logs.ledger()] == [1, 2]
     assert registry.get_sample_value("throng_release_foreign_records_total") == 4
-    assert "record 1 of panes is passed over: no crowd wrote it" in caplog.messages
-    newer = msgspec.msgpack.encode({"format": "of a release to come"})
-    with pytest.raises(msgspec.ValidationError):
-        await role.handle(Chunk(PANES, 0, (batch_of([(0, None, newer, [])], 8),), 8, 9, 1))
+    assert "panes, partition 0, offset 1: passed over, as no crowd wrote it" in caplog.messages
+
+
+MISFITS: dict[str, dict[str, object]] = {
+    "of a partition that there is not": {"partition": 2},
+    "of a measure that there is not": {"counts": {"crowding": Counts(b"", b"")}},
+    "of a key that there is not": {"counts": {"present": Counts(b"\xff\xff\0\0", b"\1\0\0\0")}},
+    "with keys without values": {"counts": {"present": Counts(b"\0" * 8, b"\1\0\0\0")}},
+    "with a part of a key": {"counts": {"present": Counts(b"\0" * 3, b"\1\0\0")}},
+    "lacking more than there is": {"lacking": {"present": 3}, "sources": 2},
+    "lacking of nothing": {"lacking": {"present": 1}},
+}
+
+
+@pytest.mark.parametrize("misfit", [{}, *MISFITS.values()], ids=["of a release to come", *MISFITS])
+async def test_what_may_be_a_crowds_and_is_not_as_theirs_is_refused_by_its_place(misfit: dict[str, object]) -> None:
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 6)})
+    (pane, _) = both(1)
+    value = {"format": "secret"} if not misfit else msgspec.structs.replace(pane, **misfit)
+    batch = batch_of([(0, None, msgspec.msgpack.encode(value), [])], 8)
+    with pytest.raises(ThrongError, match="panes, partition 3, offset 8: the record is not as this release") as raised:
+        await role.handle(Chunk(PANES, 3, (batch,), 8, 9, 1))
+    assert raised.value.code == "panes" and "secret" not in raised.value.sentence and logs.ledger() == []
 
 
 async def test_an_epoch_is_checked_once_and_not_for_each_of_its_panes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ from streams.core.release.ledger import Account
 
 # Digests of panes that are whole, kept to recognise repeats: a day of 5 minutes.
 REMEMBERED = 300
+KEY_BYTES = 4
 
 Key = tuple[int, int]
 
@@ -59,6 +60,23 @@ def occurring(counted: Counted) -> Keyed:
         return counted
     keys = np.flatnonzero(counted).astype(np.uint32)
     return Keyed(keys, counted[keys])
+
+
+def fits(pane: Pane, epoch: Epoch) -> bool:
+    """Could one of the epoch's partitions have counted it? One of none that there is would stand for one that lacks."""
+    measures = {measure.name: measure for measure in epoch.measures}
+    keys = {name: measure.keys(epoch.zones, epoch.parents) for name, measure in measures.items()}
+    return (
+        0 <= pane.partition < epoch.partitions
+        and measures.keys() >= {*pane.counts, *pane.shut, *pane.lacking}
+        and all(0 <= sources <= pane.sources and pane.sources > 0 for sources in pane.lacking.values())
+        and all(
+            len(counts.keys) == len(counts.values)
+            and len(counts.keys) % KEY_BYTES == 0
+            and int(pairs(counts)[0].max(initial=0)) < keys[name]
+            for name, counts in pane.counts.items()
+        )
+    )
 
 
 class Whole(NamedTuple):
