@@ -7,17 +7,21 @@ released records one by one.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
-import orjson
+import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from schemas.named import UNREADABLE
+from schemas.released import Flow as ReleasedFlow
+from schemas.released import FlowSummary, Footfall, Released, TravelTimes
 from schemas.sightings import REGISTRY_SOURCE, Section, decode_frame
 from schemas.topics import ATTACH, FLOWS, FOOTFALL, REJECTS, SIGHTINGS
 from streams.agents.fetch import hand_out_batches
 from streams.core.events.decode import decode, events_in
 from streams.core.events.records import RecordBatch, walk
+from streams.core.times import milliseconds
 from streams.demo.state import DemoState, Flow, Place
 from streams.settings import Settings
 from streams.stores.connection import client_options
@@ -25,6 +29,8 @@ from streams.stores.counts import CountStore
 
 RATE_OVER_S = 2.0
 RUN_BYTES = 4 << 20
+PLACES: Final = (Footfall,)
+FLOW_KINDS: Final = (ReleasedFlow, FlowSummary, TravelTimes)
 
 
 class Watcher:
@@ -81,48 +87,48 @@ class Watcher:
     async def footfall(self) -> None:
         """Released and withheld places."""
         async for record in self._records(FOOTFALL):
-            released = orjson.loads(record.value)
-            if released["suppressed"]:
+            released = _read(record, PLACES)
+            if not isinstance(released, Footfall):
+                continue
+            if released.suppressed:
                 self.state.footfall_withheld += 1
             else:
                 self.state.footfall_released += 1
                 self._first_release()
-            if released["measure"] == "present" and released["level"] == "zone":
+            if released.measure == "present" and released.level == "zone":
                 self._place(released)
 
-    def _place(self, released: dict[str, object]) -> None:
-        zone = str(released["zone"])
-        self.state.pane_end_ms = round(datetime.fromisoformat(str(released["end"])).timestamp() * 1000)
-        estimate, error = released.get("estimate"), released.get("se")
-        name = self._names.get(zone, zone)
-        through = released.get("speaks_through")
-        if isinstance(estimate, (int, float)) and isinstance(error, (int, float)):
-            self.state.places[zone] = Place(name, float(estimate), float(error), None)
-            self.state.seen(name, float(estimate))
+    def _place(self, released: Footfall) -> None:
+        zone, name = released.zone, self._names.get(released.zone, released.zone)
+        self.state.pane_end_ms = milliseconds(released.end)
+        if released.estimate is not None and released.se is not None:
+            self.state.places[zone] = Place(name, released.estimate, released.se, None)
+            self.state.seen(name, released.estimate)
         else:
-            self.state.places[zone] = Place(name, None, None, str(through) if through else None)
+            self.state.places[zone] = Place(name, None, None, released.speaks_through)
 
     async def flows(self) -> None:
         """Released flows; the newest pane's by district."""
         shown_end = ""
         async for record in self._records(FLOWS):
-            released = orjson.loads(record.value)
-            if "suppressed_pairs" in released:
-                self.state.flows_withheld += int(released["suppressed_pairs"])
+            released = _read(record, FLOW_KINDS)
+            if isinstance(released, FlowSummary):
+                self.state.flows_withheld += released.suppressed_pairs
+            if not isinstance(released, ReleasedFlow | TravelTimes):
                 continue
             self.state.flows_released += 1
             self._first_release()
-            if released["measure"] != "trips_parent":
+            if not isinstance(released, ReleasedFlow) or released.measure != "trips_parent":
                 continue
-            if released["end"] != shown_end:
-                shown_end = released["end"]
+            if released.end != shown_end:
+                shown_end = released.end
                 self.state.flows = []
             name = self._names.get
             flow = Flow(
-                name(released["origin"], released["origin"]),
-                name(released["destination"], released["destination"]),
-                float(released["estimate"]),
-                float(released["se"]),
+                name(released.origin, released.origin),
+                name(released.destination, released.destination),
+                released.estimate,
+                released.se,
             )
             self.state.flows = sorted([*self.state.flows, flow], key=lambda f: -f.estimate)
 
@@ -147,6 +153,18 @@ class Watcher:
                 for records in (await consumer.getmany(timeout_ms=500)).values():
                     for record in records:
                         yield record
+
+
+def _read(record: ConsumerRecord, kinds: Sequence[type[Released]]) -> Released | None:
+    """The released record, of whichever kind it is; None of what is none: nobody is shown that."""
+    for kind in kinds:
+        try:
+            found = msgspec.json.decode(record.value or b"", type=kind)
+            milliseconds(found.end)
+        except (*UNREADABLE, ValueError):
+            continue
+        return found
+    return None
 
 
 def _consumer(settings: Settings) -> AIOKafkaConsumer:
