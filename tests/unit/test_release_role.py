@@ -267,8 +267,8 @@ async def test_what_may_be_a_crowds_and_is_not_as_theirs_is_refused_by_its_place
     (pane, _) = both(1)
     value = {"format": "secret"} if not misfit else msgspec.structs.replace(pane, **misfit)
     batch = batch_of([(0, None, msgspec.msgpack.encode(value), [])], 8)
-    with pytest.raises(ThrongError, match="panes, partition 3, offset 8: the record is not as this release") as raised:
-        await role.handle(Chunk(PANES, 3, (batch,), 8, 9, 1))
+    with pytest.raises(ThrongError, match="panes, partition 0, offset 8: the record is not as this release") as raised:
+        await role.handle(Chunk(PANES, 0, (batch,), 8, 9, 1))
     assert raised.value.code == "panes" and "secret" not in raised.value.sentence and logs.ledger() == []
 
 
