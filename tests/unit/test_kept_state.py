@@ -345,7 +345,7 @@ async def test_a_snapshot_with_a_column_cut_short_is_not_taken(cache: Cache, pan
     await first.reads(0, 31)
     await first.agent.leaving(frozenset({0}))
     columns = cache.stored[0][1]
-    for name in ("subscriber_planes", "used_planes", "departure_planes"):
+    for name in ("subscriber_planes", "used_planes", "chain_planes"):
         cache.stored[0] = (31, columns | {name: columns[name][:-8]})
         await second.given([])
         await second.given([0])

@@ -25,7 +25,7 @@ PROGRAM = """
 import numpy as np
 from numba.core.dispatcher import Dispatcher
 from schemas.sightings import encode_control
-from streams.core.crowd import departures, listed, packing, presence, reorder, slots, windows
+from streams.core.crowd import departures, listed, packing, planes, presence, reorder, slots, windows
 from streams.core.events import records
 from streams.core.crowd.crowd import Crowd
 from streams.core.crowd.rehearsal import rehearse
@@ -34,7 +34,7 @@ from tests.support.raw import batch_of
 from tests.unit.test_kept_state import EPOCHS, LOG, PARENTS
 
 rehearse(EPOCHS[0].measures)
-modules = (departures, listed, packing, presence, records, reorder, slots, windows)
+modules = (departures, listed, packing, planes, presence, records, reorder, slots, windows)
 loops = [loop for module in modules for loop in vars(module).values()
          if isinstance(loop, Dispatcher)]
 rehearsed = {loop.py_func.__name__: list(loop.signatures) for loop in loops}

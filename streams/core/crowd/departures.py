@@ -46,13 +46,8 @@ def with_room(departures: Departures, more: int, since: int) -> Departures:
     return _copied(_parts(departures), span, needed + needed // 8)
 
 
-def in_order(departures: Departures) -> NDArray[np.void]:
-    """The departures from tail to head: DEPARTURE[n], a copy."""
-    return np.concatenate([_bytes(part) for part in _parts(departures)]).view(DEPARTURE)
-
-
 def of_records(records: NDArray[np.void], span: NDArray[np.int64], size: int) -> Departures:
-    """The reverse: a ring of `size` or a little more, in which the records have the numbers of `span`."""
+    """A ring of `size` or a little more, in which the records DEPARTURE[n] have the numbers of `span`."""
     return _copied([records], span, size)
 
 

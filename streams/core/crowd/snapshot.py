@@ -2,7 +2,8 @@
 
 Out: a dict of little-endian columns, and a `header` that names the logic version, the offset, the epoch, the chain,
 the watermarks and the sizes. What isn't there is not state: epochs come from their topic, windows are counted anew.
-Tables stand in planes of bytes (`packing`), lists in the order of the table, with how many keys each subscriber has.
+Tables stand in planes of bytes (`planes`), subscribers with their departures in a form of their own (`packing`), and
+in their order what each has used and visited, and how many keys of each list. What an earlier release wrote is read.
 What can fail: a snapshot of another partition or logic version, or one that lacks a column (`ValueError`): the state
 must then be rebuilt from the log.
 """
@@ -12,24 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.epochs import LOGIC
-from streams.core.crowd import departures as ring
 from streams.core.crowd import slots
 from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.earlier import is_earlier, owners_of, unpack_earlier
 from streams.core.crowd.listed import Listed, joined
 from streams.core.crowd.losses import Loss
-from streams.core.crowd.packing import by_owner, from_planes, pack_rows, ranks, to_planes, unpack_rows
+from streams.core.crowd.packing import by_owner, numbers_of, pack, unpack
+from streams.core.crowd.planes import from_planes, to_planes, words
 from streams.core.crowd.population import Population
 from streams.core.crowd.reorder import Rows
 from streams.core.crowd.resumed import Resumed
 from streams.core.crowd.watermarks import Watermarks
 
+# Subscribers' rows and departures, as `packing` has them.
+CHAINED = ("subscriber_planes", "chain_lengths", "chain_planes")
 # What stands beside the subscribers' rows, in the order of `Slots`.
 BESIDE = ("used_planes", "known_planes", "departed_planes", "areas_planes")
 ROW_TYPES = {"pseudonym": "<u8", "ts": "<i8", "zone": "<u2", "cohort": "u1", "kind": "u1"}
 
 
 class Header(msgspec.Struct, frozen=True):
-    """Everything that is not a column. `waiting`: rows in the reorder buffer by source."""
+    """Everything that is not a column. `waiting`: rows in the reorder buffer by source. `span`: of the ring of
+    departures, as earlier releases wrote it."""
 
     logic: int
     partition: int
@@ -66,7 +71,6 @@ def to_columns(crowd: Crowd) -> dict[str, bytes]:
             header,
             epoch=crowd.population.epoch.epoch,
             heard=crowd.population.heard,
-            span=tuple(crowd.population.departures.span.tolist()),
             since=tuple(crowd.population.tally.since.tolist()),
         )
     columns["header"] = msgspec.msgpack.encode(header)
@@ -126,29 +130,22 @@ def _header(crowd: Crowd, waiting: dict[int, int]) -> Header:
 
 
 def _population_columns(population: Population) -> dict[str, bytes]:
-    table, gone = population.slots, population.departures
-    tail = int(gone.span[ring.TAIL])
+    table = population.slots
     opened = int(population.tally.opened[0])
-    planes = pack_rows(table, population.heard, opened, tail, population.rules.ping_pong)
+    packed = pack(table.rows, population.departures, opened, population.rules.ping_pong)
     columns = {
-        **dict(zip(("subscriber_planes", *BESIDE), planes, strict=True)),
-        "departure_planes": to_planes(_lean(gone, tail)),
+        **dict(zip(CHAINED, map(to_planes, (packed.rows, packed.times, packed.departures)), strict=True)),
+        **{name: to_planes(column[packed.places]) for name, column in zip(BESIDE, table[1:], strict=True)},
         "arrivals": population.tally.arrivals.tobytes(),
     }
+    numbers = numbers_of(packed.places, len(table.rows))
     population.take_listed()
     for number, parts in enumerate(population.listed):
         listed = joined(parts)
-        keys, times = by_owner(listed.keys, ranks(table.rows, listed.who), population.heard)
+        keys, times = by_owner(listed.keys, numbers[listed.who], population.heard)
         columns[f"listed_{number}"] = to_planes(keys)
         columns[f"times_{number}"] = to_planes(times)
     return columns
-
-
-def _lean(gone: ring.Departures, tail: int) -> NDArray[np.void]:
-    """The departures, with zeros for what the tail has passed: a third of what their chains would take."""
-    records = ring.in_order(gone)
-    records["older"][records["older"] < tail] = 0
-    return records
 
 
 def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Population | None:
@@ -159,16 +156,17 @@ def _population(crowd: Crowd, header: Header, columns: dict[str, bytes]) -> Popu
         raise ValueError(f"snapshot: it is of epoch {header.epoch}, which is not in the epochs topic")
     population = crowd.begun(epoch)
     population.heard = header.heard
-    rows = unpack_rows(columns["subscriber_planes"], header.heard)
+    if is_earlier(columns):
+        unpacked = unpack_earlier(columns, header.heard, header.span)
+    else:
+        planes = (columns[name] for name in CHAINED)
+        unpacked = unpack(header.heard, *planes)
     own = zip(population.slots[1:], BESIDE, strict=True)
     beside = [_beside(like, columns[name], header.heard) for like, name in own]
     if slots.room(population.slots, 0) < header.heard:
         population.slots = slots.larger(population.slots, population.running.row_due, header.heard).slots
-    places = slots.fill(population.slots, rows, *beside)
-    departed = header.span[ring.HEAD] - header.span[ring.TAIL]
-    gone = from_planes(columns["departure_planes"], departed, ring.DEPARTURE.itemsize)
-    records, span = gone.reshape(-1).view(ring.DEPARTURE), np.array(header.span, np.int64)
-    population.departures = ring.of_records(records, span, departed + max(departed // 8, ring.SMALLEST))
+    places = slots.fill(population.slots, unpacked.rows, *beside)
+    population.departures = unpacked.departures
     _fill_tally(population, header.since, columns, places)
     if header.at_ms is not None:
         population.tally.opened[0] = (header.at_ms - epoch.start_ms) // epoch.pane_ms * epoch.pane_ms
@@ -193,18 +191,13 @@ def _fill_tally(
 
 
 def _listed(columns: dict[str, bytes], number: int, places: NDArray[np.uint32]) -> Listed:
-    """A measure's list, of subscribers whose rows are in these places. Earlier releases kept the number of its
-    subscriber beside each key."""
+    """A measure's list, of subscribers whose rows are in these places."""
     planes = columns[f"listed_{number}"]
-    keys = _words(planes, len(planes) // 4)
-    if f"who_{number}" in columns:
-        return Listed(keys, places[_words(columns[f"who_{number}"], len(keys))])
-    times = _words(columns[f"times_{number}"], len(places))
+    keys = words(planes, len(planes) // 4)
+    owners = owners_of(columns, number, len(keys))
+    if owners is not None:
+        return Listed(keys, places[owners])
+    times = words(columns[f"times_{number}"], len(places))
     if times.sum() != len(keys):
         raise ValueError(f"snapshot: {len(keys)} keys are listed, subscribers have {times.sum()}")
     return Listed(keys, np.repeat(places, times))
-
-
-def _words(planes: bytes, number: int) -> NDArray[np.uint32]:
-    """So many numbers."""
-    return from_planes(planes, number, 4).view("<u4").ravel()
