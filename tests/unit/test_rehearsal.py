@@ -89,7 +89,17 @@ for measures, zones in ((DEFAULT_MEASURES, 2), (DEFAULT_MEASURES, 20_000), (DEFA
 # What Python calls; the others are parts of these.
 CALLED = {
     *("_walk", "_unpack", "_taken", "_expire", "handle", "_advance", "settle", "_move"),
-    *("_find_first", "fill", "_lean", "_turn", "_by_owner", "_count_rows", "_count_departures"),
+    *(
+        "_find_first",
+        "fill",
+        "_pack_chains",
+        "_unpack_chains",
+        "_link_chains",
+        "_turn",
+        "_by_owner",
+        "_count_rows",
+        "_count_departures",
+    ),
 }
 
 

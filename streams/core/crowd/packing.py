@@ -74,7 +74,7 @@ def pack(rows: NDArray[np.void], gone: Departures, opened: int, ping_pong: int) 
     places = taken[np.argsort(rows["pseudonym"][taken] * FACTOR, kind="stable")]
     lean, times = np.empty(len(places), ROW), np.empty(len(places), np.uint32)
     departures = np.empty(int(gone.span[HEAD] - gone.span[TAIL]), PACKED_DEPARTURE)
-    number = _pack(rows, places, gone.ring, gone.span[TAIL], opened, ping_pong, lean, times, departures)
+    number = _pack_chains(rows, places, gone.ring, gone.span[TAIL], opened, ping_pong, lean, times, departures)
     return Packed(places, lean, times, departures[:number])
 
 
@@ -89,11 +89,11 @@ def unpack(heard: int, rows: bytes, times: bytes, departures: bytes) -> Unpacked
     number = int(each.sum(dtype=np.uint64))
     packed = from_planes(departures, number, PACKED_DEPARTURE.itemsize).reshape(-1).view(PACKED_DEPARTURE)
     found = np.empty(number, DEPARTURE)
-    _unpack(lean, each, packed, found)
+    _unpack_chains(lean, each, packed, found)
     by_end = _by_end(found["end"])
     numbers = np.empty(number, np.uint32)
     numbers[by_end] = np.arange(1, number + 1, dtype=np.uint32)
-    _link(lean, each, numbers, found)
+    _link_chains(lean, each, numbers, found)
     return Unpacked(lean, restored(found[by_end], np.array([1, number + 1])))
 
 
@@ -140,7 +140,7 @@ def _by_owner(keys, owners, following, ordered):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _pack(rows, places, ring, tail, opened, ping_pong, lean, times, departures):  # type: ignore[no-untyped-def]
+def _pack_chains(rows, places, ring, tail, opened, ping_pong, lean, times, departures):  # type: ignore[no-untyped-def]
     """Returns how many departures there are."""
     filled, product = 0, np.uint64(0)
     for number in range(len(places)):
@@ -196,7 +196,7 @@ def _before_began(start, departures, first, end):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _unpack(rows, times, packed, departures):  # type: ignore[no-untyped-def]
+def _unpack_chains(rows, times, packed, departures):  # type: ignore[no-untyped-def]
     """All but how departures are linked."""
     first, product = np.int64(0), np.uint64(0)
     for number in range(len(rows)):
@@ -226,7 +226,7 @@ def _unpack(rows, times, packed, departures):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _link(rows, times, numbers, departures):  # type: ignore[no-untyped-def]
+def _link_chains(rows, times, numbers, departures):  # type: ignore[no-untyped-def]
     first = np.int64(0)
     for number in range(len(rows)):
         behind = first + np.int64(times[number])
