@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from schemas.ledger import BROUGHT, LedgerRecord
+from streams.core.release.budget import rho_of, sigma
 from streams.core.release.ledger import Account, Overspent
 from tests.support.world import epochs_at
 
@@ -128,3 +129,21 @@ def test_of_an_epoch_that_is_over_nothing_is_published_again() -> None:
         account.take(replace(entry(3, "a"), epoch=EPOCH.epoch + later))
         assert ("visits" in account.last) == ("trips_zone" in account.last) == bool(account.brought) == (later < 2)
     assert account.over(EPOCH.epoch) and [*account.last] == ["present"]
+
+
+@pytest.mark.parametrize(("times", "refused"), [(0.5, False), (1, False), (2, True)])
+def test_a_cap_above_the_one_that_a_replay_has_brought_draws_for_is_refused(times: float, refused: bool) -> None:
+    """A subscriber who has used up the brought one would add as many again, and only these were paid for."""
+    measure = next(each for each in EPOCH.measures if each.name == "arrivals")
+    own = replace(measure, cap=round(measure.cap * times))
+    epoch = replace(EPOCH, measures=tuple(own if each is measure else each for each in EPOCH.measures))
+    rho, account = rho_of(measure, EPOCH), Account()
+    drawn = replace(entry(3, "a", "arrivals", rho, BROUGHT), sigma=sigma(measure, EPOCH))
+    account.take(drawn)
+    account.take(replace(drawn, number=6, kind="void", sigma=0.0, rho=0.0))
+    if refused:
+        with pytest.raises(Overspent, match=f"arrivals at {own.cap} counts of a subscriber .* drawn for {measure.cap}"):
+            account.check(epoch, "arrivals", rho)
+    else:
+        account.check(epoch, "arrivals", rho)
+    account.check(epoch, "present", 0.01)

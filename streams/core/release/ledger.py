@@ -11,6 +11,7 @@ Each record names the beginning that its writer knew. An older one, of a writer 
 reading, and changes nothing.
 """
 
+import math
 from typing import Final
 
 from schemas.epochs import Epoch
@@ -28,6 +29,11 @@ class Overspent(ValueError):  # noqa: N818 - reads as what it is
     """A draw would cost more than the epoch has, or the epoch is over."""
 
 
+def cap_of(record: LedgerRecord) -> float:
+    """The most counts of a subscriber that the record's noise is for: m, as sigma is sqrt(m / (2 rho))."""
+    return 2 * record.sigma**2 * record.rho
+
+
 class Account:
     """The ledger as read so far. `brought`: the valid records that came from another deployment, by a replay. `days`:
     what was drawn here.
@@ -41,6 +47,8 @@ class Account:
         self._closed: dict[tuple[int, str], int] = {}
         self._cost: dict[int, dict[str, float]] = {}
         self._delta: dict[int, dict[str, float]] = {}
+        # Of what was brought, for how many counts of a subscriber its noise was.
+        self._brought_cap: dict[tuple[int, str], float] = {}
         self._first: dict[int, Beginning] = {}
         self._own: set[int] = set()
         self.last: dict[str, LedgerRecord] = {}
@@ -62,6 +70,9 @@ class Account:
         self.last[record.measure] = record
         if record.panes_offset == BROUGHT:
             self.brought.append(record)
+            if record.kind == "release":
+                key = record.epoch, record.measure
+                self._brought_cap[key] = min(cap_of(record), self._brought_cap.get(key, math.inf))
         else:
             # What was brought may be of any time, and is published by whoever draws after it.
             self._own.add(record.epoch)
@@ -113,9 +124,21 @@ class Account:
         paid = self._cost.get(epoch.epoch, {}).get(measure, 0.0)
         if (paid > 0 and rho > paid * (1 + 1e-9)) or others + rho > epoch.rho * (1 + 1e-9):
             raise Overspent(f"epoch {epoch.epoch}: {measure} at rho {rho:.6f} would overspend it")
+        self._check_cap(epoch, measure)
         others = sum(cost for name, cost in self._delta.get(epoch.epoch, {}).items() if name != measure)
         if others + delta > epoch.delta * KEYS_SHARE * (1 + 1e-9):
             raise Overspent(f"epoch {epoch.epoch}: {measure} at delta {delta:.3g} would overspend it")
+
+    def _check_cap(self, epoch: Epoch, measure: str) -> None:
+        """Where counts were brought of which a subscriber adds fewer, that measure's cost was for these alone: who adds
+        more after them is not paid for."""
+        brought = self._brought_cap.get((epoch.epoch, measure), math.inf)
+        cap = max((epoch.cap(each) for each in epoch.measures if each.name == measure), default=0)
+        if cap > brought * (1 + 1e-6):
+            raise Overspent(
+                f"epoch {epoch.epoch}: {measure} at {cap} counts of a subscriber would overspend it: what a replay has "
+                f"brought of it was drawn for {brought:.0f}"
+            )
 
     def needed_offset(self) -> int:
         """Where reading `panes` must begin: behind what some writer had wholly released when it drew."""
@@ -129,6 +152,7 @@ class Account:
         self._over = over
         self._own = {epoch for epoch in self._own if epoch >= over}
         self._closed = {key: number for key, number in self._closed.items() if key[0] >= over}
+        self._brought_cap = {key: cap for key, cap in self._brought_cap.items() if key[0] >= over}
         for kept in (self._cost, self._delta, self._first):
             for epoch in [epoch for epoch in kept if epoch < over]:
                 del kept[epoch]
