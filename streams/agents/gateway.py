@@ -31,8 +31,8 @@ from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.events.decode import Events, decode_in_parts, malformed
 from streams.core.events.records import Malformed, Records, walk
 from streams.core.gateway.framing import Flush, Framer, Mark
+from streams.core.gateway.future import alone_ahead, future
 from streams.core.gateway.gateway import NEVER_MS, Context, Screened, screen
-from streams.core.times import rfc3339
 from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.outgoing import Outgoing
@@ -45,8 +45,6 @@ EPOCHS_AHEAD_MS = HOUR_MS
 LONG_SILENCE_MS = 2 * 86_400_000
 REGISTRY_POLL_S = 0.1
 REGISTRY_PATIENCE_S = 1.0
-# A source that is ahead by less is left out for as long, and no longer: its events are late until time has caught up.
-MOST_AHEAD_MS = 86_400_000
 # Rejects that wait for a flush: each takes some hundred bytes more than it has.
 MOST_REFUSED = 50_000
 # Of a longer record that much is copied to `rejects`, which takes no longer ones, whatever `attach` takes.
@@ -347,18 +345,13 @@ class Gateway:
         if ahead_ms is None or len(records.time) == 0:
             return
         place = int(records.time.argmax())
-        latest_ms = int(records.time[place])
-        if latest_ms <= time.time_ns() // 1_000_000 + ahead_ms:
+        latest_ms, own_ms = int(records.time[place]), time.time_ns() // 1_000_000
+        if latest_ms <= own_ms + ahead_ms:
             return
         others = [mark.record_time_ms() for other, mark in (await self._commits.read()).items() if other != source]
         heard = [ms for ms in others if ms != NEVER_MS]
-        if heard and latest_ms > max(heard) + ahead_ms:
-            raise ThrongError(
-                "future",
-                f"partition {source} of {self._topics.attach}, offset {records.offset[place]}: the record is of "
-                f"{rfc3339(latest_ms)}, by the clock of its broker, and neither this machine nor another partition is "
-                "that far; see docs/how-to/outages.md#a-clock-that-ran-ahead",
-            )
+        if alone_ahead(latest_ms, own_ms, heard, ahead_ms):
+            raise future(f"partition {source} of {self._topics.attach}, offset {records.offset[place]}", latest_ms)
 
     async def _keep_ahead(self, running_max: int) -> None:
         """Have the epochs written an hour before the source's record time reaches them."""

@@ -14,7 +14,7 @@ What can fail: reading Kafka, or a registry that was made anew (the process ends
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 from aiokafka.errors import KafkaTimeoutError
@@ -25,6 +25,7 @@ from schemas.sightings import REGISTRY_SOURCE
 from streams.agents.commits import Committed
 from streams.core.gateway.consents import Barred, RegistryRecord, announce
 from streams.core.gateway.framing import Framer, Mark
+from streams.core.gateway.future import MOST_AHEAD_MS, alone_ahead, future
 from streams.core.gateway.gateway import NEVER_MS, Context
 from streams.core.gateway.lateness import behind
 from streams.core.gateway.policy import PolicyTable
@@ -167,6 +168,7 @@ class Registrar:
         records = [record for record in stretch.records if record.offset >= mark.next_offset]
         if stretch.next_offset <= mark.next_offset:
             return
+        self._refuse_future(number, records)
         if any(record.key != BEAT_KEY for record in records):
             # The next epoch, written by another gateway, has a pseudonym of everybody already.
             await self._know_epochs()
@@ -179,6 +181,19 @@ class Registrar:
         self._metrics.registry_rows.inc(len(rows.ts))
         if self._until.get(number, stretch.next_offset + 1) <= stretch.next_offset:
             del self._until[number]
+
+    def _refuse_future(self, number: int, records: Sequence[RegistryRecord]) -> None:
+        """An opt-out of days ahead, by a broker's clock that was wrong for a moment, would take nobody out until then.
+
+        Raises:
+            ThrongError: `future` if a record is too far ahead of this machine's clock and of the raw sources.
+        """
+        latest = max(records, key=lambda record: record.time_ms, default=None)
+        if not self._live or latest is None:
+            return
+        raw = [ms for source, ms in self._framer.running_max().items() if source < REGISTRY_SOURCE and ms != NEVER_MS]
+        if alone_ahead(latest.time_ms, time.time_ns() // 1_000_000, raw, MOST_AHEAD_MS):
+            raise future(f"partition {number} of the registry, offset {latest.offset}", latest.time_ms)
 
     def _mark(self, number: int) -> Mark:
         mark = self._framer.mark(REGISTRY_SOURCE + number)

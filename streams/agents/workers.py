@@ -31,7 +31,7 @@ from schemas.topics import (
 )
 from streams.agents.app import RoleApp, make_app, run
 from streams.agents.crowd import CrowdAgent, Stores
-from streams.agents.gateway import MOST_AHEAD_MS, Commits, Gateway, Limits, Topics
+from streams.agents.gateway import Commits, Gateway, Limits, Topics
 from streams.agents.gateway_rules import GatewayRules
 from streams.agents.gateway_services import Group, alignment_of, services_of
 from streams.agents.health import HealthServer, Readiness
@@ -52,6 +52,7 @@ from streams.core.crowd.rehearsal import rehearse
 from streams.core.derived.following import Following
 from streams.core.epochs import make_epoch
 from streams.core.gateway.framing import Framer, rows_at_once
+from streams.core.gateway.future import MOST_AHEAD_MS
 from streams.core.gateway.gateway import Context
 from streams.core.gateway.policy import PolicyTable
 from streams.core.gateway.zones import CellTable

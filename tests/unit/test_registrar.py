@@ -1,6 +1,7 @@
 """The registry's partitions in a gateway: whose they are, where they begin, and what waits for them."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -15,7 +16,8 @@ from streams.agents.registrar import Registrar
 from streams.agents.transport import Chunk, Committed, LogRange
 from streams.core.epochs import EpochTable
 from streams.core.gateway.consents import RegistryRecord
-from streams.core.gateway.framing import Framer
+from streams.core.gateway.framing import Framer, Mark
+from streams.errors import ThrongError
 from streams.metrics import GatewayMetrics
 from streams.stores.outgoing import Outgoing
 from streams.stores.registry import Stretch
@@ -25,6 +27,7 @@ from tests.support.turns import ALONE
 from tests.support.world import context_of, epochs_at
 
 NOON = 1_772_449_200_000
+DAY_MS = 86_400_000
 IMSI = "001010000000001"
 GOOD = msgspec.json.encode({"imsi": IMSI, "birth_year": 1980, "consent": {"marketing": "granted"}})
 OUT = RegistryRecord(4, NOON, IMSI.encode(), msgspec.json.encode({"imsi": IMSI, "opted_out": True}))
@@ -227,3 +230,22 @@ async def test_partitions_that_are_given_up_are_forgotten(reading) -> None:
     await world.gateway.positions({2: LogRange(0, 0)})
     await settled()
     assert world.log.begins == {} and not world.registrar.behind
+
+
+@pytest.mark.parametrize(("live", "raw_ms", "refused"), [(True, 0, True), (True, 2 * DAY_MS, False), (False, 0, False)])
+async def test_an_opt_out_of_days_ahead_of_all_clocks_but_its_brokers_is_not_taken(
+    live: bool, raw_ms: int, refused: bool
+) -> None:
+    now = time.time_ns() // 1_000_000
+    world = World({}, live=live)
+    await world.gateway.positions({0: LogRange(0, 0)})
+    world.framer.open(0, Mark(0, now + raw_ms))
+    await world.registrar._place()
+    ahead = [RegistryRecord(3, now + 2 * DAY_MS, IMSI.encode(), None)]
+    if not refused:
+        world.registrar._refuse_future(1, ahead)
+        return
+    with pytest.raises(ThrongError, match="partition 1 of the registry, offset 3: the record is of 20"):
+        await world.registrar._take(1, Stretch(ahead, 4))
+    mark = world.framer.mark(REGISTRY_SOURCE + 1)
+    assert mark is not None and mark.next_offset == 2
