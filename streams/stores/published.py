@@ -12,20 +12,31 @@ much (told, and taken for nothing).
 
 import logging
 from collections.abc import AsyncIterator, Collection
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 
 from schemas.named import UNREADABLE
-from streams.core.times import milliseconds
+from streams.core.times import instant, milliseconds
 from streams.errors import ThrongError
 from streams.stores.bounded_reading import bound_batches
 from streams.stores.connection import At, client_options
 from streams.stores.log import REQUEST_MS, disconnect
 
 log = logging.getLogger("throng.release")
+
+
+class Record(Protocol):
+    """What is asked of a record."""
+
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def timestamp_type(self) -> int: ...
 
 
 class _Read(msgspec.Struct):
@@ -81,7 +92,7 @@ class Published:
         """Where there is a record of a pane that ends after `end_ms`: topic, partition, offset and that end."""
         try:
             async for record in self._stamped_after(end_ms):
-                ends = _end_of(record.value or b"")
+                ends = end_told(record)
                 if ends is not None and milliseconds(ends) > end_ms:
                     return f"{record.topic}, partition {record.partition}, offset {record.offset}, to {ends}"
         except (TopicAuthorizationFailedError, ThrongError) as error:
@@ -111,14 +122,17 @@ class Published:
                     yield record
 
 
-def _end_of(value: bytes) -> str | None:
-    """The end that a released record says; None of what is none."""
+def end_told(record: Record) -> str | None:
+    """The end of the pane that a released record is of; None of what is none.
+
+    One that ends after its own time in Kafka, which releases set to that end, none of them wrote, whatever it says:
+    somebody could keep all releases from beginning by it. Where brokers stamp the topic their clocks may be wrong.
+    """
     try:
-        ends = _decoder.decode(value).end
-        milliseconds(ends)
+        ends = _decoder.decode(record.value or b"").end
+        return ends if record.timestamp_type or instant(ends) <= record.timestamp else None
     except (*UNREADABLE, ValueError):
         return None
-    return ends
 
 
 def _why(error: Exception) -> str:

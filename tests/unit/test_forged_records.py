@@ -22,6 +22,7 @@ from streams.core.release.release import Draw, next_record, publications, shut_r
 from streams.core.release.render import Page
 from streams.core.times import milliseconds, rfc3339
 from streams.metrics import ApiMetrics
+from streams.stores.published import end_told
 from tests.support.world import PLAN, epochs_at
 from tests.unit.test_own_records import FOREIGN
 
@@ -286,3 +287,10 @@ async def test_of_an_epoch_that_is_opened_later_it_is_told_then(caplog: pytest.L
     other = Written(at(END_MS + DAY_MS, zone="z4"), END_MS + DAY_MS)
     assert [item.place for item in await world.intake.take(FOOTFALL, [other])] == ["z4", PRESENT["zone"]]
     assert world.foreign == 1
+
+
+def test_by_what_ends_after_its_time_in_kafka_no_ledger_is_taken_for_an_older_one() -> None:
+    assert end_told(Written(at(END_MS))) == rfc3339(END_MS)
+    assert end_told(Written(at(END_MS + DAY_MS))) is None
+    assert end_told(Written(at(END_MS + DAY_MS), timestamp_type=1)) is not None, "by a broker's clock alone it may be"
+    assert [end_told(Written(value)) for value in FOREIGN.values()] == [None] * len(FOREIGN)
