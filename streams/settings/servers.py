@@ -99,7 +99,8 @@ class Redis(Section, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(
             description="`redis://user:password@host:port/db`, or `rediss://` over TLS, with "
-            "`?ssl_ca_certs=FILE` for certificates of one's own. Never printed. Empty: the local stack."
+            "`?ssl_ca_certs=FILE` for certificates of one's own. Never printed. Empty: the local stack. "
+            "A gateway uses none."
         ),
     ] = ""
     cluster: Annotated[bool, Meta(description="The server is a Redis Cluster.")] = False
