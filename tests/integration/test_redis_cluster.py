@@ -64,7 +64,7 @@ async def test_a_deployment_on_a_cluster_goes_on_when_a_master_dies(
     (api_port,) = free_ports(1)
     users["api"] |= {"api.port": str(api_port), "api.tokens": str(tmp_path / "tokens")}
     environs = {role: as_environ(settings) for role, settings in users.items()}
-    environs["gateway"] = as_environ({"redis.url": ""})
+    environs["gateway"] = as_environ({"redis.url": "", "redis.nodes": ""})
     log = tmp_path / "crowd-0.log"
 
     async def lose_a_master(workers: Workers) -> None:
