@@ -46,6 +46,15 @@ def test_a_record_is_a_row_under_the_pseudonym_of_every_epoch_that_is_known_and_
     assert rows_of([record(7, TOMORROW.end_ms)]) == []
 
 
+def test_who_comes_of_age_in_a_year_is_in_from_its_first_epoch_on() -> None:
+    """Ages are counted to the year of the epoch's number, whatever the record's time is by then."""
+    new_year = 1_798_761_600_000  # 2027-01-01T00:00:00Z, in the epoch of the day before
+    old, new = epochs_at(new_year, new_year + 12 * HOUR)
+    assert (old.epoch, new.epoch) == (20261231, 20270101)
+    rows = rows_of([record(7, new_year, GOOD | {"birth_year": 2009})], (old, new))
+    assert [row[4] for row in rows] == [OPT_OUT, OPT_IN]
+
+
 @pytest.mark.parametrize("kind", [OPT_OUT, OPT_IN])
 def test_a_load_of_the_registry_in_the_night_does_not_tell_who_is_who_the_day_after(kind: int) -> None:
     """Who reads `sightings` sees which rows are of one record: two pseudonyms of one are one person's."""
