@@ -81,6 +81,22 @@ def test_the_first_record_of_an_epoch_wins() -> None:
     assert datetime.fromtimestamp(first.opens_ms / 1000, ZoneInfo("Europe/Berlin")).strftime("%H:%M") == "09:00"
 
 
+def test_a_day_that_ends_as_a_deployment_opens_is_none_of_its_epochs() -> None:
+    """Gateways raced for the first epoch right after the change hour: one had an event of the night."""
+    morning = at("2026-03-02T04:10", "Europe/Berlin")
+    first, before = make_epoch(morning, TERMS, EpochTable()), make_epoch(morning - 3_600_000, TERMS, EpochTable())
+    assert first.opens_ms == first.start_ms == before.end_ms
+    table = EpochTable([first])
+    assert not table.add(before) and table.epochs == [first]
+
+
+def test_a_part_that_is_cut_off_opens_no_sooner_than_the_day_did() -> None:
+    first = make_epoch(at("2026-03-02T12:00", "Europe/Berlin"), TERMS, EpochTable())
+    table = EpochTable([first])
+    table.cut(first.opens_ms - 3_600_000)
+    assert [part.opens_ms for part in table.epochs] == [first.opens_ms, first.opens_ms]
+
+
 def test_times_find_their_epochs() -> None:
     noon, next_noon = at("2026-03-28T12:00", "Europe/Berlin"), at("2026-03-29T12:00", "Europe/Berlin")
     epochs = epochs_at(noon, next_noon)
