@@ -58,7 +58,7 @@ def test_every_offset_is_taken_once_whatever_arrives(block: int) -> None:
         for from_, to in schedule(random.Random(seed)):
             what, first = link(following, 7, from_, to, genesis=False)
             if what is Link.TAKEN:
-                taken += range(first, to)
+                taken += range(max(first, from_), to)  # what it has: nothing before it, whatever it is taken for
                 following[7] = to
         assert taken == list(range(OFFSETS)), seed
 
@@ -77,6 +77,7 @@ def test_the_highest_offset_seen_would_lose_rows() -> None:
 
 def test_a_gap_is_ignored_and_a_genesis_begins_anywhere() -> None:
     assert link({}, 1, 5, 9, genesis=False) == (Link.GAP, 0)
+    assert [link({1: 4}, 1, from_, 9, genesis=False)[0] for from_ in (4, 5)] == [Link.TAKEN, Link.GAP]
     assert link({}, 1, 5, 9, genesis=True) == (Link.TAKEN, 5)
     assert link({1: 7}, 1, 5, 9, genesis=True) == (Link.TAKEN, 7)
     assert link({1: 9}, 1, 5, 9, genesis=False) == (Link.REPEAT, 9)
