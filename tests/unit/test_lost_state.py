@@ -14,6 +14,7 @@ from streams.agents.crowd import CrowdAgent, Stores
 from streams.agents.health import Readiness
 from streams.agents.roles import Chunk, LogRange
 from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.resumed import Resumed
 from streams.core.times import rfc3339
 from streams.metrics import CrowdMetrics
 from streams.stores.counts import TickCounts
@@ -247,3 +248,13 @@ async def test_a_partition_that_goes_is_no_longer_spoken_for() -> None:
     await worker.agent.revoked(frozenset({3}))
     assert worker.readiness.reasons == []
     assert worker.shut == 0
+
+
+def test_a_pane_that_ends_as_presence_is_whole_again_is_told_and_an_epoch_that_opens_then_is_whole() -> None:
+    epoch = epochs_at(START)[0]
+    number, others = 48, {measure.name for measure in epoch.due(48) if not measure.of_presence}
+    end_ms = epoch.start_ms + number * epoch.pane_ms
+    assert others and end_ms - epoch.silence_ms > epoch.opens_ms
+    for late_ms, shut in ((0, others), (1, {measure.name for measure in epoch.due(number)})):
+        assert Resumed(end_ms - epoch.silence_ms + late_ms).shut(epoch, number) == shut
+    assert Resumed(epoch.opens_ms).shut(epoch, number) == set() != Resumed(epoch.opens_ms + 1).shut(epoch, number)

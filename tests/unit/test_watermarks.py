@@ -40,6 +40,9 @@ def test_a_source_that_joins_holds_it_until_it_is_heard() -> None:
     marks = UNHEARD.governed(1, [0]).after({0: 50}).governed(2, [0, 1])
     assert marks.after({0: 90}).least_ms == 50
     assert marks.after({0: 90, 1: 60}).least_ms == 60
+    # One that is further back than all were draws nothing back: what was complete is.
+    behind = marks.after({0: 90, 1: 30})
+    assert behind.least_ms == 50 and behind.after({1: 45}).least_ms == 50 and behind.after({1: 55}).least_ms == 55
 
 
 def test_an_older_control_record_is_ignored() -> None:
