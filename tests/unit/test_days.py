@@ -294,12 +294,12 @@ def test_a_ping_pong_over_a_panes_end_takes_nothing_back() -> None:
     assert told() == {(13, SHOP, "21_60"): 1, (13, BAR, "21_60"): 1}
 
 
-def test_a_cap_drops_and_is_counted() -> None:
-    epoch: Epoch = msgspec.structs.replace(
-        DAYS[0], measures=(*MEASURES[:3], msgspec.structs.replace(MEASURES[3], cap=2), *MEASURES[4:])
-    )
+@pytest.mark.parametrize("until_ms", [START + at("12:00"), DAYS[1].start_ms + HOUR], ids=["that day", "the next one"])
+def test_a_cap_drops_and_is_counted(until_ms: int) -> None:
+    measures = (*MEASURES[:3], msgspec.structs.replace(MEASURES[3], cap=2), *MEASURES[4:])
+    epochs: list[Epoch] = [msgspec.structs.replace(epoch, measures=measures) for epoch in DAYS]
     rows = [Sighting(START + at("6:00") + n * 20 * MINUTE, 0, n, 0, 1, n % 2, 0, 0) for n in range(9)]
-    crowd, panes = run(frames_of(rows, START + at("12:00"), random.Random(1), 5), [epoch])
+    crowd, panes = run(frames_of(rows, until_ms, random.Random(1), 5), epochs)
     assert sum(sum(counts.values()) for (_, name, _), counts in counted(panes).items() if name == "dwell") == 2
     assert crowd.take_capped() == {measure.name: 7 * (measure.name == "dwell") for measure in MEASURES[1:]}
     assert set(crowd.take_capped().values()) == {0}, "each is told once"
