@@ -13,11 +13,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from schemas.panes import Pane
-from schemas.sightings import LOST, Section, encode_control, encode_frame
+from schemas.sightings import LOST, Section, encode_control, encode_frame, encode_reset
 from streams.agents.crowd import SHOWN_EVERY_S, SLOW_S, CrowdAgent, Stores
 from streams.agents.health import Readiness
 from streams.agents.roles import Chunk, LogRange
 from streams.core.crowd.crowd import Crowd
+from streams.core.crowd.snapshot import restore, to_columns
 from streams.metrics import CrowdMetrics
 from streams.stores.snapshots import BrokenSnapshot, Stored
 from tests.support.raw import batch_of
@@ -385,3 +386,20 @@ async def test_counting_does_not_wait_for_a_redis_that_is_slow_without_failing(c
         while counts.written < 2:  # noqa: ASYNC110 - short
             await asyncio.sleep(0.05)
     showing.cancel()
+
+
+def test_a_change_of_pseudonyms_that_is_still_to_come_is_kept() -> None:
+    """Whoever goes on from there begins anew at its time all the same, and shuts what is not whole then."""
+    change_ms = START + 20 * 60_000
+    log = [*LOG[:10], encode_reset(change_ms), *LOG[10:]]
+    straight, first, second = (Crowd(0, PARENTS) for _ in range(3))
+    for crowd in (straight, first, second):
+        crowd.add_epoch(EPOCHS[0])
+    panes = [pane for offset, value in enumerate(log) for pane in straight.feed(value, offset)]
+    before = [pane for offset, value in enumerate(log[:15]) for pane in first.feed(value, offset)]
+    assert first.resets == (change_ms,)
+    restore(second, to_columns(first))
+    after = [pane for offset, value in enumerate(log[15:], 15) for pane in second.feed(value, offset)]
+    assert before + after == panes
+    assert {bool(pane.shut) for pane in panes if pane.end_ms <= change_ms} == {False}
+    assert {bool(pane.shut) for pane in panes if pane.end_ms > change_ms} == {True}
