@@ -1,12 +1,14 @@
 """How long a rebalance of crowd workers holds up counting, on a real Kafka and Redis.
 
 8 partitions with a million subscribers' state, and sightings that keep coming. Workers are processes that run the
-crowd as `throng worker crowd` does and note what happens when. In turn: a fourth joins three (`--rounds` times), leaves
-in order, one is killed; then one worker alone owns all, is killed and started anew, and is stopped and started anew.
+crowd as `throng worker crowd` does and note what happens when. In each round: a fourth joins three, leaves in order,
+joins again and is killed, another is killed, and one leaves; then one worker alone owns all, is killed and started
+anew, and is stopped and started anew. Kept after each round in benchmarks/results/rebalance.json, with how busy the
+machine was (load average of 5 minutes).
 
-    python benchmarks/bench_rebalance.py [--subscribers 1000000] [--rate 20000] [--snapshot-s 60] [--rounds 3]
+    python -m benchmarks.bench_rebalance [--subscribers 1000000] [--rate 20000] [--snapshot-s 60] [--rounds 4]
 
-Told of each (s; the session timeout of a killed one, 10 s, is not in it):
+Told of each (s; the session timeout of a killed one, 10 s, is not in it but in `from_signal`):
     rebalance      from the first worker that gives up its partitions to the last assignment
     serving        from a worker's assignment to the first chunk handled of the last of its partitions
     level          from a worker's assignment until it stands where the log ended then
@@ -14,18 +16,20 @@ Told of each (s; the session timeout of a killed one, 10 s, is not in it):
     stall_stayed   longest wait between two chunks of a partition that stayed where it was
     stall_moved    the same of one that moved, from when it was given up
     moved          how many partitions moved
+    from_signal    of one that is started anew: from the signal that ends it to the first chunk of its last partition
 """
 
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -33,6 +37,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
+from benchmarks.peers.peers import RESULTS
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Plan
 from schemas.sightings import Section, encode_frame
@@ -53,6 +58,7 @@ START_MS = 1_772_427_600_000
 PARTITIONS = 8
 FILL_ROWS = 25_000
 STEP_S = 0.1
+KEYS: Final = ("rebalance", "serving", "level", "whole", "stall_stayed", "stall_moved", "moved", "from_signal")
 
 Told = list[tuple[float, str, int, int]]
 
@@ -188,6 +194,14 @@ class Fleet:
             found[path.stem] = [row for row in rows if row[0] >= since]
         return found
 
+    async def serving(self) -> None:
+        """Wait until all of them handle chunks."""
+        since, busy = time.monotonic(), set[str]()
+        async with asyncio.timeout(300):
+            while not busy >= set(self.running):
+                await asyncio.sleep(0.5)
+                busy = {name for name, rows in self.told(since).items() if any(row[1] == "chunk" for row in rows)}
+
     def broken(self) -> list[str]:
         return [name for name, process in self.running.items() if process.returncode is not None]
 
@@ -264,19 +278,25 @@ class Bench:
                 if {name for name, rows in told.items() if any(r[1] == "has" for r in rows)} >= set(self.fleet.running):
                     figures = measure(told, lasts)
         if alone:  # the rest is the process's start, and the silence of its predecessor
+            assigned = max(row[0] for rows in told.values() for row in rows if row[1] == "assigned")
             figures = {key: figures[key] for key in ("serving", "level")}
+            figures["from_signal"] = assigned + figures["serving"] - since
         self.figures.setdefault(name, []).append(figures)
         print(f"{name}: " + ", ".join(f"{key} {value:.2f}" for key, value in figures.items()), flush=True)
         await asyncio.sleep(3)
 
-    def table(self) -> dict[str, dict[str, float]]:
-        keys = ["rebalance", "serving", "level", "whole", "stall_stayed", "stall_moved", "moved"]
-        print(f"\n{'s (worst of the rounds)':34}" + "".join(f"{key:>14}" for key in keys))
-        worst = {}
-        for name, rounds in self.figures.items():
-            worst[name] = {key: round(max(each[key] for each in rounds), 2) for key in rounds[0]}
-            print(f"{name:34}" + "".join(f"{worst[name].get(key, '-'):>14}" for key in keys))
-        return worst
+
+def worst(steps: Mapping[str, list[dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Of each step the most of any round."""
+    return {name: {key: max(each[key] for each in rounds) for key in rounds[0]} for name, rounds in steps.items()}
+
+
+def table(steps: Mapping[str, list[dict[str, float]]]) -> str:
+    """A line a step."""
+    lines = [f"\n{'s (worst of the rounds)':34}" + "".join(f"{key:>14}" for key in KEYS)]
+    for name, of in worst(steps).items():
+        lines.append(f"{name:34}" + "".join(f"{of[key]:14.2f}" if key in of else f"{'-':>14}" for key in KEYS))
+    return "\n".join(lines)
 
 
 def _before_giving_up(rows: Told, partition: int, since: float) -> float:
@@ -327,32 +347,43 @@ async def prepare(stack: Stack, folder: Path, snapshot_s: float) -> tuple[Settin
     return settings, zones
 
 
-async def run(stack: Stack, folder: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """All steps."""
+async def play(bench: Bench, settings: Settings) -> None:
+    """One round, of the workers a, b and c."""
+    fleet = bench.fleet
+    await fleet.serving()
+    await stored(settings, await stored(settings, {}))
+    await bench.step("a 4th joins 3", fleet.begin("d"))
+    await bench.step("it leaves in order", fleet.end("d", signal.SIGTERM))
+    await bench.step("a 4th joins 3", fleet.begin("d"))
+    await bench.step("1 of 4 is killed", fleet.end("d", signal.SIGKILL))
+    await bench.step("1 of 3 is killed", fleet.end("c", signal.SIGKILL))
+    await bench.step("1 of 2 leaves: all to one", fleet.end("b", signal.SIGTERM))
+    await stored(settings, await stored(settings, {}))
+    await bench.step("the only one is killed, and back", fleet.end("a", signal.SIGKILL), fleet.begin("a"), alone=True)
+    await bench.step("the only one stops, and back", fleet.end("a", signal.SIGTERM), fleet.begin("a"), alone=True)
+
+
+async def run(stack: Stack, folder: Path, options: argparse.Namespace) -> None:
+    """All rounds."""
     settings, zones = await prepare(stack, folder, options.snapshot_s)
     feed = Feed(settings, options.subscribers, options.rate, len(zones.zones))
     await feed.start()
     await feed.fill()
     fleet = Fleet(settings, folder)
     bench = Bench(fleet)
+    load: list[float] = []
     feeding = asyncio.create_task(feed.go_on())
     try:
-        for name in ("a", "b", "c"):
-            await fleet.begin(name)
-        await stored(settings, await stored(settings, {}))
+        await fleet.begin("a")
         for _ in range(options.rounds):
-            await bench.step("a 4th joins 3", fleet.begin("d"))
-            await bench.step("it leaves in order", fleet.end("d", signal.SIGTERM))
-        await bench.step("a 4th joins 3", fleet.begin("d"))
-        await bench.step("1 of 4 is killed", fleet.end("d", signal.SIGKILL))
-        await bench.step("1 of 3 is killed", fleet.end("c", signal.SIGKILL))
-        await bench.step("1 of 2 leaves: all to one", fleet.end("b", signal.SIGTERM))
-        await stored(settings, await stored(settings, {}))
-        await bench.step(
-            "the only one is killed, and back", fleet.end("a", signal.SIGKILL), fleet.begin("a"), alone=True
-        )
-        await bench.step("the only one stops, and back", fleet.end("a", signal.SIGTERM), fleet.begin("a"), alone=True)
-        return bench.table()
+            await fleet.begin("b")
+            await fleet.begin("c")
+            await play(bench, settings)
+            load.append(os.getloadavg()[1])
+            of = {name: getattr(options, name) for name in ("subscribers", "rate", "snapshot_s")}
+            of |= {"partitions": PARTITIONS, "cores": len(os.sched_getaffinity(0)), "load_average": load}
+            options.results.write_text(json.dumps({**of, "steps": bench.figures}, indent=1) + "\n")
+        print(table(bench.figures))
     finally:
         feeding.cancel()
         for process in fleet.running.values():
@@ -363,20 +394,20 @@ async def run(stack: Stack, folder: Path, options: argparse.Namespace) -> dict[s
 
 
 def main() -> None:
-    """Print a line a step, a table of the worst, and the same as JSON."""
+    """Print a line a step and a table of the worst, and keep all."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--subscribers", type=int, default=1_000_000)
     options.add_argument("--rate", type=int, default=20_000, help="sightings a second, over all partitions")
     options.add_argument("--snapshot-s", type=float, default=60.0)
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--rounds", type=int, default=4)
+    options.add_argument("--results", type=Path, default=RESULTS / "rebalance.json")
     options.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.worker:
         work(chosen.worker)
         return
     with tempfile.TemporaryDirectory() as folder, start(ephemeral=True, progress=print) as stack:
-        figures = asyncio.run(run(stack, Path(folder), chosen))
-    print(json.dumps(figures))
+        asyncio.run(run(stack, Path(folder), chosen))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from benchmarks.bench_rebalance import worst
 from benchmarks.bench_soak import grown
 from benchmarks.peers.peers import BY_NAME, THRONG
 
@@ -26,6 +27,8 @@ LATENCY_MS: Final = {
     ("release", "10000_zones"): ("the watermark's passing to the released record, 10,000 zones", 2_000.0),
     ("hour", "10000_zones"): ("the same with an hour's end in it, 10,000 zones", 2_000.0),
 }
+SERVING_S: Final = 3.0
+REBALANCE_S: Final = 5.0
 
 
 class Goal(NamedTuple):
@@ -113,6 +116,22 @@ def _steady(found: Found) -> list[Goal]:
     return [Goal("grows from one day to the next beyond its rhythm", "nothing", told, not more)]
 
 
+def _rebalanced(found: Found) -> list[Goal]:
+    of_each = worst(found["steps"])
+    alone = max(of["serving"] for of in of_each.values() if "from_signal" in of)
+    whole = max(of["whole"] for of in of_each.values() if "whole" in of)
+    return [
+        Goal(f"s from {what}", f"{aim:g}", f"{took:.1f}", took <= aim)
+        for what, aim, took in (
+            (
+                f"assignment to serving, of one worker with {found['subscribers']:,} subscribers that is started anew",
+                *(SERVING_S, alone),
+            ),
+            ("the first partition given up to the last served, of up to 4 workers", REBALANCE_S, whole),
+        )
+    ]
+
+
 FROM: Final[dict[str, Callable[[Found], list[Goal]]]] = {
     "peers": _throughput,
     "peers_faster": _faster,
@@ -120,6 +139,7 @@ FROM: Final[dict[str, Callable[[Found], list[Goal]]]] = {
     "curves": _flat,
     "memory": _memory,
     "soak": _steady,
+    "rebalance": _rebalanced,
 }
 
 

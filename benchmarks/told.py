@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import bench_functions, bench_latency, bench_soak, curves_chart
+from benchmarks import bench_functions, bench_latency, bench_rebalance, bench_soak, curves_chart
 from benchmarks.goals import WAYS, goals
 from benchmarks.peers import chart
 from benchmarks.peers.job import SHAPES
@@ -327,12 +327,27 @@ def busy(cores: int, load: Sequence[float]) -> str:
     return f"on {cores} cores with a load average of {least if least == most else f'{least} to {most}'}"
 
 
+def rebalance(found: dict[str, Any]) -> str:
+    """The worst of each step."""
+    worst = bench_rebalance.worst(found["steps"])
+    columns = ("serving", "whole", "stall_stayed", "from_signal")
+    body = [(name, *(number(of.get(column), 1) for column in columns)) for name, of in worst.items()]
+    times = {name: len(rounds) for name, rounds in found["steps"].items()}
+    heading = (
+        *("", "from assignment to serving", "from the first partition given up to the last served"),
+        *("longest wait of a partition that stays", "from the signal that ends it to serving"),
+    )
+    about = f"{found['subscribers']:,} subscribers in {found['partitions']} partitions, {found['rate']:,} sightings a "
+    about += f"second, snapshots every {found['snapshot_s']:g} s; s, the worst of at least {min(times.values())}"
+    return f"{about}, {busy(found['cores'], found['load_average'])}:\n\n" + rows(heading, body)
+
+
 GOALS: Final = "goals"
 FIGURES: Final[dict[str, Callable[[dict[str, Any]], str]]] = {
     function.__name__: function
     for function in (
         *(stages, functions, peers, latency, curves, memory, scale, extrapolation, soak),
-        *(release, registry),
+        *(release, registry, rebalance),
     )
 }
 

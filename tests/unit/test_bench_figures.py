@@ -13,6 +13,7 @@ import benchmarks
 from benchmarks import (
     bench_functions,
     bench_memory,
+    bench_rebalance,
     bench_release,
     bench_scale,
     bench_soak,
@@ -278,6 +279,39 @@ def test_latency_is_told_by_measure_and_of_how_many_panes_and_over_an_hour_if_th
     assert "over 65 minutes of it" in text
     assert text.splitlines()[-1] == "| release of dwell, 10000 zones | 900 | 1,100 | 9 | 1 of 2 |"
     assert told.latency({**run, "hour": run}).count("release of dwell") == 2
+
+
+def steps() -> dict:
+    moved = {"rebalance": 0.2, "serving": 0.3, "whole": 0.9, "stall_stayed": 0.1}
+    alone = {"serving": 3.4, "level": 4.0, "from_signal": 11.0}
+    return {"a 4th joins 3": [moved, {**moved, "whole": 6.2}], "the only one stops, and back": [alone]}
+
+
+def rebalanced() -> dict:
+    of = {"subscribers": 1_000_000, "partitions": 8, "rate": 20_000, "snapshot_s": 60.0, "cores": 2}
+    return {**of, "load_average": [1.04, 5.5], "steps": steps()}
+
+
+def test_a_rebalance_is_told_by_the_worst_of_its_rounds_and_on_how_busy_a_machine():
+    text = told.rebalance(rebalanced()).splitlines()
+    assert text[0] == (
+        "1,000,000 subscribers in 8 partitions, 20,000 sightings a second, snapshots every 60 s; s, the worst of at "
+        "least 1, on 2 cores with a load average of 1.0 to 5.5:"
+    )
+    assert text[4:] == [
+        "| a 4th joins 3 | 0.3 | 6.2 | 0.1 | – |",
+        "| the only one stops, and back | 3.4 | – | – | 11.0 |",
+    ]
+    assert "6.20" in bench_rebalance.table(steps())
+
+
+def test_a_rebalance_that_is_too_slow_misses_its_goals(tmp_path: Path):
+    (tmp_path / "rebalance.json").write_text(json.dumps(rebalanced()))
+    assert [goal.cells()[1:] for goal in goals(tmp_path)] == [("3", "3.4", "**no**"), ("5", "6.2", "**no**")]
+    fast = [{"serving": 0.3, "whole": 4.9}], [{"serving": 2.9, "from_signal": 11.0}]
+    quick = rebalanced() | {"steps": dict(zip(steps(), fast, strict=True))}
+    (tmp_path / "rebalance.json").write_text(json.dumps(quick))
+    assert [goal.met for goal in goals(tmp_path)] == [True, True]
 
 
 def test_a_registry_is_told_by_its_loads_from_kafka():
