@@ -33,6 +33,10 @@ def test_a_country_without_a_policy_can_be_suspended_by_its_code_alone() -> None
     # Resumed it allows nothing: it has no purposes.
     again = resumed(stopped, "208")
     assert PolicyTable(again.policies, "marketing").rules.by_mcc[208] & SUSPENDED
+    # And it is as strict as the strictest of the others, for once it is active it counts for all.
+    strict = replace(BOOK, policies=(replace(TEST, epsilon=1.0), replace(GERMANY, delta=1e-9)))
+    made = suspended(strict, "208").policies[-1]
+    assert (made.k, made.epsilon, made.delta) == (GERMANY.k, 1.0, 1e-9)
     for wrong in ("France", "20", "100", "999", ""):
         with pytest.raises(ThrongError, match="name one of Test, Germany, or a mobile country code"):
             suspended(BOOK, wrong)

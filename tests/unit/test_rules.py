@@ -130,6 +130,14 @@ def test_networks_that_both_rules_know_are_counted_and_none_if_they_share_none()
     assert PolicyTable(apart.policies, "marketing").rules.by_mcc[1] & SUSPENDED
 
 
+def test_a_network_that_another_country_s_policy_named_is_at_home_only_if_all_rules_name_it() -> None:
+    """Home networks are those of all policies together: 001-02 is none by the second rules."""
+    one = book(TEST, replace(ROAMING, inbound_roamers=False, home=("001-02",)))
+    other = book(TEST, replace(ROAMING, inbound_roamers=False, home=()))
+    for books in ([one, other], [other, one]):
+        assert PolicyTable(in_force(books).policies, "marketing").home == ["00101"]
+
+
 SETTINGS = st.fixed_dictionaries(
     {
         "state": st.sampled_from(["active", "suspended"]),
