@@ -769,3 +769,48 @@ async def test_a_kind_of_zones_that_the_rules_leave_out_gives_and_gets_no_weight
     assert (after.pop(zones[2].id) or 0) > 2050
     # And of the second nothing is told.
     assert after == pytest.approx({zone.id: 2000 for zone in zones if zone not in zones[1:3]}, rel=0.01)
+
+
+async def test_a_suspension_that_comes_while_a_pane_is_awaited_holds_for_it() -> None:
+    class Suspended(SettledRules):
+        why = after_reading = ""
+
+        async def read(self) -> None:
+            self.why = self.after_reading
+
+        def of(self, epoch: Epoch) -> Told:
+            return super().of(epoch)._replace(withheld=self.why)
+
+    logs, rules = Logs(), Suspended()
+    role = releaser(logs, rules=rules)
+    await role.positions({0: LogRange(0, 2)})
+    rules.after_reading = "suspended"
+    await role.handle(chunk(both(1), 0))
+    assert [(record.kind, record.reason) for record in logs.ledger()] == [("void", "policy")]
+
+
+async def test_what_was_drawn_of_a_time_that_has_become_quiet_since_is_not_published_again() -> None:
+    class QuietAmid(SettledRules):
+        def of(self, epoch: Epoch) -> Told:
+            return super().of(epoch)._replace(quiet_ms=EPOCH.start_ms + 2 * EPOCH.pane_ms)
+
+    logs = Logs()
+    role = releaser(logs)
+    await role.positions({0: LogRange(0, 6)})
+    await role.handle(chunk(both(1, 2, 3), 0))
+    measures = []
+    for rules in (SettledRules(), QuietAmid()):
+        logs.values[FOOTFALL].clear()
+        await releaser(logs, rules=rules).positions({0: LogRange(0, 6)})
+        measures.append({orjson.loads(value)["measure"] for value in logs.values[FOOTFALL]})
+    assert measures == [{"present", "arrivals"}, {"present"}]
+
+
+async def test_that_state_was_lost_is_not_told_of_a_pane_of_which_nothing_may_be() -> None:
+    logs = Logs()
+    role = releaser(logs, rules=Quiet())
+    await role.positions({0: LogRange(0, 8)})
+    panes = [each for number in (1, 2, 3, 4) for each in (without(pane(0, number), ("present",)), pane(1, number))]
+    await role.handle(chunk(panes, 0))
+    said = [(record.number, record.reason) for record in logs.ledger() if record.measure == "present"]
+    assert said == [(1, "policy"), (2, "policy"), (3, "policy"), (4, "shut")]
