@@ -3,9 +3,10 @@
 Subscribers are numbered in the order in which they are first met, so nothing of the number is left, and no key that
 could lead back. What is kept is a list of what may be: kind, time, cell, rat and the device's type (TAC), and of a
 person what the gateway knows of them. MSISDNs and fields, or consents, that throng doesn't know are left out, event ids
-are numbered anew; an element that isn't an event (it may hold anything) is replaced by `"unreadable"`, still a reject.
-So is a person's record that can't be read, and its key if that is no IMSI: by both it is as unreadable as it was, and
-of the same person. What can fail: nothing.
+and the sources of beats are numbered anew, and a beat's time is its record's, which it is told by; an element that
+isn't an event (it may hold anything) is replaced by `"unreadable"`, still a reject. So is a person's record that can't
+be read, and its key if that is no IMSI: by both it is as unreadable as it was, and of the same person. What can fail:
+nothing.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,6 @@ from streams.recording.elements import read, written
 from streams.recording.file import times_of
 
 EVENT_FIELDS = ("kind", "ts", "cell", "rat", "tac")
-BEAT_FIELDS = ("kind", "source", "ts")
 UNREADABLE = b'"unreadable"'
 NO_IMSI = b"unreadable"
 TEST_NETWORK = "00101"
@@ -39,6 +39,7 @@ class Disguise:
 
     def __init__(self) -> None:
         self._numbers: dict[str, str] = {}
+        self._sources: dict[bytes, str] = {}
         self._events = 0
 
     def imsi(self, imsi: str) -> str:
@@ -51,7 +52,7 @@ class Disguise:
         records = Records(np.asarray(table["offset"].to_numpy(), np.int64), times_of(table), start, end, payload)
         events = decode(records, LONGEST)
         values = [None if stop < 0 else b"" for stop in end.tolist()]
-        rows = list(self._elements(events, payload.tobytes()))
+        rows = list(self._elements(events, records.time[events.record].tolist(), payload.tobytes()))
         firsts = np.searchsorted(events.record, np.arange(len(values) + 1))
         for record, value in enumerate(values):
             if value is None:
@@ -83,11 +84,13 @@ class Disguise:
             return new.encode(), None if value is None else UNREADABLE
         return new.encode(), _person(value, new)
 
-    def _elements(self, events: Events, payload: bytes) -> Iterator[bytes]:
-        for status, start, end in zip(events.status.tolist(), events.start.tolist(), events.end.tolist(), strict=True):
+    def _elements(self, events: Events, times: list[int], payload: bytes) -> Iterator[bytes]:
+        columns = events.status.tolist(), events.start.tolist(), events.end.tolist(), times
+        for status, start, end, time_ms in zip(*columns, strict=True):
             if status == Reason.BEAT:
-                beat = read(payload[start:end])
-                yield written({name: beat[name] for name in BEAT_FIELDS if name in beat})
+                source = written({"source": read(payload[start:end]).get("source")})
+                number = self._sources.setdefault(source, str(len(self._sources) + 1))
+                yield orjson.dumps({"kind": "beat", "source": number, "ts": time_ms})
             elif status != Reason.OK:
                 yield UNREADABLE
             else:

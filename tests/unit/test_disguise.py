@@ -23,7 +23,23 @@ def test_an_event_with_fields_that_not_every_reader_takes_is_disguised() -> None
     *events, beat = Disguise().attach(pa.Table.from_pylist(rows, schema=SCHEMA))["value"].to_pylist()
     assert {orjson.loads(event)["imsi"] for event in events} == {"001010000000001"}
     assert not any(b"262011234567890" in event or b"note" in event for event in events)
-    assert beat == b'{"kind":"beat","source":"\\ud800","ts":1}'
+    assert orjson.loads(beat) == {"kind": "beat", "source": "1", "ts": 3}
+
+
+def test_a_beat_says_which_source_it_is_of_by_a_number_and_when_by_its_record() -> None:
+    """The gateway asks for nothing but its kind, so anything may be in the rest."""
+    said = [b'"262011234567890"', b'"mme-7"', b'["262011234567890"]', b'"mme-7"', b"7"]
+    values = [
+        b'{"kind":"beat","source":%s,"ts":"262011234567890","imsi":"262011234567890"}' % source for source in said
+    ]
+    rows = [
+        {"topic": "attach", "partition": 0, "offset": n, "timestamp": n, "key": None, "value": value, "headers": []}
+        for n, value in enumerate([*values, b'{"kind":"beat"}'])
+    ]
+    beats = Disguise().attach(pa.Table.from_pylist(rows, schema=SCHEMA))["value"].to_pylist()
+    assert [orjson.loads(beat) for beat in beats] == [
+        {"kind": "beat", "source": source, "ts": time} for time, source in enumerate(["1", "2", "3", "2", "4", "5"])
+    ]
 
 
 IMSI = b"262011234567890"
