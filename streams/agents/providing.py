@@ -62,7 +62,7 @@ class Provider:
         try:
             # Whoever wrote the registry before the epoch (a replay) needn't wait until each gateway knows it.
             self._look_again()
-            salt = await self._vault.ensure(found.epoch, written=self._keeper.written(found.epoch))
+            salt = await self._vault.ensure(found.epoch)
             self._salts.states[found.epoch] = key_state(salt)
             wipe(salt)
         except SaltGone:

@@ -115,10 +115,6 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         metrics = GatewayMetrics()
         metrics.registry_entries.set_function(lambda: registry.table.subscribers)
         metrics.registry_unreadable.set_function(lambda: registry.table.unreadable)
-        vault = Vault(salts_log, producer, settings.topic(SALTS), keys)
-        foreign = ForeignMetrics()
-        foreign.of(EPOCHS, lambda: epochs.own.passed_over)
-        foreign.of(SALTS, lambda: vault.log.own.passed_over)
         salts = Salts({}, set(), keys)
         context = Context(
             epochs.table,
@@ -142,7 +138,11 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
 
         app: list[RoleApp] = []
         group = Group(lambda: app[0].group_offsets, registry_sources)
+        vault = Vault(salts_log, producer, settings.topic(SALTS), keys, group.heard)
         keeper = EpochKeeper(epochs, vault, producer, settings.topic(EPOCHS), propose, group.heard)
+        foreign = ForeignMetrics()
+        foreign.of(EPOCHS, lambda: epochs.own.passed_over)
+        foreign.of(SALTS, lambda: vault.log.own.passed_over)
 
         provide = Provider(keeper, vault, salts, targets, registry.look_again).provide
         framer = Framer(targets, context.watermark_ms)

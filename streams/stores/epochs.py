@@ -83,10 +83,6 @@ class EpochKeeper:
         self._propose = propose
         self._begun = begun
 
-    def written(self, epoch: int) -> bool:
-        """Is there a record of this epoch?"""
-        return any(record.epoch == epoch for record in self._reader.records)
-
     async def provide(self, ts_ms: int) -> Epoch:
         """The epoch that `ts_ms` falls in, written now if nobody has.
 

@@ -8,6 +8,7 @@ There is no ratchet: no salt can be worked out from another.
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -36,6 +37,10 @@ class SaltLog:
             "salts", msgspec.msgpack.Decoder(WrappedSalt), msgspec.msgpack.Decoder(dict[str, msgspec.Raw]), NAMED
         )
 
+    async def ever_written(self) -> bool:
+        """Was there ever a record, though it may be gone by now?"""
+        return await self._reader.ever_written()
+
     async def read(self) -> None:
         """Read to the topic's end.
 
@@ -49,39 +54,53 @@ class SaltLog:
 
 
 class Vault:
-    """Salts by epoch. Never logs, prints or returns them but from `ensure`."""
+    """Salts by epoch. Never logs, prints or returns them but from `ensure`.
 
-    def __init__(self, reader: TailReader, producer: AIOKafkaProducer, topic: str, keys: KeyProvider) -> None:
+    Args:
+        begun: have gateways counted in this deployment? A salt was there before they did.
+    """
+
+    def __init__(
+        self,
+        reader: TailReader,
+        producer: AIOKafkaProducer,
+        topic: str,
+        keys: KeyProvider,
+        begun: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self._producer = producer
         self._topic = topic
         self._keys = keys
+        self._begun = begun
         self.log = SaltLog(reader)
         self._turn = asyncio.Lock()
 
-    async def ensure(self, epoch: int, *, written: bool = False) -> bytes:
+    async def ensure(self, epoch: int) -> bytes:
         """The epoch's salt, made now if nobody has. The caller wipes it after use.
-
-        Args:
-            written: the epoch was, so its salt is there: a second one would give everybody a second pseudonym.
 
         Raises:
             SaltGone: its key has been destroyed.
-            ThrongError: `salts` if the record doesn't open under the epoch's key, one is another release's, or there is
-                none of an epoch that was written; `keys` if that was destroyed before there was a salt, or is not there
-                though nobody destroyed it.
+            ThrongError: `salts` if the record doesn't open under the epoch's key, one is another release's, or there
+                are none at all any more of those by which was counted; `keys` if that was destroyed before there was a
+                salt, or is not there though nobody destroyed it.
         """
         async with self._turn:
             await self.log.read()
             if epoch not in self.log.first:
-                if written:
-                    raise ThrongError(
-                        "salts",
-                        f"{self._topic} has no salt of epoch {epoch}, which was written by one: the topic was made "
-                        "anew; see docs/how-to/outages.md#made-anew",
-                    )
+                await self._refuse_anew()
                 await self._append(epoch)
                 await self.log.read()
             return await self._open(self.log.first[epoch])
+
+    async def _refuse_anew(self) -> None:
+        """A second salt of an epoch would give everybody a second pseudonym. That an epoch is written says nothing: a
+        replay brings epochs along, and each deployment makes its own salts of them."""
+        if self._begun is not None and await self._begun() and not await self.log.ever_written():
+            raise ThrongError(
+                "salts",
+                f"{self._topic} is empty, but gateways have counted by it: the topic was made anew; see "
+                "docs/how-to/outages.md#made-anew",
+            )
 
     async def _append(self, epoch: int) -> None:
         salt = secrets.token_bytes(SALT_BYTES)

@@ -116,19 +116,44 @@ async def test_who_follows_a_topic_that_is_made_anew_is_not_left_deaf_to_it(sett
                 pass
 
 
-async def test_an_epoch_that_was_written_gets_no_second_salt(settings: Settings, tmp_path: Path) -> None:
+async def begun() -> bool:
+    """Gateways have counted."""
+    return True
+
+
+async def test_an_epoch_by_whose_salt_was_counted_gets_no_second_one(settings: Settings, tmp_path: Path) -> None:
     async with gateway(settings, tmp_path) as one:
         written = await one.keeper.provide(NIGHT)
+    async with gateway(settings, tmp_path, begun=begun) as other:
+        await other.vault.ensure(written.epoch + 1)  # the next day's, of a topic that is whole
     await lose(settings, SALTS)
     await create(settings)
-    async with gateway(settings, tmp_path) as later:
-        assert later.keeper.written(written.epoch)
+    async with gateway(settings, tmp_path, begun=begun) as later:
         salts = Salts({}, set(), FileKeys(tmp_path))
         provider = Provider(later.keeper, later.vault, salts, TERMS.partitions, lambda: None)
-        with pytest.raises(ThrongError, match=rf"no salt of epoch {written.epoch}, which was written by one"):
-            await provider.provide(NIGHT)
+        for ts_ms in (NIGHT, NIGHT + 24 * HOUR_MS):  # nor does the next day's make it one that was written to
+            with pytest.raises(ThrongError, match=r"\.salts is empty, but gateways have counted by it"):
+                await provider.provide(ts_ms)
         assert not salts.states and not await ever_written(settings, SALTS)
-        await later.vault.ensure(written.epoch + 32)  # what an incident cuts off an epoch is written nowhere
+
+
+async def test_epochs_that_a_replay_has_brought_get_salts(settings: Settings, tmp_path: Path) -> None:
+    async with gateway(settings, tmp_path) as one:
+        brought = await one.keeper.provide(NIGHT)
+    await lose(settings, SALTS)  # as a replay leaves it: a recording has epochs, and no salts
+    await create(settings)
+    counted = []
+
+    async def counts() -> bool:
+        return bool(counted)
+
+    async with gateway(settings, tmp_path, begun=counts) as here:
+        salts = Salts({}, set(), FileKeys(tmp_path))
+        provider = Provider(here.keeper, here.vault, salts, TERMS.partitions, lambda: None)
+        await provider.provide(NIGHT)
+        counted.append(brought.epoch)
+        await provider.provide(NIGHT + 24 * HOUR_MS)
+    assert len(salts.states) == 2
 
 
 async def test_no_first_epoch_is_written_where_gateways_have_counted(settings: Settings, tmp_path: Path) -> None:
@@ -139,9 +164,6 @@ async def test_no_first_epoch_is_written_where_gateways_have_counted(settings: S
 
         async with gateway(settings, tmp_path, begun=another_begins) as other:
             assert await other.keeper.provide(NIGHT) == one.epochs.records[0]
-
-    async def begun() -> bool:
-        return True
 
     await lose(settings, EPOCHS)
     await create(settings)
@@ -218,7 +240,7 @@ async def gateway(
         for part in (producer, salts, drawn, epochs):
             await part.start()
             exits.push_async_callback(part.stop)
-        vault = Vault(salts, producer, settings.topic(SALTS), FileKeys(keys))
+        vault = Vault(salts, producer, settings.topic(SALTS), FileKeys(keys), begun)
         terms = TERMS._replace(timezone=timezone)
         keeper = EpochKeeper(
             epochs, vault, producer, settings.topic(EPOCHS), lambda ts: make_epoch(ts, terms, epochs.table), begun

@@ -6,12 +6,12 @@ import pytest
 from numpy.typing import NDArray
 
 from streams.core.crowd import slots
-from streams.core.crowd.departures import in_order
 from streams.core.crowd.listed import Listed, joined
 from streams.core.crowd.population import Population
 from streams.core.crowd.presence import BLOCK
 from streams.core.crowd.reorder import Rows, select
 from tests.property.test_crowd_against_oracle import EPOCHS, ZONES
+from tests.support.departures import in_order
 
 NUMBER = 12 * BLOCK + 123
 

@@ -22,6 +22,7 @@ from streams.core.crowd.snapshot import Header, restore, to_columns
 from streams.stores.snapshots import compress
 from tests.oracle.counting import Sighting
 from tests.property.test_crowd_against_oracle import EPOCHS, MINUTE, START, ZONES, frames_of, fresh, run, sightings_of
+from tests.support.departures import in_order
 
 TABLES = (
     "subscriber_planes",
@@ -59,7 +60,7 @@ def test_the_snapshots_of_earlier_releases_are_read(owners: str) -> None:
     columns, crowd = listing()
     population = crowd.population
     assert population is not None
-    table, (ring, span) = population.slots, population.departures
+    table, span = population.slots, population.departures.span
     places = np.flatnonzero(table.rows["pseudonym"])
     rows = table.rows[places]
     rows["pseudonym"] *= slots.FACTOR
@@ -70,7 +71,7 @@ def test_the_snapshots_of_earlier_releases_are_read(owners: str) -> None:
         for name, column in zip(("used", "known", "departed", "areas"), table[1:], strict=True)
     }
     del columns["chain_lengths"], columns["chain_planes"]
-    columns["departure_planes"] = to_planes(ring[np.arange(span[TAIL], span[HEAD]) % len(ring)])
+    columns["departure_planes"] = to_planes(in_order(population.departures))
     header = msgspec.msgpack.decode(columns["header"], type=Header)
     header = msgspec.structs.replace(header, span=tuple(span.tolist()))
     columns["header"] = msgspec.msgpack.encode(header)
