@@ -11,7 +11,7 @@ A later release may have more fields, so these are not forbidden.
 """
 
 from collections.abc import Mapping, Sequence, Set
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -28,23 +28,13 @@ from streams.api.shelf import Item, item_of
 from streams.core.derived.usual import QUARTER_MS
 from streams.core.epochs import EpochTable
 from streams.core.times import instant
+from streams.stores.published import Record
 
 # A record has some hundred bytes, an outlook two thousand.
 MOST_BYTES: Final = 64 << 10
 # Clocks of brokers, where it is they who stamp the topic.
 APART_MS: Final = HOUR_MS
 PRESENT: Final = "present"
-
-
-class Record(Protocol):
-    """What is asked of a record of Kafka's."""
-
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def timestamp_type(self) -> int: ...
 
 
 class Foreign(ValueError):  # noqa: N818 - reads as what it is

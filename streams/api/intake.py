@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from schemas.epochs import Epoch
-from streams.api.edge import Edge, Foreign, Record, Unopened
+from streams.api.edge import Edge, Foreign, Unopened
 from streams.api.shelf import Item, Shelf
 from streams.metrics import ApiMetrics
+from streams.stores.published import Record
 
 log = logging.getLogger("throng.api")
 

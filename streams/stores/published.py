@@ -29,7 +29,7 @@ log = logging.getLogger("throng.release")
 
 
 class Record(Protocol):
-    """What is asked of a record."""
+    """What is asked of a released record of Kafka's."""
 
     @property
     def value(self) -> bytes | None: ...
