@@ -19,6 +19,7 @@ from schemas.registry import PURPOSES
 from schemas.topics import ATTACH, HOUR_MS, REGISTRY
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_servers
+from streams.cli.stopping import stopped_by_term
 from streams.cli.values import ABOVE_ZERO, check_timezone, check_writable, speed_of
 from streams.errors import ThrongError
 from streams.importing.disguise import Disguise, key_of
@@ -114,6 +115,7 @@ def import_(
     JSON.
     """
     check_installed("throng import")
+    stopped_by_term()
     # Only now: it needs the packages just asked for.
     from streams.importing.locate import locator
 

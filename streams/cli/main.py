@@ -3,7 +3,8 @@
 A command `throng NAME` is `streams.cli.MODULE:NAME` (`import_` for `import`), imported only when it is called, so that
 `throng status` doesn't wait for what `throng worker` needs. Whatever a user can do something about is told in one line
 on standard error.
-Exit codes: 0 done, 1 failed, 2 refused as wrong usage or settings, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 refused as wrong usage or settings, 130 stopped by Ctrl-C (or SIGTERM, where there is
+something to end).
 """
 
 import errno

@@ -16,6 +16,7 @@ from schemas.rejects import Reason
 from schemas.topics import ATTACH, LEDGER, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
+from streams.cli.stopping import stopped_by_term
 from streams.cli.values import ABOVE_ZERO, check_writable, moment_ms, speed_of
 from streams.core.inline import Inline
 from streams.core.release.sums import occurring
@@ -72,7 +73,8 @@ def record(
     """Record topics to a Parquet file: keys, values, headers, partitions, offsets and times.
 
     TOPIC is a name without the namespace: attach, registry, panes, footfall, ... The last line of standard output
-    counts what was written, as JSON; after Ctrl-C, too. Where nothing is recorded, a file that exists stays as it is.
+    counts what was written, as JSON; after Ctrl-C or SIGTERM, too. Where nothing is recorded, a file that exists stays
+    as it is.
     """
     _check_topics(topics, contains_personal_data, re_pseudonymise)
     if from_offset is not None and to_offset is not None and from_offset >= to_offset:
@@ -80,13 +82,15 @@ def record(
     if file.suffix != ".parquet":
         raise ThrongError("usage", f"FILE is {file}, which doesn't end in .parquet; it stands behind the topics")
     check_writable("FILE", file)
+    stopped_by_term()
     described = asyncio.run(topic_settings(settings, list(topics)))
     bounds = Bounds(from_offset, to_offset, count, for_s)
     disguise = Disguise() if re_pseudonymise else None
     began, stopped = time.process_time(), False
     writer = Writer(file, described, re_pseudonymise)
+    what = "records" if count is None else f"of {count:,} records, waiting for more; Ctrl-C ends it and keeps them"
     try:
-        with writer, _progress("records") as told:
+        with writer, _progress(what) as told:
             asyncio.run(capture(settings, described, bounds, writer, disguise, lambda n: told(n, "")))
     except KeyboardInterrupt:
         stopped = True

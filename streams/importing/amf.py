@@ -11,50 +11,43 @@ A detach names no place and needs none.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import orjson
-
 from streams.importing.drafts import Draft, Unusable
 from streams.importing.mapping import TAC_DIGITS, time_ms
-from streams.importing.reading import lines_of, unreadable
+from streams.importing.reading import UNREADABLE, lines_of, unreadable, value_of, whole_of
 
 GONE: Final = ("DEREGISTERED", "PURGED")
-READ_WHOLE: Final = 64 << 20  # bytes
+# What a core written in Go sends where it has no time.
+NO_TIME: Final = "0001-01-01T00:00:00Z"
 _UTC: Final = ZoneInfo("UTC")
+_IMSI: Final = re.compile(r"imsi-[0-9]{5,15}")  # TS 29.571, Supi
 
 
 def drafts_of(path: Path) -> Iterator[tuple[str, Draft | Unusable]]:
     """Each report's draft, or why it makes none, with where it stands."""
     try:
-        for number, line in _values(path):
+        for number, notifications in _values(path):
             where = f"{path.name}:{number}"
-            try:
-                notifications = orjson.loads(line)
-            except orjson.JSONDecodeError:
+            if notifications is None:
                 yield where, Unusable("no JSON on one line")
                 continue
             for notification in notifications if isinstance(notifications, list) else [notifications]:
                 yield from _reports(where, notification)
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from error
 
 
-def _values(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers, or the file as a whole if it is one JSON value."""
-    if path.suffix.lower() == ".json" and path.stat().st_size <= READ_WHOLE:
-        whole = path.read_bytes()
-        try:
-            orjson.loads(whole)
-        except orjson.JSONDecodeError:
-            pass
-        else:
-            yield 1, whole
-            return
-    yield from lines_of(path)
+def _values(path: Path) -> Iterator[tuple[int, Any]]:
+    """Lines with their numbers, or the file as a whole if it is one JSON value; None where a line is none."""
+    if (whole := whole_of(path)) is not None:
+        yield 1, whole
+        return
+    yield from ((number, value_of(line)) for number, line in lines_of(path))
 
 
 def _reports(where: str, notification: Any) -> Iterator[tuple[str, Draft | Unusable]]:
@@ -74,7 +67,7 @@ def _draft(where: str, report: Any) -> Draft:
     if not isinstance(report, Mapping):
         raise Unusable("a report that is no object")
     supi = report.get("supi")
-    if not isinstance(supi, str) or not supi.startswith("imsi-"):
+    if not isinstance(supi, str) or not _IMSI.fullmatch(supi):
         raise Unusable("no supi that is an IMSI")
     kind = _kind(report)
     cell, rat, seen = _cell(report.get("location"))
@@ -132,5 +125,6 @@ def _cell(location: Any) -> tuple[str, str, str]:
         plmn = of.get("plmnId") if isinstance(of, Mapping) else None
         if isinstance(inner, Mapping) and isinstance(of, Mapping) and isinstance(plmn, Mapping):
             cell = f"{plmn.get('mcc')}-{plmn.get('mnc')}-{str(of.get(identity)).zfill(digits).upper()}"
-            return cell, rat, str(inner.get("ueLocationTimestamp") or "")
+            seen = str(inner.get("ueLocationTimestamp") or "")
+            return cell, rat, seen if seen != NO_TIME else ""
     return "", "", ""

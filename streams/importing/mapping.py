@@ -12,8 +12,8 @@
     call = "service"
 
 Also `error` (of the position, m), `elsewhere` (a column that is filled where another network served), `tac`, `rat`,
-`birth_year`, `gender`; and for CSV `delimiter`, `skip` (lines before the data or its header) and `columns`, if there is
-no header. In NDJSON a name with dots reaches inside: "position.lat".
+`birth_year`, `gender`; and for CSV `delimiter`, `encoding` (UTF-8 if left out), `skip` (lines before the data or its
+header) and `columns`, if there is no header. In NDJSON a name with dots reaches inside: "position.lat".
 """
 
 import math
@@ -35,6 +35,9 @@ GENDERS: Final = ("female", "male", "other")
 TAC_DIGITS: Final = 8
 # A number of the year 2000 or later is at least so large in milliseconds, and until 2100 smaller in seconds.
 SMALLEST_MS: Final = 1e11
+EXACT: Final = 2.0**53
+# What databases and spreadsheets write where there is nothing.
+NOTHING: Final = ("null", "\\n", "nan", "none")
 
 
 class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,6 +59,7 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     gender: str = ""
     kinds: dict[str, str] = {}
     delimiter: str = ","
+    encoding: str = ""
     skip: int = 0
     columns: tuple[str, ...] = ()
 
@@ -96,6 +100,10 @@ def read_mapping(path: Path) -> Columns:
     wrong = [kind for kind in mapping.kinds.values() if kind not in KINDS]
     if wrong:
         raise ThrongError("import", f"the mapping {path} has the kind {wrong[0]!r}; there are: {', '.join(KINDS)}")
+    try:
+        "".encode(mapping.encoding or "utf-8")
+    except (LookupError, ValueError) as error:
+        raise ThrongError("import", f"the mapping {path}: unknown encoding {mapping.encoding!r}") from error
     if len(mapping.delimiter) != 1:
         raise ThrongError("import", f"the mapping {path}: delimiter is one character")
     return mapping
@@ -164,18 +172,23 @@ class Mapper:
         value = " ".join(_text(row, name) for name in several).strip() if several else _value(row, str(names))
         if value is None or value == "":
             raise Unusable("no time")
-        ts_ms = time_ms(value, self._columns.time_format, self._zone)
-        if not EARLIEST_MS <= ts_ms < LATEST_MS:
-            raise Unusable("a time before 2000 or after 2099")
-        return ts_ms
+        return time_ms(value, self._columns.time_format, self._zone)
 
 
 def time_ms(value: Any, form: str, zone: ZoneInfo) -> int:
     """A time in ms since the Unix epoch.
 
     Raises:
-        Unusable: it isn't of that form.
+        Unusable: it isn't of that form, is none in its zone, or is one that no event may have: others' watermarks would
+            go by it.
     """
+    ts_ms = _time_ms(value, form, zone)
+    if not EARLIEST_MS <= ts_ms < LATEST_MS:
+        raise Unusable("a time before 2000 or after 2099")
+    return ts_ms
+
+
+def _time_ms(value: Any, form: str, zone: ZoneInfo) -> int:
     if isinstance(value, datetime):  # as Parquet has them
         return _stamp_ms(value, zone)
     try:
@@ -194,6 +207,8 @@ def time_ms(value: Any, form: str, zone: ZoneInfo) -> int:
 
 def _stamp_ms(moment: datetime, zone: ZoneInfo) -> int:
     whole = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+    if moment.tzinfo is None and whole.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment:
+        raise Unusable("a time that clocks skipped, as summer time began")
     return round((whole - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
 
 
@@ -210,14 +225,17 @@ def _value(row: Mapping[str, Any], name: str) -> Any:
 
 def _text(row: Mapping[str, Any], name: str) -> str:
     value = _value(row, name)
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    return value.hex() if isinstance(value, bytes) else str(value).strip()
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        value = int(value)  # a column of whole numbers becomes one of floats where some are missing
+    text = value.hex() if isinstance(value, bytes) else str(value).strip()
+    return "" if text.lower() in NOTHING else text
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:
     value = _value(row, name)
     try:
         return math.nan if value is None or value == "" else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan

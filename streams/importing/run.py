@@ -21,6 +21,7 @@ from streams.importing.spool import Spool
 
 BATCH: Final = 8192
 FIRST: Final = 5
+NO_ROW: Final = "no row of the file's form (fields missing or too many, an open quote, or no JSON)"
 
 # A row, where it stands, and what comes of it.
 Made = tuple[str, Draft | Unusable]
@@ -61,7 +62,7 @@ def mapped(paths: Iterable[Path], columns: Columns, most_error_m: float) -> Iter
         for number, row in rows_of(path, columns):
             where = f"{path.name}:{number}"
             if row is None:
-                yield where, Unusable("no row of the file's form")
+                yield where, Unusable(NO_ROW)
                 continue
             try:
                 yield where, mapper.draft(where, row, file)

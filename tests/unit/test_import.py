@@ -1,6 +1,7 @@
 """`throng import`: others' rows as attach events, none lost silently."""
 
 import gzip
+import json
 import random
 import stat
 from collections import Counter
@@ -71,6 +72,14 @@ class TestMapping:
     def test_a_time_without_an_offset_is_of_the_mappings_zone(self) -> None:
         assert time_ms("2026-03-02 12:00:00", "auto", ZoneInfo("Europe/Berlin")) == NOON
 
+    def test_a_time_that_clocks_skipped_is_none_and_of_one_that_came_twice_the_first_is_taken(self) -> None:
+        berlin = ZoneInfo("Europe/Berlin")
+        with pytest.raises(Unusable, match="clocks skipped"):
+            time_ms("2026-03-29 02:30:00", "auto", berlin)
+        twice = "2026-10-25 02:30:00"
+        assert time_ms(twice, "auto", berlin) == time_ms(f"{twice}+02:00", "auto", berlin)
+        assert time_ms(f"{twice}+01:00", "auto", berlin) == time_ms(f"{twice}+02:00", "auto", berlin) + 3_600_000
+
     @pytest.mark.parametrize("value", ["yesterday", "", "12:00", None, "1e400"])
     def test_what_is_no_time_is_said_so_without_repeating_it(self, value: object) -> None:
         with pytest.raises(Unusable, match="a time that is not of the mapping's form"):
@@ -112,6 +121,17 @@ class TestMapping:
         served = mapper.draft("f:1", row | {"latitude": "50,1", "cell_id": "001-01-0000001"}, "f")
         assert served.cell == "001-01-0000001", "it needs no position"
 
+    @pytest.mark.parametrize("value", [float("nan"), "NULL", "\\N", "NaN", "None", " "])
+    def test_words_for_nothing_are_nobody_and_no_other_network(self, value: object) -> None:
+        row = {"user_id": "u", "timestamp": NOON, "cell_id": "x"}
+        assert Mapper(MULTIMNO).draft("f:1", row | {"plmn": value}, "f").subscriber == "u"
+        with pytest.raises(Unusable, match="no subscriber"):
+            Mapper(MULTIMNO).draft("f:1", row | {"user_id": value}, "f")
+
+    def test_an_identifier_is_the_same_where_others_are_missing(self) -> None:
+        row = {"user_id": 262011234567890.0, "timestamp": NOON, "cell_id": 7.0}
+        assert Mapper(MULTIMNO).draft("f:1", row, "f")[1:4] == ("262011234567890", NOON, "7")
+
     def test_a_file_is_one_subscriber_where_no_column_names_them(self) -> None:
         mapper = Mapper(Columns(time="t", cell="c"))
         assert mapper.draft("f:1", {"t": NOON, "c": "x"}, "walker").subscriber == "walker"
@@ -123,6 +143,8 @@ class TestMapping:
             ('time = "t"', "neither a cell nor lat and lon"),
             ('time = "t"\ncell = "c"\ncolour = "x"', "colour"),
             ('time = "t"\ncell = "c"\n[kinds]\ncall = "ring"', "'ring'"),
+            ('time = "t"\ncell = "c"\nencoding = "klingon"', "unknown encoding 'klingon'"),
+            ('time = "t"\ncell = "c"\nencoding = "base64"', "unknown encoding 'base64'"),
             ("time = ", "mapping"),
         ],
     )
@@ -155,6 +177,80 @@ class TestReading:
         ]
         (tmp_path / "r.ndjson").write_text('{"a":1}\n\n[1]\nnope\n')
         assert list(rows_of(tmp_path / "r.ndjson", columns)) == [(1, {"a": 1}), (3, None), (4, None)]
+
+    @pytest.mark.parametrize(
+        ("named", "encoding"), [("", "utf-16"), ("", "utf-8-sig"), ("latin-1", "latin-1"), ("utf-16-le", "utf-16-le")]
+    )
+    @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+    def test_text_is_read_as_it_was_written(self, tmp_path: Path, named: str, encoding: str, newline: str) -> None:
+        (tmp_path / "r.csv").write_bytes(newline.join(["a,ä", "1,ü", "2,", ""]).encode(encoding))
+        columns = Columns(time="a", cell="ä", encoding=named)
+        check_columns((tmp_path / "r.csv",), columns)
+        assert list(rows_of(tmp_path / "r.csv", columns)) == [(2, {"a": "1", "ä": "ü"}), (3, {"a": "2", "ä": ""})]
+
+    def test_who_is_written_in_another_encoding_stays_apart(self, tmp_path: Path) -> None:
+        (tmp_path / "r.csv").write_bytes("a\nMüller\nMöller\n".encode("latin-1"))
+        one, other = (row["a"] for _, row in rows_of(tmp_path / "r.csv", Columns(time="a", cell="a")) if row)
+        assert Disguise(b"k").imsi(one) != Disguise(b"k").imsi(other)
+
+    def test_a_file_in_another_encoding_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "r.csv").write_bytes("a,b\n".encode("utf-16-le") + b"\x00\xd81\0\n\0")
+        with pytest.raises(ThrongError, match="is not in utf-16-le: name its encoding"):
+            list(rows_of(tmp_path / "r.csv", Columns(time="a", cell="b", encoding="utf-16-le")))
+        (tmp_path / "r.ndjson").write_text('{"a":1}', encoding="utf-16")
+        with pytest.raises(ThrongError, match="is in UTF-16, and JSON is UTF-8"):
+            list(rows_of(tmp_path / "r.ndjson", Columns(time="a", cell="b")))
+
+    def test_an_open_quote_loses_each_row_that_it_takes_and_a_note_of_two_lines_none(self, tmp_path: Path) -> None:
+        (tmp_path / "r.csv").write_text(
+            'a,b,c\n1,x,"open\n2,y,z\n3,x,"shut"\n4,y,"two\nlines, really"\n5,x,"open\n6,y,z\n'
+        )
+        columns = Columns(time="a", cell="b")
+        assert list(rows_of(tmp_path / "r.csv", columns)) == [
+            (2, None),
+            (3, None),
+            (4, None),
+            (6, {"a": "4", "b": "y", "c": "two\nlines, really"}),
+            (7, None),
+            (8, None),
+        ]
+
+    def test_a_row_with_more_than_its_columns_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / "r.csv").write_text("t,lat,lon\n1,50,1,9,0\n2,50.1,9.0,\n")
+        assert list(rows_of(tmp_path / "r.csv", Columns(time="t", lat="lat", lon="lon"))) == [
+            (2, None),
+            (3, {"t": "2", "lat": "50.1", "lon": "9.0"}),
+        ]
+
+    def test_json_may_be_one_array_and_its_numbers_of_any_length(self, tmp_path: Path) -> None:
+        columns = Columns(time="a", cell="b")
+        long = [{"a": 89490200001234567890 + n} for n in range(2)]
+        (tmp_path / "r.json").write_text(f"\ufeff{json.dumps([*long, 7], indent=1)}", encoding="utf-8")
+        assert list(rows_of(tmp_path / "r.json", columns)) == [(1, long[0]), (2, long[1]), (3, None)]
+        (tmp_path / "r.ndjson").write_text("\ufeff" + "\n".join(map(json.dumps, long)), encoding="utf-8")
+        assert list(rows_of(tmp_path / "r.ndjson", columns)) == list(enumerate(long, 1))
+
+    def test_times_of_parquet_may_be_finer_and_of_any_zone(self, tmp_path: Path) -> None:
+        fine = pa.array([NOON * 1_000_000 + 1], pa.timestamp("ns", "Mars/Olympus"))
+        pq.write_table(pa.table({"t": fine, "u": pa.array(["x"]).dictionary_encode()}), tmp_path / "r.parquet")
+        ((_, row),) = rows_of(tmp_path / "r.parquet", Columns(time="t", cell="c"))
+        assert row is not None
+        assert (time_ms(row["t"], "auto", UTC), row["u"]) == (NOON, "x")
+
+    def test_what_a_value_was_that_can_not_be_read_is_not_said(self, tmp_path: Path) -> None:
+        torn = pa.Array.from_buffers(
+            pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
+        )
+        pq.write_table(pa.table({"u": torn}), tmp_path / "r.parquet")
+        with pytest.raises(ThrongError, match="r.parquet: rows 1 to 1 hold text that isn't UTF-8") as caught:
+            list(rows_of(tmp_path / "r.parquet", Columns(time="t", cell="c")))
+        assert "0xff" not in caught.value.sentence
+
+    def test_a_packed_file_that_is_damaged_is_said_to_be(self, tmp_path: Path) -> None:
+        packed = gzip.compress(b"".join(b"%d,x\n" % (n * 7919 % 100_003) for n in range(20_000)))
+        (tmp_path / "r.csv.gz").write_bytes(packed[:3000] + b"\0\xff" * 60 + packed[3120:])
+        with pytest.raises(ThrongError, match="cannot read .*r.csv.gz"):
+            list(rows_of(tmp_path / "r.csv.gz", Columns(time="a", cell="b", columns=("a", "b"))))
 
 
 class TestLocating:
@@ -223,6 +319,16 @@ class TestAmf:
         assert isinstance(draft, Draft)
         assert draft.ts_ms == NOON - 3_600_000
 
+    def test_a_time_that_is_not_set_is_none_and_one_that_can_not_be_makes_no_event(self, tmp_path: Path) -> None:
+        unset = report("LOCATION_REPORT")
+        unset["location"]["nrLocation"]["ueLocationTimestamp"] = "0001-01-01T00:00:00Z"
+        wrong = [report("LOCATION_REPORT", timeStamp=f"{year}-01-01T00:00:00Z") for year in ("0001", "1970", "9999")]
+        (tmp_path / "n.ndjson").write_bytes(orjson.dumps({"reportList": [unset, *wrong]}))
+        first, *others = (made for _, made in drafts_of(tmp_path / "n.ndjson"))
+        assert isinstance(first, Draft)
+        assert first.ts_ms == NOON
+        assert [str(other) for other in others] == ["a time before 2000 or after 2099"] * 3
+
     def test_what_is_no_event_says_why_and_where(self, tmp_path: Path) -> None:
         lines = [
             b"nope",
@@ -231,6 +337,7 @@ class TestAmf:
                 {
                     "reportList": [
                         report("LOCATION_REPORT", supi="nai-x"),
+                        report("LOCATION_REPORT", supi="imsi-"),
                         report("LOCATION_REPORT", location={"n3gaLocation": {}}),
                         report("LOCATION_REPORT", timeStamp=None),
                         report("CONNECTIVITY_STATE_REPORT", cmInfoList=[{"cmState": "IDLE"}]),
@@ -248,12 +355,13 @@ class TestAmf:
             "n.ndjson:1": "no JSON on one line",
             "n.ndjson:2": "no reportList",
             "n.ndjson:3.1": "no supi that is an IMSI",
-            "n.ndjson:3.2": "no cell in the location",
-            "n.ndjson:3.3": "no time",
-            "n.ndjson:3.4": "a state that is no event: idle, unreachable or silent",
+            "n.ndjson:3.2": "no supi that is an IMSI",
+            "n.ndjson:3.3": "no cell in the location",
+            "n.ndjson:3.4": "no time",
             "n.ndjson:3.5": "a state that is no event: idle, unreachable or silent",
-            "n.ndjson:3.6": "a type of report that tells of no place",
-            "n.ndjson:3.7": "a report that is no object",
+            "n.ndjson:3.6": "a state that is no event: idle, unreachable or silent",
+            "n.ndjson:3.7": "a type of report that tells of no place",
+            "n.ndjson:3.8": "a report that is no object",
         }
 
 
@@ -268,6 +376,14 @@ class TestOrder:
         assert found == [
             Event(ts, number, number, b"v%d" % number) for ts, number in sorted((ts, n) for n, ts in enumerate(times))
         ]
+
+    def test_no_file_has_a_name_by_which_it_could_stay(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        with Spool(2, 3) as spool:
+            for number in range(20):
+                spool.add(-number, number, b"262011234567890")
+            assert not list(tmp_path.iterdir())
+            assert len(list(spool.by_time())) == 20
 
     def test_slices_keep_each_partitions_order_and_lose_nothing(self) -> None:
         rng = random.Random(1)

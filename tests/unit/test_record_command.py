@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -28,7 +29,7 @@ def record(path: Path, *more: str) -> int:
 
 @pytest.fixture
 def topic(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Stands in for Kafka: as many records as the list says; at a negative number the user stops it."""
+    """Stands in for Kafka: as many records as the list says; a negative number is a signal that stops it."""
     numbers: list[int] = []
 
     async def described(*_: object) -> dict[str, TopicSettings]:
@@ -37,7 +38,7 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     async def capture(_settings: object, _topics: object, _bounds: object, writer: Writer, *_: object) -> int:
         for number in numbers:
             if number < 0:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), -number)
                 await asyncio.sleep(10)
             rows = [{"topic": PANES, "partition": 0, "offset": n, "timestamp": n, "headers": []} for n in range(number)]
             writer.write(PANES, 0, recording_table(rows))
@@ -88,10 +89,29 @@ def test_what_is_written_replaces_a_file_and_nothing_does_not(
     assert stat.S_IMODE(path.stat().st_mode) == 0o600  # what is of persons, or exact, is its owner's alone
 
 
+@pytest.fixture
+def _signals() -> Iterator[None]:
+    """As they were before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.parametrize(
+    ("number", "of_ctrl_c"),
+    [
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, signal.default_int_handler),
+        (signal.SIGTERM, signal.SIG_IGN),
+    ],
+)
 def test_a_user_who_stops_it_gets_what_was_recorded_and_its_number(
-    topic: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    number: int, of_ctrl_c: object, topic: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    topic[:] = [3, -1]
+    signal.signal(signal.SIGINT, of_ctrl_c)
+    topic[:] = [3, -number]
     assert record(tmp_path / "r.parquet") == 130
     said = capsys.readouterr()
     assert orjson.loads(said.out)["records"] == 3

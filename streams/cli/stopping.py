@@ -1,0 +1,15 @@
+"""SIGTERM as Ctrl-C, for commands that have something to end: `timeout 600 throng record` keeps what it has."""
+
+import signal
+from types import FrameType
+
+
+def stopped_by_term() -> None:
+    """From now on."""
+    signal.signal(signal.SIGTERM, _interrupted)
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # behind an `&` in a script
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
