@@ -25,6 +25,7 @@ from streams.places.sites import Sites
 
 ELSEWHERE: Final = ("elsewhere", "Elsewhere")
 LEAST_SPILL: Final = 0.01
+ASTRAY: Final = 10.0  # degrees of a meridian, 1,100 km: no cell reaches so far
 DEGREES: Final = 6  # decimals: a tenth of a metre
 
 
@@ -58,8 +59,12 @@ def build(
     if len(places) >= NO_ZONE:
         raise ThrongError("places", f"{len(places)} zones; a plan has {NO_ZONE - 1} at most")
     if not sites.located.any():
-        raise ThrongError("places", "no cell has a position")
-    given, lon = seamless(as_objects([place.outline for place in places]), sites.lon)
+        raise ThrongError("places", "no cell has a position: 'lon' and 'lat' are degrees, with a decimal point")
+    given = as_objects([place.outline for place in places])
+    named, sites = sites, _without(sites, astray(given, sites), findings)
+    if not sites.located.any():
+        raise _no_cell(places, named)
+    given, lon = seamless(given, sites.lon)
     places = [place._replace(outline=outline) for place, outline in zip(places, given, strict=True)]
     sites = sites._replace(lon=lon)
     flat = plane(*_middles(given, sites))
@@ -73,21 +78,45 @@ def build(
     shares = shares_of(shapes, outlines, people)
     zone_of, share = assigned(shares, len(sites.name))
     if places and (zone_of == NONE).all():
-        raise ThrongError(
-            "places",
-            f"no zone has a cell: none of {sites.located.sum():,} cells is mostly in any of {len(places):,} zones; "
-            "do both files show the same region, and 'lon' and 'lat' stand in their columns? "
-            f"Or are zones smaller than what cells reach?{_far(sites)}",
-        )
+        raise _no_cell(places, named)
     _tell(places, outlines, sites, shapes, zone_of, flat, findings)
     parents, parent_of = _parents(places, raw, _flat(districts, flat), districts, findings)
     zones = _zones(places, parent_of, shares, zone_of, radii(shapes), shapely.area(outlines))
     if weighted:
         ids = [zone.id for zone in zones]
         zones = _weighted(zones, where_counted(sites, x, y, shapes, outlines, zone_of, ids, people))
-    cells = _cells(sites, places, shapes, zone_of, share)
+    cells = _cells(named, places, zone_of, share)
     version, name, timezone = about
     return Built(Plan(version, name, timezone, parents, zones, cells), outlines, shapes, zone_of)
+
+
+def astray(outlines: Shapes, sites: Sites) -> NDArray[np.bool_]:
+    """Which cells are ASTRAY degrees or more from all zones, as far as the box around these tells."""
+    west, south, east, north = shapely.total_bounds(outlines).tolist()
+    middle, half = (west + east) / 2, (east - west) / 2
+    beside = np.abs((sites.lon - middle + 180) % 360 - 180) - half
+    above = np.maximum(sites.lat - north, south - sites.lat)
+    beside = beside * np.cos(np.radians((south + north) / 2))
+    return np.asarray(sites.located & (np.maximum(beside, above) >= ASTRAY))
+
+
+def _without(sites: Sites, away: NDArray[np.bool_], findings: Findings) -> Sites:
+    """The same cells, those that are away without a position: a plane that reached to them would be none of the zones',
+    in which ranges and areas are as they are on the ground."""
+    for number in np.flatnonzero(away).tolist():
+        findings.add(
+            "cells far from all zones (who is there is counted nowhere; is their position right?)", sites.name[number]
+        )
+    return sites._replace(lon=np.where(away, np.nan, sites.lon), lat=np.where(away, np.nan, sites.lat))
+
+
+def _no_cell(places: Sequence[Place], sites: Sites) -> ThrongError:
+    return ThrongError(
+        "places",
+        f"no zone has a cell: none of {sites.located.sum():,} cells is mostly in any of {len(places):,} zones; "
+        "do both files show the same region, and 'lon' and 'lat' stand in their columns? "
+        f"Or are zones smaller than what cells reach?{_far(sites)}",
+    )
 
 
 def _far(sites: Sites) -> str:
@@ -144,7 +173,8 @@ def _parents(
             findings.add(f"zones in no district (put into '{ELSEWHERE[0]}')", place.id)
     both = next((place.id for place in places if place.id in names), None)
     if both is not None:
-        raise ThrongError("places", f"{both!r} is the id of a zone and of a district: give one of them another")
+        remedy = "give one of them another; of zones within zones give the larger ones as --parents"
+        raise ThrongError("places", f"{both!r} is the id of a zone and of a district: {remedy}")
     return tuple(Parent(*item) for item in names.items()), [parent for parent, _ in found]
 
 
@@ -222,19 +252,24 @@ def _position(place: Place) -> tuple[float, float]:
 
 
 def _cells(
-    sites: Sites, places: Sequence[Place], shapes: Shapes, zone_of: NDArray[np.int64], share: NDArray[np.float64]
+    sites: Sites, places: Sequence[Place], zone_of: NDArray[np.int64], share: NDArray[np.float64]
 ) -> tuple[Cell, ...]:
-    there = ~shapely.is_missing(shapes)
     return tuple(
         Cell(
             name,
             places[zone].id if zone != NONE else NOWHERE,
             round(lat, DEGREES),
-            round(usual(lon), DEGREES),
+            round(lon, DEGREES),
             round(part, 4) if zone != NONE else None,
         )
         for name, zone, lat, lon, part, known in zip(
-            sites.name, zone_of.tolist(), sites.lat.tolist(), sites.lon.tolist(), share.tolist(), there, strict=True
+            sites.name,
+            zone_of.tolist(),
+            sites.lat.tolist(),
+            sites.lon.tolist(),
+            share.tolist(),
+            sites.located,
+            strict=True,
         )
         if known
     )

@@ -12,6 +12,7 @@ people over the borders that it should tell apart, and of a park without residen
 
 import csv
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -109,6 +110,8 @@ def tell_of(outlines: Shapes, people: People, names: list[str], findings: Findin
     """
     anybody = False
     for outline, name in zip(outlines, names, strict=True):
+        if outline.is_empty:  # smaller zones have all of it
+            continue
         weight = people.at(points(outline))
         anybody |= bool(weight.any())
         if not people.believed(outline.area, weight):
@@ -137,7 +140,7 @@ def read_density(path: Path) -> Grid:
                 )
         except ValueError as error:
             raise _bad_number(path, delimiter, columns, (*axes, "weight")) or error from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise ThrongError("places", f"cannot read the density {path}: {error}") from error
     if not len(rows):
         raise ThrongError("places", f"{_of(path)} are none")

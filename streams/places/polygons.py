@@ -5,6 +5,8 @@ of H3 indexes, one a line, a name after a comma if there is one; or a resolution
 network's own cells stand. Out: places with their outlines in degrees.
 """
 
+import csv
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,14 +20,17 @@ from shapely.geometry import shape
 from streams.errors import ThrongError
 from streams.places.findings import Findings
 from streams.places.sites import Sites
+from streams.tables import delimiter_of
 
 POLYGONAL: Final = ("Polygon", "MultiPolygon")
 GEOJSON: Final = (".geojson", ".json")
-SHIPPED_CRS: Final = ("CRS84", "4326")
+# Longitude and latitude that are WGS 84's within some metres: of RFC 7946, GPS, Europe, North America, Australia.
+DEGREES: Final = re.compile(r"CRS84|(?<![0-9])(4326|4258|4269|4283|7844)(?![0-9])")
 # A parent that many H3 resolutions above its zones has 49 of them.
 H3_STEPS_UP: Final = 2
 H3_DIGITS: Final = 15
 ALL: Final = ("all", "All")
+_HEX: Final = re.compile(f"[0-9a-fA-F]{{{H3_DIGITS}}}")
 
 
 class Place(NamedTuple):
@@ -56,7 +61,9 @@ def read_places(path: Path, findings: Findings, id_property: str = "id", name_pr
     seen: set[str] = set()
     for place in places:
         if place.id in seen:
-            raise ThrongError("places", f"the zones {path}: the id {place.id!r} is there twice")
+            remedy = "make one feature of its parts, a MultiPolygon, or name another property with --id-property"
+            remedy = f": {remedy}" if path.suffix.lower() in GEOJSON else ""
+            raise ThrongError("places", f"the zones {path}: the id {place.id!r} is there twice{remedy}")
         seen.add(place.id)
     if not places:
         raise ThrongError("places", f"the zones {path} hold no zone")
@@ -74,11 +81,13 @@ def _features(path: Path, content: bytes, findings: Findings, id_property: str, 
     try:
         document = orjson.loads(content.removeprefix(BOM_UTF8))
         features = document["features"] if document["type"] == "FeatureCollection" else [document]
+        if not isinstance(features, list):
+            raise TypeError
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise ThrongError("places", f"the zones {path} are no GeoJSON ({_why_not(error)})") from error
-    crs = str(document.get("crs") or SHIPPED_CRS[0])
-    if not any(name in crs for name in SHIPPED_CRS):
-        raise ThrongError("places", f"the zones {path} are not in WGS 84 (longitude, latitude): convert them first")
+    if (crs := document.get("crs")) and not DEGREES.search(str(crs)):
+        remedy = "convert them first: ogr2ogr -t_srs EPSG:4326 -lco RFC7946=YES out.geojson in.geojson"
+        raise ThrongError("places", f"the zones {path} are not in WGS 84 (longitude, latitude): {remedy}")
     for number, feature in enumerate(features, 1):
         yield _place(path, number, feature, findings, id_property, name_property)
 
@@ -94,18 +103,32 @@ def _place(
     path: Path, number: int, feature: Mapping[str, Any], findings: Findings, id_property: str, name_property: str
 ) -> Place:
     where = f"the zones {path}: feature {number}"
-    properties = feature.get("properties") or {}
-    own_id = properties.get(id_property, feature.get("id"))
+    properties = (feature.get("properties") or {}) if isinstance(feature, Mapping) else None
+    if not isinstance(properties, Mapping):
+        raise ThrongError("places", f"{where} is no feature as GeoJSON has it, with properties and a geometry")
+    own_id = properties.get(id_property)
+    if own_id is None:
+        own_id = feature.get("id")
     if own_id is None or not str(own_id).strip():  # a cell with the zone "" stands for none
         raise ThrongError("places", f"{where} has no id: name the property that holds it with --id-property")
     outline = _outline(where, str(own_id), feature.get("geometry"), findings)
-    text = {name: str(properties.get(name) or "") for name in ("kind", "parent", "parent_name")}
-    return Place(str(own_id), str(properties.get(name_property) or own_id), outline=outline, **text)
+    text = {name: _text(properties.get(name)) for name in ("kind", "parent", "parent_name")}
+    return Place(str(own_id), _text(properties.get(name_property)) or str(own_id), outline=outline, **text)
+
+
+def _text(value: Any) -> str:
+    """A property, '' where there is none; 0 is one."""
+    return "" if value is None else str(value)
 
 
 def _outline(where: str, own_id: str, geometry: Any, findings: Findings) -> Any:
-    if not isinstance(geometry, dict) or geometry.get("type") not in POLYGONAL:
-        raise ThrongError("places", f"{where} is no polygon")
+    what = geometry.get("type") if isinstance(geometry, dict) else None
+    if what not in POLYGONAL:
+        found = (
+            "it has no geometry" if geometry is None else f"it is a {what}" if isinstance(what, str) else "it is none"
+        )
+        remedy = f"{found}: leave it out, or give it the outline of the place"
+        raise ThrongError("places", f"{where} is no polygon ({own_id!r}), {remedy}")
     try:
         outline = shape(geometry)
     except (shapely.errors.ShapelyError, ValueError, TypeError, KeyError, IndexError) as error:
@@ -118,16 +141,23 @@ def _outline(where: str, own_id: str, geometry: Any, findings: Findings) -> Any:
         # What is left of it may have lines and points besides.
         parts = shapely.get_parts(shapely.make_valid(outline))
         outline = shapely.union_all(parts[shapely.area(parts) > 0])
+        if outline.is_empty:
+            raise ThrongError("places", f"{where} ({own_id!r}) has an outline without an area: a line there and back")
     return outline
 
 
 def _indexes(path: Path, content: bytes) -> Iterator[Place]:
-    for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), 1):
-        index, _, name = (part.strip() for part in line.partition(","))
+    lines = content.decode("utf-8-sig", "replace").splitlines()
+    for number, row in enumerate(csv.reader(lines, delimiter=delimiter_of(lines[0] if lines else "")), 1):
+        index, name = ([part.strip() for part in row] + ["", ""])[:2]
         if not index or (number == 1 and len(index) != H3_DIGITS):  # a header
             continue
-        if not h3.is_valid_cell(index):
-            raise ThrongError("places", f"the zones {path}: line {number} is no H3 cell")
+        if not _HEX.fullmatch(index) or not h3.is_valid_cell(index):
+            raise ThrongError(
+                "places",
+                f"the zones {path}: line {number} is no H3 cell: expected are its 15 hexadecimal digits, "
+                "and a name behind a comma if there is one",
+            )
         yield _hexagon(index, name or index)
 
 

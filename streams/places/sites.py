@@ -8,6 +8,7 @@ A cell without position stays: the network knows it, though nobody knows where i
 
 import csv
 import math
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,6 +34,7 @@ RADIOS: Final = {
     "NR": ("nr", 0, 9),
     "5G": ("nr", 0, 9),
 }
+NO_CELL: Final = "rows that name no cell"
 WIDEST: Final = 360.0
 USUAL_BEAM: Final = 120.0
 
@@ -75,19 +77,20 @@ def read_sites(path: Path, findings: Findings, mnc_digits: int | None = None) ->
             for number, fields in _records(path, lines):
                 row = _cell(fields, mnc_digits)
                 if isinstance(row, str):
-                    findings.add("rows that name no cell", f"row {number}: {row}")
+                    findings.add(NO_CELL, f"row {number}: {row}")
                 elif row.name in rows:
                     findings.add("cells that are there twice (the first counts)", row.name)
                 else:
                     rows[row.name] = row
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ThrongError(
             "places", f"cannot read the cells {path}: {getattr(error, 'strerror', None) or error}"
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ThrongError("places", f"the cells {path} are no CSV in UTF-8: {error}") from error
     if not rows:
-        raise ThrongError("places", f"the cells {path} hold no cell that could be used")
+        why = f" ({findings.firsts[NO_CELL][0]})" if NO_CELL in findings.firsts else ""
+        raise ThrongError("places", f"the cells {path} hold no cell that could be used{why}")
     columns = np.array([row.numbers for row in rows.values()], np.float64).T
     names = ([row.name for row in rows.values()], [row.alias for row in rows.values()])
     sites = Sites(*names, [row.rat for row in rows.values()], *columns)
@@ -119,16 +122,16 @@ def _cell(fields: dict[str, str], mnc_digits: int | None) -> _Row | str:
     if radio not in RADIOS:
         return f"the radio {radio} has no cell identity of 3GPP"
     rat, area_digits, cell_digits = RADIOS[radio]
-    try:
-        mcc, net, cell = (int(fields[name]) for name in NEEDED)
-        area = int(fields.get("area") or 0)
-    except (ValueError, KeyError, TypeError):
-        return "mcc, net, area or cell is no number"
-    digits = mnc_digits or (3 if net > 99 or mcc in LONG_MNC or len(fields["net"].strip()) == 3 else 2)
+    # 262.0 is how tables write it of a column in which some are missing.
+    texts = {name: (fields.get(name) or "").strip().removesuffix(".0") for name in (*NEEDED, "area")}
+    texts["area"] = texts["area"] or "0"
+    wrong = [name for name, text in texts.items() if not text.isdecimal()]
+    if wrong:
+        return f"{wrong[0]} is no whole number from 0"
+    mcc, net, cell, area = (int(text) for text in texts.values())
+    digits = mnc_digits or (3 if net > 99 or mcc in LONG_MNC or len(texts["net"]) == 3 else 2)
     # OpenCellID has a UMTS cell with its controller in front (TS 25.331: RNC 12 bits, cell 16 bits).
     own = cell & 0xFFFF if rat == "umts" else cell
-    if min(mcc, net, area, own) < 0:
-        return "mcc, net, area or cell is below 0"
     parts = [f"{mcc:03d}", f"{net:0{digits}d}", f"{own:0{cell_digits}X}"]
     if area_digits:
         parts.insert(2, f"{area:0{area_digits}X}")

@@ -17,6 +17,7 @@ from streams.core.gateway.zones import EXCLUDED, CellTable
 from streams.errors import ThrongError
 from streams.places.build import build
 from streams.places.coverage import as_objects, coverage, radii, regions, sectors
+from streams.places.density import read_density
 from streams.places.findings import Findings
 from streams.places.polygons import Place, h3_around, read_places
 from streams.places.shares import NONE, assigned, disjoint, holes, shares_of
@@ -95,6 +96,21 @@ class TestSites:
         text = "radio,mcc,net,area,cell,lon,lat\nLTE,334,20,1,5,9,50\n"
         assert read(tmp_path, text)[0].name == ["334-20-0000005"]
         assert read(tmp_path, text, mnc_digits=3)[0].name == ["334-020-0000005"]
+
+    def test_whole_numbers_may_be_written_as_tables_write_them_where_some_are_missing(self, tmp_path: Path) -> None:
+        text = "radio,mcc,net,area,cell,lon,lat\nLTE,262.0,1.0,,5.0,9,50\n"
+        assert read(tmp_path, text)[0].name == ["262-01-0000005"]
+
+    def test_a_file_of_no_good_row_says_why_of_the_first(self, tmp_path: Path) -> None:
+        with pytest.raises(ThrongError, match=r"no cell that could be used \(row 2: net is no whole number from 0\)"):
+            read(tmp_path, "radio,mcc,net,area,cell,lon,lat\nLTE,262,1.5,1,5,9,50\n")
+
+    def test_a_packed_file_that_is_damaged_is_said_to_be(self, tmp_path: Path) -> None:
+        rows = "".join(f"LTE,262,1,1,{n * 7919 % 100_003},9,50\n" for n in range(20_000))
+        packed = gzip.compress(f"radio,mcc,net,area,cell,lon,lat\n{rows}".encode())
+        (tmp_path / "cells.csv.gz").write_bytes(packed[:3000] + b"\0\xff" * 60 + packed[3120:])
+        with pytest.raises(ThrongError, match="cannot read the cells .*cells.csv.gz"):
+            read_sites(tmp_path / "cells.csv.gz", Findings())
 
     @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "radio,mcc,net,cell\n"])
     def test_a_file_without_cells_is_refused_in_a_line(self, tmp_path: Path, text: str) -> None:
@@ -285,6 +301,20 @@ class TestPlan:
                 "not in degrees",
             ),
             (b'{"type":"FeatureCollection","features":[]}', "hold no zone"),
+            (b'{"type":"FeatureCollection","features":null}', "no GeoJSON"),
+            (b'{"type":"FeatureCollection","features":{"a":1}}', "no GeoJSON"),
+            (b'{"type":"FeatureCollection","features":[null]}', "feature 1 is no feature"),
+            (b'{"type":"Feature","properties":[1]}', "feature 1 is no feature"),
+            (
+                b'{"type":"Feature","id":7,"properties":{"id":null},"geometry":null}',
+                r"no polygon \('7'\), it has no geometry",
+            ),
+            (
+                b'{"type":"Feature","properties":{"id":"x"},"geometry":{"type":"Polygon","coordinates":[[[9,50],'
+                b"[9.1,50.1],[9,50],[9,50]]]}}",
+                "an outline without an area",
+            ),
+            (b'{"type":"FeatureCollection","crs":{"name":"urn:ogc:def:crs:EPSG::104326"},"features":[]}', "ogr2ogr"),
             (b'{"type":"FeatureCollection","crs":{"name":"EPSG:25832"},"features":[]}', "WGS 84"),
         ],
     )
@@ -295,6 +325,60 @@ class TestPlan:
         path.write_bytes(content)
         with pytest.raises(ThrongError, match=said):
             read_places(path, Findings())
+
+    @pytest.mark.parametrize("code", ["OGC:1.3:CRS84", "EPSG::4326", "EPSG::4258", "EPSG::4269"])
+    def test_degrees_of_other_continents_are_degrees(self, tmp_path: Path, code: str) -> None:
+        name = {"crs": {"type": "name", "properties": {"name": f"urn:ogc:def:crs:{code}"}}}
+        path = tmp_path / "z.geojson"
+        path.write_bytes(orjson.dumps({"type": "FeatureCollection", "features": [feature("a", 9.0)], **name}))
+        assert len(read_places(path, Findings())) == 1
+
+    def test_a_number_is_a_parent_too(self, tmp_path: Path) -> None:
+        zero = feature("a", 9.0) | {"properties": {"id": 1, "name": 0, "parent": 0}}
+        (place,) = read_places(geojson(tmp_path / "z.geojson", zero), Findings())
+        assert (place.id, place.name, place.parent) == ("1", "0", "0")
+
+    @pytest.mark.parametrize(
+        "lines", ['"h3","name"\n"881f1d48bbfffff","x"\n', "881f1d48bbfffff;x\n", "881F1D48BBFFFFF\tx"]
+    )
+    def test_a_list_of_h3_cells_is_read_as_tables_write_it(self, tmp_path: Path, lines: str) -> None:
+        (tmp_path / "h.csv").write_text(lines)
+        assert [place.name for place in read_places(tmp_path / "h.csv", Findings())] == ["x"]
+
+    @pytest.mark.parametrize("line", ["613158889268314111", "881f1d48bbffff0", "0x881f1d48bbfff", "Märkt"])
+    def test_what_is_no_h3_cell_is_refused_in_a_line(self, tmp_path: Path, line: str) -> None:
+        (tmp_path / "h.csv").write_text(f"881f1d48bbfffff\n{line}\n")
+        with pytest.raises(ThrongError, match="line 2 is no H3 cell"):
+            read_places(tmp_path / "h.csv", Findings())
+
+    def test_a_cell_at_the_other_end_of_the_world_changes_nothing_here(self, tmp_path: Path) -> None:
+        cells = "radio,mcc,net,area,cell,lon,lat,range\nLTE,1,1,1,1,9.005,50.005,200\nLTE,1,1,1,2,9.015,50.005,200\n"
+        astray = "LTE,1,1,1,3,151.2,-33.9,400\nLTE,1,1,1,4,-91,33,400\n"
+        places = read_places(geojson(tmp_path / "z.geojson", feature("a", 9.0), feature("b", 9.01)), Findings())
+        about = (1, "t", "Europe/Berlin")
+        alone = build(places, [], read(tmp_path, cells)[0], about, Findings()).plan
+        sites, findings = read(tmp_path, cells + astray)
+        plan = build(places, [], sites, about, findings).plan
+        assert plan.zones == alone.zones
+        assert plan.cells[:2] == alone.cells
+        assert [(cell.zone, cell.lon, cell.share) for cell in plan.cells[2:]] == [
+            (NOWHERE, 151.2, None),
+            (NOWHERE, -91.0, None),
+        ]
+        assert [named for kind, named in findings.firsts.items() if "far from all zones" in kind] == [
+            list(sites.name[2:])
+        ]
+        with pytest.raises(ThrongError, match="no zone has a cell: none of 1 cells"):
+            build(places, [], read(tmp_path, cells.partition("\n")[0] + "\n" + astray[:28])[0], about, Findings())
+
+    def test_a_zone_that_smaller_ones_cover_takes_a_density(self, tmp_path: Path) -> None:
+        places = read_places(geojson(tmp_path / "z.geojson", feature("a", 9.0), feature("same", 9.0)), Findings())
+        sites, findings = read(tmp_path, "radio,mcc,net,area,cell,lon,lat,range\nLTE,1,1,1,1,9.005,50.005,200\n")
+        grid = tmp_path / "grid.csv"
+        rows = [f"{50 + n / 2000},{9 + m / 2000},1" for n in range(20) for m in range(20)]
+        grid.write_text("\n".join(["lat,lon,weight", *rows]))
+        plan = build(places, [], sites, (1, "t", "UTC"), findings, True, read_density(grid)).plan
+        assert (plan.cells[0].zone, plan.zones[1].area_m2, plan.zones[1].counted) == ("a", 0.0, ())
 
     def test_an_outline_that_crosses_itself_is_made_valid(self, tmp_path: Path) -> None:
         bow = feature("bow", 9.0)
