@@ -112,24 +112,29 @@ def simulate(
         slices(partitions or FILE_PARTITIONS)  # refuses what can't be before anything is written
     except ValueError as error:
         raise ThrongError("usage", str(error)) from error
-    if plan_out:
-        plan_out.write_bytes(orjson.dumps(plan(town), option=orjson.OPT_INDENT_2) + b"\n")
-    if registry_out:
-        with registry_out.open("wb") as lines:
-            lines.writelines(value + b"\n" for _, value in registry(town))
     totals: Counter[str] = Counter()
     with ExitStack() as stack:
         tell = stack.enter_context(_Progress(start_ms, end_ms))
         seen: list[Callable[[Slice], None]] = [lambda piece: totals.update(piece.counts), tell.write]
-        if truth:
-            seen.append(stack.enter_context(TruthFile(truth, town, start_ms, end_ms)).write)
+
+        def begins() -> None:
+            """What is beside the events, once nothing has refused them."""
+            if plan_out:
+                plan_out.write_bytes(orjson.dumps(plan(town), option=orjson.OPT_INDENT_2) + b"\n")
+            if registry_out:
+                with registry_out.open("wb") as lines:
+                    lines.writelines(value + b"\n" for _, value in registry(town))
+            if truth:
+                seen.append(stack.enter_context(TruthFile(truth, town, start_ms, end_ms)).write)
+
         if to_file:
+            begins()
             count = partitions or FILE_PARTITIONS
             people = registry(town) if with_registry else iter(())
             _to_file(to_file, count, people, slices(count), lambda piece: _all(seen, piece))
         else:
             settings = with_brokers(settings, brokers)
-            asyncio.run(_to_kafka(settings, town, slices, start_ms, partitions, pace, seen, with_registry))
+            asyncio.run(_to_kafka(settings, town, slices, start_ms, partitions, pace, seen, with_registry, begins))
     click.echo(orjson.dumps({name: totals[name] for name in totals}))
 
 
@@ -174,14 +179,16 @@ async def _to_kafka(
     pace: float | None,
     seen: list[Callable[[Slice], None]],
     with_registry: bool,
+    begins: Callable[[], None],
 ) -> None:
-    """The registry first, then the events."""
+    """The registry first, then the events; `begins` is called once neither the topics nor a broker refuse them."""
     there = await attach_for(settings, of_now=abs(start_ms - time.time() * 1000) < HOUR_MS)
     if partitions is not None and partitions > there:
         raise ThrongError("usage", f"--partitions is {partitions}, but {settings.topic(ATTACH)} has {there}")
     sender = producer(**client_options(settings.kafka))
     await sender.start()
     try:
+        begins()
         if with_registry:
             await publish_registry(sender, settings.topic(REGISTRY), registry(town))
         made = slices(partitions or there)

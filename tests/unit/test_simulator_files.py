@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from schemas.plan import Plan
 from streams.cli.main import run
 from streams.cli.simulate import simulate
+from streams.errors import ThrongError
 from streams.recording.file import Reader, times_of
 from streams.recording.made import write_recording
 from streams.simulate import Rates, Slice, Town, generate, make_town, registry
@@ -150,4 +151,17 @@ def test_the_command_refuses_in_one_line_what_can_not_be(
     assert run(["simulate", "--to-file", str(tmp_path / "x.parquet"), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("throng: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_simulation_that_the_topics_refuse_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def refused(*_: object, **__: object) -> int:
+        raise ThrongError("topics", "the topic attach is stamped by the broker")
+
+    monkeypatch.setattr("streams.cli.simulate.attach_for", refused)
+    beside = [f"--{name}={tmp_path / name}" for name in ("plan-out", "registry-out", "truth")]
+    assert run(["simulate", "--kafka", "127.0.0.1:1", "--subscribers", "50", *beside]) == 1
+    assert capsys.readouterr().err == "throng: the topic attach is stamped by the broker\n"
     assert not list(tmp_path.iterdir())
