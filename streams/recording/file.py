@@ -68,7 +68,14 @@ class Writer:
         self._path, self._part = path, path.with_name(f"{path.name}.part")
         try:
             self._part.unlink(missing_ok=True)
-            self._file = pq.ParquetWriter(owned(self._part), SCHEMA, compression="zstd", use_dictionary=["topic"])
+            self._file = pq.ParquetWriter(
+                owned(self._part),
+                SCHEMA,
+                compression="zstd",
+                use_dictionary=["topic"],
+                # A byte that a disk or a copy has changed would else be another event, and nobody the wiser.
+                write_page_checksum=True,
+            )
         except OSError as error:
             with suppress(OSError):
                 self._part.unlink()
@@ -151,7 +158,7 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
         except FileNotFoundError as error:
             raise ThrongError("recording", f"there is no recording {path}") from error
         except (OSError, pa.ArrowInvalid) as error:
@@ -166,6 +173,23 @@ class Reader:
         if self.about.version != VERSION:
             found = self.about.version
             raise ThrongError("recording", f"{path} is a recording of version {found}; this throng reads {VERSION}")
+        if not self._as_written():
+            raise ThrongError(
+                "recording",
+                f"{path} is not a recording as it was written: another program has changed it; take the one that "
+                "'throng record' made",
+            )
+
+    def _as_written(self) -> bool:
+        """Whether columns and row groups are those of a recording."""
+        found = self._file.schema_arrow
+        meta = self._file.metadata
+        return (
+            found.names == SCHEMA.names
+            and all(found.field(name).type == SCHEMA.field(name).type for name in SCHEMA.names[:-1])
+            and [group.rows for group in self.about.groups]
+            == [meta.row_group(number).num_rows for number in range(meta.num_row_groups)]
+        )
 
     def topic(self, name: str) -> Iterator[pa.Table]:
         """All records of a topic, partition after partition within each stretch."""

@@ -164,6 +164,48 @@ def test_a_damaged_recording_is_told_as_such(tmp_path: Path) -> None:
         list(Reader(file).topic(PANES))
 
 
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """A recording of two row groups."""
+    file = tmp_path / "a.parquet"
+    with Writer(file, {PANES: TopicSettings(2, {})}) as writer:
+        for partition in range(2):
+            rows = [
+                {"topic": PANES, "partition": partition, "offset": n, "timestamp": n, "value": b"%d" % n, "headers": []}
+                for n in range(1000)
+            ]
+            writer.write(PANES, partition, recording_table(rows))
+    return file
+
+
+def test_one_changed_byte_is_noticed_in_whatever_page_it_is(recorded: Path) -> None:
+    whole = recorded.read_bytes()
+    table = pq.read_table(recorded)
+    noticed = 0
+    for place in range(4, len(whole) - 8, 97):
+        recorded.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            found = pa.concat_tables(Reader(recorded).topic(PANES))
+        except ThrongError:
+            noticed += 1
+        else:
+            assert found.equals(table), place  # statistics, of which nothing is read
+    assert noticed > 20
+
+
+def test_a_recording_that_another_program_has_written_anew_is_refused(recorded: Path) -> None:
+    file = pq.ParquetFile(recorded)
+    meta = {META: file.metadata.metadata[META]}
+    table = file.read()
+    large = table.set_column(5, "value", table["value"].cast(pa.large_binary()))
+    for changed, rows in ((table, 2000), (table.slice(1000), 1000), (large, 1000), (table.drop_columns("key"), 1000)):
+        pq.write_table(changed.replace_schema_metadata(meta), recorded, row_group_size=rows)
+        with pytest.raises(ThrongError, match="another program has changed it"):
+            Reader(recorded)
+    pq.write_table(table.replace_schema_metadata(meta), recorded, row_group_size=1000)
+    assert sum(part.num_rows for part in Reader(recorded).topic(PANES)) == 2000
+
+
 def test_panes_that_find_no_room_leave_no_database_begun(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
