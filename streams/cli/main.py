@@ -11,10 +11,12 @@ import errno
 import importlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from keyword import iskeyword
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -100,11 +102,20 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit. Most commands hold identifiers, ways or exact counts: none leaves a core dump."""
     leave_no_core()
+    if os.getpid() == 1:
+        # A container's first process: a signal without a handler is lost on it, and whoever sent it waits all of the
+        # grace time, then kills.
+        signal.signal(signal.SIGTERM, _ended)
     # What a user can do something about is told in a line; the client's own words on retries are no help there.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     # Where there is a scipy numba imports it, for linear algebra that nothing here uses: a quarter of a worker's start.
     sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
     sys.exit(run(arguments))
+
+
+def _ended(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as by the signal itself. Commands with an end of their own put theirs in its place."""
+    os._exit(128 + number)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

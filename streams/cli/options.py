@@ -92,8 +92,9 @@ def with_servers(settings: Settings, *, kafka: bool = True, redis: bool = True) 
     if not (lacks_kafka or lacks_redis):
         return settings
     stack = None
-    # Where the local stack's packages are not installed, as in the image, there is none.
-    if find_spec("psutil"):
+    # Where the local stack's packages are not installed, as in the image, there is none, and none can be started.
+    may_start = find_spec("psutil") is not None
+    if may_start:
         from streams.local.stack import running
 
         stack = running(stack_folder())
@@ -103,12 +104,14 @@ def with_servers(settings: Settings, *, kafka: bool = True, redis: bool = True) 
                 "config", "setting kafka.security needs kafka.bootstrap: the local stack asks for no user"
             )
         if stack is None:
-            raise ThrongError("config", "no Kafka: start one with 'throng up' or point --kafka at yours")
+            what = "start one with 'throng up' or point --kafka at yours"
+            raise ThrongError("config", f"no Kafka: {what if may_start else 'give yours by THRONG_KAFKA_BOOTSTRAP'}")
         settings = msgspec.structs.replace(
             settings, kafka=msgspec.structs.replace(settings.kafka, bootstrap=stack.kafka)
         )
     if lacks_redis:
         if stack is None:
-            raise ThrongError("config", "no Redis: start one with 'throng up' or point --redis at yours")
+            what = "start one with 'throng up' or point --redis at yours"
+            raise ThrongError("config", f"no Redis: {what if may_start else 'give yours by THRONG_REDIS_URL'}")
         settings = msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, url=stack.redis))
     return settings

@@ -8,6 +8,8 @@ import click
 import pytest
 import yaml
 
+from streams.agents.life import END_S
+from streams.agents.roles import TransportSettings
 from streams.cli.main import cli
 from streams.cli.worker import ROLES
 from streams.settings import Settings, load_settings
@@ -74,6 +76,14 @@ def test_servers_are_where_the_settings_look_for_them() -> None:
     assert SERVICES["redis"]["command"][-2:] == ["--maxmemory-policy", "noeviction"]
     for name in OURS.keys() - {"topics"}:
         assert OURS[name]["depends_on"]["topics"] == {"condition": "service_completed_successfully"}
+
+
+def test_a_worker_has_the_time_that_its_end_takes_and_what_ends_comes_back() -> None:
+    for name, service in OURS.items():
+        assert int(service["stop_grace_period"].removesuffix("s")) > TransportSettings.drain_s + END_S, name
+    # After the machine's restart too: else workers come back to no Kafka.
+    others = {name: each.get("restart") for name, each in SERVICES.items() if each.get("restart") != "unless-stopped"}
+    assert others == {"topics": "on-failure"}
 
 
 def test_what_must_outlive_a_container_is_on_a_volume_that_its_user_may_write() -> None:

@@ -97,6 +97,11 @@ def test_every_manifest_is_what_kubernetes_takes(version: str) -> None:
             pytest.fail(f"{file.name}, {manifest['metadata']['name']}: {error.message}")
 
 
+def test_a_job_makes_room_for_the_next_versions() -> None:
+    # Its pod can't be changed, so `kubectl apply` with a new image is refused while it is there.
+    assert all(each["spec"]["ttlSecondsAfterFinished"] <= 3600 for each in of_kind("Job"))
+
+
 def test_every_file_is_named_in_its_kustomization() -> None:
     for folder in (path.parent for path in FOLDER.rglob("kustomization.yaml")):
         (said,) = read(folder / "kustomization.yaml")

@@ -1,4 +1,5 @@
-"""A worker that is told to stop while it is still being imported ends as orderly as any other."""
+"""A worker that is told to stop while it is still being imported ends as orderly as any other, and in a container no
+command passes over being told."""
 
 import signal
 import subprocess
@@ -33,3 +34,12 @@ def test_it_ends_also_where_an_exception_would_be_swallowed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("process", "code"), [(1, 128 + signal.SIGTERM), (2, -signal.SIGTERM)])
+def test_a_containers_first_process_hears_what_others_end_by_without_a_handler(process: int, code: int) -> None:
+    program = (
+        f"import os, signal; os.getpid = lambda: {process}; from streams.cli import main;"
+        "main.run = lambda _: signal.raise_signal(signal.SIGTERM); main.main([])"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == code
