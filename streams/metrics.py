@@ -99,7 +99,7 @@ class GatewayMetrics:
         )
         self.key_errors = Counter(
             "throng_gateway_key_errors",
-            "Keys that could not be destroyed, each tried again.",
+            "Keys that could not be had, or not be destroyed, each tried again.",
             registry=registry,
         )
 

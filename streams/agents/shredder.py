@@ -7,8 +7,8 @@ so by itself: destroying twice is harmless, and each has a key state of its own 
 sources, and then every `EVERY_S`. That the clocks differ is told as well.
 
 What can fail: the key provider (told, counted, tried again: no event waits for it until an epoch begins); a key that is
-not there and that nobody destroyed (the process ends). Whether the provider answers is asked from the start on, also
-before there is a salt.
+not there and that nobody destroyed (the process ends). Whether the provider answers, and would take another key, is
+asked from the start on, also before there is a salt.
 """
 
 import asyncio
@@ -33,8 +33,6 @@ log = logging.getLogger("throng.salts")
 EVERY_S: Final = 10.0
 # So far ahead of its own record no event may be (`core.gateway`).
 APART_MS: Final = 60_000
-# Where no salt is held yet, the key of this one is asked for.
-NO_EPOCH: Final = 0
 SAID: Final = {
     shredding.PASSED: "every source's commit is past the epoch",
     shredding.DEADLINE: "its time is up: later events of it are rejected",
@@ -127,16 +125,12 @@ class Shredder:
         """
         try:
             kept = list(self._salts)
-            if not kept:
-                await asyncio.to_thread(self._keys.holds, NO_EPOCH)
             gone = [epoch for epoch in kept if await asyncio.to_thread(self._keys.destroyed, epoch)]
             left = [epoch for epoch in kept if epoch not in gone]
             lost = [epoch for epoch in left if not await asyncio.to_thread(self._keys.holds, epoch)]
-        except (OSError, ThrongError) as error:
-            self._metrics.key_errors.inc()
-            self._readiness.waiting("keys", f"keys can't be asked for, and the next epoch needs one: {error}")
+        except ThrongError as error:
+            self._tell_no_keys(error)
             return
-        self._readiness.over("keys")
         for epoch in lost:
             self._wipe(epoch)
         if lost:
@@ -144,6 +138,16 @@ class Shredder:
         for epoch in gone:
             log.error("the key of epoch %d has been destroyed: its events are rejected from now on", epoch)
             self._forget(epoch)
+        try:
+            await asyncio.to_thread(self._keys.look)
+        except ThrongError as error:
+            self._tell_no_keys(error)
+        else:
+            self._readiness.over("keys")
+
+    def _tell_no_keys(self, error: ThrongError) -> None:
+        self._metrics.key_errors.inc()
+        self._readiness.waiting("keys", f"keys can't be had, and the next epoch needs one: {error}")
 
     def _forget(self, epoch: int) -> None:
         self._wipe(epoch)
@@ -158,7 +162,7 @@ class Shredder:
         try:
             there = await asyncio.to_thread(self._keys.holds, epoch)
             await asyncio.to_thread(self._keys.destroy, epoch)
-        except (OSError, ThrongError) as error:
+        except ThrongError as error:
             self._metrics.key_errors.inc()
             log.error("the key of epoch %d could not be destroyed, it is tried again: %s", epoch, error)
             return

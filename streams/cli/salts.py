@@ -125,7 +125,7 @@ def half_destroyed(epochs: Sequence[Epoch], time_ms: int, keys: KeyProvider) -> 
 def _destroy(keys: KeyProvider, epoch: Epoch) -> None:
     try:
         keys.destroy(epoch.epoch)
-    except (OSError, ThrongError) as error:
+    except ThrongError as error:
         raise ThrongError("keys", f"the key of {epoch.epoch} is NOT destroyed: {error}; run it again") from error
     click.echo(f"the salt of epoch {epoch.epoch} is destroyed")
 

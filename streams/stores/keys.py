@@ -8,6 +8,8 @@ service (`transit_keys`), which never gives the key away.
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +25,11 @@ NONCE_BYTES = 12
 
 
 class KeyProvider(Protocol):
-    """What the vault asks of a key service. All of it may wait; `ThrongError` `keys` or OSError: it doesn't answer."""
+    """What the vault asks of a key service. All of it may wait; `ThrongError` `keys`: it doesn't answer, or can't."""
+
+    def look(self) -> None:
+        """Find out whether a key could be had now, where it can be known without making one."""
+        ...
 
     def seal(self, epoch: int, secret: bytes) -> WrappedSalt | None:
         """The secret under the epoch's key, bound to both. None if the key is destroyed: it is not made again."""
@@ -61,6 +67,11 @@ class FileKeys:
         except OSError as error:
             raise ThrongError("keys", f"cannot use the folder {folder}: {error.strerror}; set gateway.keys") from error
 
+    def look(self) -> None:
+        """By a draft: a full or read-only volume shows the keys that it has, and takes no other."""
+        with self._told("no key can be made"):
+            self._draft(self._path(0).with_suffix(f".{secrets.token_hex(4)}")).unlink()
+
     def seal(self, epoch: int, secret: bytes) -> WrappedSalt | None:
         held = self.key(epoch, create=True)
         if held is None:
@@ -83,43 +94,51 @@ class FileKeys:
             wipe(held[1])
 
     def holds(self, epoch: int) -> bool:
-        return self._path(epoch).exists()
+        with self._told("no key can be asked for"):
+            return self._path(epoch).exists()
 
     def key(self, epoch: int, create: bool) -> tuple[str, bytes] | None:
         """(id, 32 bytes) of the epoch's key, to be wiped after use; made if `create`. None if it was never made or is
-        destroyed."""
-        if self._tombstone(epoch).exists():
+        destroyed.
+
+        Raises:
+            ThrongError: `keys` if the folder takes or gives none, or the file isn't whole.
+        """
+        if self.destroyed(epoch):
             return None
         path = self._path(epoch)
-        if create and not path.exists():
-            self._create(path)
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        try:
-            key = os.read(handle, KEY_BYTES + 1)  # into the object itself: a buffer would keep a copy
-        finally:
-            os.close(handle)
+        with self._told(f"the key of epoch {epoch} can't be {'made' if create else 'read'}"):
+            if create and not path.exists():
+                self._create(path)
+            try:
+                handle = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                return None
+            try:
+                key = os.read(handle, KEY_BYTES + 1)  # into the object itself: a buffer would keep a copy
+            finally:
+                os.close(handle)
         if len(key) != KEY_BYTES:
             raise ThrongError("keys", f"the key file {path} has {len(key)} bytes instead of {KEY_BYTES}: restore it")
         return f"file:{epoch}", key
 
     def destroyed(self, epoch: int) -> bool:
-        return self._tombstone(epoch).exists()
+        with self._told("no key can be asked for"):
+            return self._tombstone(epoch).exists()
 
     def destroy(self, epoch: int) -> None:
         path = self._path(epoch)
-        if self._tombstone(epoch).exists() and not path.exists():
+        if self.destroyed(epoch) and not self.holds(epoch):
             return
-        self._tombstone(epoch).touch(mode=0o600)
-        _sync_folder(self._folder)
-        if path.exists():
-            with path.open("r+b") as file:
-                file.write(secrets.token_bytes(KEY_BYTES))
-                os.fsync(file.fileno())
-            path.unlink()
+        with self._told(f"the key of epoch {epoch} is there still"):
+            self._tombstone(epoch).touch(mode=0o600)
             _sync_folder(self._folder)
+            if path.exists():
+                with path.open("r+b") as file:
+                    file.write(secrets.token_bytes(KEY_BYTES))
+                    os.fsync(file.fileno())
+                path.unlink()
+                _sync_folder(self._folder)
 
     def _path(self, epoch: int) -> Path:
         return self._folder / f"{epoch}.key"
@@ -129,14 +148,7 @@ class FileKeys:
 
     def _create(self, path: Path) -> None:
         """Whole or not at all; of two that race one wins, and both read the same."""
-        draft = path.with_suffix(f".{secrets.token_hex(4)}")
-        handle, key = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), secrets.token_bytes(KEY_BYTES)
-        try:
-            os.write(handle, key)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-            wipe(key)
+        draft = self._draft(path.with_suffix(f".{secrets.token_hex(4)}"))
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -144,6 +156,28 @@ class FileKeys:
         finally:
             draft.unlink()
         _sync_folder(self._folder)
+
+    def _draft(self, path: Path) -> Path:
+        """A file with a fresh key, or none: of a volume that is full a try would leave one each time."""
+        handle, key = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), secrets.token_bytes(KEY_BYTES)
+        try:
+            os.write(handle, key)
+            os.fsync(handle)
+        except OSError:
+            path.unlink()
+            raise
+        finally:
+            os.close(handle)
+            wipe(key)
+        return path
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            why = f"the folder {self._folder}: {error.strerror or error}"
+            raise ThrongError("keys", f"{what}: {why}; make room, mount it to be written, or set gateway.keys") from error
 
 
 def missing(epoch: int) -> ThrongError:

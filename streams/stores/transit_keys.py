@@ -34,6 +34,9 @@ class TransitKeys:
         self._token = token
         self._prefix = prefix
 
+    def look(self) -> None:
+        self._is_there(self._name(0))
+
     def seal(self, epoch: int, secret: bytes) -> WrappedSalt | None:
         if self._is_there(self._tombstone(epoch)):
             return None

@@ -45,7 +45,7 @@ async def test_it_is_not_ready_and_does_not_end(stack: object, namespace: str, t
             while "not been told yet" in " ".join(told := await reasons(workers.ports["gateway"])):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
         assert len(told) == 1
-        assert told[0].startswith("keys can't be asked for, and the next epoch needs one: the key service at 127.0.0.1")
+        assert told[0].startswith("keys can't be had, and the next epoch needs one: the key service at 127.0.0.1")
         handler = type("Handler", (StandIn,), {"keys": {}})
         with ThreadingHTTPServer(("127.0.0.1", port), handler) as listening:
             thread = threading.Thread(target=listening.serve_forever)

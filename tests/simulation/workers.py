@@ -80,6 +80,8 @@ class Keys:
         self._token_bytes = token_bytes
         self._keys: dict[int, bytes | None] = {}
 
+    def look(self) -> None: ...
+
     def seal(self, epoch: int, secret: bytes) -> WrappedSalt | None:
         key = self._keys.setdefault(epoch, self._token_bytes(32))
         return None if key is None else WrappedSalt(epoch, f"simulated:{epoch}", b"", _masked(secret, key))

@@ -1,6 +1,7 @@
 """Files that a user writes: zone plans, policies, keys. What is wrong with them is said by name."""
 
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -108,3 +109,21 @@ def test_a_cut_key_file_is_told(tmp_path: Path) -> None:
     os.truncate(tmp_path / "1.key", 5)
     with pytest.raises(ThrongError, match="has 5 bytes instead of 32: restore it"):
         keys.key(1, create=False)
+
+
+def test_a_volume_that_takes_no_key_is_told_and_keeps_none_of_the_tries(tmp_path: Path) -> None:
+    """It ended with `Kafka: [Errno 28] No space left on device`, and each try left a file."""
+    keys = FileKeys(tmp_path)
+    keys.key(1, create=True)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        for takes_one in (keys.look, lambda: keys.seal(2, bytes(32))):
+            with pytest.raises(ThrongError, match="File too large; make room, mount it to be written") as refused:
+                takes_one()
+            assert refused.value.code == "keys"
+        assert keys.holds(1) and not keys.holds(2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    keys.look()
+    assert [file.name for file in tmp_path.iterdir()] == ["1.key"]

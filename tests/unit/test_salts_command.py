@@ -147,7 +147,7 @@ def test_a_key_that_could_not_be_destroyed_is_told_to_be_there_and_destroyed_by_
     with monkeypatch.context() as broken:
         broken.setattr("streams.stores.keys.secrets.token_bytes", lambda _: (_ for _ in ()).throw(OSError("no disk")))
         code, text = said(*NOW, "--yes")
-    assert code != 0 and "is NOT destroyed: no disk; run it again" in text
+    assert code != 0 and f"the key of {TODAY.epoch} is NOT destroyed: " in text and ": no disk; make room" in text
     assert file.read_bytes() == held and keys.holds(TODAY.epoch)
     assert "04:00+01:00  sealed" in said("list")[1]
     written = len(entries())

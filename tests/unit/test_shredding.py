@@ -1,6 +1,7 @@
 """When a past epoch's key is destroyed, and what is left of it in the gateway."""
 
 import asyncio
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -192,6 +193,21 @@ async def test_a_key_service_that_is_away_costs_no_salt(tmp_path: Path, monkeypa
     monkeypatch.setattr(FileKeys, "holds", fails)
     await held.shredder.check()
     assert not held.gone and held.salts.keys() == {TODAY.epoch, TOMORROW.epoch}
+
+
+async def test_a_folder_that_takes_no_key_is_told_long_before_the_next_epoch(tmp_path: Path) -> None:
+    """Read-only or full, it gives the keys that it has: the gateway was ready, and ended when the next one was due."""
+    held = Held(tmp_path)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        await held.shredder.check()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert any("keys can't be had, and the next epoch needs one" in reason for reason in held.readiness.reasons)
+    assert held.salts.keys() == {TODAY.epoch, TOMORROW.epoch} and held.metrics.key_errors._value.get() == 1
+    await held.shredder.check()
+    assert held.readiness.names == {"starting"}
 
 
 async def test_a_salt_may_come_while_keys_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
