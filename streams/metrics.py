@@ -256,7 +256,10 @@ class CrowdMetrics:
             registry=registry,
         )
         self.redis_errors = Counter(
-            "throng_redis_errors", "Failed calls to Redis by kind, each tried again.", ["kind"], registry=registry
+            "throng_redis_errors",
+            "Failed calls to Redis by kind, each tried again, and what was lost there.",
+            ["kind"],
+            registry=registry,
         )
 
 
@@ -291,7 +294,10 @@ class ReleaseMetrics:
         self.spent = Gauge("throng_release_rho_spent", "zCDP budget spent in the current epoch.", registry=registry)
         self.budget = Gauge("throng_release_rho_budget", "zCDP budget of the current epoch.", registry=registry)
         self.redis_errors = Counter(
-            "throng_redis_errors", "Failed calls to Redis by kind, each tried again.", ["kind"], registry=registry
+            "throng_redis_errors",
+            "Failed calls to Redis by kind, each tried again, and what was lost there.",
+            ["kind"],
+            registry=registry,
         )
         self.pane_end = Gauge(
             "throng_release_pane_end_seconds",

@@ -51,6 +51,10 @@ SHOWN_EVERY_S = 0.2
 SLOW_S = 0.2
 EPOCH_PATIENCE_S = 30.0
 GAP_PATIENCE_S = 30.0
+FOUND = {
+    "losing": "the last snapshot of partition {} is gone, or a part of it",
+    "shared": "in place of the last snapshot of partition {} stood one of another Kafka's log",
+}
 
 
 class Stores(NamedTuple):
@@ -261,12 +265,17 @@ class CrowdAgent:
         # A snapshot ahead of a pane that Kafka doesn't have would lose the pane.
         await owned.acknowledged()
         try:
-            stored = await self._stores.snapshots.write(partition, offset, columns)
+            stored = await self._stores.snapshots.write(partition, offset, columns, owned.kept_offset)
         except TROUBLE as error:
             self._redis.failed("snapshots", error)
             return
         owned.stored_offset = offset
         self._redis.done("snapshots")
+        if stored.found:
+            self._redis.found(stored.found, FOUND[stored.found].format(partition))
+        if not stored.moved:
+            return
+        owned.kept_offset = offset
         self._metrics.snapshots.labels(partition).inc()
         self._metrics.snapshot_bytes.labels(partition).set(stored.size)
         self._metrics.snapshot_time.observe(time.perf_counter() - began)

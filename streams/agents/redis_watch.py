@@ -37,6 +37,11 @@ class RedisWatch:
         log.debug("%s wait: %s", work, self._waiting[work])
         self._tell()
 
+    def found(self, kind: str, what: str) -> None:
+        """Redis answers, but something is wrong with what is there. `what`: where it was seen."""
+        self._errors.labels(kind).inc()
+        log.error("%s: %s; see docs/how-to/outages.md#redis", SAYS[kind], what)
+
     def done(self, work: str) -> None:
         """`work` succeeded."""
         if self._waiting.pop(work, None) is not None:

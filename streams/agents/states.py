@@ -37,6 +37,7 @@ class Partition:
         self.crowd = crowd
         self.acks: list[asyncio.Future[object]] = []
         self.stored_offset = crowd.next_offset
+        self.kept_offset = -1  # of the snapshot that this worker has put into Redis, or found there
         self.shown_tick_ms: int | None = None
         self.shown_at = -math.inf  # s, of the loop's time
         self.taken = crowd.taken
@@ -101,7 +102,11 @@ class States:
             return kept, "memory"
         if crowd.next_offset < log_range.start:
             return Partition(self._resumed(partition, crowd.next_offset, log_range.start)), "rest"
-        return Partition(crowd), "snapshot" if crowd.next_offset else "log"
+        found = Partition(crowd)
+        if columns is None or not crowd.next_offset:
+            return found, "log"
+        found.kept_offset = crowd.next_offset
+        return found, "snapshot"
 
     def _resumed(self, partition: int, wanted: int, start: int) -> Crowd:
         log.error(

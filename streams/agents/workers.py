@@ -80,7 +80,14 @@ from streams.stores.released import Publisher
 from streams.stores.salts import Vault
 from streams.stores.snapshots import SnapshotStore
 from streams.stores.terms import terms_of
-from streams.stores.topics import ever_written, live_registry, open_admin, partition_counts, stamped_by_broker
+from streams.stores.topics import (
+    cluster_id,
+    ever_written,
+    live_registry,
+    open_admin,
+    partition_counts,
+    stamped_by_broker,
+)
 from streams.stores.views import configured_views
 
 log = logging.getLogger("throng.topics")
@@ -214,6 +221,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
     keep_freed()
     plans = configured_plans(settings)
     await _partitions(settings)
+    of = await cluster_id(settings)
     readiness = Readiness()
     async with (
         _served("crowd", settings, readiness),
@@ -229,7 +237,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
             settings.topic(PANES),
             lambda partition: Crowd(partition, plans.parents, plans.positions),
             epochs,
-            Stores(SnapshotStore(redis, prefix), CountStore(redis, prefix)),
+            Stores(SnapshotStore(redis, prefix, of), CountStore(redis, prefix)),
             producer,
             CrowdMetrics(),
             readiness,

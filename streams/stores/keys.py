@@ -177,7 +177,9 @@ class FileKeys:
             yield
         except OSError as error:
             why = f"the folder {self._folder}: {error.strerror or error}"
-            raise ThrongError("keys", f"{what}: {why}; make room, mount it to be written, or set gateway.keys") from error
+            raise ThrongError(
+                "keys", f"{what}: {why}; make room, mount it to be written, or set gateway.keys"
+            ) from error
 
 
 def missing(epoch: int) -> ThrongError:

@@ -63,6 +63,15 @@ async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
     return admin
 
 
+async def cluster_id(settings: Settings) -> str:
+    """What tells this Kafka from all others."""
+    admin = await open_admin(settings)
+    try:
+        return str((await admin.describe_cluster()).get("cluster_id") or "")
+    finally:
+        await admin.close()
+
+
 async def create(settings: Settings) -> list[str]:
     """Create the topics and raw partitions that are missing, and announce the sources.
 

@@ -3,7 +3,9 @@
 `full` (memory or disk: writes are refused), `read-only` (a replica, or too few replicas follow), `loading` (it reads
 its data after a start), `slow` (connected, but no answer in time: also half-open, or stopped), `away` (no
 connection), `busy` (no room for another client), `refused` (password, rights), `cluster` (slots are not served),
-`other`. All of them pass by waiting or by an operator's hand; none is a reason to end a worker.
+`other`. What no call says, but is found: `losing` (what was stored is gone, by an eviction policy mostly), `shared`
+(another deployment writes under the same names). All of them pass by waiting or by an operator's hand; none is a reason
+to end a worker.
 """
 
 from typing import Final
@@ -35,6 +37,8 @@ SAYS: Final = {
     "refused": "Redis refuses this user",
     "cluster": "Redis Cluster does not serve all slots",
     "other": "Redis fails",
+    "losing": "Redis loses what is stored",
+    "shared": "Redis is shared with a deployment of the same namespace",
 }
 
 _TYPES: Final = (

@@ -257,3 +257,49 @@ async def test_a_writer_whose_chunks_were_swept_moves_no_pointer(redis: Redis, n
     slow._move_forward = late  # type: ignore[assignment]
     assert not (await slow.write(0, 3, {"v": b"swept"})).moved
     assert await store.read(0) == (2, {"v": b"new"})
+
+
+async def test_a_snapshot_that_redis_has_lost_is_found_missing_by_the_next(redis: Redis, namespace: str) -> None:
+    """An eviction policy takes them without a word: nothing failed, and a restart had no state."""
+    store = SnapshotStore(redis, f"{namespace}:")
+    assert (await store.write(0, 1, {"v": b"x"})).found == ""
+    assert (await store.write(0, 2, {"v": b"x"}, after=1)).found == ""
+    await redis.delete(*await chunks_of(redis, namespace))
+    assert (await store.write(0, 3, {"v": b"x"}, after=2)) == (True, 15, "losing")
+    await redis.delete(f"{namespace}:{{p0}}:snapshot")
+    assert (await store.write(0, 4, {"v": b"x"}, after=3)).found == "losing"
+    assert (await store.write(0, 3, {"v": b"zombie"}, after=2)) == (False, 20, "")
+    assert (await store.write(0, 5, {"v": b"x"}, after=4)).found == ""
+
+
+async def test_a_snapshot_whose_announcement_was_evicted_meanwhile_is_not_pointed_to(
+    redis: Redis, namespace: str
+) -> None:
+    store = SnapshotStore(redis, f"{namespace}:")
+    await store.write(0, 1, {"v": b"x"})
+    move = store._move_forward
+
+    async def late(keys: list[str], args: list[object]) -> object:
+        await redis.delete(*keys)
+        return await move(keys=keys, args=args)
+
+    store._move_forward = late  # type: ignore[assignment]
+    assert (await store.write(0, 2, {"v": b"x"}, after=1)) == (False, 15, "losing")
+    assert len(await chunks_of(redis, namespace)) == 1, "but for the one before, which nothing names any more"
+
+
+async def test_what_a_deployment_on_another_kafka_has_stored_is_never_taken_for_ones_own(
+    redis: Redis, namespace: str
+) -> None:
+    """Of the same namespace, on one Redis: its offsets are of another log, so counting went on from anothers' state."""
+    ours, theirs, before = (SnapshotStore(redis, f"{namespace}:", of) for of in ("ours", "theirs", ""))
+    await before.write(0, 10, {"v": b"of a release that did not say whose"})
+    assert await ours.read(0) == (10, {"v": b"of a release that did not say whose"})
+    assert (await ours.write(0, 20, {"v": b"ours"}, after=10)).found == ""
+    assert await theirs.newest(0) is None
+    with pytest.raises(BrokenSnapshot, match="Redis is shared with a deployment of the same namespace"):
+        await theirs.read(0)
+    assert (await theirs.write(0, 5, {"v": b"theirs"})) == (True, 20, "shared")
+    assert await theirs.read(0) == (5, {"v": b"theirs"})
+    assert (await ours.write(0, 30, {"v": b"ours"}, after=20)) == (True, 18, "shared")
+    assert (await ours.read(0), await ours.newest(0)) == ((30, {"v": b"ours"}), 30)

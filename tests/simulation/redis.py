@@ -85,20 +85,24 @@ class Client:
         return run
 
 
-def move_forward(data: dict[str, Any], key: str, offset: int, pointer: bytes, name: str, chunks: int) -> int:
+def move_forward(
+    data: dict[str, Any], key: str, offset: int, pointer: bytes, name: str, chunks: int, after: int, _of: str
+) -> tuple[int, int]:
     """`MOVE_FORWARD`, which tests/integration/test_redis_stores.py tests on a real Redis."""
     old = dict(data.get(key, {}))
+    before, number = old.get("name", " 0").split(" ")
+    whole = all(f"{key}:{before}:{place}" in data for place in range(int(number)))
+    found = int(int(old.get("offset", -1)) < after or not whole)
     if old.pop(f"try:{name}", None) is None:
-        return 0
+        _drop(data, key, name, chunks)
+        return 0, found
     if "offset" in old and int(old["offset"]) >= offset:
         _drop(data, key, name, chunks)
         data[key] = old
-        return 0
-    if before := old.get("name"):
-        unused, number = before.split()
-        _drop(data, key, unused, int(number))
+        return 0, found
+    _drop(data, key, before, int(number))
     data[key] = old | {"offset": str(offset).encode(), "pointer": pointer, "name": f"{name} {chunks}"}
-    return 1
+    return 1, found
 
 
 def sweep(data: dict[str, Any], key: str) -> int:

@@ -65,7 +65,7 @@ class Cache:
         if self.away:
             raise ConnectionError
 
-    async def write(self, partition: int, offset: int, columns: dict[str, bytes]) -> Stored:
+    async def write(self, partition: int, offset: int, columns: dict[str, bytes], after: int = -1) -> Stored:
         self._ask()
         if offset > self.stored.get(partition, (-1, {}))[0]:
             self.stored[partition] = (offset, columns)
