@@ -6,20 +6,28 @@ can fail: an epoch that was made by an audit log that is not this one (`audit`).
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import UNSET
 
 from schemas.epochs import Epoch
 from schemas.plan import Plan
 from schemas.policy import Rulebook
-from streams.core.epochs import EpochTable
+from streams.core.epochs import EpochTable, Terms, epoch_bounds
 from streams.core.rules.audit import Chain, Taken
 from streams.core.rules.rules import Told, by_code, closed, home_codes, told, usable
 from streams.errors import ThrongError
 from streams.metrics import PolicyMetrics
 
 log = logging.getLogger("throng.rules")
+
+# What an epoch has from the settings of the gateway that wrote it, by their names there.
+OF_SETTINGS: Final = {
+    "timezone": "epoch.timezone",
+    "plan": "gateway.plan",
+    **{name: f"epoch.{name}" for name in ("lateness_ms", "tick_ms", "stay_ms", "seen_ms", "ping_pong_ms")},
+    **{name: f"epoch.{name}" for name in ("jump_m_s", "jump_m")},
+}
 
 
 class Log(Protocol):
@@ -108,3 +116,25 @@ def log_differences(chain: Chain, files: Rulebook) -> None:
     }
     whom = ", ".join(sorted(names)) or "the measures or the purpose"
     log.warning("the files say something else of %s than what is in force: see 'throng policy apply'", whom)
+
+
+def log_other_settings(epochs: Sequence[Epoch], terms: Terms) -> None:
+    """Say if this gateway's settings are not what the newest epoch has: of two gateways that differ whoever writes an
+    epoch decides, day by day."""
+    newest = max(epochs, key=lambda epoch: epoch.start_ms, default=None)
+    if newest is None:
+        return
+    said = [
+        f"{setting} is {getattr(terms, name)} here and {getattr(newest, name)} there"
+        for name, setting in OF_SETTINGS.items()
+        if getattr(terms, name) != getattr(newest, name)
+    ]
+    own_end_ms = epoch_bounds(newest.end_ms - 1, newest.timezone, terms.change_hour).end_ms
+    if own_end_ms != newest.end_ms:
+        said.append(f"epoch.change_hour is {terms.change_hour} here and another there")
+    if said:
+        log.warning(
+            "the settings are not those of epoch %d: %s. They are taken up by the next epoch that this gateway writes: "
+            "all gateways must have the same",
+            *(newest.epoch, ", ".join(said)),
+        )

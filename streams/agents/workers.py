@@ -44,13 +44,13 @@ from streams.agents.reach import Reach
 from streams.agents.registrar import Registrar
 from streams.agents.release import Releaser
 from streams.agents.roles import Role, TransportSettings, Turn, standing_by
-from streams.agents.rules import ReleaseRules, cut, log_differences, rules_of
+from streams.agents.rules import ReleaseRules, cut, log_differences, log_other_settings, rules_of
 from streams.agents.single import FRAME_LEVEL, ZSTD_LEVEL
 from streams.core.crowd.crowd import Crowd
 from streams.core.crowd.population import countable
 from streams.core.crowd.rehearsal import rehearse
 from streams.core.derived.following import Following
-from streams.core.epochs import make_epoch
+from streams.core.epochs import Terms, make_epoch
 from streams.core.gateway.framing import Framer, rows_at_once
 from streams.core.gateway.future import MOST_AHEAD_MS
 from streams.core.gateway.gateway import Context
@@ -137,11 +137,17 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         registry_sources, stamped = await _registry_and_stamps(settings, counts[REGISTRY])
         rules = GatewayRules(audit, context, plans.all, PolicyMetrics())
 
-        def propose(ts_ms: int) -> Epoch:
+        def terms_now() -> Terms:
             now, _ = rules_of(audit.chain, None)
             ours = targets, counts[ATTACH], registry_sources
-            terms = terms_of(settings, plans.current, now, *ours, audit.chain.head)
+            return terms_of(settings, plans.current, now, *ours, audit.chain.head)
+
+        def propose(ts_ms: int) -> Epoch:
+            terms = terms_now()
+            log_other_settings(epochs.records, terms)
             return countable(sound(make_epoch(ts_ms, terms, epochs.table)))
+
+        log_other_settings(epochs.records, terms_now())
 
         app: list[RoleApp] = []
         group = Group(lambda: app[0].group_offsets, registry_sources)

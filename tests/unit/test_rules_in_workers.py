@@ -19,7 +19,7 @@ from schemas.policy import Policy, Rulebook
 from schemas.topics import FOOTFALL, LEDGER, RELEASED
 from streams.agents.gateway_rules import SHOWN_EVERY_S, GatewayRules
 from streams.agents.roles import LogRange
-from streams.agents.rules import ReleaseRules
+from streams.agents.rules import ReleaseRules, log_other_settings
 from streams.core.events.decode import decode
 from streams.core.gateway.gateway import NEVER_MS, Context, screen
 from streams.core.gateway.policy import SUSPENDED
@@ -32,7 +32,7 @@ from streams.metrics import PolicyMetrics
 from tests.oracle.counting import Sighting
 from tests.property.test_crowd_against_oracle import EPOCHS, counted, frames_of, run
 from tests.support.raw import records_of
-from tests.support.world import PLAN, POLICIES, context_of, epochs_at
+from tests.support.world import PLAN, POLICIES, TERMS, context_of, epochs_at
 from tests.unit.test_registrar import World
 from tests.unit.test_registrar import chunk as raw
 from tests.unit.test_release_role import EPOCH, Logs, both, chunk, releaser
@@ -302,3 +302,17 @@ async def test_a_gateway_that_cannot_read_the_rules_waits_and_says_so() -> None:
     assert world.gateway._readiness.reasons == []
     mark = world.framer.mark(0)
     assert mark is not None and mark.next_offset == 1
+
+
+def test_a_gateway_says_that_its_settings_are_not_those_of_the_newest_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    """Of two gateways that differ whoever was first wrote each epoch, and nobody was told."""
+    epochs = epochs_at(NOON, NOON + 86_400_000)
+    log_other_settings([], TERMS)
+    log_other_settings(epochs, TERMS)
+    assert not caplog.records
+    log_other_settings(epochs, TERMS._replace(timezone="Asia/Kolkata", tick_ms=20_000))
+    log_other_settings(epochs, TERMS._replace(change_hour=3))
+    first, second = (record.getMessage() for record in caplog.records)
+    assert f"not those of epoch {epochs[1].epoch}: epoch.timezone is Asia/Kolkata here and Europe/Berlin there" in first
+    assert "epoch.tick_ms is 20000 here and 10000 there. They are taken up" in first
+    assert "epoch.change_hour is 3 here and another there" in second
