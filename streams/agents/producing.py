@@ -30,7 +30,14 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.codec import zstd_encode
-from aiokafka.errors import NoError, ProducerClosed, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    MessageSizeTooLargeError,
+    NoError,
+    ProducerClosed,
+    RecordListTooLargeError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record import default_records
@@ -95,6 +102,8 @@ class PatientBatches(MessageAccumulator):
 
     def _append_batch(self, builder: object, tp: TopicPartition) -> MessageBatch:
         batch = super()._append_batch(builder, tp)
+        fail = batch.failure
+        batch.failure = lambda exception: fail(_named(exception, tp.topic))
         batch.future.add_done_callback(self._over)
         return batch
 
@@ -234,6 +243,13 @@ class Producer(AIOKafkaProducer):
             if (stamped_ms := _stamped_ms(response)) is not None:
                 self.stamps[node_id] = Stamp(stamped_ms, round(self.answered_at * 1000))
         return response
+
+
+def _named(error: Exception, topic: str) -> Exception:
+    """With the topic's name, where it is the topic's settings that refuse: Kafka doesn't say which it was."""
+    if not isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)):
+        return error
+    return type(error)(f"{topic} takes no record as long as one to be sent: raise its max.message.bytes as starts say")
 
 
 def _refusal(response: Any) -> str | None:

@@ -3,8 +3,8 @@
 In: the topics' replicas and settings as the broker says them. Out: nothing, or a refusal that names the topic and the
 setting. Logs in which the first record counts must never be compacted, which keeps the last; those that nothing can
 make anew must be kept for ever; what the deployment's own settings promise of replicas must be so. What keeps records
-of persons for longer than is said (docs/explanation/privacy.md), or goes by the clocks of who writes, is told, and not
-refused: topics from before have it.
+of persons for longer than is said (docs/explanation/privacy.md), goes by the clocks of who writes, or takes no long
+records, is told, and not refused: topics from before have it.
 """
 
 import logging
@@ -23,7 +23,8 @@ log = logging.getLogger("throng.topics")
 LOGS = (ATTACH, SIGHTINGS, PANES, LEDGER, EPOCHS, SALTS, AUDIT)
 FOR_EVER = (LEDGER, EPOCHS, SALTS, AUDIT)
 REPLICAS = 3
-OF_PERSONS = {topic.name: topic for topic in TOPICS if topic.name in (ATTACH, REJECTS, SIGHTINGS, REGISTRY)}
+BY_NAME = {topic.name: topic for topic in TOPICS}
+OF_PERSONS = {name: BY_NAME[name] for name in (ATTACH, REJECTS, SIGHTINGS, REGISTRY)}
 # Those that workers write. Whoever sends the other two may have reasons to stamp them.
 OWN = tuple(name for name in STAMPED if name not in (ATTACH, REGISTRY))
 # Of a log that is deleted by time, how many of its segments at least make up the time that records are kept.
@@ -66,6 +67,12 @@ def lingering(topic: Topic, config: Mapping[str, str]) -> str:
     return ",".join(f"{name}={most}" for name, most in topic.goes.items()) if stays else ""
 
 
+def too_short(topic: Topic, config: Mapping[str, str]) -> bool:
+    """Would a topic refuse the longest records that throng writes there? `config`: by Kafka's names."""
+    longest = topic.config.get("max.message.bytes")
+    return longest is not None and int(config.get("max.message.bytes") or longest) < int(longest)
+
+
 def by_writers(name: str, config: Mapping[str, str]) -> bool:
     """Do a topic's times come from the clocks of the workers who write it? `config`: by Kafka's names."""
     return name in OWN and config.get("message.timestamp.type") == "CreateTime"
@@ -94,6 +101,12 @@ async def check(admin: AIOKafkaAdminClient, settings: Settings) -> None:
                 and (lacks := lingering(OF_PERSONS[name], config))
             ):
                 log.warning("the topic %s keeps what is of persons longer than is said: set its %s", topic, lacks)
+            if too_short(BY_NAME[name], config):
+                log.warning(
+                    "the topic %s takes no record over %s bytes, and a worker that has a longer one ends: set its "
+                    "max.message.bytes=%s",
+                    *(topic, config["max.message.bytes"], BY_NAME[name].config["max.message.bytes"]),
+                )
             if name in LOGS and (wrong := troubles(name, replicas[topic], config, settings)):
                 raise ThrongError("topics", f"the topic {topic} would not keep what throng needs: {wrong[0]}")
     if unstamped:

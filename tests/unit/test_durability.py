@@ -4,7 +4,7 @@ import pytest
 
 from schemas.topics import EPOCHS, PANES, REGISTRY, REJECTS, TOPICS
 from streams.settings import load_settings
-from streams.stores.durability import OF_PERSONS, lingering, troubles
+from streams.stores.durability import BY_NAME, OF_PERSONS, lingering, too_short, troubles
 from streams.stores.topics import _new
 
 GOOD = {
@@ -62,3 +62,13 @@ def test_records_that_lie_in_a_segment_of_a_week_are_told_with_what_to_set() -> 
     assert lingering(OF_PERSONS[REJECTS], HOURS_2 | WEEK | {"retention.ms": "-1"}) == ""
     said = lingering(OF_PERSONS[REGISTRY], EVER | {"segment.ms": "3600000"})
     assert said == "segment.ms=3600000,max.compaction.lag.ms=86400000"
+
+
+@pytest.mark.parametrize("topic", BY_NAME.values(), ids=list(BY_NAME))
+def test_a_topic_that_would_refuse_the_longest_records_is_told(topic) -> None:
+    made = dict(_new(topic, SETTINGS).topic_configs)
+    assert not too_short(topic, made) and not too_short(topic, {})
+    if "max.message.bytes" in made:
+        assert too_short(topic, {"max.message.bytes": str(int(made["max.message.bytes"]) - 1)})
+    else:
+        assert not too_short(topic, {"max.message.bytes": "1000"}), "what throng writes there is short"

@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import zstd_encode
-from aiokafka.errors import OutOfOrderSequenceNumber, ProducerClosed
+from aiokafka.errors import MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import SendProduceReqHandler
 from aiokafka.protocol.produce import ProduceResponse_v8
@@ -28,6 +28,7 @@ from streams.errors import ThrongError
 from streams.local.ports import free_ports
 from streams.metrics import KafkaMetrics
 from streams.stores.batches import HEADER
+from streams.stores.connection import sentence_of
 from tests.support.broker import Broker
 
 TP = TopicPartition("t", 0)
@@ -298,6 +299,18 @@ async def test_a_broker_that_lost_its_producers_ends_the_process_at_once(broker:
         with pytest.raises(OutOfOrderSequenceNumber):
             await started.watch()
     assert isinstance(acknowledged.exception(), OutOfOrderSequenceNumber)
+
+
+async def test_a_record_that_the_topics_settings_refuse_ends_the_process_and_names_the_topic(
+    broker: Broker, started: Producer
+) -> None:
+    """Kafka quotes its manual, and says of which of the topics that a worker writes it is nowhere."""
+    broker.refuse = MessageSizeTooLargeError.errno
+    (acknowledged,) = await _sent(broker, range(1, 2), started)
+    async with asyncio.timeout(20):
+        with pytest.raises(MessageSizeTooLargeError, match="t takes no record as long as one to be sent: raise its"):
+            await started.watch()
+    assert sentence_of(acknowledged.exception()).startswith("Kafka: [Error 10] MessageSizeTooLargeError: t takes no")
 
 
 async def test_an_eye_on_a_real_connection_tells_an_outage_and_its_end(
