@@ -249,7 +249,9 @@ def _named(error: Exception, topic: str) -> Exception:
     """With the topic's name, where it is the topic's settings that refuse: Kafka doesn't say which it was."""
     if not isinstance(error, (MessageSizeTooLargeError, RecordListTooLargeError)):
         return error
-    return type(error)(f"{topic} takes no record as long as one to be sent: raise its max.message.bytes as starts say")
+    said = f"{topic} takes no record as long as one to be sent: raise its max.message.bytes as starts say"
+    named: Exception = type(error)(said)
+    return named
 
 
 def _refusal(response: Any) -> str | None:

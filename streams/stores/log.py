@@ -11,7 +11,7 @@ waits behind.
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import accumulate
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -66,6 +66,9 @@ class TailReader:
             isolation_level=isolation,
         )
         self._partitions: list[TopicPartition] = []
+        # By `read_in_time`, of each partition: the first record's offset, and the latest of all records' times, ms.
+        self._first: dict[TopicPartition, int] = {}
+        self._latest: dict[TopicPartition, int] = {}
 
     async def start(self) -> None:
         """Connect and place the reader at the start.
@@ -148,12 +151,16 @@ class TailReader:
         a key may be in several, if writers share keys out differently or partitions were added.
 
         What was fetched of a partition waits for those that are further back: of each no more than `AT_ONCE` records.
+
+        Raises:
+            ThrongError: `made_anew` also where the new topic is as long as the old one was by now.
         """
         ends = await self._ends()
+        await self._refuse_begun_again([tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]])
         waiting: dict[TopicPartition, list[ConsumerRecord]] = {tp: [] for tp in self._partitions}
         # Of each that waits the latest time so far: of one partition the log's order counts, whoever stamped it.
         times: dict[TopicPartition, list[int]] = {tp: [] for tp in self._partitions}
-        latest = dict.fromkeys(self._partitions, 0)
+        latest = {tp: self._latest.get(tp, 0) for tp in self._partitions}
         while True:
             unread = [tp for tp in self._partitions if await self._consumer.position(tp) < ends[tp]]
             if lacking := [tp for tp in unread if not waiting[tp]]:
@@ -164,6 +171,9 @@ class TailReader:
                     times[tp] += accumulate((record.timestamp for record in records), max, initial=latest[tp])
                     del times[tp][0]  # that of before
                     latest[tp] = times[tp][-1] if records else latest[tp]
+                    if records:
+                        self._first.setdefault(tp, records[0].offset)
+                        self._latest[tp] = latest[tp]
                 continue
             until = min((times[tp][-1] for tp in unread), default=None)
             due: list[ConsumerRecord] = []
@@ -178,6 +188,26 @@ class TailReader:
             if until is None:
                 break
         self._consumer.pause(*self._partitions)
+
+    async def _refuse_begun_again(self, tps: Sequence[TopicPartition]) -> None:
+        """Of a topic that was made anew, and is longer by now than the old one was, no end tells. But it begins with a
+        record that is later than all that was read, where one of these was."""
+        asked = {tp: self._latest[tp] + 1 for tp in tps if tp in self._latest}
+        if not asked:
+            return
+        while True:
+            try:
+                later = await self._consumer.offsets_for_times(asked)
+                break
+            except KafkaTimeoutError:
+                continue
+        for tp, found in later.items():
+            if found is not None and found.offset <= self._first[tp]:
+                raise ThrongError(
+                    "made_anew",
+                    f"{tp.topic}, partition {tp.partition}: it begins with a record that came after all that was read: "
+                    "the topic was made anew; see docs/how-to/outages.md#made-anew",
+                )
 
     async def moved(self) -> bool:
         """Have the brokers other addresses by now than this one knows?"""

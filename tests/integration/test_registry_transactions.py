@@ -11,8 +11,9 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.attach import pack_imsi
 from streams.core.gateway.registry import OPTED_OUT
+from streams.errors import ThrongError
 from streams.stores.registry import RegistryLog, RegistryReader, Stretch
-from tests.support.reading import make_topic, no_longer_open
+from tests.support.reading import admin, make_topic, no_longer_open
 
 pytestmark = pytest.mark.integration
 
@@ -41,6 +42,34 @@ async def registry(stack: object, namespace: str) -> AsyncIterator[tuple[Registr
     yield reader, log
     await log.stop()
     await reader.stop()
+
+
+async def test_a_reading_that_goes_on_behind_what_was_rolled_back_takes_it_for_no_other_topic(
+    stack: object, registry: tuple[RegistryReader, RegistryLog]
+) -> None:
+    reader, log = registry
+    async with AIOKafkaProducer(bootstrap_servers=stack.kafka) as producer:  # type: ignore[attr-defined]
+        for number in range(3):
+            await producer.send_and_wait(log._topic, ALLOWED, key=IMSI.encode(), partition=0)
+            await reader._read()
+            assert not int(reader.table.get(WHO)[0]) & OPTED_OUT, number
+
+
+async def test_a_registry_that_was_made_anew_and_is_longer_by_now_is_not_read_on(
+    stack: object, registry: tuple[RegistryReader, RegistryLog]
+) -> None:
+    """By its ends alone it was the old one: opt-outs up to where that ended were never read."""
+    reader, log = registry
+    kafka: str = stack.kafka  # type: ignore[attr-defined]
+    async with admin(kafka) as client:
+        await client.delete_topics([log._topic])
+    await make_topic(kafka, log._topic, 1)
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        for _ in range(9):
+            await producer.send_and_wait(log._topic, ALLOWED, key=IMSI.encode(), partition=0)
+    with pytest.raises(ThrongError, match="it begins with a record that came after all that was read") as refused:
+        await reader._read()
+    assert refused.value.code == "made_anew"
 
 
 async def read_to(log: RegistryLog, end: int) -> list[Stretch]:
