@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from streams.cli.stopping import stopped_by_term
 from streams.cli.values import ABOVE_ZERO, check_writable, moment_ms, speed_of
 from streams.core.inline import Inline
 from streams.core.release.sums import occurring
+from streams.core.rules.soundness import BASE_PANE_MS
 from streams.errors import ThrongError
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise
@@ -189,7 +190,7 @@ def replay(
         if seen is not None and out is not None:
             save_seen(out, seen, list(panes.epochs.values()), inline.crowds[0].watermark_ms or 0, plan)
         _tell(panes, inline.events, settings, out, as_json, inline)
-        for line in _left_out(inline, settings.gateway.plan):
+        for line in (*_left_out(inline, settings.gateway.plan), *held_back(inline.reached_ms)):
             _say(line)
         return
     if (loop or (turns or 1) > 1) and topics.get(LEDGER) == LEDGER:
@@ -250,6 +251,22 @@ def _left_out(inline: Inline, plan: str) -> Iterator[str]:
         yield (
             f"warning: {nobody:,} of {events:,} events are of subscribers without a record in the registry, who "
             "are not counted: was it recorded without its registry, or imported without --consent?"
+        )
+
+
+def held_back(reached_ms: Mapping[int, int | None]) -> Iterator[str]:
+    """A warning where a partition's end holds the panes of all others, as it does in a deployment."""
+    times = [at for at in reached_ms.values() if at is not None]
+    if silent := [partition for partition, at in reached_ms.items() if at is None]:
+        yield (
+            f"warning: no record of partition {silent[0]} of attach was played, so no pane closed: is the recording cut? Record "
+            "it whole, or play more of it (--from, --to)"
+        )
+    elif max(times) - min(times) > BASE_PANE_MS:
+        first = min(reached_ms, key=lambda partition: reached_ms[partition] or 0)
+        yield (
+            f"warning: partition {first} of attach ends at {_clock(min(times))}, and others at {_clock(max(times))}: "
+            "no pane closes after the first end"
         )
 
 

@@ -80,6 +80,11 @@ class Inline:
         """How many records of a source have been taken."""
         return self._offsets[source]
 
+    @property
+    def reached_ms(self) -> dict[int, int | None]:
+        """By source the largest record time that was taken; None: no record."""
+        return {source: None if at == NEVER_MS else at for source, at in self._highest.items()}
+
     def announce(self, partition: int, records: Sequence[RegistryRecord]) -> None:
         """Take the next records of a partition of the registry; their offsets are counted anew from 0."""
         source = REGISTRY_SOURCE + partition

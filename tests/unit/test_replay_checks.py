@@ -13,6 +13,7 @@ from schemas.epochs import Epoch
 from schemas.ledger import BROUGHT, LedgerRecord, Publication
 from schemas.topics import ATTACH, FOOTFALL
 from streams.cli.main import run
+from streams.cli.recording import held_back
 from streams.core.release.release import seal
 from streams.errors import ThrongError
 from streams.recording import play
@@ -157,6 +158,22 @@ def test_what_was_rejected_is_told_and_a_plan_of_other_cells_warned_of(
         assert f"{sum(rejects.values()):,} of {told['events']:,} events rejected: " in said
         assert f"{rejects['unknown_cell']:,} unknown_cell" in said
         assert (f"events are of cells that {plan} doesn't have" in said) == most
+
+
+@pytest.mark.parametrize(
+    ("minutes", "says"),
+    [
+        ([0, 5], ""),
+        ([7, 1, 4], "partition 1 of attach ends at 1970-01-01T00:01:00Z, and others at 1970-01-01T00:07:00Z"),
+        ([0, None], "no record of partition 1 of attach was played, so no pane closed"),
+        ([None], "no record of partition 0"),
+    ],
+)
+def test_a_partition_that_holds_the_panes_of_all_is_told(minutes: list[int | None], says: str) -> None:
+    reached = {partition: None if at is None else at * 60_000 for partition, at in enumerate(minutes)}
+    said = list(held_back(reached))
+    assert len(said) == bool(says)
+    assert says in "".join(said)
 
 
 def test_who_has_no_record_is_told_as_dropped(
