@@ -259,8 +259,8 @@ def held_back(reached_ms: Mapping[int, int | None]) -> Iterator[str]:
     times = [at for at in reached_ms.values() if at is not None]
     if silent := [partition for partition, at in reached_ms.items() if at is None]:
         yield (
-            f"warning: no record of partition {silent[0]} of attach was played, so no pane closed: is the recording cut? Record "
-            "it whole, or play more of it (--from, --to)"
+            f"warning: no record of partition {silent[0]} of attach was played, so no pane closed: "
+            "is the recording cut? Record it whole, or play more of it (--from, --to)"
         )
     elif max(times) - min(times) > BASE_PANE_MS:
         first = min(reached_ms, key=lambda partition: reached_ms[partition] or 0)
