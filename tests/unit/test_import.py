@@ -671,3 +671,28 @@ class TestCommand:
         assert [event["cell"] for event in events] == [WEST, EAST]
         assert len({event["imsi"] for event in events}) == 1
         assert [event["kind"] for event in events] == ["update", "update"]
+
+
+def test_the_pages_own_example_is_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = Path(__file__).parents[2] / "docs" / "how-to"
+    page = (pages / "import.md").read_text(encoding="utf-8")
+    blocks = page.split("```\n")
+    (tmp_path / "events.csv").write_text(next(block for block in blocks if block.startswith("user,")))
+    (tmp_path / "events.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    cells = next(block for block in (pages / "zones.md").read_text().split("```\n") if block.startswith("radio,"))
+    (tmp_path / "cells.csv").write_text(cells)
+    command = next(
+        line for block in blocks for line in block.splitlines() if line.startswith("throng import events.csv")
+    )
+    words = [str(tmp_path / word) if "." in word else word for word in command.split()[1:]]
+    words[-1] = str(tmp_path / "events.ndjson")
+    assert run(words) == 0
+    told = orjson.loads(capsys.readouterr().out)
+    assert (told["rows"], told["events"], told["people"]) == (3, 3, 2)
+    records = [orjson.loads(orjson.loads(line)["value"]) for line in (tmp_path / "events.ndjson").open()]
+    events = sorted((each["ts"], each["cell"], each["kind"]) for each in records if each["kind"] != "beat")
+    assert events == [
+        (NOON, "262-01-00F4241", "update"),
+        (NOON + 90_000, "262-01-00F4242", "service"),
+        (NOON + 1_200_000, "262-01-00F4242", "update"),
+    ]
