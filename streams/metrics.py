@@ -134,6 +134,11 @@ class KafkaMetrics:
             "Time since any broker answered; 0 while they answer within 5 s.",
             registry=registry,
         )
+        self.throttled = Gauge(
+            "throng_kafka_throttled_seconds",
+            "Time for which a broker holds up what this worker asks, by a quota, as it said last; 0 once that is over.",
+            registry=registry,
+        )
 
 
 class ForeignMetrics:

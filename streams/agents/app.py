@@ -30,6 +30,7 @@ from faust.types.tuples import Message
 
 from streams.agents.life import LAST_RESORT, Service, cancelled, endless, told
 from streams.agents.roles import Role, Tenure
+from streams.agents.throttled import Throttled
 from streams.agents.transport import GroupOffsets, Transport, TransportSettings
 from streams.agents.watchdog import watch
 from streams.errors import ThrongError
@@ -58,6 +59,7 @@ class RoleApp(faust.App):
 
     tenure: Tenure
     transport_settings: TransportSettings
+    reads: Throttled
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
@@ -95,13 +97,14 @@ def make_app(
     namespace: str,
     settings: TransportSettings | None = None,
     away: Callable[[], Collection[str]] = tuple,
+    reads: Throttled | None = None,
 ) -> RoleApp:
     """The app of a role. Must be called in the event loop that will run it.
 
     Args:
         at: where Kafka is, and as whom it is asked.
         namespace: of the deployment; the group is `throng-<namespace>-<role>`, without it `throng-<role>`.
-        away: see `Tenure`.
+        away: see `Tenure`. reads: is told for how long brokers hold reading up.
     """
     settings = settings or TransportSettings()
     app = RoleApp(
@@ -120,6 +123,7 @@ def make_app(
         autodiscover=False,
     )
     app.transport_settings = settings
+    app.reads = reads or Throttled()
     app.tenure = tenure = Tenure(role, away)
     topic = app.topic(role.topic, schema=ChunkSchema(), acks=False)
 

@@ -21,6 +21,7 @@ from streams.agents.fetch import Fetched, hand_out_batches
 from streams.agents.kept_commits import keep_commits
 from streams.agents.roles import LogRange, Tenure, TransportSettings
 from streams.agents.sticky import sticky_assignor
+from streams.agents.throttled import Throttled
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class BatchApp(Protocol):
     tenure: Tenure
     transport_settings: TransportSettings
     consumer_generation_id: int
+    reads: Throttled
 
 
 class RebalanceListener(driver.ConsumerRebalanceListener):
@@ -71,6 +73,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         hand_out_batches(consumer, self.batch_app.transport_settings.chunk_bytes)
         keep_commits(consumer)
+        self.batch_app.reads.listen(consumer._client)
 
     async def on_thread_stop(self) -> None:
         """Stop the consumer, within a time.

@@ -44,6 +44,7 @@ from aiokafka.record import default_records
 from aiokafka.structs import TopicPartition
 
 from streams.agents.single import ZSTD_LEVEL, SingleRecord
+from streams.agents.throttled import Throttled
 from streams.core.clocks import Stamp
 from streams.stores.connection import At, client_options, moved
 from streams.stores.outgoing import Outgoing
@@ -123,6 +124,7 @@ class Producer(AIOKafkaProducer):
         answered_at: when a broker last answered any request of this producer's, monotonic s.
         taken_at: when a broker last answered a request to append, monotonic s.
         refusal: why it did not append then, as the name of Kafka's error, or None if it did.
+        throttled: for how long brokers hold it up, by a quota.
         stamps: by broker what its clock said when it last appended to a topic that brokers stamp (LogAppendTime).
     """
 
@@ -144,6 +146,8 @@ class Producer(AIOKafkaProducer):
         self._patient = PatientBatches(self._sender._message_accumulator, self._failed)
         self._message_accumulator: MessageAccumulator = self._patient
         self._sender._message_accumulator = self._patient
+        self.throttled = Throttled()
+        self.throttled.listen(self.client)
         self._ask = self.client.send
         self.client.send = self._asked
         self.answered_at = self.taken_at = time.monotonic()

@@ -7,6 +7,7 @@ and `away`, by which the transport tells waiting from being stuck.
     no broker answers for 5 s               -> 'Kafka does not answer for N s': waiting is right, however long
     others answer at the address given      -> they came back elsewhere: the process ends, and the next one finds them
     brokers answer, a send is 5 s old       -> 'the broker is slow', or what it refuses with: waiting is right
+    it holds sends or reads up by a quota   -> 'Kafka throttles': waiting is right
     brokers answer others, never this send  -> stuck: the process ends
 """
 
@@ -20,6 +21,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.agents.health import Readiness
 from streams.agents.producing import Producer
+from streams.agents.throttled import Throttled
 from streams.errors import ThrongError
 from streams.metrics import KafkaMetrics
 from streams.stores.connection import elsewhere
@@ -30,13 +32,18 @@ PATIENCE_S: Final = 5.0
 
 class Reach:
     """Asks, and tells readiness and metrics. `stall_s`: a send that nobody answers for this long, while brokers
-    answer otherwise, ends the process."""
+    answer otherwise, ends the process.
+
+    Attributes:
+        reads: for how long brokers hold up what the worker reads, which its consumer tells.
+    """
 
     def __init__(self, producer: Producer, readiness: Readiness, metrics: KafkaMetrics, stall_s: float) -> None:
         self._producer = producer
         self._readiness = readiness
         self._metrics = metrics
         self._stall_s = stall_s
+        self.reads = Throttled()
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._finding: asyncio.Task[bool] | None = None
         self._moved = (0.0, time.monotonic())  # the last answer to a send, and since when there was none though asked
@@ -44,7 +51,7 @@ class Reach:
     def away(self) -> bool:
         """Is it Kafka that work waits for?"""
         producer = self._producer
-        if self._unanswered_s() >= PATIENCE_S:
+        if self._unanswered_s() >= PATIENCE_S or self._throttled():
             return True
         # A topic that was deleted will not come back by waiting.
         return producer.waiting_s() >= PATIENCE_S and producer.refusal != UnknownTopicOrPartitionError.__name__
@@ -93,6 +100,11 @@ class Reach:
         if self._finding is None and self._unanswered_s() >= self._stall_s:
             self._finding = asyncio.ensure_future(self._producer.moved())
 
+    def _throttled(self) -> str:
+        """What is held up by a quota for long enough to be told; empty if nothing."""
+        held = {"sends": self._producer.throttled.seconds, "reads": self.reads.seconds}
+        return " and ".join(f"{what} for {s:.0f} s at a time" for what, s in held.items() if s >= PATIENCE_S)
+
     def _unanswered_s(self) -> float:
         return time.monotonic() - self._producer.answered_at
 
@@ -100,10 +112,14 @@ class Reach:
         producer, silent_s, waiting_s = self._producer, self._unanswered_s(), self._producer.waiting_s()
         self._metrics.unanswered.set(silent_s if silent_s >= PATIENCE_S else 0)
         self._metrics.waiting.set(waiting_s)
-        if silent_s >= PATIENCE_S or not waiting_s or producer.taken_at != self._moved[0]:
+        self._metrics.throttled.set(max(producer.throttled.seconds, self.reads.seconds))
+        throttled = self._throttled()
+        if silent_s >= PATIENCE_S or throttled or not waiting_s or producer.taken_at != self._moved[0]:
             self._moved = (producer.taken_at, time.monotonic())
         if silent_s >= PATIENCE_S:
             self._readiness.waiting("kafka", f"Kafka does not answer for {silent_s:.0f} s: sends and reads wait")
+        elif throttled:
+            self._readiness.waiting("kafka", f"Kafka throttles this user by a quota: it holds up {throttled}")
         elif waiting_s >= PATIENCE_S:
             self._refuse_stall()
             why = f"Kafka takes nothing ({producer.refusal})" if producer.refusal else "the broker is slow"

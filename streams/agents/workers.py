@@ -336,7 +336,9 @@ def _app(role: Role, settings: Settings, readiness: Readiness, reach: Reach) -> 
         return (["kafka"] if reach.away() else []) + [name for name in readiness.names if name == "redis"]
 
     transport = TransportSettings(session_s=settings.kafka.session_ms / 1000, stall_s=settings.worker.stall_s)
-    return make_app(standing_by(role, readiness), settings.kafka, settings.kafka.namespace, transport, away)
+    return make_app(
+        standing_by(role, readiness), settings.kafka, settings.kafka.namespace, transport, away, reach.reads
+    )
 
 
 async def _run(

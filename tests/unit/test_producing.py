@@ -5,6 +5,7 @@ import inspect
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 
 import numpy as np
 import orjson
@@ -15,6 +16,7 @@ from aiokafka.codec import zstd_encode
 from aiokafka.errors import MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerClosed
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import SendProduceReqHandler
+from aiokafka.protocol.fetch import FetchResponse_v4
 from aiokafka.protocol.produce import ProduceResponse_v8
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.structs import TopicPartition
@@ -200,6 +202,46 @@ async def test_readiness_and_metrics_tell_away_from_slow_from_refused(producer: 
     producer._patient._batches.clear()
     reach._tell()
     assert (readiness.reasons, reach.away()) == ([], False)
+
+
+async def test_a_quota_is_told_as_what_it_is_for_as_long_as_it_holds_anything_up(
+    producer: Producer, clock: Clock
+) -> None:
+    """Brokers say it in their answers, which aiokafka passes over: sends seemed slow, and nobody said that reads were
+    held up."""
+    registry, readiness = CollectorRegistry(), Readiness()
+    readiness.over("starting")
+    reach = Reach(producer, readiness, KafkaMetrics(registry), stall_s=60)
+
+    async def answer(_: object, request: object) -> object:
+        return FetchResponse_v4(request, []) if isinstance(request, int) else SimpleNamespace(throttle_time_ms=0)
+
+    consumer = SimpleNamespace(send=answer)
+    reach.reads.listen(consumer)
+    held = ["Kafka throttles this user by a quota: it holds up reads for 40 s at a time"]
+    # In place of a fetch the time that it is held up, in place of another request a word.
+    for request, told in ((0, []), (900, []), (40_000, held), ("heartbeat", held), (0, []), (40_000, held)):
+        await consumer.send(1, request)
+        reach._tell()
+        assert readiness.reasons == told and reach.away() == bool(told)
+    assert registry.get_sample_value("throng_kafka_throttled_seconds") == 40
+    await consumer.send(1, 0)
+
+    producer.throttled.heard(1, "a send", ProduceResponse_v8(topics=[], throttle_time_ms=70_000))
+    await producer._patient.add_message(TP, None, b"x", 1)
+    clock.passed = 69.0
+    producer.answered_at = time.monotonic()
+    reach._tell()
+    said = "Kafka throttles this user by a quota: it holds up sends for 70 s at a time"
+    assert readiness.reasons == [said], "longer than a stall may last, and none"
+    clock.passed = 71.0
+    producer.answered_at = time.monotonic()
+    reach._tell()
+    assert readiness.reasons == ["the broker is slow: the oldest unacknowledged send is 71 s old"]
+    producer._patient._batches.clear()
+    reach._tell()
+    assert not readiness.reasons and not reach.away()
+    assert registry.get_sample_value("throng_kafka_throttled_seconds") == 0
 
 
 async def test_a_send_that_nobody_answers_though_brokers_do_ends_the_process(producer: Producer, clock: Clock) -> None:
