@@ -20,6 +20,7 @@ from streams.places.sites import Sites, read_sites
 from streams.stores.plans import load_plan
 
 NONE: Final = -1
+ASTRAY: Final = 20.0  # degrees
 
 
 class Locator:
@@ -37,7 +38,8 @@ class Locator:
         self._numbers |= {name: n for n, name in enumerate(sites.name)}
         self._placed = np.flatnonzero(sites.located)
         if self._placed.size:
-            self._plane = plane(sites.lon, sites.lat)
+            near = _most(sites)
+            self._plane = plane(sites.lon[near], sites.lat[near])
             x, y = self._plane(sites.lon, sites.lat)
             self._spots = np.column_stack([x, y])
             self._tree = shapely.STRtree(shapely.points(self._spots[self._placed]))
@@ -85,6 +87,15 @@ class Locator:
             first = order[np.flatnonzero(np.diff(point[order], prepend=-1))]
             cells[point[first]] = cell[first]
         return cells
+
+
+def _most(sites: Sites) -> NDArray[np.int64]:
+    """The cells with a position, less those far from most: one that is at a wrong place would bend the plane on which
+    all distances are measured."""
+    placed = np.flatnonzero(sites.located)
+    away = (sites.lon[placed] - np.median(sites.lon[placed]) + 180) % 360 - 180, sites.lat[placed]
+    near = (np.abs(away[0]) < ASTRAY) & (np.abs(away[1] - np.median(away[1])) < ASTRAY)
+    return placed[near] if 2 * near.sum() > placed.size else placed
 
 
 def locator(path: Path, within_m: float, findings: Findings, mnc_digits: int | None = None) -> Locator:

@@ -16,7 +16,7 @@ from streams.importing import amf
 from streams.importing.disguise import Disguise
 from streams.importing.drafts import Draft, Unusable
 from streams.importing.mapping import Columns, Mapper
-from streams.importing.reading import rows_of
+from streams.importing.reading import name_of, rows_of
 from streams.importing.spool import Spool
 
 BATCH: Final = 8192
@@ -58,7 +58,7 @@ def mapped(paths: Iterable[Path], columns: Columns, most_error_m: float) -> Iter
     """What a mapping makes of files' rows."""
     mapper = Mapper(columns, most_error_m)
     for path in paths:
-        file = path.name.partition(".")[0]
+        file = name_of(path)
         for number, row in rows_of(path, columns):
             where = f"{path.name}:{number}"
             if row is None:

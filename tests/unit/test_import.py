@@ -23,7 +23,7 @@ from streams.importing.drafts import Draft, Unusable
 from streams.importing.locate import Locator, locator
 from streams.importing.mapping import MULTIMNO, Columns, Mapper, read_mapping, time_ms
 from streams.importing.out import partition_of, slices
-from streams.importing.reading import check_columns, rows_of
+from streams.importing.reading import check_columns, name_of, rows_of
 from streams.importing.spool import Event, Spool
 from streams.places.findings import Findings
 from tests.unit.test_schemas import validator
@@ -167,6 +167,10 @@ class TestReading:
         for name, first in (("r.csv", 2), ("r.csv.gz", 2), ("r.ndjson", 1), ("r.parquet", 1)):
             assert list(rows_of(tmp_path / name, columns)) == [(first, rows[0]), (first + 1, rows[1])], name
 
+    def test_a_file_s_name_is_all_but_its_ending(self) -> None:
+        names = ["a.csv", "a.csv.gz", "x/user.1.csv", "user.2.ndjson.gz"]
+        assert [name_of(Path(name)) for name in names] == ["a", "a", "user.1", "user.2"]
+
     def test_lines_that_are_no_rows_keep_their_numbers(self, tmp_path: Path) -> None:
         (tmp_path / "r.csv").write_text("junk\njunk\n1;x\n2\n\n3;z\n")
         columns = Columns(time="a", cell="b", skip=2, columns=("a", "b"), delimiter=";")
@@ -259,6 +263,14 @@ class TestLocating:
             [at(50.0, 9.02), at(50.0, 8.98), at(50.0, 9.1001), at(50.0, 9.08), at(50.02, 9.0)]
         )
         assert found == [EAST, WEST, FAR, FAR, EAST]
+
+    def test_a_cell_at_the_other_end_of_the_world_bends_no_distance(self, cells: Path) -> None:
+        north = [at(50 + metres / 111_230, 9.0) for metres in (6_900, 7_100)]
+        away = "LTE,1,1,1,5,151.2,-33.9,400,,,\nLTE,1,1,1,6,-150,-20,400,,,\n"
+        for more in ("", away):
+            cells.write_text(CELLS + more)
+            found = locator(cells, 7_000, Findings()).cells(north)
+            assert [isinstance(each, Unusable) for each in found] == [False, True]
 
     def test_a_cell_is_known_by_its_name_or_by_what_data_call_it(self, cells: Path) -> None:
         found = locator(cells, 10_000, Findings()).cells(
