@@ -47,6 +47,16 @@ def test_those_with_ready_made_wheels_come_first(tmp_path: Path) -> None:
     assert find(tmp_path).stdout.strip().endswith("python3.12")
 
 
+def test_one_for_which_something_is_compiled_needs_a_compiler(tmp_path: Path) -> None:
+    new = put(tmp_path, "python3.13", 0)
+    new.write_text('#!/bin/sh\ncase "$2" in *"(3, 13)"*) exit 1;; esac\n')
+    found = find(tmp_path)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "no C compiler" in found.stderr and found.stderr.count("\n") == 1
+    put(tmp_path, "cc", 0)
+    assert find(tmp_path).stdout.strip().endswith("python3.13")
+
+
 def test_this_python_will_do() -> None:
     found = subprocess.run(["sh", str(SCRIPT), sys.executable], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == sys.executable
