@@ -1,16 +1,18 @@
 """How far the network's view is from who is there, by measure: what `SIMULATED_WEIGHTED` of
 `streams.core.estimates.view` holds, and `SIMULATED`, of plans without weights.
 
-    python -m validation.view [--as-counted | --calibrated]
+    python -m validation.view [--as-counted | --calibrated] [--seeds 10 ...]
 
 Towns of other seeds than validation judges are counted and held against their truth, without noise. Of all `share` and
 `apart` those are taken whose 95 % intervals have the best interval score (Gneiting and Raftery 2007, section 6.2): as
 narrow as can be, at 20 half-widths for what lies outside. Each size of crowd has the same weight. The last lines are
 TOML, as `release.view` reads it. `--calibrated`: of numbers that have factors by counts on site of the days before,
-what is left beside the factors' own errors.
+what is left beside the factors' own errors. `--seeds`: how far the towns' seeds are beyond those that are judged;
+several: all of their towns together.
 """
 
 import argparse
+from collections.abc import Sequence
 from itertools import pairwise, product
 from typing import Final
 
@@ -23,9 +25,9 @@ from validation.calibrated import DAYS, corrected, counted
 from validation.errors import FEWEST, Z_95, Pairs
 from validation.judge import HOURS, paired, weighted, with_footfall
 from validation.released import movements
-from validation.towns import TOWNS, live, live_days
+from validation.towns import TOWNS, Shape, live, live_days
 
-SEEDS: Final = 10  # after those of the towns that are judged
+SEEDS: Final = 10  # beyond those of the towns that are judged
 # By measure the kind that it is judged as. Who arrives and leaves is judged as part of footfall alone.
 KINDS: Final = {
     "present": "present",
@@ -57,14 +59,14 @@ def _score(view: View, crowds: list[Pairs]) -> float:
     return total
 
 
-def _calibrated() -> None:
+def _calibrated(shapes: Sequence[Shape]) -> None:
     found: dict[str, list[Pairs]] = {}
-    for shape in TOWNS:
-        day, *before = live_days(shape._replace(seed=shape.seed + SEEDS), DAYS + 1, lambda _: None)
+    for shape in shapes:
+        day, *before = live_days(shape, DAYS + 1, lambda _: None)
         days = [counted(each, draw) for each in before]
         for name, pairs in corrected(day, days).items():
             found.setdefault(name, []).append(pairs)
-        print(f"{shape.name}: {day.events:,} events")
+        print(f"{shape.name}, seed {shape.seed}: {day.events:,} events")
     for name, parts in found.items():
         view = fitted(errors.joined(parts))
         print(f"[{name}]\ncalibrated_share = {view.share:.3f}\ncalibrated_apart = {view.apart:.2f}")
@@ -75,13 +77,17 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m validation.view", description=__doc__)
     options.add_argument("--as-counted", action="store_true", help="without the plans' weights")
     options.add_argument("--calibrated", action="store_true", help="of numbers that have factors")
+    options.add_argument(
+        "--seeds", type=int, nargs="+", default=[SEEDS], help="how far seeds are beyond those of the towns judged"
+    )
     chosen = options.parse_args()
+    shapes = [shape._replace(seed=shape.seed + beyond) for beyond in chosen.seeds for shape in TOWNS]
     if chosen.calibrated:
-        _calibrated()
+        _calibrated(shapes)
         return
     found: dict[str, list[Pairs]] = {name: [] for name in (*KINDS, *MOVEMENTS)}
-    for shape in TOWNS:
-        day = live(shape._replace(seed=shape.seed + SEEDS), lambda _: None)
+    for shape in shapes:
+        day = live(shape, lambda _: None)
         there = happened.presences(day.stretches, day.excluded, day.epoch)
         truth = happened.everything(there, day.epoch, day.parents, cohorts=day.cohorts)
         told = with_footfall(day.counts if chosen.as_counted else weighted(day))
@@ -92,7 +98,7 @@ def main() -> None:
         for name in MOVEMENTS:
             later = slice(len(moved[name]) // HOURS, None)
             found[name].append(errors.pairs(moved[name][later], truly[name][later]))
-        print(f"{shape.name}: {day.events:,} events")
+        print(f"{shape.name}, seed {shape.seed}: {day.events:,} events")
     for name, parts in found.items():
         view = fitted(errors.joined(parts))
         print(f"[{name}]\nshare = {view.share:.3f}\napart = {view.apart:.2f}")
