@@ -68,7 +68,10 @@ class World:
         return tokens.make(self.file, name, purpose, HOUR_MS)
 
     async def ask(self, path: str, token: str | None = None) -> tuple[int, dict[str, object]]:
-        async with self.client.get(f"/v1/{path}", headers=self.bearer(token)) as answer:
+        async with (
+            asyncio.timeout(20),  # a feed that should have been refused has no end
+            self.client.get(f"/v1/{path}", headers=self.bearer(token)) as answer,
+        ):
             assert answer.headers["Cache-Control"] == "no-store" and "Server" not in answer.headers
             return answer.status, orjson.loads(await answer.read())
 
