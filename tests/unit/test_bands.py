@@ -98,6 +98,9 @@ def test_each_measure_is_told_by_itself_and_of_one_place_if_asked() -> None:
         *("passes", "trips_zone", 3, 70.0),
     )
     assert (passes.start, all_trips.end) == ("2026-03-02T05:00:00Z", flows[0].end)
+    hours = [msgspec.structs.replace(flow("a", "b", 1, 1, hour), plan="p") for hour in (5, 7, 3)]
+    (of_three,) = distances(hours, PLACES)
+    assert (of_three.start, of_three.end) == ("1970-01-01T03:00:00Z", "1970-01-01T08:00:00Z"), "in whatever order"
     (to_b,) = distances(flows[:3], PLACES, destination="b")
     assert [(band.from_km, band.estimate) for band in to_b.bands if band.pairs] == [(1.0, 500.0), (2.0, 100.0)]
     assert distances(flows, PLACES, origin="far") == []

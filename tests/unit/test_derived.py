@@ -65,6 +65,8 @@ def test_where_people_come_from_and_where_they_go() -> None:
     assert [(part.place, part.share) for part in goes_to(flows, "b")] == [("a", 1.0)]
     assert goes_to(flows, "b")[0].share_se == 0
     assert came_from(flows, "c") == []
+    alike = [flow(origin, "b", 300, 50) for origin in ("d", "a", "c")]
+    assert [part.place for part in came_from(alike, "b")] == ["a", "c", "d"], "of equals by name, however they came"
 
 
 def test_the_networks_view_of_a_place_errs_alike_in_all_panes() -> None:
@@ -96,8 +98,12 @@ def test_a_windows_footfall_adds_arrivals_to_the_first_panes() -> None:
         footfall_of(first, then[1:])
     with pytest.raises(ValueError, match="of one place"):
         footfall_of(first, [msgspec.structs.replace(then[0], zone="b")])
+    with pytest.raises(ValueError, match="of one place"):
+        footfall_of(first, [msgspec.structs.replace(then[0], level="parent")])
     with pytest.raises(ValueError, match="arrivals in the others"):
         footfall_of(first, [told("footfall", 9, 1.0, 1.0)])
+    with pytest.raises(ValueError, match="the footfall of its first pane"):
+        footfall_of(told("arrivals", 8, 1.0, 1.0), then)
 
 
 def test_what_is_made_of_several_panes_covers_what_the_least_whole_of_them_does() -> None:

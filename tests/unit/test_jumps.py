@@ -75,6 +75,7 @@ def test_a_zone_is_in_the_middle_of_its_cells_and_reaches_to_the_last_of_them() 
         Cell("001-01-1-3", "b"),
         Cell("001-01-1-4", "c", 0.0, 1.01),
         Cell("001-01-1-5", "", 50.0, 8.0),
+        Cell("001-01-1-6", "c", 0.0, 1.002),
     )
     zones = (
         Zone("a", "", "p"),

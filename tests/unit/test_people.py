@@ -98,10 +98,18 @@ def test_there_are_no_people_where_nothing_is_told_or_an_age_band_is() -> None:
     assert people(place("z1", None, None), SHARES, PARENTS) is None
     cohort = msgspec.structs.replace(place("z1"), age_band="25-34", gender="female")
     assert people(cohort, SHARES, PARENTS) is None
+    assert together([place("z0"), cohort], SHARES, PARENTS) is None
+    assert together([place("z0"), place("z1", None, None)], SHARES, PARENTS) is None
+
+
+def test_no_interval_of_people_goes_below_nobody() -> None:
+    found = people(place("z1", 20.0, 60.0), SHARES, PARENTS)
+    assert found is not None and found.low == 0 < found.people < found.high
 
 
 def test_what_cannot_be_is_refused() -> None:
     assert problems(SHARES) == []
+    assert problems(Shares("", {"a": Factor(0.5, 0.15)}, everywhere=Factor(1.0, 0.0), devices=Factor(1.0, 0.3))) == []
     wrong = Shares("", {"a": Factor(1.2, 0.1)}, everywhere=Factor(0.2, 0.1), devices=Factor(0.9, 0.0))
     assert [problem.split(":")[0] for problem in problems(wrong)] == ["everywhere", "areas.a", "devices"]
 
