@@ -22,7 +22,7 @@ from streams.importing.disguise import Disguise, key_of
 from streams.importing.drafts import Draft, Unusable
 from streams.importing.locate import Locator, locator
 from streams.importing.mapping import MULTIMNO, Columns, Mapper, read_mapping, time_ms
-from streams.importing.out import partition_of, slices
+from streams.importing.out import RECORDS_A_SLICE, partition_of, slices
 from streams.importing.reading import check_columns, name_of, rows_of
 from streams.importing.spool import Event, Spool
 from streams.places.findings import Findings
@@ -71,6 +71,7 @@ class TestMapping:
 
     def test_a_time_without_an_offset_is_of_the_mappings_zone(self) -> None:
         assert time_ms("2026-03-02 12:00:00", "auto", ZoneInfo("Europe/Berlin")) == NOON
+        assert time_ms("02.03.2026 12:00", "%d.%m.%Y %H:%M", ZoneInfo("Europe/Berlin")) == NOON
 
     def test_a_time_that_clocks_skipped_is_none_and_of_one_that_came_twice_the_first_is_taken(self) -> None:
         berlin = ZoneInfo("Europe/Berlin")
@@ -107,6 +108,7 @@ class TestMapping:
             ({"timestamp": None}, "no time"),
             ({"timestamp": "1999-12-31 23:59:59"}, "before 2000"),
             ({"latitude": 91.0}, "not in degrees"),
+            ({"longitude": -181.0}, "not in degrees"),
             ({"latitude": "50,1", "longitude": "9,0"}, r"the position is no number \(a decimal point is needed\)"),
             ({"loc_error": 600.0}, "less exact than 500 m"),
             ({"plmn": 20801}, "another network"),
@@ -118,6 +120,7 @@ class TestMapping:
         assert mapper.draft("f:1", row, "f")[:6] == ("f:1", "01ff", NOON, "", 50.0, 9.0)
         with pytest.raises(Unusable, match=reason):
             mapper.draft("f:1", row | changed, "f")
+        assert mapper.draft("f:1", row | {"loc_error": 500.0}, "f").lat == 50.0, "as exact as it must be"
         served = mapper.draft("f:1", row | {"latitude": "50,1", "cell_id": "001-01-0000001"}, "f")
         assert served.cell == "001-01-0000001", "it needs no position"
 
@@ -131,6 +134,18 @@ class TestMapping:
     def test_an_identifier_is_the_same_where_others_are_missing(self) -> None:
         row = {"user_id": 262011234567890.0, "timestamp": NOON, "cell_id": 7.0}
         assert Mapper(MULTIMNO).draft("f:1", row, "f")[1:4] == ("262011234567890", NOON, "7")
+
+    def test_what_is_no_device_no_radio_no_year_and_no_gender_is_not_told(self) -> None:
+        mapper = Mapper(Columns(time="t", cell="at.c", tac="tac", rat="rat", birth_year="born", gender="sex"))
+        right = {"t": NOON, "at.c": "x", "tac": "35000000", "rat": "LTE", "born": "1980", "sex": "Female"}
+
+        def told(**row: str) -> tuple[str, str, str, int, str]:
+            made = mapper.draft("f:1", right | row, "f")
+            return made.cell, made.tac, made.rat, made.birth_year, made.gender
+
+        assert told() == ("x", "35000000", "lte", 1980, "female")
+        assert told(tac="3500000", rat="wifi", born="80", sex="f") == ("x", "", "", 0, "")
+        assert told(tac="350000000", born="19800") == ("x", "", "lte", 0, "female")
 
     def test_a_file_is_one_subscriber_where_no_column_names_them(self) -> None:
         mapper = Mapper(Columns(time="t", cell="c"))
@@ -420,6 +435,7 @@ class TestOrder:
         events = [Event(NOON + n * 60_000 + k, k, k % 2, b"e") for k, n in enumerate(minutes)]
         pieces = list(slices(iter(events), partitions, 10_000, slice_ms))
         assert sum(piece.counts["events"] for piece in pieces) == 6
+        assert max(piece.counts["events"] for piece in pieces) <= max(1, RECORDS_A_SLICE // partitions)
         for partition in range(min(partitions, 5)):
             mine = [each for piece in pieces for each in piece.values(partition)]
             assert {(time - NOON) // 60_000 for time, _ in mine} == set(minutes)
