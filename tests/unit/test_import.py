@@ -326,7 +326,7 @@ class TestAmf:
             report("REGISTRATION_STATE_REPORT", rmInfoList=[{"rmState": "REGISTERED", "accessType": "3GPP_ACCESS"}]),
             report("REGISTRATION_STATE_REPORT", **gone),
             report("CONNECTIVITY_STATE_REPORT", cmInfoList=[{"cmState": "CONNECTED"}], location=lte),
-            report("REACHABILITY_REPORT", reachability="REACHABLE"),
+            report("REACHABILITY_REPORT", reachability="REACHABLE", pei="eui-3500000012345678"),
             report("LOSS_OF_CONNECTIVITY", lossOfConnectReason="PURGED"),
         ]
         path = tmp_path / "n.ndjson"
@@ -336,7 +336,7 @@ class TestAmf:
         assert [draft.kind for draft in drafts] == ["update", "attach", "detach", "service", "service", "detach"]
         assert drafts[0][:4] == ("n.ndjson:1.1", "262011234567890", NOON, FAR)
         assert (drafts[0].tac, drafts[0].rat, drafts[3].cell, drafts[3].rat) == ("35000000", "nr", EAST, "lte")
-        assert drafts[2].cell == ""
+        assert (drafts[2].cell, drafts[4].tac) == ("", ""), "a device without an IMEI has no TAC"
 
     def test_a_location_that_is_older_than_its_report_counts_when_it_was_seen(self, tmp_path: Path) -> None:
         aged = report("LOCATION_REPORT")
@@ -371,6 +371,8 @@ class TestAmf:
                         report("LOSS_OF_CONNECTIVITY", lossOfConnectReason="MAX_DETECTION_TIME_EXPIRED"),
                         report("UES_IN_AREA_REPORT"),
                         7,
+                        report("REACHABILITY_REPORT", reachability="UNREACHABLE"),
+                        report("REGISTRATION_STATE_REPORT", rmInfoList=[]),
                     ]
                 }
             ),
@@ -389,6 +391,8 @@ class TestAmf:
             "n.ndjson:3.6": "a state that is no event: idle, unreachable or silent",
             "n.ndjson:3.7": "a type of report that tells of no place",
             "n.ndjson:3.8": "a report that is no object",
+            "n.ndjson:3.9": "a state that is no event: idle, unreachable or silent",
+            "n.ndjson:3.10": "a state that is no event: idle, unreachable or silent",
         }
 
 
@@ -414,7 +418,7 @@ class TestOrder:
 
     def test_slices_keep_each_partitions_order_and_lose_nothing(self) -> None:
         rng = random.Random(1)
-        events = [Event(n * 100, n, rng.randrange(50), b"%d" % n * rng.randrange(1, 4)) for n in range(510)]
+        events = [Event(n // 2 * 200, n, rng.randrange(50), b"%d" % n * rng.randrange(1, 4)) for n in range(510)]
         pieces = list(slices(iter(events), 3, 0, 5_000))
         assert len(pieces) == 12, "fifty events each"
         found = Counter()
