@@ -31,7 +31,10 @@ def seamless(outlines: Shapes, lon: Floats) -> tuple[Shapes, Floats]:
         outlines = shapely.transform(outlines, _east)
         lon = np.where(lon < 0, lon + WHOLE, lon)
     if _width(outlines, lon) >= HALF:
-        raise ThrongError("places", "zones and cells span half the globe or more: build a plan for each part of it")
+        raise ThrongError(
+            "places",
+            "zones and cells span half the globe or more: build a plan for each part of it, or is a position wrong?",
+        )
     return outlines, lon
 
 
