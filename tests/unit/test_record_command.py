@@ -119,6 +119,13 @@ def test_a_user_who_stops_it_gets_what_was_recorded_and_its_number(
     assert sum(group.rows for group in Reader(tmp_path / "r.parquet").about.groups) == 3
 
 
+async def test_a_recording_in_another_thread_leaves_signals_as_they_are(topic: list[int], tmp_path: Path) -> None:
+    topic.append(3)
+    before = signal.getsignal(signal.SIGTERM)
+    assert await asyncio.to_thread(record, tmp_path / "r.parquet") == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.parametrize("room", [0, 4096])
 def test_a_recording_that_finds_no_room_leaves_nothing_and_says_so(
     topic: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str], room: int
