@@ -8,12 +8,14 @@ import orjson
 import pytest
 
 from attacks import __main__ as command
-from attacks import areas, differencing, enumeration, linkage, membership, page, run
+from attacks import areas, differencing, enumeration, linkage, membership, page, run, trajectories, uniqueness
 from attacks.assignment import assign, transport
-from attacks.chance import Estimate, auc, auc_bound
+from attacks.chance import Estimate, auc, auc_bound, mean
 from attacks.leaving import (
     DISTRICTS,
     PARTED,
+    Published,
+    Table,
     bare,
     districts_of,
     in_all,
@@ -25,7 +27,7 @@ from attacks.leaving import (
     suppressed,
 )
 from attacks.town import Size, World, alone, live, whereabouts
-from attacks.trajectories import whole
+from attacks.trajectories import Accuracy, whole
 from attacks.verdict import Part, Verdict, bites, clear
 from schemas.ledger import Publication
 from streams.core.release.budget import rho_for
@@ -104,6 +106,37 @@ def test_a_verdict_allows_for_chance_and_for_nothing_else() -> None:
     assert not clear("x", Estimate(0.7, 0.01), 0.595).holds
     assert not clear("x", Estimate(1.0, 0.0), 0.595).holds
     assert bites("x", 1.0, 0.95).holds and not bites("x", 0.6, 0.95).holds
+
+
+def test_what_those_counted_lose_is_told_against_those_who_were_not() -> None:
+    told = Estimate(0.7, 0.03), Estimate(0.6, 0.04)
+    for gain in (Accuracy(*told).gain, uniqueness.Guessed(*told, Estimate(0.1, 0.01)).gain):
+        assert gain == pytest.approx((0.1, 0.05))
+    assert mean(np.array([0.0, 1.0, 0.0, 1.0])) == pytest.approx((0.5, 12**-0.5)), "of the mean, not of each"
+    ways = np.array([[0, 0, 1, 1], [2, 2, 3, 3]])
+    found = trajectories.accuracy(ways[::-1], ways, 4 + ways)
+    assert (found.counted.value, found.control.value, found.gain.value) == (1.0, 0.0, 1.0)
+
+
+def test_a_second_day_is_learnt_by_the_first_of_those_who_are_in_what_was_released() -> None:
+    second = np.array([[0, 0, 1, 1], [2, 2, 3, 3]])
+    first = second.copy()
+    first[:, 3] = 9
+    found = linkage.outside(second, (first, first), (second, 4 + second))
+    assert (found.counted.value, found.control.value, found.gain.value) == (1.0, 0.0, 1.0)
+
+
+def test_works_are_guessed_by_flows_from_home_and_back_to_it() -> None:
+    """From zone 0 most go to 1 in the morning, and more come from 2 in the evening than from 1."""
+    trips, present = np.zeros((24, 3, 3)), np.full((24, 3), 50.0)
+    trips[uniqueness.MORNING, 0, 1], trips[uniqueness.EVENING, 2, 0] = 10, 20
+    trips[uniqueness.EVENING, 0, 1] = 15  # who goes out is not at work
+    tables = {
+        name: Table(*[values.reshape(24, -1)] * 3) for name, values in (("trips_zone", trips), ("present", present))
+    }
+    work = np.array([2, 2, 1, 1, 1])
+    found = uniqueness.guess_work([Published(tables, 20)], np.zeros(5, np.int64), work, work == 2)
+    assert (found.counted.value, found.control.value, found.prior.value) == (1.0, 0.0, 0.6)
 
 
 def test_whereabouts_and_single_contributions_add_up_to_the_crowds_counts(village: World) -> None:

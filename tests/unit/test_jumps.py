@@ -50,6 +50,12 @@ def test_what_is_not_believed_leaves_a_presence_as_it_was() -> None:
     assert told(*moves) == (HERE, 65 * MINUTE, 1)
 
 
+def test_once_silence_has_ended_a_presence_nothing_is_too_far_from_it() -> None:
+    silence = 65 * MINUTE
+    for after, expected in ((silence - 1, (HERE, 0, 1)), (silence, (FAR, silence, 0))):
+        assert told((0, HERE, 0), (after, FAR, 0), jump_m_s=1) == expected
+
+
 def test_one_that_comes_back_from_far_away_soon_was_never_there() -> None:
     assert told((0, HERE, 0), (10 * MINUTE, FAR, 0), (MINUTE, HERE, 0)) == (HERE, 0, 0)
 

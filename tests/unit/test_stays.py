@@ -6,7 +6,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from schemas.lengths import BUCKETS
+from schemas.lengths import BUCKETS, VISITS
 from schemas.measures import Measure
 from schemas.panes import pairs
 from schemas.sightings import encode_control
@@ -21,6 +21,7 @@ from tests.property.test_crowd_against_oracle import (
     ZONES,
     frames_of,
     fresh,
+    run,
     sightings_of,
 )
 
@@ -74,6 +75,12 @@ def test_a_return_within_five_minutes_goes_on_and_is_counted_as_a_ping_pong() ->
     assert start.tolist() == [0]
 
 
+def test_an_arrival_at_a_panes_very_start_that_never_was_is_taken_back() -> None:
+    moves = [(0, 0), (15 * MINUTE, 1)]
+    assert counted(moves, 31, "arrivals")[1] == {0: 1, 1: 1}
+    assert counted([*moves, (MINUTE, 0)], 31, "arrivals")[1] == {0: 1}
+
+
 def test_what_the_filters_counted_in_an_epoch_that_is_over_is_told_too() -> None:
     crowd, _ = told([(0, 0), (MINUTE, 1), (MINUTE, 0)], 200)
     assert crowd.population is not None and crowd.population.epoch == EPOCHS[1]
@@ -104,6 +111,19 @@ def test_one_that_a_ping_pong_restored_ends_by_its_own_sightings() -> None:
     moves = [(0, 0), (20 * MINUTE, 0), (MINUTE, 1), (MINUTE, 2), (4 * MINUTE, 1), (4 * MINUTE, 3)]
     lengths = counted(moves, 70, "dwell")[1]
     assert [BUCKETS[key % len(BUCKETS)].name for key in lengths if key // len(BUCKETS) == 1] == ["5_10"], "6 minutes"
+
+
+def test_visits_are_numbered_up_to_two_and_all_after_these_are_later_ones() -> None:
+    """Not by the next number: that one is the next zone's first."""
+    visits = Measure("visits", "visits", "zone", 10 * MINUTE, 16, 0.5)
+    one = msgspec.structs.replace(EPOCHS[0], measures=(visits,))
+    to_and_fro = [(0 if n == 0 else 8 * MINUTE, 1 + n % 2) for n in range(8)]
+    moves = [each for step, zone in to_and_fro for each in ((step, 1, zone, 0, 0), (SEEN, 1, zone, 0, 0))]
+    found: Counter[int] = Counter()
+    for pane in run(frames_of(sightings_of(moves), START + 120 * MINUTE, random.Random(1), 9), [one])[1]:
+        for counts in pane.counts.values():
+            found.update(dict(zip(*(column.tolist() for column in pairs(counts)), strict=True)))
+    assert found == {zone * len(VISITS) + number: times for zone in (1, 2) for number, times in enumerate((1, 1, 2))}
 
 
 def test_an_epoch_whose_times_a_row_cannot_hold_is_refused() -> None:
