@@ -74,18 +74,38 @@ def epoch(number: int = 0, hours: int = 3, opens: int = 0) -> Epoch:
 
 
 EPOCHS = [epoch(0), epoch(1)]
-# Steps that land on and beside every rule's edge.
-STEPS = st.sampled_from(
-    [
-        *(0, 1, 7_777, 9_999, 10_000, 30_000, 59_999, 60_000, 60_001, 100_000),
-        *(3 * MINUTE - 1, 3 * MINUTE, 3 * MINUTE + 1, 5 * MINUTE - 1, 5 * MINUTE + 1),
-        *(5 * MINUTE, 10 * MINUTE - 1, 10 * MINUTE, 10 * MINUTE + 1, 15 * MINUTE),
-        *(20 * MINUTE - 1, 20 * MINUTE),
-        *(65 * MINUTE - 1, 65 * MINUTE, 65 * MINUTE + 1),
-    ]
-)
+# As a deployment that begins at noon has them.
+OPENED = [epoch(0, opens=1), epoch(1)]
+# Steps that land on and beside every rule's edge: more short ones, or a few use up the epochs.
+SHORT = [
+    *(0, 1, 7_777, 9_999, 10_000, 30_000, 59_999, 60_000, 60_001, 100_000),
+    *(3 * MINUTE - 1, 3 * MINUTE, 3 * MINUTE + 1, 5 * MINUTE - 1, 5 * MINUTE, 5 * MINUTE + 1),
+]
+LONG = [
+    *(10 * MINUTE - 1, 10 * MINUTE, 10 * MINUTE + 1, 15 * MINUTE, 20 * MINUTE - 1, 20 * MINUTE),
+    *(65 * MINUTE - 1, 65 * MINUTE, 65 * MINUTE + 1),
+]
+STEPS = st.sampled_from(SHORT + SHORT + LONG)
 KINDS = st.sampled_from([0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 6])
-MOVES = st.lists(st.tuples(STEPS, st.integers(1, 4), st.integers(0, ZONES - 1), st.integers(0, 3), KINDS), max_size=60)
+WHO = st.sampled_from([1, 1, 1, 2, 2, 3, 4])
+ZONE, COHORT = st.integers(0, ZONES - 1), st.integers(0, 3)
+
+
+def stay(step: int, who: int, zone: int, cohort: int, seen: int, beside: int) -> list[tuple[int, ...]]:
+    """Somebody comes, is seen again, and is heard of beside the length of a stay: of single moves hardly any is one."""
+    times = step, seen, 10 * MINUTE - seen + beside
+    return [(time, who, zone, cohort, 0) for time in times]
+
+
+SEEN = st.sampled_from([3 * MINUTE - 1, 3 * MINUTE, 3 * MINUTE + 1, 5 * MINUTE])
+BESIDE = st.sampled_from([-1, 0, 0, 1, 5 * MINUTE])
+ACTS = st.tuples(STEPS, WHO, ZONE, COHORT, KINDS).map(lambda move: [move]) | st.builds(
+    stay, st.sampled_from(SHORT), WHO, ZONE, COHORT, SEEN, BESIDE
+)
+# Lists that may be empty have five elements on average, however many they may have.
+MOVES = (st.lists(ACTS, max_size=10) | st.lists(ACTS, min_size=12, max_size=45)).map(
+    lambda acts: [move for act in acts for move in act]
+)
 
 
 def sightings_of(moves, edge: int = 0) -> list[Sighting]:
@@ -172,18 +192,23 @@ def expected(sightings, epochs, until, far=None) -> tuple[dict, object]:
     return {name: +counts for name, counts in result.panes.items()}, result
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
-    MOVES, st.sampled_from([0, 1, 9_999, 165 * MINUTE, 179 * MINUTE]), st.integers(1, 9), st.integers(0, 1 << 30), FAR
+    MOVES,
+    st.sampled_from([0, 1, 9_999, 165 * MINUTE, 179 * MINUTE]),
+    st.integers(1, 9),
+    st.integers(0, 1 << 30),
+    FAR,
+    st.sampled_from([EPOCHS, EPOCHS, OPENED]),
 )
-def test_panes_equal_the_oracles(moves, edge: int, cut: int, seed: int, far) -> None:
+def test_panes_equal_the_oracles(moves, edge: int, cut: int, seed: int, far, epochs: list[Epoch]) -> None:
     sightings = [s for s in sightings_of(moves, edge) if s.ts < EPOCHS[-1].end_ms - 70 * MINUTE]
     until = max((s.ts for s in sightings), default=START) + 66 * MINUTE
-    _, panes = run(frames_of(sightings, until, random.Random(seed), cut), EPOCHS, far=far)
-    assert counted(panes) == expected(sightings, EPOCHS, until, far)[0]
+    _, panes = run(frames_of(sightings, until, random.Random(seed), cut), epochs, far=far)
+    assert counted(panes) == expected(sightings, epochs, until, far)[0]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30), FAR)
 def test_sliding_windows_equal_the_oracles_at_every_tick(moves, seed: int, far) -> None:
     sightings = [s for s in sightings_of(moves) if s.ts < EPOCHS[0].end_ms - 70 * MINUTE]
@@ -202,7 +227,7 @@ def test_sliding_windows_equal_the_oracles_at_every_tick(moves, seed: int, far) 
     run(frames_of(sightings, until, random.Random(seed), 5), EPOCHS[:1], on_tick=compare, far=far)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30))
 def test_framing_and_interleaving_change_nothing(moves, seed: int) -> None:
     sightings = sightings_of(moves)
@@ -229,7 +254,7 @@ def test_a_restart_from_a_snapshot_before_any_frame_changes_nothing(moves, seed:
             np.testing.assert_array_equal(straight.counts(length), restarted.counts(length))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_crowd_large_enough_to_grow_every_table(seed: int) -> None:
     rng = random.Random(seed)
     sightings, ts, offsets = [], START, [0, 0]

@@ -21,7 +21,7 @@ def entry(number: int, writer: str, measure: str = "present", rho: float = 0.01,
     )
 
 
-@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from("abc")), max_size=40))
+@given(st.lists(st.tuples(st.integers(1, 6), st.sampled_from("abc")), min_size=8, max_size=40))
 def test_the_first_record_of_a_pane_is_its_release(log: list[tuple[int, str]]) -> None:
     account, released = Account(), {}
     for number, writer in log:

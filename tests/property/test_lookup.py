@@ -10,10 +10,12 @@ from streams.core.compiled.lookup import Lookup
 from streams.core.gateway.registry import CONSENT_SHIFT, GRANTED, OPTED_OUT, RECORD, RegistryTable
 
 KEYS = st.one_of(st.integers(1, 40), st.integers(1, (1 << 64) - 1))
+ENTRY = st.tuples(KEYS, st.integers(0, (1 << 32) - 1))
+BATCH = st.lists(ENTRY, max_size=60) | st.lists(ENTRY, min_size=20, max_size=60)
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(st.tuples(KEYS, st.integers(0, (1 << 32) - 1)), max_size=60), max_size=12), st.lists(KEYS))
+@given(st.lists(BATCH, max_size=12), st.lists(KEYS))
 def test_a_table_reads_like_a_dict(batches: list[list[tuple[int, int]]], asked: list[int]) -> None:
     table, plain = Lookup(7), {}
     for batch in batches:

@@ -45,7 +45,7 @@ def fed(*frames: list, live: tuple[int, ...] = (0, REGISTRY_SOURCE)):
     return crowd, panes
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MOVES, st.integers(0, 60), st.integers(0, 1 << 30))
 def test_from_the_next_pane_on_all_equals_a_run_in_which_that_person_had_left(moves, cut: int, seed: int) -> None:
     moves = [move for move in moves if move[4] <= DETACH]
@@ -153,10 +153,16 @@ def test_a_snapshot_holds_the_tombstone(kind: int) -> None:
 @pytest.mark.parametrize("again", [False, True])
 def test_of_who_has_opted_out_memory_has_the_pseudonym_what_was_used_and_departures_alone(again: bool) -> None:
     """Not when they were heard, nor their age band and gender, nor where they were but for what windows still count."""
-    rows = [Sighting(START + n * 12 * MINUTE, 0, n, 0, WHO, n % 3, 5, 0) for n in range(4)]
+    times = [(n // 2 * 12 + n % 2 * 4) * MINUTE for n in range(8)]  # four stays
+    rows = [Sighting(START + after, 0, n, 0, WHO, n // 2 % 3, 5, 0) for n, after in enumerate(times)]
     news = [said(START + 50 * MINUTE, OPT_OUT), *[said(START + 51 * MINUTE, OPT_OUT, offset=1)] * again]
     until = START + 55 * MINUTE
-    crowd, _ = fed([section(REGISTRY_SOURCE, 0, news, until)], [section(0, 0, rows, until)])
+    before, crowd = (
+        fed([section(REGISTRY_SOURCE, 0, some, until)], [section(0, 0, rows, until)])[0] for some in ([], news)
+    )
+    slots = before.population.slots
+    [at] = np.flatnonzero(slots.rows["pseudonym"])
+    assert all(column[at].any() for column in (slots.known, slots.departed, slots.areas)), "there is what to forget"
     slots = crowd.population.slots
     [at] = np.flatnonzero(slots.rows["pseudonym"])
     row = {name: int(slots.rows[at][name]) for name in slots.rows.dtype.names}

@@ -28,10 +28,11 @@ from streams.core.crowd.snapshot import restore, to_columns
 from tests.oracle.counting import Sighting, count, window
 from tests.property.test_crowd_against_oracle import (
     KINDS,
+    LONG,
     MINUTE,
     PARENT_OF,
+    SHORT,
     START,
-    STEPS,
     ZONES,
     counted,
     epoch,
@@ -44,6 +45,8 @@ LATENESS = EPOCHS[0].lateness_ms
 SILENCE = EPOCHS[0].silence_ms
 # How far an event's time is from its record's.
 APART = st.sampled_from([0, 0, -3_000, -LATENESS, 1, 59_999, 60_000])
+# So long that they go through several epochs.
+STEPS = st.sampled_from(SHORT + LONG)
 MOVES = st.lists(
     st.tuples(STEPS, st.integers(1, 4), st.integers(0, ZONES - 1), st.integers(0, 3), KINDS, APART),
     min_size=10,

@@ -38,7 +38,7 @@ def at_every_tick(tick: int, crowd: Crowd) -> None:
     assert_as_counted_plainly(crowd.population, tick)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30), st.integers(1, 9), st.booleans())
 def test_running_counts_equal_the_plain_ones_at_every_tick(moves, seed: int, cut: int, restart: bool) -> None:
     sightings = [s for s in sightings_of(moves) if s.ts < EPOCHS[1].end_ms - 70 * MINUTE]

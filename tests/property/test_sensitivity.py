@@ -62,7 +62,7 @@ def check(counts: dict[str, Counter], epoch) -> None:
             assert max(by_pane.values(), default=0) <= 1, measure.name
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30))
 @example([(10 * MINUTE, WHO, n % 2, 0, 0) for n in range(18)], 0)
 @example([(10 * MINUTE, WHO, 2 + n % 3, 0, 0) for n in range(18)], 0)
@@ -79,7 +79,7 @@ def test_a_subscriber_who_never_rests_is_too(zones: list[int], every_ms: int) ->
         check(alone(commuter(zones, every_ms), epoch), epoch)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30))
 def test_the_counts_of_all_are_the_sum_of_each_ones_alone(moves, seed: int) -> None:
     """So what a subscriber adds to a crowd is what they add alone, and no more."""

@@ -105,7 +105,7 @@ def test_when_a_token_ends_is_told_as_a_length_a_day_or_a_time() -> None:
             expiry_ms("--expires", text, NOON)
 
 
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 5)), max_size=60))
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 1) | st.floats(0, 5)), min_size=10, max_size=60))
 def test_a_holder_asks_as_often_as_the_rate_allows_and_never_oftener(asked: list[tuple[str, float]]) -> None:
     rate, now_s, allowed = Rate(2.0, 3), 0.0, {"a": [], "b": []}  # type: ignore[var-annotated]
     for holder, silence_s in asked:
