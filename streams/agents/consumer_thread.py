@@ -87,8 +87,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         await asyncio.gather(stopping, return_exceptions=True)
         if self._consumer is not None:
             await close(self._consumer._client)
-            coordination = self._consumer._coordinator._coordination_task
-            if coordination.done() and not coordination.cancelled():
+            coordinator = self._consumer._coordinator  # none where no broker answered at the start
+            coordination = coordinator._coordination_task if coordinator is not None else None
+            if coordination is not None and coordination.done() and not coordination.cancelled():
                 coordination.exception()  # aiokafka has logged it; asyncio would again
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:

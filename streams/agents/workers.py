@@ -7,6 +7,7 @@ producers, Redis, the HTTP server; then the Faust app with the role's services b
 import asyncio
 import gc
 import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -115,6 +116,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         started(AuditReader(TailReader(settings.kafka, settings.topic(AUDIT)))) as audit,
         started(RegistryLog(settings.kafka, settings.topic(REGISTRY))) as registry_log,
     ):
+        plans.refuse_unknown(epochs.records, _now_ms())
         await adopt(audit, producer, settings.topic(AUDIT), files, f"the first gateway, run by {system_user()}")
         log_differences(audit.chain, files)
         cut(epochs.table, audit.chain)
@@ -235,6 +237,7 @@ async def run_crowd(settings: Settings, stop: asyncio.Event) -> None:
         started(EpochReader(TailReader(settings.kafka, settings.topic(EPOCHS)))) as epochs,
         connect(settings) as redis,
     ):
+        plans.refuse_unknown(epochs.records, _now_ms())
         for measures, zones in forms(epochs.records, len(plans.current.zones)):
             await asyncio.to_thread(rehearse, measures, zones)
         ForeignMetrics().of(EPOCHS, lambda: epochs.own.passed_over)
@@ -293,6 +296,7 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         started(Published(settings.kafka, [settings.topic(name) for name in RELEASED])) as published,
         connect(settings) as redis,
     ):
+        plans.refuse_unknown(epochs.records, _now_ms())
         names = {name: settings.topic(name) for name in PUBLISHED}
         timezone = settings.epoch.timezone or plans.current.timezone
         following = Following(timezone) if settings.release.outlook else None
@@ -329,6 +333,10 @@ async def run_release(settings: Settings, stop: asyncio.Event) -> None:
         reach = Reach(producer, readiness, KafkaMetrics(), settings.worker.stall_s)
         app = _app(role, settings, readiness, reach)
         await _run(app, services, producer, reach, stop)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _app(role: Role, settings: Settings, readiness: Readiness, reach: Reach) -> RoleApp:

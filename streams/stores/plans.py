@@ -3,6 +3,7 @@
 Epochs are opened with the newest plan, and keep it: those opened before it have theirs of the earlier ones.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,19 @@ class Plans:
         if epoch.plan not in self._by_hash:
             raise unknown_plan(epoch.epoch)
         return self._by_hash[epoch.plan]
+
+    def refuse_unknown(self, epochs: Iterable[Epoch], now_ms: int) -> None:
+        """Refuse to begin without the plan of an epoch that runs now, or is to come: whoever stands by, or finds it out
+        at the first record, takes partitions in the group, ends, and does so again.
+
+        Of what is over, by whichever clock, nothing may be needed any more.
+
+        Raises:
+            ThrongError: as `of`.
+        """
+        for epoch in epochs:
+            if epoch.end_ms > now_ms:
+                self.of(epoch)
 
     def parents(self, epoch: Epoch) -> NDArray[np.uint16]:
         """The parent of each zone in an epoch, u16[zones]; raises as `of` does."""

@@ -12,7 +12,7 @@ from streams.core.crowd.crowd import Crowd
 from streams.core.release.render import Pages
 from streams.errors import ThrongError
 from streams.settings import load_settings
-from streams.stores.plans import configured_plans
+from streams.stores.plans import Plans, configured_plans
 from tests.support.world import PLAN, epochs_at
 
 NEXT = msgspec.structs.replace(PLAN, version=2, zones=tuple(reversed(PLAN.zones)))
@@ -57,3 +57,15 @@ def test_a_crowd_takes_the_parents_of_the_epoch_that_it_has_come_to(tmp_path: Pa
     assert asked == []  # of an epoch that nothing is counted of the plan may be gone
     assert crowd.parents(EPOCH).tolist() == [0, 0, 0, 1, 1, 1]
     assert asked == [EPOCH]
+
+
+def test_a_worker_that_lacks_the_plan_of_an_epoch_that_runs_or_is_to_come_does_not_begin() -> None:
+    """A release that stood by with another plan was ready, until it was needed."""
+    now_ms = 1_772_449_200_000
+    today, tomorrow = epochs_at(now_ms, now_ms + 86_400_000)
+    Plans(PLAN).refuse_unknown([today, tomorrow], now_ms)
+    Plans(NEXT, PLAN).refuse_unknown([today, tomorrow], now_ms)
+    Plans(NEXT).refuse_unknown([today, msgspec.structs.replace(tomorrow, plan=NEXT.hash())], today.end_ms)
+    for epochs in ([today, tomorrow], [tomorrow]):
+        with pytest.raises(ThrongError, match=f"epoch {epochs[0].epoch} was opened with another zone plan"):
+            Plans(NEXT).refuse_unknown(epochs, today.end_ms - 1)
