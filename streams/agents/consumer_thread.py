@@ -69,7 +69,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return cast(BatchApp, self.app)
 
     async def on_start(self) -> None:
-        await super().on_start()
+        """Connect. Of what is raised in here mode prints a page: the tenure tells it, and this waits to be stopped."""
+        try:
+            await super().on_start()
+        except KafkaError as error:
+            self.parent_loop.call_soon_threadsafe(self.batch_app.tenure.fail, error)
+            await self.wait_until_stopped()
+            return
         consumer = self._ensure_consumer()
         hand_out_batches(consumer, self.batch_app.transport_settings.chunk_bytes)
         keep_commits(consumer)
@@ -139,7 +145,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if not self.consumer.flow_active:
             return {}
         fetcher = consumer._fetcher
-        if consumer._closed or fetcher._closed:
+        if consumer._closed or fetcher is None or fetcher._closed:
             raise ConsumerStoppedError
         failure: KafkaError | None = None
         runs: dict[TP, list[Fetched]] = {}
@@ -197,5 +203,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def touch(self) -> None:
         """Tell aiokafka that not fetching is on purpose; else it doesn't rejoin after `poll_s` without a fetch."""
-        with self._ensure_consumer()._fetcher._subscriptions.fetch_context():
+        fetcher = self._ensure_consumer()._fetcher
+        if fetcher is None:  # it never started
+            raise ConsumerStoppedError
+        with fetcher._subscriptions.fetch_context():
             pass
