@@ -23,6 +23,7 @@ from streams.importing.drafts import Draft, Unusable
 from streams.importing.locate import Locator, locator
 from streams.importing.mapping import MULTIMNO, Columns, Mapper, read_mapping, time_ms
 from streams.importing.out import RECORDS_A_SLICE, partition_of, slices
+from streams.importing.people import People
 from streams.importing.reading import check_columns, name_of, rows_of
 from streams.importing.spool import Event, Spool
 from streams.places.findings import Findings
@@ -287,6 +288,10 @@ class TestLocating:
             found = locator(cells, 7_000, Findings()).cells(north)
             assert [isinstance(each, Unusable) for each in found] == [False, True]
 
+    def test_a_cell_that_covers_a_position_is_not_its_own_from_too_far_away(self, cells: Path) -> None:
+        (found,) = locator(cells, 1_000, Findings()).cells([at(50.0, 9.02)])
+        assert str(found) == "no cell within 1000 m", "its mast is 1.4 km away"
+
     def test_a_cell_is_known_by_its_name_or_by_what_data_call_it(self, cells: Path) -> None:
         found = locator(cells, 10_000, Findings()).cells(
             [at(cell="west"), at(cell=EAST), at(cell=FAR.lower()), at(cell="lost"), at(50.0, 8.98, cell="strange")]
@@ -336,6 +341,10 @@ class TestAmf:
         assert [draft.kind for draft in drafts] == ["update", "attach", "detach", "service", "service", "detach"]
         assert drafts[0][:4] == ("n.ndjson:1.1", "262011234567890", NOON, FAR)
         assert (drafts[0].tac, drafts[0].rat, drafts[3].cell, drafts[3].rat) == ("35000000", "nr", EAST, "lte")
+        shorter = report("LOCATION_REPORT")
+        shorter["location"]["nrLocation"]["ncgi"]["nrCellId"] = "3"
+        path.write_bytes(orjson.dumps({"reportList": [shorter]}))
+        assert [made.cell for _, made in drafts_of(path)] == [FAR]
         assert (drafts[2].cell, drafts[4].tac) == ("", ""), "a device without an IMEI has no TAC"
 
     def test_a_location_that_is_older_than_its_report_counts_when_it_was_seen(self, tmp_path: Path) -> None:
@@ -394,6 +403,16 @@ class TestAmf:
             "n.ndjson:3.9": "a state that is no event: idle, unreachable or silent",
             "n.ndjson:3.10": "a state that is no event: idle, unreachable or silent",
         }
+
+
+def test_a_subscriber_is_told_once_as_they_were_first_and_by_all_digits() -> None:
+    people, first = People(("marketing",)), at()._replace(birth_year=1980, gender="male")
+    for draft in (first, first._replace(birth_year=1999, gender="female")):
+        people.add("00101123456789", draft)
+    [(key, value)] = people.records()
+    told = orjson.loads(value)
+    assert (key, told["imsi"], told["birth_year"], told["gender"]) == (key, key.decode(), 1980, "male")
+    assert key == b"00101123456789"
 
 
 class TestOrder:
