@@ -7,7 +7,7 @@ two forms, so each form has a process of its own.
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -55,11 +55,12 @@ def main() -> None:
     """Compile everything, telling how far it is."""
     began = time.monotonic()
     with ProcessPoolExecutor(len(FORMS), get_context("spawn")) as pool:
-        for number, what in enumerate(_steps([pool.submit(rehearse, form) for form in FORMS]), 1):
+        for number, what in enumerate(steps([pool.submit(rehearse, form) for form in FORMS]), 1):
             sys.stderr.write(f"compiling the hot loops, once: {number}/4 {what} ({time.monotonic() - began:.0f} s)\n")
 
 
-def _steps(rehearsals: list[Future[None]]) -> Iterator[str]:
+def steps(rehearsals: Sequence[Future[None]]) -> Iterator[str]:
+    """Run everything in this process, naming each part before it; of the crowd once `rehearsals` are through."""
     yield "simulation"
     make_town(1, 100, 20, radio="real")
     town = make_town(1, 100, 20)

@@ -1,6 +1,7 @@
 """Fixtures for all tests: one real Kafka and one real Redis a session, and a namespace a test to be alone on them."""
 
 import gc
+import os
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -10,10 +11,14 @@ import hypothesis
 import pytest
 
 from streams.local.stack import Stack, start
+from tests.support.processes import preload
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("throng", deadline=None)
 hypothesis.settings.load_profile("throng")
+
+# To read the system's certificates, by which nobody here is known, takes 60 ms of each TLS context.
+os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 
 # Files of servers are all begun by this share of the others: none is left alone at the end.
 EARLIER: Final = 0.8
@@ -56,6 +61,7 @@ def stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
         if terminal:
             terminal.write_line(f"[stack] {line}")
 
+    preload()
     with start(ephemeral=True, progress=progress, brief=True) as ready:
         yield ready
 

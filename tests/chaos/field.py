@@ -15,6 +15,7 @@ from tests.chaos.load import Load
 from tests.chaos.proxy import Proxy
 from tests.chaos.servers import Servers
 from tests.support.deployment import Workers
+from tests.support.processes import Process
 
 SESSION_S = 6.0
 RESTART_S = 1.0
@@ -135,7 +136,7 @@ class Field:
         return lines[-1][:200] if lines else "it said nothing"
 
 
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _signal(process: Process, number: signal.Signals) -> None:
     # One that has just ended may not be known to have.
     with suppress(ProcessLookupError):
         if process.returncode is None:

@@ -28,6 +28,7 @@ from tests.chaos.proxy import Proxy, build
 from tests.chaos.servers import Servers
 from tests.chaos.verdict import verdict
 from tests.support.deployment import RAW, Workers, opened
+from tests.support.processes import exec_worker
 
 SUBSCRIBERS = 60_000
 ZONES = 40
@@ -56,7 +57,7 @@ async def run(seed: int, minutes: float, names: Sequence[str], folder: Path) -> 
         field = Field(
             settings,
             folder,
-            Workers(behind(settings), folder),
+            Workers(behind(settings), folder, exec_worker),
             Servers(stack.folder),
             load.Load(settings, pieces, plan.speed),
             proxy,

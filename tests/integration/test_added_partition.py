@@ -1,8 +1,6 @@
 """A raw partition added while all runs: announced first, taken up without a restart, counted as the oracle does."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -14,13 +12,14 @@ from aiokafka.admin import NewPartitions
 from schemas.panes import Pane
 from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
 from schemas.topics import ATTACH, PANES, REGISTRY, SIGHTINGS
-from streams.settings import Settings, to_environ
+from streams.settings import Settings
 from streams.simulate import generate, make_town, plan, registry
 from streams.simulate.publish import producer, publish_registry
 from streams.stores.topics import counts_of, create
 from tests.oracle.counting import count
 from tests.oracle.gate import screen
 from tests.support.deployment import RATES, START, Workers, all_panes, opened, policy, read_topic
+from tests.support.processes import throng
 from tests.support.reading import admin
 from tests.support.small import small
 
@@ -54,12 +53,8 @@ async def send(settings: Settings, log: Log) -> None:
 
 
 async def topics_create(settings: Settings, raw_partitions: int) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli.main", "topics", "create"),
-        env=to_environ(settings) | {"THRONG_KAFKA_RAW_PARTITIONS": str(raw_partitions)},
-        stdout=subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
+    done = await throng(settings, "topics", "create", environ={"THRONG_KAFKA_RAW_PARTITIONS": str(raw_partitions)})
+    assert done.returncode == 0, done.stderr
 
 
 async def covered(settings: Settings) -> dict[int, int]:

@@ -31,7 +31,7 @@ from streams.stores.audit import Decision, decide
 from streams.stores.policies import configured_rules
 from streams.stores.topics import create
 from tests.support.outages import Server
-from tests.support.processes import begin_worker
+from tests.support.processes import Process, begin_worker
 from tests.support.reading import admin
 from tests.support.secured import Certificate
 from tests.support.world import epochs_at
@@ -98,7 +98,7 @@ class Running:
 
     def __init__(self, settings: Settings, producer: AIOKafkaProducer) -> None:
         self.settings, self.producer = settings, producer
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: Process | None = None
         scheme = "https" if settings.api.tls_key else "http"
         self.url = f"{scheme}://127.0.0.1:{settings.api.port}/v1"
         self.inside = f"http://127.0.0.1:{settings.worker.http_port}"
@@ -184,7 +184,7 @@ async def serving(
                 await process.wait()
 
 
-async def ready(running: Running, process: asyncio.subprocess.Process, folder: Path) -> None:
+async def ready(running: Running, process: Process, folder: Path) -> None:
     async with asyncio.timeout(180):
         while True:
             assert process.returncode is None, (folder / "api.log").read_text()[-3000:]

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,9 +12,10 @@ from aiokafka import AIOKafkaProducer
 from schemas.ledger import LedgerRecord
 from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, SALTS
 from streams.core.release.release import seal
-from streams.settings import Settings, to_environ
+from streams.settings import Settings
 from streams.simulate import make_town, plan
 from streams.stores.topics import create
+from tests.support import processes
 from tests.support.deployment import Workers, fetch, read_topic, total
 from tests.support.small import small
 
@@ -26,16 +25,10 @@ EVENT = {"event_id": "e", "imsi": "001010000000001", "cell": "001-01-0000001"}
 TOPICS = (EPOCHS, SALTS, LEDGER)
 
 
-async def throng(settings: Settings, *arguments: str) -> tuple[int | None, str]:
+async def throng(settings: Settings, *arguments: str) -> tuple[int, str]:
     """A command's exit code and what it says."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli.main", *arguments),
-        env=to_environ(settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    return process.returncode, said.decode()
+    done = await processes.throng(settings, *arguments)
+    return done.returncode, done.stderr + done.stdout
 
 
 async def test_what_no_release_wrote_is_passed_over_by_workers_and_commands(

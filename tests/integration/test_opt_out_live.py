@@ -22,7 +22,7 @@ from streams.stores.topics import create
 from tests.oracle.counting import Sighting, count
 from tests.support.deployment import opened, read_topic
 from tests.support.panes import summed
-from tests.support.processes import begin_worker, on_port
+from tests.support.processes import Process, begin_worker, on_port
 from tests.support.small import small
 
 pytestmark = pytest.mark.integration
@@ -44,7 +44,7 @@ class Deployment:
         self.cell, home = next((c["cell"], c["zone"]) for c in zones["cells"] if c["zone"] in homes)
         self.zone = self.zones.index(home)
         self.sent: list[Sighting] = []
-        self.workers: dict[str, asyncio.subprocess.Process] = {}
+        self.workers: dict[str, Process] = {}
 
     async def start(self, role: str, folder: Path) -> None:
         self.workers[role] = await begin_worker(role, self.settings, folder / f"{role}.log", on_port(0))

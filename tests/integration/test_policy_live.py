@@ -1,8 +1,6 @@
 """A suspension while all runs, on a real Kafka and Redis: by the command, on every worker, into the audit log."""
 
 import asyncio
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -23,12 +21,13 @@ from schemas.sightings import REGISTRY_SOURCE
 from schemas.topics import AUDIT, EPOCHS, LEDGER, RELEASED
 from streams.core.rules.decisions import suspended
 from streams.local.ports import free_ports
-from streams.settings import Settings, to_environ
+from streams.settings import Settings
 from streams.simulate import make_town, plan
 from streams.stores.audit import Decision, decide, read_audit
 from streams.stores.policies import configured_rules
 from streams.stores.topics import create
 from tests.integration.test_opt_out_live import NOON, PEOPLE, Deployment
+from tests.support import processes
 from tests.support.deployment import fetch, read_topic, total
 from tests.support.processes import begin_worker, on_port
 from tests.support.small import small
@@ -102,14 +101,8 @@ class Suspending(Deployment):
 
 
 async def throng(settings: Settings, *arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli.main", *arguments),
-        env=to_environ(settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    said, wrong = await process.communicate()
-    return process.returncode or 0, said.decode(), wrong.decode()
+    done = await processes.throng(settings, *arguments)
+    return done.returncode, done.stdout, done.stderr
 
 
 def configured(stack: object, namespace: str, folder: Path) -> Settings:

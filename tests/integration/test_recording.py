@@ -22,9 +22,9 @@ from streams.recording.machines import Watching, watch
 from streams.settings import Settings, to_environ
 from streams.stores.topics import create
 from tests.support.deployment import read_topic
-from tests.support.processes import begin_worker, on_port
+from tests.support.processes import begin_worker, on_port, throng
 from tests.support.reading import produce_transaction
-from tests.support.recordings import MINUTES, START, fill, leave_for_a_while, record, settings_for, throng
+from tests.support.recordings import MINUTES, START, fill, leave_for_a_while, record, settings_for
 
 pytestmark = pytest.mark.integration
 

@@ -24,7 +24,8 @@ from streams.settings import Settings
 from streams.stores.topics import create, open_admin
 from tests.support.deployment import Workers, caught_up, read_topic
 from tests.support.panes import summed
-from tests.support.recordings import START, fill, record, settings_for, throng
+from tests.support.processes import throng
+from tests.support.recordings import START, fill, record, settings_for
 
 pytestmark = pytest.mark.integration
 

@@ -27,7 +27,7 @@ from tests.oracle.counting import Result, count
 from tests.oracle.gate import Gate
 from tests.oracle.gate import screen as oracle_screen
 from tests.support.panes import summed
-from tests.support.processes import begin_worker, on_port
+from tests.support.processes import Begin, Process, begin_worker, on_port
 
 START = 1_772_427_600_000  # 2026-03-02T06:00+01:00
 HOURS = 3
@@ -85,16 +85,17 @@ class Run(NamedTuple):
 class Workers:
     """The worker processes of a deployment, by name (`crowd-0`), with their HTTP ports and logs."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, begin: Begin = begin_worker) -> None:
         self.settings = settings
         self.folder = folder
+        self.begin = begin
         self.ports: dict[str, int] = {}
-        self.running: dict[str, asyncio.subprocess.Process] = {}
+        self.running: dict[str, Process] = {}
 
     async def start(self, name: str, environ: Mapping[str, str] | None = None) -> None:
         """Start a worker (again), with `environ` over what all get."""
         port = self.ports.setdefault(name, free_ports(1)[0])
-        self.running[name] = await begin_worker(
+        self.running[name] = await self.begin(
             name.split("-")[0], self.settings, self.folder / f"{name}.log", {**on_port(port), **(environ or {})}
         )
 

@@ -1,8 +1,5 @@
-"""A town's morning on a real Kafka, recorded; and the command line as a user calls it."""
+"""A town's morning on a real Kafka, recorded."""
 
-import asyncio
-import subprocess
-import sys
 from pathlib import Path
 
 import orjson
@@ -13,7 +10,7 @@ from streams.local.ports import free_ports
 from streams.recording.capture import Bounds, capture, topic_settings
 from streams.recording.disguise import Disguise
 from streams.recording.file import Writer
-from streams.settings import Settings, load_settings, to_environ
+from streams.settings import Settings, load_settings
 from streams.simulate import Rates, generate, make_town, plan, registry
 from streams.simulate.publish import producer as simulator
 from streams.simulate.publish import publish, publish_registry
@@ -73,15 +70,3 @@ async def record(settings: Settings, path: Path, bounds: Bounds = Bounds(), disg
     topics = await topic_settings(settings, [ATTACH, REGISTRY])
     with Writer(path, topics) as writer:
         return await capture(settings, topics, bounds, writer, disguise, lambda _: None)
-
-
-async def throng(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "streams.cli.main", *arguments],
-        env=to_environ(settings),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
