@@ -7,7 +7,6 @@ found as well as one too few.
 import asyncio
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +45,7 @@ from streams.stores.redis_client import connect
 from streams.stores.topics import counts_of, open_admin
 from tests.support.api_answers import api_shows_newest
 from tests.support.deployment import deployment, make_world, read_topic
+from tests.support.processes import throng_in
 from tests.support.secured import ADMIN, Certificate, Guarded, as_environ
 
 pytestmark = pytest.mark.integration
@@ -229,15 +229,9 @@ async def test_who_does_anothers_work_is_told_so_in_one_line(
     }
 
     async def said(user: str, *arguments: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "streams.cli.main", *arguments),
-            env=os.environ | as_environ(guarded.settings_of(f"throng-{user}")) | about,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(120):
-            _, err = await process.communicate()
-        assert process.returncode == 1
-        told = err.decode()
+        done = await throng_in(os.environ | as_environ(guarded.settings_of(f"throng-{user}")) | about, *arguments)
+        assert done.returncode == 1
+        told = done.stderr
         assert "Traceback" not in told and "nclosed" not in told and "Request(" not in told, told
         return told.splitlines()[-1]
 

@@ -1,9 +1,7 @@
 """What a user can get wrong on the command line: one line that says what to do next, no traceback, not 0."""
 
-import asyncio
 import os
 import socket
-import sys
 from pathlib import Path
 
 import orjson
@@ -15,22 +13,16 @@ from streams.local.ports import free_ports
 from streams.settings import load_settings
 from streams.simulate import make_town, plan
 from streams.stores.topics import create, differing, open_admin
+from tests.support.processes import throng_in
 
 pytestmark = pytest.mark.integration
 
 
 async def throng(environ: dict[str, str], *arguments: str) -> tuple[int, str]:
     """Exit code, and what went to standard error."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "streams.cli.main", *arguments),
-        env={name: value for name, value in os.environ.items() if not name.startswith("THRONG_")} | environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(90):
-        _, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, err.decode()
+    others = {name: value for name, value in os.environ.items() if not name.startswith("THRONG_")}
+    done = await throng_in(others | environ, *arguments)
+    return done.returncode, done.stderr
 
 
 @pytest.fixture

@@ -91,9 +91,14 @@ async def throng(
     settings: Settings, *arguments: str, environ: Mapping[str, str] | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, with `environ` over the settings."""
+    return await throng_in(to_environ(settings) | dict(environ or {}), *arguments)
+
+
+async def throng_in(environ: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end in nothing but `environ`."""
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder, name) for name in ("out", "err")]
-        process = Forked(arguments, to_environ(settings) | dict(environ or {}), *said)
+        process = Forked(arguments, environ, *said)
         try:
             async with asyncio.timeout(240):
                 code = await process.wait()
