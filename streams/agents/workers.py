@@ -56,6 +56,7 @@ from streams.core.gateway.framing import Framer, rows_at_once
 from streams.core.gateway.future import MOST_AHEAD_MS
 from streams.core.gateway.gateway import Context
 from streams.core.gateway.policy import PolicyTable
+from streams.core.gateway.rehearsal import rehearse as rehearse_gateway
 from streams.core.gateway.zones import CellTable
 from streams.core.release.render import Pages
 from streams.core.rules.rules import limits
@@ -117,6 +118,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         started(RegistryLog(settings.kafka, settings.topic(REGISTRY))) as registry_log,
     ):
         plans.refuse_unknown(epochs.records, _now_ms())
+        await asyncio.to_thread(rehearse_gateway)
         await adopt(audit, producer, settings.topic(AUDIT), files, f"the first gateway, run by {system_user()}")
         log_differences(audit.chain, files)
         cut(epochs.table, audit.chain)

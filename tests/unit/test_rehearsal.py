@@ -69,6 +69,31 @@ for purpose in STATISTICS:
     rehearse(measures_for(purpose, DEFAULT_MEASURES))
 print(*sorted({name for name, _ in compiled() - warmed}))
 """
+GATEWAY = """
+import gc
+from numba.core.dispatcher import Dispatcher
+from streams.core.gateway.rehearsal import rehearse
+from streams.warm import steps
+
+# Not of a gateway: what recordings and `throng machines` ask, and what asks for many at once.
+OTHERS = {"_keys_and_headers", "varint", "_get", "_move", "_take"}
+PARTS = "gateway", "events", "compiled"
+
+def compiled():
+    return {(loop.py_func.__qualname__, str(signature))
+            for loop in gc.get_objects() if isinstance(loop, Dispatcher)
+            and loop.py_func.__module__.startswith(tuple(f"streams.core.{part}." for part in PARTS))
+            and loop.py_func.__name__ not in OTHERS
+            for signature in loop.signatures}
+
+rehearse()
+rehearsed = compiled()
+for part in steps([]):
+    if part == "crowd":  # what comes before is a gateway's way with a town's events
+        break
+assert compiled() == rehearsed, compiled() - rehearsed
+print(*(name for name, _ in rehearsed))
+"""
 OTHER_FORMS = """
 from schemas.measures import DEFAULT_MEASURES
 from streams.core.crowd import population, rehearsal
@@ -135,13 +160,51 @@ async def test_a_crowd_rehearses_before_it_asks_for_its_group(monkeypatch: pytes
     for name in ("_served", "_producer", "started", "connect"):
         monkeypatch.setattr(workers, name, there)
     monkeypatch.setattr(workers, "TailReader", lambda *_: None)
-    monkeypatch.setattr(workers, "_partitions", counts)
-    monkeypatch.setattr(workers, "configured_plans", lambda _: SimpleNamespace(current=PLAN))
+    for name in ("_partitions", "cluster_id"):
+        monkeypatch.setattr(workers, name, counts)
+    monkeypatch.setattr(
+        workers, "configured_plans", lambda _: SimpleNamespace(current=PLAN, refuse_unknown=lambda *_: None)
+    )
     monkeypatch.setattr(workers, "rehearse", lambda *form: rehearsed.append(form))
     monkeypatch.setattr(workers, "redis_prefix", asked)
     with pytest.raises(Asked):
         await workers.run_crowd(Settings(), asyncio.Event())
     assert rehearsed == forms(epochs, len(PLAN.zones))
+
+
+def test_a_gateway_compiles_and_loads_nothing_that_was_not_rehearsed() -> None:
+    ran = subprocess.run([sys.executable, "-c", GATEWAY], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert set(ran.stdout.split()) >= {"_walk", "scan", "screen_rows", "_put_rows", "_put", "hash_text"}
+
+
+async def test_a_gateway_rehearses_before_it_asks_for_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    class Asked(Exception): ...  # noqa: N818
+
+    @asynccontextmanager
+    async def there(*_: object) -> AsyncIterator[SimpleNamespace]:
+        yield SimpleNamespace(records=[])
+
+    async def counts(_: object) -> dict[str, int]:
+        return {}
+
+    async def adopted(*_: object) -> None:
+        raise Asked
+
+    for name in ("_served", "_producer", "started"):
+        monkeypatch.setattr(workers, name, there)
+    for name in ("TailReader", "RegistryReader", "RegistryLog", "key_provider", "load_machines"):
+        monkeypatch.setattr(workers, name, lambda *_: None)
+    monkeypatch.setattr(workers, "configured_rules", lambda _: SimpleNamespace(policies=(), purpose="marketing"))
+    monkeypatch.setattr(workers, "configured_plans", lambda _: SimpleNamespace(refuse_unknown=lambda *_: None))
+    monkeypatch.setattr(workers, "_partitions", counts)
+    monkeypatch.setattr(workers, "rehearse_gateway", lambda: done.append("rehearsed"))
+    monkeypatch.setattr(workers, "adopt", adopted)
+    with pytest.raises(Asked):
+        await workers.run_gateway(Settings(), asyncio.Event())
+    assert done == ["rehearsed"]
 
 
 @pytest.mark.parametrize("zones", [1, 2, 7])
