@@ -15,7 +15,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-STOP_GRACE_S = 20.0
+# A role may take 20 s to give up its partitions, and then as long as its last resort gives it (`life.END_S`).
+STOP_GRACE_S = 40.0
 WATCH_PARENT = "THRONG_WATCH_PARENT"
 
 
