@@ -69,11 +69,12 @@ SIMULATED: Final[Views] = {
 # The same where the plan has weights (`throng zones build --weighted`).
 SIMULATED_WEIGHTED: Final[Views] = {
     **SIMULATED,
-    "present": View(0.0, 4.25, 0.016, 1.13),
+    "present": View(0.0, 4.25, 0.0, 1.13),
     "present_cohort": View(0.01, 0.47, 0.026, 0.19),
-    "footfall": View(0.0, 5.3, 0.0, 3.41),
+    "footfall": View(0.0, 5.3, 0.0, 2.74),
     "arrivals": View(0.158, 8.24),
     "departures": View(0.257, 4.25),
-    "trips_parent": View(0.11, 2.2, 0.114, 1.41),
+    "trips_zone": View(0.19, 2.7, 0.134, 1.76),
+    "trips_parent": View(0.11, 2.2, 0.051, 2.74),
     "visits": View(0.3, 0.47, 0.0, 6.61),
 }
