@@ -79,8 +79,11 @@ async def looked_at(origin: str, path: str) -> None:
         await seen.until("#clock", "people present")
         await seen.until("#state", "playing an earlier day")
         assert await seen.page.locator("circle[data-place]").count() == await seen.page.locator("tbody tr").count() > 10
-        await seen.page.locator("tbody button").first.click()
-        await seen.until("#place", "people, in 19 of 20 cases")
+        async with asyncio.timeout(40):
+            while "people, in 19 of 20 cases" not in await seen.text("#place"):
+                # A click is lost on a row that moves meanwhile: here a pane comes three times a second.
+                await seen.page.locator("tbody button").first.click()
+                await asyncio.sleep(0.5)
 
 
 async def test_the_last_line_counts_and_the_map_and_the_picture_show_what_arrived(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from streams.stores.topics import create
 from tests.chaos.run import find_faketime
 from tests.support.deployment import fetch, opened, read_topic, total
 from tests.support.memory import files_below, forms_of, found_in, leaves_core, memory_of
-from tests.support.processes import exec_worker, on_port
+from tests.support.processes import begin_worker, exec_worker, on_port
 
 pytestmark = pytest.mark.integration
 
@@ -248,7 +248,8 @@ async def worker(
 ) -> AsyncIterator[tuple[int, int]]:
     """A worker; its port and its process."""
     port = free_ports(1)[0]
-    running = await exec_worker(role, settings, folder / f"{role}.log", on_port(port) | environ)
+    begin = exec_worker if "LD_PRELOAD" in environ else begin_worker
+    running = await begin(role, settings, folder / f"{role}.log", on_port(port) | environ)
     try:
         yield port, running.pid
     finally:

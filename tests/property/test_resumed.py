@@ -133,7 +133,7 @@ def only_what_is_whole_is_told(panes: list[Pane], oracle: dict) -> None:
     assert told == {name: oracle[name] for name in told}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30))
 def test_what_is_not_shut_is_what_the_oracle_counts(moves, seed: int) -> None:
     rng = random.Random(seed)
@@ -158,7 +158,7 @@ def test_what_is_not_shut_is_what_the_oracle_counts(moves, seed: int) -> None:
     assert ends == list(range(EPOCHS[0].start_ms + 5 * MINUTE, ends[-1] + 1, 5 * MINUTE))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30))
 def test_once_an_epoch_is_whole_its_panes_are_those_of_a_crowd_that_lost_nothing(moves, seed: int) -> None:
     rng = random.Random(seed)
@@ -172,7 +172,7 @@ def test_once_an_epoch_is_whole_its_panes_are_those_of_a_crowd_that_lost_nothing
     assert mine == [pane for pane in straight if pane.epoch >= whole.epoch]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30))
 def test_a_zombies_repeat_where_the_log_begins_only_makes_it_whole_later(moves, seed: int) -> None:
     """It is taken for the chain's beginning, and what follows really seems to leave a gap."""
@@ -189,7 +189,7 @@ def test_a_zombies_repeat_where_the_log_begins_only_makes_it_whole_later(moves, 
     assert panes[-1].epoch == EPOCHS[-1].epoch
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30))
 def test_a_resumed_state_goes_through_snapshots(moves, seed: int) -> None:
     rng = random.Random(seed)
@@ -328,7 +328,7 @@ def renamed(frame: bytes, at_ms: int) -> bytes:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(MOVES, st.integers(0, 1 << 30))
 def test_after_a_change_of_pseudonyms_within_an_epoch_only_what_is_whole_is_told(moves, seed: int) -> None:
     """As if they had not changed: who is present then has been heard since."""

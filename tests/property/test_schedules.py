@@ -6,9 +6,9 @@ from tests.simulation.faults import Fault, faults_of, forgetting, killed_unackno
 from tests.simulation.schedule import run, shrunk
 
 
-@pytest.mark.parametrize("block", range(4))
-def test_every_pane_is_counted_and_released_once(block: int) -> None:
-    for seed in range(block * 25, (block + 1) * 25):
+def test_every_pane_is_counted_and_released_once() -> None:
+    """The first of those that `make schedules` plays: CI plays 500."""
+    for seed in range(25):
         assert run(seed).wrong == [], seed
 
 
