@@ -70,7 +70,7 @@ class FileKeys:
     def look(self) -> None:
         """By a draft: a full or read-only volume shows the keys that it has, and takes no other."""
         with self._told("no key can be made"):
-            self._draft(self._path(0).with_suffix(f".{secrets.token_hex(4)}")).unlink()
+            self._draft(self._path(0)).unlink()
 
     def seal(self, epoch: int, secret: bytes) -> WrappedSalt | None:
         held = self.key(epoch, create=True)
@@ -148,7 +148,7 @@ class FileKeys:
 
     def _create(self, path: Path) -> None:
         """Whole or not at all; of two that race one wins, and both read the same."""
-        draft = self._draft(path.with_suffix(f".{secrets.token_hex(4)}"))
+        draft = self._draft(path)
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -158,18 +158,19 @@ class FileKeys:
         _sync_folder(self._folder)
 
     def _draft(self, path: Path) -> Path:
-        """A file with a fresh key, or none: of a volume that is full a try would leave one each time."""
-        handle, key = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), secrets.token_bytes(KEY_BYTES)
+        """A file beside `path` with a fresh key, or none: of a volume that is full a try would leave one each time."""
+        draft = path.with_suffix(f".{secrets.token_hex(4)}")
+        handle, key = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), secrets.token_bytes(KEY_BYTES)
         try:
             os.write(handle, key)
             os.fsync(handle)
         except OSError:
-            path.unlink()
+            draft.unlink()
             raise
         finally:
             os.close(handle)
             wipe(key)
-        return path
+        return draft
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:

@@ -6,8 +6,6 @@ provider; and in Kafka's segments only sealed, by a key that is nowhere any more
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,7 +25,7 @@ from schemas.sightings import Control, decode_frame
 from schemas.topics import ATTACH, REGISTRY, REJECTS, SALTS, SIGHTINGS
 from streams.local.ports import free_ports
 from streams.local.stack import Stack
-from streams.settings import Settings, load_settings, to_environ
+from streams.settings import Settings, load_settings
 from streams.simulate import make_town, plan
 from streams.stores.audit import decide
 from streams.stores.policies import configured_rules
@@ -38,7 +36,7 @@ from streams.stores.topics import create
 from tests.chaos.run import find_faketime
 from tests.support.deployment import fetch, opened, read_topic, total
 from tests.support.memory import files_below, forms_of, found_in, leaves_core, memory_of
-from tests.support.processes import begin_worker, exec_worker, on_port
+from tests.support.processes import begin_worker, exec_worker, on_port, throng
 
 pytestmark = pytest.mark.integration
 
@@ -140,8 +138,8 @@ async def test_a_rotation_ends_a_running_epochs_salt_in_every_gateway_and_stands
             wrapped = msgspec.msgpack.decode((await read_topic(settings, SALTS))[0].value, type=WrappedSalt)
             secrets = forms_of(opens(wrapped, key.read_bytes()), key.read_bytes())
             assert found_in(memory_of(process), secrets) == {"state"}
-            said = await asyncio.to_thread(
-                throng, settings, "salts", "rotate", "--now", "--yes", "--reason", "a drill", "--by", "the officer"
+            said = await said_by(
+                settings, "salts", "rotate", "--now", "--yes", "--reason", "a drill", "--by", "the officer"
             )
             assert "is destroyed\na fresh salt holds from " in said and not key.exists()
             async with asyncio.timeout(180):
@@ -150,8 +148,10 @@ async def test_a_rotation_ends_a_running_epochs_salt_in_every_gateway_and_stands
                     await asyncio.sleep(1)
             assert dict(rejects[0].headers)["reason"] == b"salt_gone"
             assert found_in(memory_of(process), secrets) == set()
-        assert f"the officer: rotate: the salt of epoch {wrapped.epoch}: a drill" in throng(settings, "audit", "show")
-        assert "is whole: 2 entries" in throng(settings, "audit", "verify")
+        assert f"the officer: rotate: the salt of epoch {wrapped.epoch}: a drill" in await said_by(
+            settings, "audit", "show"
+        )
+        assert "is whole: 2 entries" in await said_by(settings, "audit", "verify")
 
 
 @pytest.mark.timeout(600)
@@ -211,15 +211,9 @@ async def people(settings: Settings) -> list[tuple[int, int]]:
     return [row for section in sections for row in zip(section.ts.tolist(), section.pseudonym.tolist(), strict=True)]
 
 
-def throng(settings: Settings, *arguments: str) -> str:
+async def said_by(settings: Settings, *arguments: str) -> str:
     """What a command says that ends well."""
-    done = subprocess.run(
-        [sys.executable, "-m", "streams.cli.main", *arguments],
-        env=to_environ(settings),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = await throng(settings, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
