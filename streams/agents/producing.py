@@ -86,10 +86,10 @@ class PatientBatches(MessageAccumulator):
         timestamp_ms: int | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Any:
-        return await super().add_message(tp, key, value, math.inf, timestamp_ms, list(headers))
+        return _looked_at(await super().add_message(tp, key, value, math.inf, timestamp_ms, list(headers)))
 
     async def add_batch(self, builder: BatchBuilder, tp: TopicPartition, timeout: float) -> Any:  # noqa: ASYNC109
-        return await super().add_batch(builder, tp, math.inf)
+        return _looked_at(await super().add_batch(builder, tp, math.inf))
 
     def oldest(self) -> float | None:
         """When the oldest batch that is not acknowledged was begun, monotonic s; None if there is none."""
@@ -104,7 +104,12 @@ class PatientBatches(MessageAccumulator):
     def _append_batch(self, builder: object, tp: TopicPartition) -> MessageBatch:
         batch = super()._append_batch(builder, tp)
         fail = batch.failure
-        batch.failure = lambda exception: fail(_named(exception, tp.topic))
+
+        def failure(exception: Exception) -> None:
+            fail(_named(exception, tp.topic))
+            _looked_at(batch._drain_waiter)  # each attempt has another
+
+        batch.failure = failure
         batch.future.add_done_callback(self._over)
         return batch
 
@@ -247,6 +252,12 @@ class Producer(AIOKafkaProducer):
             if (stamped_ms := _stamped_ms(response)) is not None:
                 self.stamps[node_id] = Stamp(stamped_ms, round(self.answered_at * 1000))
         return response
+
+
+def _looked_at(future: "asyncio.Future[Any]") -> "asyncio.Future[Any]":
+    """`watch` tells of the first send that failed. Of others, for which nobody may wait by then, asyncio needn't."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
 
 
 def _named(error: Exception, topic: str) -> Exception:

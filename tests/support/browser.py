@@ -36,7 +36,7 @@ class Seen:
     async def text(self, selector: str) -> str:
         return " ".join((await self.page.inner_text(selector)).split())
 
-    async def until(self, selector: str, words: str, within_s: float = 20) -> None:
+    async def until(self, selector: str, words: str, within_s: float = 60) -> None:
         """Wait until an element has these words."""
         has = "([selector, words]) => document.querySelector(selector)?.innerText.includes(words)"
         await self.page.wait_for_function(has, arg=[selector, words], timeout=within_s * 1000)

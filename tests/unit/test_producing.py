@@ -1,6 +1,7 @@
 """A send waits for as long as Kafka is away; one that fails for good ends the producer; and what is overridden."""
 
 import asyncio
+import gc
 import inspect
 import os
 import time
@@ -139,6 +140,21 @@ async def test_after_a_send_that_failed_for_good_nothing_is_sent(producer: Produ
     with pytest.raises(OutOfOrderSequenceNumber):
         await producer._patient.add_message(TP, None, b"z", 1)
     assert producer.waiting_s() == 0
+
+
+async def test_of_sends_that_nobody_waits_for_asyncio_says_nothing_behind_what_is_told(producer: Producer) -> None:
+    said: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    await producer._patient.add_message(TP, None, b"x", 1)
+    batch = BatchBuilder(100, 0)
+    batch.append(timestamp=None, key=None, value=b"y")
+    await producer._patient.add_batch(batch, TopicPartition("t", 1), 1)
+    producer._patient._batches[TP][0].failure(OutOfOrderSequenceNumber())
+    with pytest.raises(OutOfOrderSequenceNumber):
+        await producer.watch()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert said == []
 
 
 async def test_what_cannot_be_sent_while_stopping_is_given_up(
