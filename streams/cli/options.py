@@ -6,7 +6,6 @@ file name one, the default local stack is taken if it is up.
 
 import functools
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -14,6 +13,7 @@ import click
 import msgspec
 
 from streams.errors import ThrongError
+from streams.local import installed
 from streams.local.folders import stack_folder
 from streams.settings import Settings, load_settings
 from streams.settings.checks import check
@@ -92,8 +92,7 @@ def with_servers(settings: Settings, *, kafka: bool = True, redis: bool = True) 
     if not (lacks_kafka or lacks_redis):
         return settings
     stack = None
-    # Where the local stack's packages are not installed, as in the image, there is none, and none can be started.
-    may_start = find_spec("psutil") is not None
+    may_start = installed()
     if may_start:
         from streams.local.stack import running
 

@@ -27,6 +27,7 @@ from aiokafka.errors import (
 )
 
 from streams.errors import ThrongError
+from streams.local import installed
 from streams.settings import Kafka
 
 At = Kafka | str
@@ -68,7 +69,7 @@ def client_options(at: At) -> dict[str, Any]:
 def no_broker(kafka: Kafka) -> ThrongError:
     """What to tell a user whose Kafka doesn't answer."""
     if kafka.security == "plaintext":
-        remedy = "start one with 'throng up' or correct --kafka"
+        remedy = "start one with 'throng up' or correct --kafka" if installed() else "correct THRONG_KAFKA_BOOTSTRAP"
     else:
         remedy = f"correct --kafka, or what it asks for (kafka.security = {kafka.security}, user, password, ca_file)"
     return ThrongError("kafka", f"no Kafka broker answers at {kafka.bootstrap}: {remedy}")

@@ -15,7 +15,7 @@ from streams.cli.access_lists import redis_users
 from streams.cli.topics import topics
 from streams.errors import ThrongError
 from streams.settings import Settings, load_settings, to_environ
-from streams.stores.connection import client_options
+from streams.stores.connection import client_options, no_broker
 from streams.stores.redis_client import connect
 from tests.support.secured import Certificate
 
@@ -132,6 +132,13 @@ def test_what_cannot_be_read_is_refused_by_its_settings_name(tmp_path: Path) -> 
     ):
         with pytest.raises(ThrongError, match=says):
             client_options(load_settings(None, settings, {}).kafka)
+
+
+def test_nobody_is_told_to_start_a_stack_where_none_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = load_settings(None, {"kafka.bootstrap": "a:1"}, {}).kafka
+    assert "'throng up'" in no_broker(kafka).sentence
+    monkeypatch.setattr("streams.stores.connection.installed", lambda: False)  # as in the image
+    assert no_broker(kafka).sentence == "no Kafka broker answers at a:1: correct THRONG_KAFKA_BOOTSTRAP"
 
 
 def test_no_client_is_made_past_the_connections_settings() -> None:
