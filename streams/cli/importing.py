@@ -188,7 +188,7 @@ def _to_file(
     path: Path, pieces: Iterator[Slice], people: People, partitions: int, real: bool, sent: Callable[[Slice], None]
 ) -> None:
     if path.suffix == ".ndjson":
-        with Recorder(owned(path)) as recorder:
+        with Recorder(path) as recorder:
             for piece in pieces:
                 recorder.write(piece)
                 sent(piece)

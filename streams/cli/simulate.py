@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from schemas.topics import ATTACH, HOUR_MS, REGISTRY
 from streams.cli.examples import examples
 from streams.cli.options import settings_options, with_brokers
+from streams.cli.stopping import stopped_by_term
 from streams.cli.values import ABOVE_ZERO, PEOPLE, SEED, check_writable, moment_ms, speed_of
 from streams.errors import ThrongError
 from streams.settings import Settings
@@ -131,6 +132,7 @@ def simulate(
             begins()
             count = partitions or FILE_PARTITIONS
             people = registry(town) if with_registry else iter(())
+            stopped_by_term()
             _to_file(to_file, count, people, slices(count), lambda piece: _all(seen, piece))
         else:
             settings = with_brokers(settings, brokers)

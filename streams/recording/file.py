@@ -56,15 +56,19 @@ class About(msgspec.Struct, frozen=True):
 
 class Writer:
     """Writes a recording; a context manager. What was written until a failure is a whole recording, unless the failure
-    is of the file itself (a full disk): then nothing stays, and a ThrongError, `recording`, is raised.
+    is of the file itself (a full disk): then nothing stays, and a ThrongError, `recording`, is raised. With `whole`
+    nothing stays after any failure, or if it was stopped: what is made of files can be made again.
 
     It gets its name at the end, so that a file which exists is replaced by a whole one, and by no empty one.
     """
 
-    def __init__(self, path: Path, topics: dict[str, Settings], re_pseudonymised: bool = False) -> None:
+    def __init__(
+        self, path: Path, topics: dict[str, Settings], re_pseudonymised: bool = False, whole: bool = False
+    ) -> None:
         self._about = About(VERSION, topics, [], re_pseudonymised)
         self._waiting: dict[tuple[str, int], list[pa.Table]] = defaultdict(list)
         self._broken = False
+        self._whole = whole
         self._path, self._part = path, path.with_name(f"{path.name}.part")
         try:
             self._part.unlink(missing_ok=True)
@@ -87,6 +91,7 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._broken |= self._whole and kind is not None
         try:
             if not self._broken:
                 self._end()

@@ -30,7 +30,7 @@ def write_recording(
         written: called after each slice.
     """
     topics = {ATTACH: Settings(partitions, {}), REGISTRY: Settings(1, {})}
-    with Writer(path, topics, re_pseudonymised=not real) as writer:
+    with Writer(path, topics, re_pseudonymised=not real, whole=True) as writer:
         first = next(pieces, None)
         keys, values = (pa.array(column, pa.binary()) for column in _columns(people))
         people_ms = first.start_ms - HOUR_MS if first is not None else 0

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from streams.owned import owned
 from streams.simulate.generate import Slice
 
 
@@ -35,10 +36,12 @@ class Block(NamedTuple):
 
 
 class Recorder:
-    """Writes slices to a file; a context manager."""
+    """Writes slices to a file, whole or not at all; a context manager. The file gets its name at the end."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
+        self._path, self._part = path, path.with_name(f"{path.name}.part")
+        self._part.unlink(missing_ok=True)
+        self._file = owned(self._part).open("wb")
 
     def __enter__(self) -> Self:
         return self
@@ -46,7 +49,15 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError:
+            self._part.unlink()
+            raise
+        if kind is None:
+            self._part.replace(self._path)
+        else:
+            self._part.unlink()
 
     def write(self, piece: Slice) -> None:
         """Append a slice."""

@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import signal
 import stat
 from collections import Counter
 from pathlib import Path
@@ -722,6 +723,22 @@ class TestCommand:
         assert [event["cell"] for event in events] == [WEST, EAST]
         assert len({event["imsi"] for event in events}) == 1
         assert [event["kind"] for event in events] == ["update", "update"]
+
+    @pytest.mark.parametrize("ending", ["ndjson", "parquet"])
+    def test_stopped_amid_the_events_it_leaves_no_file_that_reads_as_a_whole_one(
+        self, tmp_path: Path, cells: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / f"out.{ending}"
+        there: list[list[str]] = []
+
+        def stop(_: object, what: str, __: int) -> None:
+            if what == "events written":
+                there.append([path.name for path in tmp_path.glob("out.*")])
+                signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr("streams.cli.importing._Progress.say", stop)
+        assert imported(tmp_path, cells, f"u,t,lat,lon\nann,{NOON},50,9.02\n", "--to-file", str(out)) == 130
+        assert there == [[f"{out.name}.part"]] and not list(tmp_path.glob("out.*"))
 
 
 def test_the_pages_own_example_is_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,22 @@ def test_a_recording_of_the_command_is_replayed_with_its_people(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["events"] == events
     present = [row["count"] for row in pq.read_table(panes).to_pylist() if row["measure"] == "present"]
     assert sum(present) > 1000, "they consent"
+
+
+@pytest.mark.parametrize("ending", ["ndjson", "parquet"])
+def test_a_simulation_that_is_stopped_leaves_no_file_that_reads_as_a_whole_one(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = tmp_path / f"day.{ending}"
+    there: list[list[str]] = []
+
+    def stop(_: object, __: object) -> None:
+        there.append([path.name for path in tmp_path.iterdir()])
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("streams.cli.simulate._Progress.write", stop)
+    assert run(["simulate", "--subscribers", "300", "--hours", "1", "--to-file", str(day)]) == 130
+    assert there == [[f"{day.name}.part"]] and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
