@@ -85,7 +85,7 @@ $(PACKAGES): requirements.lock pyproject.toml scripts/find-python
 	    rm -rf $(VENV); "$$python" -m venv $(VENV) || exit 1; \
 	fi
 	@echo "installing the packages of requirements.lock (the first time takes some minutes)"
-	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	@$(PY) -m pip install --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
 	@$(PY) -m compileall -q schemas streams
 	@echo '$(CURDIR)' >$@

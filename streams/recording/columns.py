@@ -12,7 +12,7 @@ import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
 
-from streams.core.events.records import RecordBatch, keys_and_headers, varint, walk
+from streams.core.events.records import RecordBatch, Records, keys_and_headers, varint, walk
 
 SCHEMA: Final = pa.schema(
     [
@@ -79,6 +79,21 @@ def spans(column: pa.ChunkedArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]
     payload = np.frombuffer(data, np.uint8) if data is not None else np.empty(0, np.uint8)
     there = np.asarray(array.is_valid())
     return payload, bounds[:-1], np.where(there, bounds[1:], -1)
+
+
+def times_of(table: pa.Table) -> NDArray[np.int64]:
+    """Record times, ms."""
+    return np.asarray(table["timestamp"].cast(pa.int64()).to_numpy(), np.int64)
+
+
+def records_of(table: pa.Table) -> Records:
+    """A partition's values as the decoder takes them. Arrays may be written to where the walker's may, and nowhere
+    else: for others its loops and the screening's would be compiled once more, which takes half a minute.
+    """
+    payload, start, end = spans(table["value"])
+    payload.flags.writeable = False
+    offsets = np.asarray(table["offset"].to_numpy(), np.int64)
+    return Records(offsets.copy(), times_of(table).copy(), start, end, payload)
 
 
 def _headers(payload: NDArray[np.uint8], start: NDArray[np.int64], counts: NDArray[np.int64]) -> pa.Array:

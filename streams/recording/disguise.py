@@ -20,12 +20,10 @@ from schemas.attach import unpack_imsi
 from schemas.registry import BEAT_KEY, PURPOSES, Subscriber
 from schemas.rejects import Reason
 from streams.core.events.decode import Events, decode
-from streams.core.events.records import Records
 from streams.core.gateway.registry import known_year
 from streams.core.gateway.registry import read as read_person
-from streams.recording.columns import SCHEMA, spans
+from streams.recording.columns import SCHEMA, records_of
 from streams.recording.elements import read, written
-from streams.recording.file import times_of
 
 EVENT_FIELDS = ("kind", "ts", "cell", "rat", "tac")
 UNREADABLE = b'"unreadable"'
@@ -48,8 +46,8 @@ class Disguise:
 
     def attach(self, table: pa.Table) -> pa.Table:
         """Raw events; keys and headers are left out."""
-        payload, start, end = spans(table["value"])
-        records = Records(np.asarray(table["offset"].to_numpy(), np.int64), times_of(table), start, end, payload)
+        records = records_of(table)
+        _, _, start, end, payload = records
         events = decode(records, LONGEST)
         values = [None if stop < 0 else b"" for stop in end.tolist()]
         rows = list(self._elements(events, records.time[events.record].tolist(), payload.tobytes()))

@@ -16,7 +16,6 @@ from schemas.plan import Plan
 from schemas.topics import ATTACH, DAY_MS, REGISTRY
 from streams.core.distances import positions_of
 from streams.core.epochs import EpochTable, make_epoch
-from streams.core.events.records import Records
 from streams.core.gateway.consents import RegistryRecord
 from streams.core.gateway.gateway import Context
 from streams.core.gateway.policy import PolicyTable
@@ -26,7 +25,7 @@ from streams.core.gateway.zones import CellTable
 from streams.core.inline import Inline
 from streams.core.rules.rules import limits
 from streams.errors import ThrongError
-from streams.recording.columns import spans
+from streams.recording.columns import records_of
 from streams.recording.file import Reader, Run
 from streams.recording.loop import turns
 from streams.recording.panes import PaneTable
@@ -107,7 +106,7 @@ def replay_embedded(
 
 
 def _take(inline: Inline, run: Run, seen: Seen | None) -> None:
-    records = records_of(run)
+    records = records_of(run.table)
     first = inline.taken(run.partition)
     screened = inline.take(run.partition, records)
     if seen is not None:
@@ -127,9 +126,3 @@ def first_event_ms(reader: Reader, from_ms: int) -> int | None:
     """The least record time of the raw events from `from_ms` on: by it the first epoch opens."""
     _, runs = next(reader.slices(STEP_MS, {ATTACH}, from_ms, LAST_MS), (0, list[Run]()))
     return min((int(run.time.min()) for run in runs), default=None)
-
-
-def records_of(run: Run) -> Records:
-    """A run's values as the decoder takes them."""
-    payload, start, end = spans(run.table["value"])
-    return Records(np.asarray(run.table["offset"].to_numpy(), np.int64), run.time, start, end, payload)

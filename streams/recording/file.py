@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from streams.errors import ThrongError
 from streams.owned import owned
-from streams.recording.columns import SCHEMA
+from streams.recording.columns import SCHEMA, times_of
 
 META: Final = b"throng.recording"
 VERSION: Final = 1
@@ -276,8 +276,3 @@ def _read(file: pq.ParquetFile, number: int, columns: list[str] | None = None) -
         return file.read_row_group(number, columns)
     except (OSError, pa.ArrowException) as error:
         raise ThrongError("recording", f"the recording is damaged in row group {number}: {error}") from error
-
-
-def times_of(table: pa.Table) -> NDArray[np.int64]:
-    """Record times, ms."""
-    return np.asarray(table["timestamp"].cast(pa.int64()).to_numpy(), np.int64)

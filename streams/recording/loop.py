@@ -16,8 +16,7 @@ import pyarrow as pa
 from schemas.rejects import Reason
 from schemas.topics import ATTACH
 from streams.core.events.decode import decode
-from streams.core.events.records import Records
-from streams.recording.columns import SCHEMA, spans
+from streams.recording.columns import SCHEMA, records_of
 from streams.recording.elements import read, written
 from streams.recording.file import Reader, Run
 
@@ -61,8 +60,8 @@ def shifted(run: Run, by_ms: int) -> Run:
 
 
 def _moved(run: Run, by_ms: int) -> list[bytes | None]:
-    payload, start, end = spans(run.table["value"])
-    records = Records(np.asarray(run.table["offset"].to_numpy(), np.int64), run.time, start, end, payload)
+    records = records_of(run.table)
+    _, _, start, end, payload = records
     events = decode(records, LONGEST)
     text = payload.tobytes()
     values: list[bytes | None] = [None if last < 0 else b"" for last in end.tolist()]

@@ -15,10 +15,9 @@ from schemas.topics import ATTACH
 from streams.core.events.behaviour import DAY_MS, Evidence
 from streams.core.events.decode import decode
 from streams.core.events.machines import MachineTable
-from streams.core.events.records import Records
 from streams.errors import ThrongError
-from streams.recording.columns import spans
-from streams.recording.file import Reader, times_of
+from streams.recording.columns import records_of
+from streams.recording.file import Reader
 
 STEP_MS = 600_000
 
@@ -54,8 +53,7 @@ class Watching:
         self.evidence.add(imsi, ts, np.concatenate([part.kind for part in parts]))
 
     def _events(self, table: pa.Table) -> "_Events":
-        payload, start, end = spans(table["value"])
-        records = Records(np.asarray(table["offset"].to_numpy(), np.int64), times_of(table), start, end, payload)
+        records = records_of(table)
         events = decode(records, self._max_record_bytes)
         heard = records.time[events.record[events.status != Reason.BEAT]]
         self.last_ms = max(self.last_ms, int(heard.max(initial=0)))

@@ -33,7 +33,8 @@ from streams.core.release.release import publications
 from streams.core.rules.soundness import BASE_PANE_MS
 from streams.core.times import rfc3339
 from streams.errors import ThrongError
-from streams.recording.embedded import LAST_MS, first_event_ms, records_of
+from streams.recording.columns import records_of
+from streams.recording.embedded import LAST_MS, first_event_ms
 from streams.recording.file import Reader, Run
 from streams.recording.loop import turns
 from streams.recording.panes import PaneTable
@@ -251,7 +252,7 @@ async def _send(
         for run in runs:
             if run.topic == ATTACH:
                 reached[run.partition] = max(int(run.time.max()), reached.get(run.partition, 0))
-                events += events_in(decode(records_of(run), settings.gateway.max_record_bytes))
+                events += events_in(decode(records_of(run.table), settings.gateway.max_record_bytes))
         told(end_ms, records)
     await asyncio.gather(*flying)
     return records, events

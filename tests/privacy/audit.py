@@ -55,6 +55,7 @@ PLAN = Plan(
 )
 PAGE = Page(PLAN, 0.95)
 TARGET = 1
+LOOKS = 4
 Cells = dict[tuple[str, str, str], float]
 
 
@@ -182,21 +183,30 @@ def audit(
     alpha: float,
     noise: Noise = draw,
     pages: tuple[Page, Page] = (PAGE, PAGE),
+    enough: float = math.inf,
 ) -> Found:
     """The most that any attack shows in so many releases of each input; too much with a probability of at most `alpha`.
 
     Args:
         pages: what renders the input without the subscriber, and the one with.
+        enough: a mu beyond which no further release is needed. That is looked at LOOKS times, each of which may err
+            with its share of `alpha` (Bonferroni).
     """
     tries = [attack(both) for attack in attacks]
     scores = np.empty((2, len(tries), runs))
+    looks = {runs} if enough == math.inf else {runs * look // LOOKS for look in range(1, LOOKS + 1)}
+    each = alpha / len(tries) / len(looks)
+    shown = Found(0.0, 0.0)
     for n in range(runs):
         for which, panes in enumerate((both.without, both.with_)):
             told = released(panes, both.epoch, noise, pages[which])
             scores[which, :, n] = [score(told) for score in tries]
-    each = alpha / len(tries)
-    shown = [found(*scores[:, n], both.epoch.delta, each) for n in range(len(tries))]
-    return Found(max(one.mu for one in shown), max(one.epsilon for one in shown))
+        if n + 1 in looks:
+            by_each = [found(*scores[:, attack, : n + 1], both.epoch.delta, each) for attack in range(len(tries))]
+            shown = Found(max(one.mu for one in by_each), max(one.epsilon for one in by_each))
+            if shown.mu > enough:
+                break
+    return shown
 
 
 def found(without: NDArray[np.float64], with_: NDArray[np.float64], delta: float, alpha: float) -> Found:

@@ -13,10 +13,9 @@ import pytest
 
 from schemas.rejects import Reason
 from streams.core.events.decode import decode
-from streams.core.events.records import Records
-from streams.recording.columns import SCHEMA, spans
+from streams.recording.columns import SCHEMA, records_of, times_of
 from streams.recording.embedded import LAST_MS, replay_embedded
-from streams.recording.file import Reader, Run, times_of
+from streams.recording.file import Reader, Run
 from streams.recording.loop import length_ms, shifted, turns
 from streams.settings import load_settings
 from tests.oracle.counting import count
@@ -30,8 +29,7 @@ EVENT = {"event_id": "1", "imsi": "001010000000001", "cell": "001-01-0000001"}
 
 
 def decoded(run: Run) -> object:
-    payload, start, end = spans(run.table["value"])
-    return decode(Records(np.asarray(run.table["offset"].to_numpy()), run.time, start, end, payload), 1 << 20)
+    return decode(records_of(run.table), 1 << 20)
 
 
 def run_of(values: list[bytes | None], topic: str = "attach") -> Run:
