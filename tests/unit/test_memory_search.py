@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.support.memory import forms_of, found_in
+from tests.support.memory import PAGE, forms_of, found_in, written
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -24,3 +24,17 @@ def test_each_form_of_a_salt_is_found_between_zeros(seed: int) -> None:
         assert name in found_in([bytes(rng.randint(0, 99)) + secret + bytes(rng.randint(0, 99))], secrets)
         nearly = bytes(99) + secret[1:] + bytes(99), secret[:-1] + bytes([secret[-1] ^ 1])
         assert (name in found_in(nearly, secrets)) == any(secret in blob for blob in nearly)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_is_found_in_what_is_left_of_a_region_without_its_pages_of_zeros(seed: int) -> None:
+    rng = random.Random(seed)
+    name, secret = rng.choice(list(forms_of(rng.randbytes(32), rng.randbytes(32)).items()))
+    secret = rng.choice([secret, bytes(9) + secret, secret + bytes(9)])
+    pages = 12
+    at = rng.choice([0, rng.randint(0, pages * PAGE - len(secret)), PAGE * rng.randint(1, 11) - rng.randint(0, 30)])
+    region = (bytes(at) + secret).ljust(pages * PAGE + rng.choice([0, 77]), b"\0")
+    left = list(written(region))
+    assert found_in(left, {name: secret}) == {name}
+    assert sum(map(len, left)) <= 5 * PAGE + 77
+    assert list(written(bytes(3 * PAGE))) == []
