@@ -12,7 +12,7 @@ A forecast is what is usual then, plus what is left of now's deviation. Its erro
 that of earlier forecasts, so it is right for whatever the place does, after a few days. Nothing here knows of holidays.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 import msgspec
 import numpy as np
@@ -33,6 +33,10 @@ PRIOR: Final = 4.0
 PRIOR_SPREAD: Final = 0.3
 PRIOR_LASTS: Final = 8.0
 TWO_SIDED_95: Final = 1.959964
+# In memory places come last, so the arrays are worked on transposed: all parts, and each of the steps ahead.
+_ALL: Final = slice(None)
+_EACH: Final = np.arange(AHEAD)
+_Index = slice | int | NDArray[np.int64]
 CONGESTION: Final = ("much_quieter", "quieter", "usual", "busier", "much_busier")
 QUIETER, BUSIER, MUCH_QUIETER, MUCH_BUSIER, SURELY = 0.8, 1.25, 0.5, 2.0, 2.0
 
@@ -144,7 +148,7 @@ def take(kept: Kept, clock: Clock, now: Floats, se: Floats) -> tuple[Compared, F
 def _compare(kept: Kept, clock: Clock, now: Floats, se: Floats) -> Compared:
     quarter = clock.quarters[0]
     usual = _usual(kept, quarter)
-    spread = _believed(kept.spread[:, _hour(quarter)], _prior(usual, se))
+    spread = _believed(kept.spread.T[:, _hour(quarter)], _prior(usual, se))
     deviation = (now - usual) / spread
     ratio = now / np.maximum(usual, 1.0)
     level = np.full(len(now), 2)
@@ -157,23 +161,21 @@ def _compare(kept: Kept, clock: Clock, now: Floats, se: Floats) -> Compared:
 
 def _score(kept: Kept, clock: Clock, now: Floats, left: Floats) -> None:
     """What earlier forecasts of this pane were off by, and how much of their deviations is left."""
-    hour = _hour(clock.quarters[0])
-    for at, made_ms in enumerate(kept.made_ms.tolist()):
-        steps, odd = divmod(clock.end_ms - made_ms, QUARTER_MS)
-        if odd or not 1 <= steps <= AHEAD:
-            continue
-        then, then_left = kept.made[:, at, 0], kept.made[:, at, 1]
-        foretold, error = kept.ahead[:, at, steps - 1, 0], kept.ahead[:, at, steps - 1, 1]
-        missed, one = now - foretold, np.ones(len(now))
-        _forget_and_add(kept.errors[:, steps - 1, hour], QUARTER_KEEPS, missed**2)
-        _forget_and_add(kept.carries[:, steps - 1], QUARTER_KEEPS, then_left * left, then_left**2, one)
-        inside = np.where(np.isnan(missed), np.nan, np.abs(missed) <= TWO_SIDED_95 * error)
-        _forget_and_add(kept.score[:, steps - 1], SCORE_KEEPS, one, np.abs(missed), inside, np.abs(now - then))
+    late, odd = np.divmod(clock.end_ms - kept.made_ms, QUARTER_MS)
+    at = np.flatnonzero((odd == 0) & (late >= 1) & (late <= AHEAD))
+    step = late[at] - 1
+    then, then_left = kept.made.T[:, at]
+    foretold, error = kept.ahead.T[:, step, at]
+    missed, one = now - foretold, np.ones((len(at), len(now)))
+    inside = np.where(np.isnan(missed), np.nan, np.abs(missed) <= TWO_SIDED_95 * error)
+    _forget_and_add(kept.errors.T, (_ALL, _hour(clock.quarters[0]), step), QUARTER_KEEPS, missed**2, one)
+    _forget_and_add(kept.carries.T, (_ALL, step), QUARTER_KEEPS, then_left * left, then_left**2, one)
+    _forget_and_add(kept.score.T, (_ALL, step), SCORE_KEEPS, one, np.abs(missed), inside, np.abs(now - then))
 
 
 def _learn(kept: Kept, clock: Clock, now: Floats, left: Floats) -> None:
     quarter = clock.quarters[0]
-    _forget_and_add(kept.spread[:, _hour(quarter)], QUARTER_KEEPS, left**2)
+    _forget_and_add(kept.spread.T, (_ALL, _hour(quarter)), QUARTER_KEEPS, left**2, np.ones(len(now)))
     told = ~np.isnan(now)
     usual, weeks = kept.usual[:, quarter], kept.weeks[:, quarter]
     np.copyto(weeks, weeks * WEEK_KEEPS + 1, where=told)
@@ -181,11 +183,10 @@ def _learn(kept: Kept, clock: Clock, now: Floats, left: Floats) -> None:
 
 
 def _look_ahead(kept: Kept, clock: Clock, now: Floats, left: Floats, se: Floats) -> Forecasts:
-    estimate, error = np.empty((2, AHEAD, len(now)))
-    for step, quarter in enumerate(clock.quarters[1:]):
-        usual = _usual(kept, quarter)
-        estimate[step] = np.maximum(usual + _left_after(kept, step) * left, 0.0)
-        error[step] = _believed(kept.errors[:, step, _hour(quarter)], _prior(usual, se))
+    quarters = np.array(clock.quarters[1:])
+    usual = _usual(kept, quarters)
+    estimate = np.maximum(usual + _left_after(kept) * left, 0.0)
+    error = _believed(kept.errors.T[:, _hour(quarters), _EACH], _prior(usual, se))
     weight = kept.score[:, :, 0].T
     means = [
         np.divide(kept.score[:, :, part].T, weight, out=np.full(weight.shape, np.nan), where=weight > 0)
@@ -205,17 +206,17 @@ def skill(forecasts: Forecasts) -> Skill:
         return Skill(ours / of_now, inside / weight.sum(axis=1))
 
 
-def _left_after(kept: Kept, step: int) -> Floats:
-    """The share of a deviation that is left `step` + 1 quarters on: as it was, or what is believed of any place."""
-    both, first, weight = kept.carries[:, step].T
-    believed = np.exp(-(step + 1) / PRIOR_LASTS)
-    share = np.divide(both, first, out=np.full(len(both), believed), where=first > 0)
+def _left_after(kept: Kept) -> Floats:
+    """The share of a deviation that is left after each step: as it was, or what is believed of any place."""
+    both, first, weight = kept.carries.T
+    believed = np.exp(-(_EACH[:, None] + 1) / PRIOR_LASTS)
+    share = np.divide(both, first, out=np.broadcast_to(believed, both.shape).copy(), where=first > 0)
     counts = _prior_counts(weight)
     return np.asarray(np.clip((weight * share + counts * believed) / (weight + counts), 0.0, 1.0))
 
 
-def _usual(kept: Kept, quarter: int) -> Floats:
-    return np.where(kept.weeks[:, quarter] > 0, kept.usual[:, quarter], np.nan)
+def _usual(kept: Kept, quarter: int | NDArray[np.int64]) -> Floats:
+    return np.where(kept.weeks.T[quarter] > 0, kept.usual.T[quarter], np.nan)
 
 
 def _prior(usual: Floats, se: Floats) -> Floats:
@@ -223,8 +224,8 @@ def _prior(usual: Floats, se: Floats) -> Floats:
 
 
 def _believed(sums: Floats, prior: Floats) -> Floats:
-    counts = _prior_counts(sums[:, 1])
-    return np.asarray(np.sqrt((sums[:, 0] + counts * prior) / (sums[:, 1] + counts)))
+    counts = _prior_counts(sums[1])
+    return np.asarray(np.sqrt((sums[0] + counts * prior) / (sums[1] + counts)))
 
 
 def _prior_counts(weight: Floats) -> Floats:
@@ -232,15 +233,17 @@ def _prior_counts(weight: Floats) -> Floats:
     return PRIOR * np.maximum(1 - weight * (1 - QUARTER_KEEPS), 0.0)
 
 
-def _forget_and_add(sums: Floats, keeps: float, *values: Floats) -> None:
-    """Add values to [places, parts], where they are known. Of two parts and one value the second is the weight."""
-    known = ~np.isnan(sum(values[1:], values[0]))
-    columns = list(values) if len(values) > 1 else [values[0], np.ones(len(values[0]))]
-    for part, column in enumerate(columns):
-        np.copyto(sums[:, part], sums[:, part] * keeps + column, where=known)
+def _forget_and_add(sums: Floats, at: tuple[_Index, ...], keeps: float, *values: Floats) -> None:
+    """Add a value to each of the parts, [parts, ..., places] of `sums` `at` these places, where all are known."""
+    before = sums[at]
+    sums[at] = np.where(np.isnan(sum(values[1:], values[0])), before, before * keeps + np.stack(values))
 
 
-def _hour(quarter: int) -> int:
+@overload
+def _hour(quarter: int) -> int: ...
+@overload
+def _hour(quarter: NDArray[np.int64]) -> NDArray[np.int64]: ...
+def _hour(quarter: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
     return quarter // 4 % HOURS
 
 
