@@ -30,6 +30,8 @@ from streams.core.estimates.factors import correction_of, key_of, part_names, pl
 STATISTICS: Final[tuple[Statistic, ...]] = ("dwell",)
 # So much better has the score to be, of all counted places together.
 EARNED: Final = 1.0
+# Twenty rounds are mostly enough for a spread to change by less than this part of it.
+CLOSE: Final = 1e-12
 ROUNDS: Final = 200
 
 Floats = NDArray[np.float64]
@@ -140,7 +142,9 @@ def _fit(logarithm: Floats, se: Floats, columns: Floats) -> tuple[float, Floats,
         # Of each place's departure what is expected of its square, the line's error included.
         share = spread / variance
         off = share**2 * ((logarithm - columns @ by) ** 2 + _leverage(columns, error)) + share * se**2
-        spread = (float(off.sum()) + SPREAD_WORTH * SPREAD**2) / (len(se) + SPREAD_WORTH)
+        before, spread = spread, (float(off.sum()) + SPREAD_WORTH * SPREAD**2) / (len(se) + SPREAD_WORTH)
+        if abs(spread - before) <= CLOSE * before:
+            break
     return float(np.sqrt(spread)), error, by
 
 
