@@ -2,6 +2,7 @@
 
 import json
 import re
+from bisect import bisect_right
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -10,10 +11,13 @@ from tests.oracle.counting import DETACH, Sighting
 
 KINDS = ["update", "attach", "handover", "service", "detach"]
 RATS = {"gsm", "umts", "lte", "nr", "GSM", "UMTS", "LTE", "NR"}
+KNOWN = {"event_id", "imsi", "ts", "cell", "kind", "msisdn", "tac", "rat"}
 BANDS = [18, 25, 35, 45, 55, 65]
 GENDERS = ["unknown", "female", "male", "other"]
 LIMIT = 262_144
-MARKS = re.compile(rb'"(?:[^"\\]+|\\.)*"?|[\[\]{},]', re.DOTALL)  # texts whole, so that what is in them is no mark
+# What is between commas: texts whole, and objects without others in them, so that what is in these is no mark.
+TEXT = rb'"(?:[^"\\]++|\\.)*+"'
+MARKS = re.compile(rb"\{(?:[^][{}\"]++|%b)*+\}|%b?|[][{},]" % (TEXT, TEXT), re.DOTALL)
 DECODER = json.JSONDecoder(object_pairs_hook=lambda pairs: ("object", pairs), parse_constant=int)
 HEX = r"[0-9A-Fa-f]"
 IMSI = re.compile(r"(001|[2-7]\d\d)\d{11,12}", re.ASCII)
@@ -96,7 +100,7 @@ def judge(imsi, ts, cell, time, complete, registry, policy, cells, epochs):
         return "no_consent"
     if person.get("machine"):
         return "registered_machine"
-    return sum(age >= start for start in BANDS) * 4 + GENDERS.index(person["gender"] or "unknown")
+    return bisect_right(BANDS, age) * 4 + GENDERS.index(person["gender"] or "unknown")
 
 
 def read_record(value):
@@ -153,8 +157,7 @@ def check_event(raw):
         raise Bad("not_json") from None
     if not isinstance(pairs, tuple):
         raise Bad("not_an_object")
-    known = ["event_id", "imsi", "ts", "cell", "kind", "msisdn", "tac", "rat"]
-    pairs = [(name, value) for name, value in pairs[1] if name in known]
+    pairs = [(name, value) for name, value in pairs[1] if name in KNOWN]
     event = dict(pairs)
     if len(event) < len(pairs):
         raise Bad("duplicate_key")
