@@ -230,7 +230,9 @@ class CrowdAgent:
         try:
             await self._stores.counts.write(partition, ticks)
         except TROUBLE as error:
-            self._redis.failed("counts", error)
+            # The same may have been shown meanwhile, over another connection: by a chunk, or by `keep_showing`.
+            owed = self._owned.get(partition) is owned and owned.shown_tick_ms != crowd.last_tick_ms
+            self._redis.failed("counts", error, owed)
         else:
             owned.shown_tick_ms, owned.shown_at = tick_ms, asyncio.get_running_loop().time()
             self._slow = owned.shown_at - began > SLOW_S
@@ -267,7 +269,8 @@ class CrowdAgent:
         try:
             stored = await self._stores.snapshots.write(partition, offset, columns, owned.kept_offset)
         except TROUBLE as error:
-            self._redis.failed("snapshots", error)
+            owed = self._owned.get(partition) is owned and owned.stored_offset != owned.crowd.next_offset
+            self._redis.failed("snapshots", error, owed)
             return
         owned.stored_offset = offset
         self._redis.done("snapshots")

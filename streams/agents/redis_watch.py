@@ -29,10 +29,13 @@ class RedisWatch:
         """Does anything wait?"""
         return bool(self._waiting)
 
-    def failed(self, work: str, error: BaseException) -> None:
-        """`work` (as it stands in '... wait') could not be done and is tried again."""
+    def failed(self, work: str, error: BaseException, owed: bool = True) -> None:
+        """`work` (as it stands in '... wait') could not be done and is tried again; unless by now it is not `owed` any
+        more: nothing would ever say that it succeeded."""
         kind = kind_of(error)
         self._errors.labels(kind).inc()
+        if not owed:
+            return
         self._waiting[work] = f"{SAYS[kind]} ({type(error).__name__})"
         log.debug("%s wait: %s", work, self._waiting[work])
         self._tell()

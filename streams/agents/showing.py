@@ -77,6 +77,8 @@ class Showing:
                     del self._owed[name]
                 else:
                     await self._show(record)
+            if not self._owed:
+                self._redis.done(PANES)
 
     async def _miss(self) -> None:
         """Find out whether what was shown is gone: no pane of an hour comes again within it, and no places in a day."""
@@ -112,5 +114,3 @@ class Showing:
         else:
             if self._owed.get(record.measure) is record:
                 del self._owed[record.measure]
-            if not self._owed:
-                self._redis.done(PANES)

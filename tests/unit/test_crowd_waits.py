@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from streams.agents import crowd as crowd_module
+from streams.stores.snapshots import Stored
 from tests.unit.test_kept_state import LOG_LENGTH, Cache, Panes, Worker, assert_all_panes
 
 
@@ -123,3 +124,52 @@ async def test_the_counts_of_a_tick_stay_as_they_were_while_the_next_chunk_is_co
         await worker.reads(0, to)
     assert len({then for _, then in kept.given}) > 2
     assert all(tick.counts.tobytes() == then for tick, then in kept.given)
+
+
+class Cut:
+    """A store whose first write fails only when it is told to: its connection is cut meanwhile. Others succeed."""
+
+    def __init__(self) -> None:
+        self.asked, self.cut = asyncio.Event(), asyncio.Event()
+
+    async def write(self, *_: object) -> Stored:
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.cut.wait()
+            raise ConnectionError
+        return Stored(True, 0)
+
+
+@pytest.mark.parametrize("work", ["counts", "snapshots"])
+@pytest.mark.parametrize("meanwhile", ["written by another", "given up", "nothing"])
+async def test_a_write_that_fails_when_it_is_not_owed_any_more_leaves_nothing_to_wait_for(
+    work: str, meanwhile: str
+) -> None:
+    """Where no further frame came, a crowd was not ready for ever: nothing was left to write, so nothing succeeded."""
+    worker, cut = Worker(Cache(), Panes()), Cut()
+    await worker.given([0])
+    worker.agent._redis.failed(work, ConnectionError())  # so that no chunk writes
+    await worker.reads(0, LOG_LENGTH)
+    worker.agent._redis.done(work)
+    stores = (cut, Shown()) if work == "snapshots" else (Cache(), cut)
+    worker.agent._stores = crowd_module.Stores(*stores)  # type: ignore[arg-type]
+
+    async def written() -> None:
+        if work == "snapshots":
+            await worker.agent.store(0)
+        else:
+            await worker.agent._show(0, worker.agent._owned[0])
+
+    failing = asyncio.ensure_future(written())
+    await cut.asked.wait()
+    if meanwhile == "written by another":
+        await written()
+    elif meanwhile == "given up":
+        await worker.agent.revoked(frozenset({0}))
+    cut.cut.set()
+    await failing
+    assert bool(worker.agent._readiness.reasons) == (meanwhile == "nothing")
+    assert worker.registry.get_sample_value("throng_redis_errors_total", {"kind": "away"}) == 2
+    if meanwhile == "nothing":
+        await written()
+        assert worker.agent._readiness.reasons == []

@@ -432,6 +432,21 @@ async def test_redis_shows_the_newest_panes_once_nothing_waits_to_be_released() 
     assert {records for _, _, records in shown} == {released}
 
 
+async def test_what_redis_did_not_take_before_the_rules_forbade_it_is_waited_for_no_more() -> None:
+    role = releaser(Logs())
+
+    async def to_redis(_: LedgerRecord) -> None:
+        raise ConnectionError
+
+    role.showing._publisher.to_redis = to_redis  # type: ignore[method-assign]
+    await role.positions({0: LogRange(0, 4)})
+    await role.handle(chunk(both(1), 0))
+    assert role._redis.trouble
+    role.showing._withheld = lambda _: True  # type: ignore[method-assign]
+    await role.showing.catch_up(EPOCH)
+    assert not role._redis.trouble
+
+
 async def test_releases_do_not_wait_for_a_redis_that_is_slow_without_failing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "SHOWN_WITHIN_S", 0.01)
     logs, shown, goes_on = Logs(), list[int](), asyncio.Event()
