@@ -335,7 +335,8 @@ async def test_a_record_of_days_ahead_of_all_clocks_but_one_is_not_taken(
     now = time.time_ns() // 1_000_000
     found = {n: Committed(9, str(ms if ms == NEVER_MS else now + ms)) for n, ms in enumerate(others_ms, 1)}
     metrics = GatewayMetrics(CollectorRegistry())
-    epochs = epochs_at(now, now + 2 * DAY_MS)
+    # The last one, so that none must be provided whatever hour it is.
+    epochs = epochs_at(now, now + 2 * DAY_MS, now + 3 * DAY_MS)
     gateway = gateway_of(Held(holds=-1), {}, metrics, epochs, found=found, ahead_ms=ahead_ms)
     await gateway.positions({0: LogRange(0, 0)})
     await gateway.handle(heard_at(0, 0, now + HOUR_MS))
