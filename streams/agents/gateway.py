@@ -24,7 +24,7 @@ from schemas.rejects import Reason
 from schemas.sightings import encode_control
 from schemas.topics import HOUR_MS
 from streams.agents.health import Readiness
-from streams.agents.producing import Producer
+from streams.agents.producing import Producer, told_elsewhere
 from streams.agents.registrar import Registrar
 from streams.agents.roles import Turn
 from streams.agents.transport import Chunk, Committed, LogRange
@@ -251,8 +251,7 @@ class Gateway:
             KafkaError: a send failed. The process must end: what follows in the producer may have overtaken it.
         """
         flushing = asyncio.create_task(self._flush())
-        flushing.add_done_callback(_looked_at)
-        await asyncio.shield(flushing)
+        await asyncio.shield(told_elsewhere(flushing))
 
     async def _flush(self) -> None:
         async with self._flushing:
@@ -413,12 +412,6 @@ class Gateway:
         self._metrics.frames.inc(len(flush.frames))
         self._metrics.frame_bytes.inc(sum(map(len, flush.frames)))
         self._metrics.flush.observe(seconds)
-
-
-def _looked_at(task: "asyncio.Task[None]") -> None:
-    """Of a flush that nobody waits for any more the producer tells the failure, to the next one."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _mark(committed: Committed | None) -> Mark:

@@ -86,10 +86,10 @@ class PatientBatches(MessageAccumulator):
         timestamp_ms: int | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Any:
-        return _looked_at(await super().add_message(tp, key, value, math.inf, timestamp_ms, list(headers)))
+        return told_elsewhere(await super().add_message(tp, key, value, math.inf, timestamp_ms, list(headers)))
 
     async def add_batch(self, builder: BatchBuilder, tp: TopicPartition, timeout: float) -> Any:  # noqa: ASYNC109
-        return _looked_at(await super().add_batch(builder, tp, math.inf))
+        return told_elsewhere(await super().add_batch(builder, tp, math.inf))
 
     def oldest(self) -> float | None:
         """When the oldest batch that is not acknowledged was begun, monotonic s; None if there is none."""
@@ -107,7 +107,7 @@ class PatientBatches(MessageAccumulator):
 
         def failure(exception: Exception) -> None:
             fail(_named(exception, tp.topic))
-            _looked_at(batch._drain_waiter)  # each attempt has another
+            told_elsewhere(batch._drain_waiter)  # each attempt has another
 
         batch.failure = failure
         batch.future.add_done_callback(self._over)
@@ -254,8 +254,9 @@ class Producer(AIOKafkaProducer):
         return response
 
 
-def _looked_at(future: "asyncio.Future[Any]") -> "asyncio.Future[Any]":
-    """`watch` tells of the first send that failed. Of others, for which nobody may wait by then, asyncio needn't."""
+def told_elsewhere(future: "asyncio.Future[Any]") -> "asyncio.Future[Any]":
+    """Have asyncio say nothing of a failure for which nobody may wait by then: `watch` tells of the first send that
+    failed, and so does each that follows."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
     return future
 

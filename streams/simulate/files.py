@@ -51,13 +51,10 @@ class Recorder:
     ) -> None:
         try:
             self._file.close()
-        except OSError:
-            self._part.unlink()
-            raise
-        if kind is None:
-            self._part.replace(self._path)
-        else:
-            self._part.unlink()
+            if kind is None:
+                self._part.replace(self._path)
+        finally:
+            self._part.unlink(missing_ok=True)
 
     def write(self, piece: Slice) -> None:
         """Append a slice."""

@@ -1,5 +1,6 @@
 """What a recording holds, as the core's loops take it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numba
@@ -23,14 +24,16 @@ def recorded() -> pa.Table:
 
 
 @pytest.mark.parametrize(
-    "table",
+    "made",
     [
-        recorded(),
-        to_table(ATTACH, 0, BATCHES[:1], 0, 1000),
-        pa.concat_tables([to_table(ATTACH, 0, [batch], 0, 1000) for batch in BATCHES]),
-        to_table(ATTACH, 0, BATCHES, 101, 102),
+        recorded,
+        lambda: to_table(ATTACH, 0, BATCHES[:1], 0, 1000),
+        lambda: pa.concat_tables([to_table(ATTACH, 0, [batch], 0, 1000) for batch in BATCHES]),
+        lambda: to_table(ATTACH, 0, BATCHES, 101, 102),
     ],
     ids=["of a file", "of a batch", "of two parts", "without a value"],
 )
-def test_is_of_the_types_that_the_loops_were_compiled_for_when_they_took_it_from_kafka(table: pa.Table) -> None:
-    assert numba.typeof(records_of(table)) == numba.typeof(walk(BATCHES))
+def test_is_of_the_types_that_the_loops_were_compiled_for_when_they_took_it_from_kafka(
+    made: Callable[[], pa.Table],
+) -> None:
+    assert numba.typeof(records_of(made())) == numba.typeof(walk(BATCHES))
