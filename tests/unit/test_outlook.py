@@ -24,6 +24,7 @@ from tests.unit.test_usual import MONDAY, made
 PLACES = Places(
     "the plan", 1, "t", "UTC", (Parent("north", "North"),), (Zone("a", "A", "north"), Zone("b", "B", "north"))
 )
+THREE = (("a", "zone"), ("b", "zone"), ("north", "parent"))
 DAYS = made(2, 2)
 
 
@@ -99,6 +100,23 @@ def test_a_pane_that_is_not_whole_teaches_nothing(profile: bytes, change: dict[s
     later = [msgspec.structs.replace(each, end=rfc3339(MONDAY + 2 * A_WEEK * QUARTER_MS)) for each in pane(A_WEEK)]
     usual = [each.usual for each in taken(Outlooks(PLACES, profile), later)]
     assert [each.usual for each in taken(outlooks, later)] == usual and len(usual) == 3
+
+
+def test_an_hour_that_comes_twice_tells_of_and_teaches_its_first_time_alone() -> None:
+    """Berlin's clocks show 2 to 3 twice, from 00:00Z and from 01:00Z: the second time is no week after the first."""
+    night = 1_792_886_400_000  # 2026-10-25T00:00Z
+    a_week = A_WEEK + 4  # of this one the quarters
+
+    def told(quarters: Iterable[int], people: float) -> list[tuple[str, float, float]]:
+        numbers = ((night - MONDAY) // QUARTER_MS + quarter for quarter in quarters)
+        found = taken(outlooks, (record(zone, n, people, level) for n in numbers for zone, level in THREE))
+        return [(each.end, each.usual, each.weeks) for each in found if each.zone == "a"]
+
+    outlooks = Outlooks(msgspec.structs.replace(PLACES, timezone="Europe/Berlin"))
+    assert told(range(4), 100.0) == told(range(4, 8), 900.0) == told(range(8, 12), 300.0) == []
+    at = [rfc3339(night + (a_week + quarter) * QUARTER_MS) for quarter in range(8)]
+    usual = [(end, people, 1.0) for end, people in zip(at, [100.0] * 4 + [300.0] * 4, strict=True)]
+    assert told(range(a_week, a_week + 8), 500.0) == usual
 
 
 def test_a_new_plan_keeps_what_is_usual_of_old_places(profile: bytes) -> None:

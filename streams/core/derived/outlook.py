@@ -118,7 +118,8 @@ class Outlooks:
 def clock_of(end_ms: int, zone: ZoneInfo) -> Clock:
     """The quarter of the local week that ends then (Monday 0:15 is 1), and the next ones."""
     ends = [datetime.fromtimestamp((end_ms + step * QUARTER_MS) / 1000, zone) for step in range(AHEAD + 1)]
-    return Clock(end_ms, tuple(end.weekday() * 96 + end.hour * 4 + end.minute // 15 for end in ends))
+    quarters = tuple(end.weekday() * 96 + end.hour * 4 + end.minute // 15 for end in ends)
+    return Clock(end_ms, quarters, again=ends[0].fold == 1)
 
 
 def words(said: Said) -> Iterator[Outlook]:

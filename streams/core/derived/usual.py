@@ -42,10 +42,12 @@ QUIETER, BUSIER, MUCH_QUIETER, MUCH_BUSIER, SURELY = 0.8, 1.25, 0.5, 2.0, 2.0
 
 
 class Clock(NamedTuple):
-    """A pane's end: quarter of an hour since Monday 0:00 (0 to 671), local time, of it and of the next AHEAD ones."""
+    """A pane's end: quarter of an hour since Monday 0:00 (0 to 671), local time, of it and of the next AHEAD ones.
+    `again`: clocks were put back, and have shown its own before."""
 
     end_ms: int
     quarters: tuple[int, ...]
+    again: bool = False
 
 
 class Compared(NamedTuple):
@@ -130,9 +132,13 @@ def moved(kept: Kept, comes_from: NDArray[np.int64]) -> Kept:
 def take(kept: Kept, clock: Clock, now: Floats, se: Floats) -> tuple[Compared, Forecasts]:
     """Take up a pane: compare, score earlier forecasts, learn, and look ahead. `kept` is changed.
 
+    A quarter that comes again is as if nothing was released: what is usual then would be that of an hour ago.
+
     Args:
         now, se: f64[places] of what was released, NaN where nothing was. Panes come in order.
     """
+    if clock.again:
+        now = np.full_like(now, np.nan)
     compared = _compare(kept, clock, now, se)
     left = now - compared.usual
     _score(kept, clock, now, left)
