@@ -33,11 +33,13 @@ from streams.stores.log import TailReader
 from streams.stores.policies import configured_rules
 from streams.stores.providers import key_provider
 from streams.stores.salts import SaltLog
-from streams.stores.topics import announce_reset
+from streams.stores.topics import announce_reset, brokers_ms
 
 # Every gateway that sends knows the audit log to within 5 s, and an event is at most a minute ahead of its record; the
 # rest is for clocks.
 HEAD_START_MS: Final = 180_000
+# So far apart clocks may be before it is told.
+APART_MS: Final = 60_000
 # An epoch has three parts at most, and there is the one before.
 LATELY: Final = 4
 
@@ -90,7 +92,7 @@ def rotate(settings: Settings, now: bool, yes: bool, reason: str, by: str | None
     if not reason.strip():
         raise ThrongError("usage", "say why with --reason: it stands in the audit log")
     epochs, _ = asyncio.run(_read(settings))
-    keys, time_ms = key_provider(settings), round(datetime.now().timestamp() * 1000)
+    keys, time_ms = key_provider(settings), asyncio.run(_now_ms(settings))
     if halves := half_destroyed(epochs, time_ms, keys):
         for epoch in halves:
             _destroy(keys, epoch)
@@ -161,7 +163,7 @@ async def record(settings: Settings, epoch: Epoch, reason: str, by: str, from_ms
     assert entry is not None
     told = f"entry {len(log.chain.taken)} of the audit log, by {entry.by}; hash {log.chain.head}"
     if from_ms is not UNSET and from_ms - log.chain.taken[-1].time_ms < EFFECT_MS + AHEAD_MS:
-        told += "\nthis machine's clock is behind the broker's: workers may hear too late; 'throng policy suspend'"
+        told += "\nthat is less than planned ahead: workers may hear too late; 'throng policy suspend'"
     return told
 
 
@@ -199,6 +201,21 @@ def _afterwards(epoch: Epoch, from_ms: int | UnsetType) -> list[str]:
 
 def _local(epoch: Epoch, time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, ZoneInfo(epoch.timezone)).isoformat(timespec="minutes")
+
+
+async def _now_ms(settings: Settings) -> int:
+    """Kafka's time, which says what epoch runs; this machine's where the broker stamps nothing, or takes nothing: who
+    keeps it from that must not be able to keep the key alive."""
+    own_ms, kafka_ms = round(datetime.now().timestamp() * 1000), None
+    if not settings.kafka.keep_forever:
+        with suppress(KafkaError, OSError):
+            kafka_ms = await brokers_ms(settings)
+    if kafka_ms is None:
+        return own_ms
+    if abs(own_ms - kafka_ms) > APART_MS:
+        how = f"{abs(own_ms - kafka_ms) / 1000:.0f} s {'ahead of' if own_ms > kafka_ms else 'behind'}"
+        click.echo(f"this machine's clock is {how} Kafka's, which counts", err=True)
+    return kafka_ms
 
 
 async def _read(settings: Settings) -> tuple[list[Epoch], dict[int, WrappedSalt]]:

@@ -22,6 +22,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     for_code,
 )
+from aiokafka.structs import RecordMetadata
 
 from schemas.sightings import REGISTRY_SOURCE, encode_control, encode_reset
 from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS, Topic
@@ -286,15 +287,25 @@ async def announce_reset(settings: Settings, at_ms: int, targets: int) -> None:
     await _tell_crowds(settings, encode_reset(at_ms), targets)
 
 
+async def brokers_ms(settings: Settings) -> int | None:
+    """What a broker's clock says, by its stamp on a control record that changes nothing; None: it stamps none.
+
+    Raises:
+        KafkaError, OSError: the record could not be written.
+    """
+    (stamp,) = await _tell_crowds(settings, encode_control(0, ()), 1)
+    return stamp.timestamp if stamp.timestamp_type == 1 else None
+
+
 async def _announce(settings: Settings, sources: Sequence[int], targets: int) -> None:
     await _tell_crowds(settings, encode_control(len(sources), sources), targets)
 
 
-async def _tell_crowds(settings: Settings, control: bytes, targets: int) -> None:
+async def _tell_crowds(settings: Settings, control: bytes, targets: int) -> list[RecordMetadata]:
     producer = AIOKafkaProducer(**client_options(settings.kafka), enable_idempotence=True, acks="all")
     await producer.start()
     try:
-        for target in range(targets):
-            await producer.send_and_wait(settings.topic(SIGHTINGS), control, partition=target)
+        topic = settings.topic(SIGHTINGS)
+        return [await producer.send_and_wait(topic, control, partition=target) for target in range(targets)]
     finally:
         await producer.stop()

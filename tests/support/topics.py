@@ -12,6 +12,7 @@ class Record(NamedTuple):
     offset: int
     topic: str
     partition: int = 0
+    timestamp_type: int = 1  # by the broker
 
 
 class Kafka:
@@ -33,5 +34,6 @@ class Kafka:
         self._read = len(values)
         yield new
 
-    async def send_and_wait(self, topic: str, value: bytes, partition: int) -> None:
+    async def send_and_wait(self, topic: str, value: bytes, partition: int) -> Record:
         self.topics.setdefault(topic, []).append(value)
+        return Record(value, NOON, len(self.topics[topic]) - 1, topic, partition)

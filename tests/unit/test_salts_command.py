@@ -5,12 +5,14 @@ from pathlib import Path
 import msgspec
 import orjson
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from click.testing import CliRunner
 from msgspec.structs import replace
 
 import streams.stores.audit
 import streams.stores.topics
 from schemas.audit import Entry
+from schemas.epochs import Epoch
 from schemas.salts import WrappedSalt
 from schemas.sightings import Control, decode_frame
 from streams.cli import salts as command
@@ -110,7 +112,8 @@ def test_a_rotation_destroys_the_running_epochs_salt_alone_and_says_so_in_the_au
     assert (rotated.rules, rotated.previous) == (adopted.rules, adopted.hash)
     assert rotated.from_ms == NOON + 300_000 and adopted.from_ms is msgspec.UNSET
     assert [decode_frame(value) for value in Kafka.topics["sightings"]] == [
-        Control(0, (), NOON + 300_000) for _ in range(TODAY.partitions)
+        Control(0, ()),  # which asks the time
+        *(Control(0, (), NOON + 300_000) for _ in range(TODAY.partitions)),
     ]
     assert list(Kafka.topics) == ["sightings", "audit"]  # crowds know before any gateway does
     assert "a fresh salt holds from 2026-03-02T12:05+01:00 on" in text
@@ -177,6 +180,29 @@ def test_without_the_brokers_times_no_fresh_salt_holds_before_the_next_epoch(key
     assert entries()[-1].from_ms is msgspec.UNSET
 
 
-def test_a_clock_that_is_behind_the_brokers_is_told(keys: FileKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("hours", "running"), [(-2, TODAY), (2, TODAY), (17, TOMORROW)])
+def test_kafkas_time_says_which_salt_is_in_use_and_from_when_a_fresh_one_holds(
+    keys: FileKeys, monkeypatch: pytest.MonkeyPatch, hours: int, running: Epoch
+) -> None:
+    keys.seal(TOMORROW.epoch, bytes(32))
+    kafka_ms = NOON + hours * 3_600_000
+    monkeypatch.setattr("tests.support.topics.NOON", kafka_ms)
+    code, text = said(*NOW, "--yes")
+    assert code == 0 and f"the salt of epoch {running.epoch} is destroyed" in text
+    assert [keys.holds(epoch.epoch) for epoch in (TODAY, TOMORROW)] == [running is TOMORROW, running is TODAY]
+    assert entries()[-1].from_ms == kafka_ms + 300_000 and "0 h 5 min are not counted" in text
+    how = f"{abs(hours) * 3600} s {'behind' if hours > 0 else 'ahead of'}"
+    assert f"this machine's clock is {how} Kafka's, which counts" in text and "too late" not in text
+
+
+def test_where_kafkas_time_cannot_be_had_the_machines_own_counts(
+    keys: FileKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: object) -> int:
+        raise KafkaConnectionError
+
+    monkeypatch.setattr(command, "brokers_ms", refuse)
     monkeypatch.setattr("tests.support.topics.NOON", NOON + 240_000)
-    assert "this machine's clock is behind the broker's" in said(*NOW, "--yes")[1]
+    code, text = said(*NOW, "--yes")
+    assert code == 0 and not keys.holds(TODAY.epoch)
+    assert "less than planned ahead: workers may hear too late; 'throng policy suspend'" in text
