@@ -56,18 +56,19 @@ def audit() -> None:
 @settings_options(redis=False)
 def show(settings: Settings) -> None:
     """List the decisions: when, who, what, why."""
-    entries = [taken.entry for taken in asyncio.run(read_audit(settings)).chain.taken]
+    chain = asyncio.run(read_audit(settings)).chain
+    entries, times = [taken.entry for taken in chain.taken], [taken.when for taken in chain.taken]
     if not entries:
         click.echo(
             "nothing has been decided yet: the first gateway takes the files, or 'throng policy apply'", err=True
         )
     else:
         first = entries[0]
-        click.echo(f"1  {first.at}  {first.by}: {first.action}: {first.reason}")
-    for number, (before, entry) in enumerate(pairwise(entries), 2):
+        click.echo(f"1  {times[0]}  {first.by}: {first.action}: {first.reason}")
+    for number, (time, (before, entry)) in enumerate(zip(times[1:], pairwise(entries), strict=True), 2):
         why = f": {entry.reason}" if entry.reason else ""
         whom = f" {entry.country}" if entry.country else ""
-        click.echo(f"{number}  {entry.at}  {entry.by}: {entry.action}{whom}{why}")
+        click.echo(f"{number}  {time}  {entry.by}: {entry.action}{whom}{why}")
         for change in changes(before.rules, entry.rules):
             click.echo(f"     {change}")
 

@@ -58,8 +58,9 @@ async def _in_force(settings: Settings) -> tuple[Rulebook, str]:
     chain = (await read_audit(settings)).chain
     if not chain.taken:
         return configured_rules(settings), "from the files: the deployment has not begun"
-    entry = chain.taken[-1].entry
-    return entry.rules, f"by {entry.by}, {entry.at}, entry {len(chain.taken)}, hash {chain.head}"
+    last = chain.taken[-1]
+    entry = last.entry
+    return entry.rules, f"by {entry.by}, {last.when}, entry {len(chain.taken)}, hash {chain.head}"
 
 
 def _state(policy: Policy, rules: Rulebook) -> str:

@@ -23,6 +23,7 @@ import streams.stores.audit
 from schemas.audit import Entry
 from streams.cli.main import run
 from streams.core.rules.audit import canonical, sealed
+from streams.core.times import milliseconds
 from streams.stores.policies import SHIPPED
 from tests.support.topics import NOON, Kafka
 from tests.support.world import epochs_at
@@ -84,6 +85,18 @@ def test_a_suspension_is_written_with_who_and_why_and_a_resumption_needs_a_reaso
     assert "x: resume Test network: lifted" in said
     assert throng("policy", "suspend", "nowhere")[0] == 2
     assert throng("policy", "suspend", "001", "--by", " ")[0] == 2
+
+
+def test_a_decision_is_of_kafkas_time_wherever_its_writers_clock_was_off(
+    throng: Throng, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throng("policy", "apply", "--by", "me")
+    at = msgspec.json.decode(Kafka.topics["audit"][0], type=Entry).at
+    told = f"2026-03-02T11:00:00Z (by the writer's clock {at})"
+    assert throng("audit", "show")[1].startswith(f"1  {told}  me: adopt")
+    assert f"by me, {told}, entry 1," in throng("policy", "show")[1]
+    monkeypatch.setattr("tests.support.topics.NOON", milliseconds(at) + 60_000)
+    assert throng("audit", "show")[1].startswith(f"1  {at}  me: adopt")
 
 
 def test_who_decides_is_the_systems_user_unless_another_is_named(

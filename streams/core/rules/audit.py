@@ -14,13 +14,18 @@ command prints it, workers log it, and each epoch's record holds it.
 """
 
 import hashlib
+from contextlib import suppress
+from typing import Final
 
 import msgspec
 
 from schemas.audit import GENESIS, NAMED, Entry
 from schemas.named import UNREADABLE, names
 from schemas.policy import Rulebook
+from streams.core.times import milliseconds, rfc3339
 
+# So far apart a writer's clock and Kafka's may be before both are told.
+APART_MS: Final = 60_000
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -41,6 +46,15 @@ class Taken(msgspec.Struct, frozen=True):
 
     entry: Entry
     time_ms: int
+
+    @property
+    def when(self) -> str:
+        """Its time; where whoever wrote it went by a clock that said another one, by Kafka's, and that one too."""
+        at = self.entry.at
+        with suppress(ValueError):
+            if abs(milliseconds(at) - self.time_ms) <= APART_MS:
+                return at
+        return f"{rfc3339(self.time_ms)} (by the writer's clock {at})"
 
 
 def canonical(entry: Entry) -> bytes:
