@@ -246,6 +246,32 @@ async def test_numbers_that_are_old_are_dated_and_not_called_live(world: World) 
             await seen.until("#state", f"connected; the newest is {age} old")
 
 
+@pytest.mark.parametrize(
+    ("timezone", "shown"),
+    [
+        (
+            "Europe/Berlin",
+            {
+                "2026-10-24T23:55:00Z": "Sun 01:55",
+                "2026-10-25T00:30:00Z": "Sun, 02:30 GMT+2",
+                "2026-10-25T01:30:00Z": "Sun, 02:30 GMT+1",
+                "2026-10-25T02:00:00Z": "Sun 03:00",
+                "2026-03-29T00:55:00Z": "Sun 01:55",
+                "2026-03-29T01:00:00Z": "Sun 03:00",
+            },
+        ),
+        ("Australia/Lord_Howe", {"2026-04-04T14:30:00Z": "Sun, 01:30 GMT+11", "2026-04-04T15:30:00Z": "Sun 02:00"}),
+        ("Asia/Kathmandu", {"2026-04-04T15:30:00Z": "Sat 21:15"}),
+    ],
+)
+async def test_times_that_the_towns_clock_shows_twice_are_told_apart(
+    world: World, timezone: str, shown: dict[str, str]
+) -> None:
+    clock = "([zone, times]) => import('/map/words.js').then((words) => times.map(words.clock(zone)))"
+    async with world.opened() as seen:
+        assert await seen.page.evaluate(clock, [timezone, list(shown)]) == list(shown.values())
+
+
 async def test_an_answer_from_before_takes_back_nothing_that_the_feed_has_told(world: World) -> None:
     async with world.opened() as seen:
         await seen.until("#state", "live")

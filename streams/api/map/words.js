@@ -29,16 +29,27 @@ export function margin(record) {
   return 1.96 * Math.hypot(record.se, record.view_se ?? 0);
 }
 
-/** A clock of the town: weekday and time, and what else is asked for. */
+// By how much clocks are put back anywhere: half an hour on Lord Howe Island.
+const PUT_BACK_MS = [1800000, 3600000];
+
+/** A clock of the town: weekday and time, and what else is asked for. Of times that it shows twice, since it is put back
+ * between them, it tells how far it is ahead as well. */
 export function clock(timezone, more = {}) {
-  const shown = new Intl.DateTimeFormat("en-GB", {
+  const asked = {
     timeZone: timezone,
     weekday: "short",
     hour: "2-digit",
     minute: "2-digit",
     ...more,
-  });
-  return (time) => shown.format(new Date(time));
+  };
+  const shown = new Intl.DateTimeFormat("en-GB", asked);
+  const exact = new Intl.DateTimeFormat("en-GB", { ...asked, timeZoneName: "shortOffset" });
+  return (time) => {
+    const at = new Date(time).getTime();
+    const text = shown.format(at);
+    const twice = PUT_BACK_MS.some((ms) => [at - ms, at + ms].some((other) => shown.format(other) === text));
+    return twice ? exact.format(at) : text;
+  };
 }
 
 /** How long ago a time is: minutes, from two hours on hours, from two days on days. */
