@@ -1,6 +1,7 @@
 """`throng salts`: which epochs' salts can still be had, and what to do when one got out."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -92,7 +93,7 @@ def rotate(settings: Settings, now: bool, yes: bool, reason: str, by: str | None
     if not reason.strip():
         raise ThrongError("usage", "say why with --reason: it stands in the audit log")
     epochs, _ = asyncio.run(_read(settings))
-    keys, time_ms = key_provider(settings), asyncio.run(_now_ms(settings))
+    keys, time_ms, asked_s = key_provider(settings), asyncio.run(_now_ms(settings)), time.monotonic()
     if halves := half_destroyed(epochs, time_ms, keys):
         for epoch in halves:
             _destroy(keys, epoch)
@@ -101,11 +102,11 @@ def rotate(settings: Settings, now: bool, yes: bool, reason: str, by: str | None
     running = next((epoch for epoch in epochs if epoch.start_ms <= time_ms < epoch.end_ms), None)
     if running is None or not keys.holds(running.epoch):
         raise ThrongError("salts", "no epoch is running whose salt could still be had")
-    from_ms = UNSET if settings.kafka.keep_forever else fresh_from(running, time_ms)
-    for line in cost(running, time_ms, from_ms):
+    for line in cost(running, time_ms, _fresh_from(settings, running, time_ms)):
         click.echo(line, err=True)
     if not yes:
         click.confirm(f"Destroy the salt of epoch {running.epoch}?", abort=True, err=True)
+    from_ms = _fresh_from(settings, running, time_ms + round((time.monotonic() - asked_s) * 1000))
     told, unrecorded = "", None
     try:
         told = asyncio.run(record(settings, running, reason.strip(), by or system_user(), from_ms))
@@ -140,6 +141,10 @@ def fresh_from(epoch: Epoch, time_ms: int) -> int | UnsetType:
     panes = -((epoch.start_ms - time_ms - HEAD_START_MS) // epoch.pane_ms)
     at_ms = epoch.start_ms + panes * epoch.pane_ms
     return UNSET if at_ms >= epoch.end_ms or epoch.epoch % 100 > 2 * PART else at_ms
+
+
+def _fresh_from(settings: Settings, epoch: Epoch, time_ms: int) -> int | UnsetType:
+    return UNSET if settings.kafka.keep_forever else fresh_from(epoch, time_ms)
 
 
 async def record(settings: Settings, epoch: Epoch, reason: str, by: str, from_ms: int | UnsetType) -> str:

@@ -1,5 +1,6 @@
 """`throng salts`: what it lists, and that an incident's rotation says its cost before it destroys anything."""
 
+import time
 from pathlib import Path
 
 import msgspec
@@ -178,6 +179,20 @@ def test_without_the_brokers_times_no_fresh_salt_holds_before_the_next_epoch(key
     assert code == 0 and "no fresh salt holds before the next epoch" in text and "sightings" not in Kafka.topics
     assert "a fresh salt holds from 2026-03-03T04:00+01:00 on" in text
     assert entries()[-1].from_ms is msgspec.UNSET
+
+
+def test_a_fresh_salt_holds_three_minutes_after_the_answer_however_long_that_took(
+    keys: FileKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after_ten_minutes(*_: object, **__: object) -> None:
+        monkeypatch.setattr("tests.support.topics.NOON", NOON + 600_000)
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 600.0)
+
+    monotonic = time.monotonic
+    monkeypatch.setattr(command.click, "confirm", after_ten_minutes)
+    code, text = said(*NOW)
+    assert code == 0 and entries()[-1].from_ms == NOON + 900_000
+    assert "a fresh salt holds from 2026-03-02T12:15+01:00 on" in text and "too late" not in text
 
 
 @pytest.mark.parametrize(("hours", "running"), [(-2, TODAY), (2, TODAY), (17, TOMORROW)])
