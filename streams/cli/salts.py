@@ -106,7 +106,10 @@ def rotate(settings: Settings, now: bool, yes: bool, reason: str, by: str | None
         click.echo(line, err=True)
     if not yes:
         click.confirm(f"Destroy the salt of epoch {running.epoch}?", abort=True, err=True)
-    from_ms = _fresh_from(settings, running, time_ms + round((time.monotonic() - asked_s) * 1000))
+    answered_ms = time_ms + round((time.monotonic() - asked_s) * 1000)
+    if answered_ms >= running.end_ms:
+        raise ThrongError("salts", f"epoch {running.epoch} ended before the answer: run it again for the salt in use")
+    from_ms = _fresh_from(settings, running, answered_ms)
     told, unrecorded = "", None
     try:
         told = asyncio.run(record(settings, running, reason.strip(), by or system_user(), from_ms))

@@ -181,15 +181,28 @@ def test_without_the_brokers_times_no_fresh_salt_holds_before_the_next_epoch(key
     assert entries()[-1].from_ms is msgspec.UNSET
 
 
+def answered_after(monkeypatch: pytest.MonkeyPatch, wait_s: int) -> None:
+    """The question is, with yes."""
+
+    def confirm(*_: object, **__: object) -> None:
+        monkeypatch.setattr("tests.support.topics.NOON", NOON + wait_s * 1000)
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + wait_s)
+
+    monotonic = time.monotonic
+    monkeypatch.setattr(command.click, "confirm", confirm)
+
+
+def test_an_answer_after_the_epochs_end_destroys_nothing(keys: FileKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered_after(monkeypatch, (TODAY.end_ms - NOON) // 1000)
+    code, text = said(*NOW)
+    assert code != 0 and f"epoch {TODAY.epoch} ended before the answer" in text
+    assert keys.holds(TODAY.epoch) and entries() == []
+
+
 def test_a_fresh_salt_holds_three_minutes_after_the_answer_however_long_that_took(
     keys: FileKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def after_ten_minutes(*_: object, **__: object) -> None:
-        monkeypatch.setattr("tests.support.topics.NOON", NOON + 600_000)
-        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 600.0)
-
-    monotonic = time.monotonic
-    monkeypatch.setattr(command.click, "confirm", after_ten_minutes)
+    answered_after(monkeypatch, 600)
     code, text = said(*NOW)
     assert code == 0 and entries()[-1].from_ms == NOON + 900_000
     assert "a fresh salt holds from 2026-03-02T12:15+01:00 on" in text and "too late" not in text
