@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from streams.core.estimates import estimate
 from streams.core.estimates.estimate import Level
 from streams.core.estimates.models import PRESENT
-from streams.core.estimates.rollup import Tree, added, blended, reconciled
+from streams.core.estimates.rollup import TOGETHER, Tree, added, blended, reconciled
 
 DAYS = Path(__file__).parents[1] / "golden" / "days.npz"
 SIGMA = 78.6
@@ -77,6 +77,24 @@ def test_what_agrees_already_stays_as_it_is(case: tuple[Tree, NDArray[np.int64]]
     agreeing = Tree(tree.zones, Level(sums, tree.districts.variance))
     for after in (reconciled(agreeing, district_of), blended(agreeing, district_of)):
         np.testing.assert_allclose(after.zones.mean, tree.zones.mean, rtol=1e-9, atol=1e-7)
+
+
+@given(trees())
+def test_a_blended_districts_error_is_that_of_what_was_weighed_and_of_how_far_it_was_apart(
+    case: tuple[Tree, NDArray[np.int64]],
+) -> None:
+    tree, district_of = case
+    found = blended(*case).districts
+    for district in np.unique(district_of):
+        of = district_of == district
+        own, owns = tree.districts.mean[district], tree.districts.variance[district]
+        whole, wholes = tree.zones.mean[of].sum(), tree.zones.variance[of].sum()
+        # The surer of the two weighs more. They err together, as they are made of the same noise.
+        worth = np.array([wholes, owns]) / (owns + wholes)
+        error = np.array([[owns, TOGETHER * np.sqrt(owns * wholes)], [TOGETHER * np.sqrt(owns * wholes), wholes]])
+        assert found.mean[district] == pytest.approx(worth @ [own, whole], abs=1e-6)
+        apart = worth @ (np.array([own, whole]) - worth @ [own, whole]) ** 2
+        assert found.variance[district] == pytest.approx(worth @ error @ worth + apart, rel=1e-6)
 
 
 def test_over_many_draws_it_is_unbiased_and_errs_as_it_says() -> None:

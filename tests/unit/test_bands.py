@@ -101,8 +101,12 @@ def test_each_measure_is_told_by_itself_and_of_one_place_if_asked() -> None:
     hours = [msgspec.structs.replace(flow("a", "b", 1, 1, hour), plan="p") for hour in (5, 7, 3)]
     (of_three,) = distances(hours, PLACES)
     assert (of_three.start, of_three.end) == ("1970-01-01T03:00:00Z", "1970-01-01T08:00:00Z"), "in whatever order"
+    assert of_three.flows == 3, "records, though all are of one pair"
     (to_b,) = distances(flows[:3], PLACES, destination="b")
-    assert [(band.from_km, band.estimate) for band in to_b.bands if band.pairs] == [(1.0, 500.0), (2.0, 100.0)]
+    assert [(band.from_km, band.estimate, band.share) for band in to_b.bands if band.pairs] == [
+        (1.0, 500.0, 0.8333),
+        (2.0, 100.0, 0.1667),
+    ]
     assert distances(flows, PLACES, origin="far") == []
     flows[1] = msgspec.structs.replace(flows[1], covered=0.5)
     assert [line.covered for line in distances(flows, PLACES)] == [1.0, 0.5], "what the least whole of them covers"

@@ -102,6 +102,14 @@ def test_there_are_no_people_where_nothing_is_told_or_an_age_band_is() -> None:
     assert together([place("z0"), place("z1", None, None)], SHARES, PARENTS) is None
 
 
+def test_it_says_of_what_and_when_and_for_which_purpose_it_is() -> None:
+    record = msgspec.structs.replace(place("z1"), covered=0.75, purpose="public", plan="p")
+    found = people(record, SHARES, PARENTS)
+    assert found is not None
+    for name in ("start", "end", "measure", "level", "zone", "estimate", "se", "covered", "plan", "purpose"):
+        assert getattr(found, name) == getattr(record, name)
+
+
 def test_no_interval_of_people_goes_below_nobody() -> None:
     found = people(place("z1", 20.0, 60.0), SHARES, PARENTS)
     assert found is not None and found.low == 0 < found.people < found.high

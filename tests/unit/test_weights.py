@@ -78,10 +78,11 @@ def test_weights_are_half_a_step_back_from_what_the_zones_count(drawn: list[list
     told = weights.applied(there)
     assert told == pytest.approx((expected @ there.reshape(-1, 2)).reshape(-1), abs=0.5001)
     assert told.sum() == pytest.approx(there.sum(), abs=len(there)), "nobody is made up, nobody lost"
-    # Where a grid has said where a zone's people are, its neighbours give all of them back.
+    # Where a grid has said where a zone's people are, its neighbours give all of them back; with a step of 0 nobody.
     plan = plan_of(counted.tolist())
-    steps = np.where(np.arange(len(counted)) % 2, STEP, 1.0)
-    zones = [msgspec.structs.replace(zone, step=None if n % 2 else 1.0) for n, zone in enumerate(plan.zones)]
+    said = [(1.0, None, 0.0)[n % 3] for n in range(len(counted))]
+    steps = np.array([STEP if step is None else step for step in said])
+    zones = [msgspec.structs.replace(zone, step=step) for zone, step in zip(plan.zones, said, strict=True)]
     expected = np.eye(len(counted)) + steps * (np.eye(len(counted)) - counted)
     assert dense(people(msgspec.structs.replace(plan, zones=tuple(zones)))) == pytest.approx(expected)
 
@@ -92,6 +93,17 @@ def test_districts_noise_is_that_of_their_zones_together():
     sums = np.zeros((2, len(PLAN.zones)))
     np.add.at(sums, district_of, dense(weights))
     assert weights.norms_of(district_of, 2) == pytest.approx(np.sqrt((sums**2).sum(axis=1)))
+
+
+def test_noise_grows_by_what_a_place_is_given_of_all_others_and_alike_in_each_of_its_parts():
+    weights = people(plan_of([[0.5, 0.0, 0.3], [0.5, 1.0, 0.1], [0.0, 0.0, 0.6]]))
+    rows = np.array([[1.25, 0.0, -0.15], [-0.25, 1.0, -0.05], [0.0, 0.0, 1.2]])
+    norms = np.sqrt((rows**2).sum(axis=1))
+    assert weights.grown(NAMED["visits"], 6) == pytest.approx(np.repeat(norms, 2))
+    together = np.array([rows[0] + rows[2], rows[1]])
+    assert weights.norms_of(np.array([0, 1, 0]), 2) == pytest.approx(np.sqrt((together**2).sum(axis=1)))
+    trips = weights_of(two_districts(0.2, 0.2)).trips
+    assert trips.norm == pytest.approx([1.1, 1.01**0.5]), "of the district's row: what it is given, not what it gives"
 
 
 def test_nothing_is_given_back_to_where_nobody_is_counted_nor_taken_from_there():
@@ -166,6 +178,7 @@ def test_trips_are_given_back_at_both_ends():
     assert told.sum() == counted.sum()
     assert told[0, 0] == pytest.approx(10_000 * (0.8 * 1.1) ** 2, abs=1)
     assert told[1, 1] == pytest.approx(10_000 * (0.2 - 0.8 * 0.1) ** 2, abs=1)
+    assert weights.applied(np.array([8, 2, 2, 1])).tolist() == [10, 1, 1, 1], "9.68, 1.32, 1.32 and 0.68"
     drawn = np.random.default_rng(3).normal(0, 1000, (4000, 4)).astype(np.int64)
     spread = np.std([weights.applied(row) for row in drawn], axis=0)
     assert spread == pytest.approx(1000 * weights.grown(NAMED["trips_parent"], 4), rel=0.05)
