@@ -289,6 +289,17 @@ class TestLocating:
             found = locator(cells, 7_000, Findings()).cells(north)
             assert [isinstance(each, Unusable) for each in found] == [False, True]
 
+    def test_of_cells_that_cover_a_position_the_nearest_has_it_and_of_equals_the_first(self, cells: Path) -> None:
+        head = CELLS.splitlines(keepends=True)[0]
+        rows = ("9,9.0,50.0,3000,90", "5,9.03,50.0,3000,270", "4,9.03,50.0,3000,270", "2,9.0,50.0,3000,90")
+        cells.write_text(head + "".join(f"LTE,1,1,1,{row},120,\n" for row in rows))
+        found = locator(cells, 10_000, Findings()).cells([at(50.0, 9.02), at(50.0, 9.01)])
+        assert found == ["001-01-0000005", "001-01-0000009"]
+
+    def test_a_name_is_that_of_its_own_cell_though_data_call_another_one_so(self, cells: Path) -> None:
+        cells.write_text(CELLS.replace("lost", EAST))
+        assert locator(cells, 10_000, Findings()).cells([at(cell=EAST)]) == [EAST]
+
     def test_a_cell_that_covers_a_position_is_not_its_own_from_too_far_away(self, cells: Path) -> None:
         (found,) = locator(cells, 1_000, Findings()).cells([at(50.0, 9.02)])
         assert str(found) == "no cell within 1000 m", "its mast is 1.4 km away"
@@ -314,6 +325,12 @@ class TestLocating:
         found = locator(plan, 10_000, Findings())
         assert isinstance(found, Locator)
         assert found.cells([at(50.0, 9.09), at(cell=WEST)]) == [FAR, WEST]
+        lower = tmp_path / "plan.JSON"
+        lower.write_text(plan.read_text().replace("001-01-000000003", "001-01-00000000a"))
+        found = locator(lower, 10_000, Findings())
+        assert found.cells([at(50.0, 9.09), at(cell="001-01-00000000A"), at(cell="001-01-00000000a")]) == [
+            "001-01-00000000A"
+        ] * 3
 
 
 def report(kind: str, **more: object) -> dict:
@@ -482,6 +499,25 @@ class TestDisguise:
         assert kept.stat().st_mode & 0o077 == 0
         assert one.imsi("a").startswith("00101")
         assert len(one.imsi("a")) == 15
+
+    def test_a_key_is_of_16_to_64_bytes_and_all_of_them_count(self, tmp_path: Path) -> None:
+        path = tmp_path / "key"
+        for length in (0, 15, 65):
+            path.write_bytes(bytes(length))
+            with pytest.raises(ThrongError, match=f"has {length} bytes; 16 to 64 are needed"):
+                key_of(path)
+        made = set()
+        for key in (bytes(16), bytes(64), bytes(63) + b"1"):
+            path.write_bytes(key)
+            assert key_of(path) == key, "whoever brings one keeps it"
+            made.add(Disguise(key).imsi("a"))
+        assert len(made) == 3
+
+    def test_whoever_is_told_apart_by_any_text_is_told_apart_by_their_imsi(self) -> None:
+        disguise = Disguise(bytes(16))
+        made = [disguise.imsi(name) for name in ("\udc80", "\udc81", "?", "ä", *map(str, range(100)))]
+        assert len(set(made)) == len(made)
+        assert {len(imsi) for imsi in made} == {15}
 
     def test_imsis_can_stay_and_then_must_be_some(self) -> None:
         keep = Disguise(b"", keep=True)
