@@ -136,6 +136,22 @@ class TestBelief:
         coarse = shares_of(cells, zones, west._replace(cell_m2=200.0**2))
         assert coarse.share.tolist() == by_area.share.tolist()
 
+    def test_a_part_too_small_for_any_point_keeps_its_share_of_the_area(self):
+        zones = as_objects([shapely.box(0, 0, 999.9, 400), shapely.box(999.9, 0, 1500, 400)])
+        found = shares_of(as_objects([shapely.box(0, 0, 1000, 400)]), zones, EVENLY)
+        assert found.zone.tolist() == [0, 1]
+        assert found.share == pytest.approx([0.9999, 0.0001], rel=1e-3)
+
+    @pytest.mark.parametrize("angle", range(0, 90, 9))
+    def test_no_cell_has_more_people_in_zones_than_all_of_its_own(self, angle: int):
+        whole = shapely.box(-2000, -2000, 2000, 2000)
+        west = shapely.affinity.rotate(shapely.box(-9000, -9000, 130, 9000), angle, origin=(0, 0)) & whole
+        zones = as_objects([west, whole - west])
+        uneven = people_where(20, lambda x, y: np.where((x // 100 + y // 100) % 5 == 0, 100.0, 1.0))
+        found = shares_of(as_objects([shapely.Point(20, 10).buffer(400)]), zones, uneven)
+        assert found.share.sum() <= 1 + 1e-12
+        assert found.share.sum() == pytest.approx(1, abs=0.1)
+
     def test_who_lives_in_no_zone_is_no_part_of_a_cells_shares(self):
         zones = as_objects([shapely.box(0, 0, 500, 400)])
         outside = people_where(10, lambda x, y: np.where(x > 500, 4, 1))

@@ -172,6 +172,34 @@ class TestShares:
         assert zone.tolist() == [0, 0, NONE, NONE, 0]
         assert share == pytest.approx([0.8, 0.5, 0, 0, 1])
 
+    def test_a_cell_stands_for_none_only_if_more_than_half_of_it_is_in_no_zone(self) -> None:
+        zones = boxes((0, 0, 100, 100), (200, 0, 300, 100))
+        cells = boxes((50, 0, 150, 100), (51, 0, 151, 100), (70, 0, 240, 100))
+        shares = shares_of(cells, zones)
+        zone, share = assigned(shares, len(cells))
+        assert zone.tolist() == [0, NONE, NONE]
+        assert share == pytest.approx([0.5, 0, 0])
+        zone, share = assigned(shares_of(boxes((70, 0, 240, 100)), boxes((0, 0, 120, 100), (200, 0, 300, 100))), 1)
+        assert zone.tolist() == [0], "half and more of it is in some, though in none of them half"
+        assert share == pytest.approx([50 / 170])
+
+    def test_overlaps_and_gaps_as_thin_as_a_drawn_line_are_not_worth_a_word(self) -> None:
+        findings = Findings()
+        zones = boxes((0, 0, 100, 100), (99.995, 0, 190, 100))
+        larger, smaller = disjoint(zones, ["larger", "smaller"], findings)
+        assert list(findings.lines()) == []
+        assert shapely.area(shapely.intersection(larger, smaller)) == pytest.approx(0, abs=1e-6), "but counted once"
+        gaps = (0.9, 20, 5)
+        outline = shapely.box(0, 0, 1000, 100)
+        for number, side in enumerate(gaps):
+            outline -= shapely.box(100 * number + 50, 50, 100 * number + 50 + side, 50 + side)
+        told = holes(as_objects([outline]))
+        assert [area for area, _, _ in told] == pytest.approx([400, 25]), "the largest first"
+        ring = shapely.box(0, 0, 100, 100) - (shapely.box(10, 10, 90, 90) - shapely.box(10, 10, 80, 80))
+        ((_, x, y),) = holes(as_objects([ring]))
+        assert shapely.box(10, 10, 90, 90).contains(shapely.Point(x, y))
+        assert not ring.intersects(shapely.Point(x, y)), "it is within, whatever the gap's form"
+
     def test_where_outlines_overlap_the_smaller_has_it(self) -> None:
         findings = Findings()
         district, shop, beside = disjoint(
