@@ -289,6 +289,14 @@ class TestLocating:
             found = locator(cells, 7_000, Findings()).cells(north)
             assert [isinstance(each, Unusable) for each in found] == [False, True]
 
+    def test_cells_on_both_sides_of_the_180th_meridian_are_near_each_other(self, cells: Path) -> None:
+        head = CELLS.splitlines(keepends=True)[0]
+        cells.write_text(f"{head}LTE,1,1,1,1,179.95,0.0,9000,,,\nLTE,1,1,1,2,-179.95,0.0,9000,,,\n")
+        across = [at(0.0, lon) for lon in (179.999, -179.999, 180.0 - 0.05 - 6_900 / 111_320, 179.95 - 7_100 / 111_320)]
+        found = locator(cells, 7_000, Findings()).cells(across)
+        assert found[:3] == [EAST, WEST, EAST]
+        assert str(found[3]) == "no cell within 7000 m"
+
     def test_of_cells_that_cover_a_position_the_nearest_has_it_and_of_equals_the_first(self, cells: Path) -> None:
         head = CELLS.splitlines(keepends=True)[0]
         rows = ("9,9.0,50.0,3000,90", "5,9.03,50.0,3000,270", "4,9.03,50.0,3000,270", "2,9.0,50.0,3000,90")
@@ -328,9 +336,10 @@ class TestLocating:
         lower = tmp_path / "plan.JSON"
         lower.write_text(plan.read_text().replace("001-01-000000003", "001-01-00000000a"))
         found = locator(lower, 10_000, Findings())
-        assert found.cells([at(50.0, 9.09), at(cell="001-01-00000000A"), at(cell="001-01-00000000a")]) == [
-            "001-01-00000000A"
-        ] * 3
+        assert (
+            found.cells([at(50.0, 9.09), at(cell="001-01-00000000A"), at(cell="001-01-00000000a")])
+            == ["001-01-00000000A"] * 3
+        )
 
 
 def report(kind: str, **more: object) -> dict:

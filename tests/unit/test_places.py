@@ -16,7 +16,7 @@ from schemas.plan import NOWHERE, Cell, Parent, Plan, Zone
 from streams.core.gateway.zones import EXCLUDED, CellTable
 from streams.errors import ThrongError
 from streams.places.build import build
-from streams.places.coverage import as_objects, coverage, radii, regions, sectors
+from streams.places.coverage import as_objects, coverage, plane, radii, regions, sectors
 from streams.places.density import read_density
 from streams.places.findings import Findings
 from streams.places.polygons import Place, h3_around, read_places
@@ -135,6 +135,9 @@ class TestCoverage:
         assert right.bounds[0] == pytest.approx(500)
         assert right.equals(same)
         assert regions(numbers(5), numbers(5))[0].contains(shapely.Point(5, 5))
+        assert left.contains(shapely.Point(-34_000, 34_000)), "out to where any cell may reach"
+        one, other, _ = regions(numbers(0, 0.4, 1000), numbers(0, 0.4, 0))
+        assert one.equals(other), "masts are known to a metre"
 
     def test_a_cell_is_as_far_as_it_is_known_to_be(self) -> None:
         nan = math.nan
@@ -147,6 +150,18 @@ class TestCoverage:
         assert cut.bounds[0] == pytest.approx(500)  # to the other site's region, and no farther
         assert cut.bounds[2] == pytest.approx(1000)
 
+    def test_no_cell_reaches_farther_than_the_farthest_that_any_can(self) -> None:
+        nan = math.nan
+        sites = sites_at([0, 0, 0], [90, 90, nan], [100_000, nan, nan])
+        there = numbers(0, 0, 0)
+        for shape, whole in zip(coverage(sites, there, there), (1 / 3, 1 / 3, 1), strict=True):
+            assert shape.bounds[2] == pytest.approx(35_000)
+            assert shape.area == pytest.approx(whole * math.pi * 35_000**2, rel=0.02)
+
+    def test_the_plane_lies_around_the_middle_on_whichever_side_of_the_180th_meridian(self) -> None:
+        for lon, middle in ((numbers(9, 13), 11), (numbers(178, -178), 180), (numbers(-179, math.nan, 177), 179)):
+            assert plane(lon, numbers(50, 52, 50)[: len(lon)])(middle, 51) == pytest.approx((0, 0), abs=1e-6)
+
     def test_radios_are_layers_of_their_own(self) -> None:
         nan = math.nan
         sites = sites_at([0, 1000], [nan, nan], [nan, nan])._replace(rat=["lte", "nr"])
@@ -157,6 +172,9 @@ class TestCoverage:
     def test_the_radius_of_a_square_is_its_side_by_the_root_of_six_wherever_it_lies(self) -> None:
         square = boxes((0, 0, 600, 600), (800_000, -700_000, 800_060, -699_940))
         assert radii(square) == pytest.approx([600 / 6**0.5, 60 / 6**0.5], rel=1e-6)
+        apart = shapely.box(0, 0, 600, 600) | shapely.box(2000, 0, 2600, 600)
+        found = radii(as_objects([None, apart, square[1]]))
+        assert found == pytest.approx([math.nan, (600**2 / 6 + 1000**2) ** 0.5, 60 / 6**0.5], rel=1e-6, nan_ok=True)
 
 
 class TestShares:

@@ -16,7 +16,7 @@ from streams.core.release.budget import sigma
 from streams.core.release.release import Draw, next_record, publications
 from streams.core.release.render import Page
 from streams.places.coverage import as_objects, coverage
-from streams.places.served import served, where_counted
+from streams.places.served import ABOVE_M, LOSS_A_DECADE_DB, SCALE_DB, Counted, served, where_counted
 from streams.places.sites import Sites
 from streams.places.spread import POINTS, points
 from tests.support.world import PLAN, epochs_at
@@ -299,3 +299,86 @@ def test_who_is_served_by_cells_of_no_zone_is_missing_and_zones_without_a_cell_a
     found = counted_at(zones, [0, -1], (0, 500, NO), (1000, 500, NO))
     assert found[0] == {"z0": pytest.approx(0.5, abs=0.02)}
     assert found[1] == {}
+
+
+def test_an_antenna_is_weaker_off_its_azimuth_as_the_standard_has_it():
+    """Beside a cell at the same spot that serves all around: 12 dB times the square of 65 degrees' part, 30 at most."""
+    for azimuth, beam, off, lost in (
+        (0, 120, 32.5, 3.0),
+        (90, 120, -60, 12 * (60 / 65) ** 2),
+        (350, 120, 32.5, 3.0),
+        (180, 60, 16.25, 3.0),
+        (45, 120, 180, 30.0),
+        (45, 360, 180, 0.0),
+    ):
+        bearing = np.radians(azimuth + off)
+        cells = np.array([[0.0, 0.0, 500, azimuth, beam], [0.0, 0.0, 500, NO, 120]])
+        chance = served(300 * np.array([[np.sin(bearing), np.cos(bearing)]]), cells)[0]
+        assert np.log(chance[1] / chance[0]) * SCALE_DB == pytest.approx(lost, abs=1e-6), (azimuth, beam, off)
+
+
+def test_a_phone_beneath_a_mast_is_as_far_from_it_as_the_mast_is_high():
+    cells = np.array([[0.0, 0.0, 500, NO, 120], [ABOVE_M, 0.0, 500, NO, 120]])
+    chance = served(np.array([[0.0, 0.0]]), cells)[0]
+    assert np.log(chance[0] / chance[1]) * SCALE_DB == pytest.approx(LOSS_A_DECADE_DB * np.log10(2**0.5))
+
+
+def served_by_discs(zone: shapely.Geometry, spots: list[tuple[float, float]], reach: float, radius: float) -> Counted:
+    """Of the second zone, for which the second of two cells stands; of both the coverage has this radius."""
+    (x, y), number = np.array(spots).T, np.arange(2)
+    sites, _, _ = sites_at(*((0, reach, NO) for _ in number))
+    discs = as_objects([shapely.Point(*spot).buffer(radius, quad_segs=64) for spot in spots])
+    elsewhere = shapely.box(1e6, 1e6, 2e6, 2e6)
+    return where_counted(sites, x, y, discs, as_objects([elsewhere, zone]), number, ["z0", "z1"])[1]
+
+
+@pytest.mark.parametrize("turned", range(0, 360, 90))
+def test_no_cell_serves_from_beyond_four_ranges_or_eight_times_its_own_radius(turned: int):
+    def shares(nearest: float, reach: float, radius: float) -> dict[str, float]:
+        """Of a zone amid two cells, from `nearest` metres away from the first to a bit nearer to the second."""
+        zone = shapely.affinity.rotate(shapely.box(nearest, -40, nearest + 80, 40), turned, origin=(0, 0))
+        along = np.array([np.cos(np.radians(turned)), np.sin(np.radians(turned))])
+        spots = [(0.0, 0.0), tuple((2 * nearest - 20) * along)]
+        return {part.zone: part.share for part in served_by_discs(zone, spots, reach, radius).shares}
+
+    for reach, radius, far in ((500, 500, 2000), (5000, 250, 2000), (100, 5000, 400)):
+        within, beyond = (shares(nearest, reach, radius) for nearest in (0.98 * far, 1.01 * far))
+        assert within["z0"] > 0.2, "it is looked at"
+        assert beyond == {"z1": pytest.approx(1)}
+
+
+def test_a_cell_of_unknown_range_is_taken_to_reach_as_far_as_a_circle_of_its_coverage():
+    zones = as_objects([shapely.box(-500, -200, 700, 200), shapely.box(700, -200, 1900, 200)])
+    for azimuth, beam in ((NO, 120.0), (90.0, 120.0), (90.0, 60.0)):
+        found = []
+        for reach in (800.0, NO):
+            sites, x, y = sites_at((0, reach, azimuth), (1400, 500, NO))
+            sites = sites._replace(beam=np.full(2, beam))
+            known = sites._replace(range_m=np.array([800.0, 500.0]))
+            found.append(where_counted(sites, x, y, coverage(known, x, y), zones, np.arange(2), ["z0", "z1"]))
+        for one, other in zip(*found, strict=True):
+            assert [part.zone for part in one.shares] == [part.zone for part in other.shares]
+            for known_, unknown in zip(one.shares, other.shares, strict=True):
+                assert unknown.share == pytest.approx(known_.share, abs=0.006)
+
+
+def test_zones_that_count_somebody_are_told_by_how_many_and_hardly_any_not_at_all():
+    zones = as_objects(
+        [shapely.box(500, -200, 900, 200), shapely.box(-500, -200, 500, 200), shapely.box(0, 900, 9, 909)]
+    )
+    sites, x, y = sites_at((1000, 500, NO), (0, 500, NO), (-700, 500, NO))
+    where = coverage(sites, x, y)
+    found = where_counted(sites, x, y, where, zones, np.array([0, 1, 1]), ["z0", "z1", "z2"])
+    assert [part.zone for part in found[0].shares] == ["z0", "z1"]
+    assert [part.zone for part in found[1].shares] == ["z1", "z0"], "the largest first"
+    assert found[2] == Counted(), "no cell stands for it, though some serve it"
+    third = where_counted(sites, x, y, where, zones, np.array([0, 1, 2]), ["z0", "z1", "z2"])
+    assert [part.zone for part in third[0].shares] == ["z0", "z1"], "what the third serves of it is a two-thousandth"
+    # A cell of which nobody knows where it is changes nothing for the others.
+    lost = sites_at((0, 100, 45.0), (1000, 500, 20.0), (0, 500, NO), (-700, 500, NO))
+    known = sites_at((1000, 500, 20.0), (0, 500, NO), (-700, 500, NO))
+    with_lost = as_objects([None, *coverage(*known)])
+    assert (
+        where_counted(*lost, with_lost, zones, np.array([2, 0, 1, 1]), ["z0", "z1", "z2"])[:2]
+        == (where_counted(*known, coverage(*known), zones, np.array([0, 1, 1]), ["z0", "z1", "z2"])[:2])
+    )
