@@ -97,6 +97,37 @@ class TestSites:
         assert read(tmp_path, text)[0].name == ["334-20-0000005"]
         assert read(tmp_path, text, mnc_digits=3)[0].name == ["334-020-0000005"]
 
+    def test_a_network_code_has_three_digits_where_it_is_written_so_or_large_or_american(self, tmp_path: Path) -> None:
+        text = "mcc,net,cell\n262,99,5\n262,100,5\n262,099,6\n316,10,5\n317,10,5\n302,10,5\n"
+        sites, _ = read(tmp_path, text)
+        codes = ["262-99", "262-100", "262-099", "316-010", "317-10", "302-010"]
+        assert [name.rsplit("-", 1)[0] for name in sites.name] == codes
+        assert sites.rat == ["lte"] * 6, "as nothing else is said"
+
+    def test_names_are_read_in_either_case_and_with_spaces_around(self, tmp_path: Path) -> None:
+        sites, _ = read(tmp_path, "Radio, MCC ,Net,Area,Cell,LON,Lat,ID\n wcdma ,1,1,10,69999123, 9 ,50, east \n")
+        assert (sites.name, sites.rat, sites.alias) == ([f"001-01-000A-{69999123 & 0xFFFF:04X}"], ["umts"], ["east"])
+        assert (sites.lon.tolist(), sites.lat.tolist()) == ([9.0], [50.0])
+        for first, count in (("lte,1,1,1,5,,9,50", 2), ("CDMA,1,1,1,5,,9,50", 1)):
+            sites, findings = read(tmp_path, f"{first}\nLTE,1,1,1,6,,9,50\n")
+            assert len(sites.name) == count, "OpenCellID's columns, without a header"
+            assert findings.counts.get("rows that name no cell", 0) == 2 - count
+
+    def test_what_can_be_no_position_range_or_beam_is_not_known(self, tmp_path: Path) -> None:
+        head = "mcc,net,cell,lon,lat,range,azimuth,beam\n"
+        rows = ("180,-90,1,360,360", "-180,90,0,0,0", "0,50,-5,-10,-1", "9,0,inf,inf,360.5", "181,50,x,y,z")
+        rows += ("9,91,,,", "9,,,,", ",50,,,")
+        sites, _ = read(tmp_path, head + "".join(f"1,1,{number},{row}\n" for number, row in enumerate(rows)))
+        assert sites.located.tolist() == [True] * 4 + [False] * 4
+        assert sites.lon[:4].tolist() == [180, -180, 0, 9]
+        assert np.isnan(sites.lon[4:]).all()
+        assert np.isnan(sites.lat[4:]).all()
+        assert sites.range_m[:5] == pytest.approx([1, *[math.nan] * 4], nan_ok=True)
+        assert sites.azimuth[:5] == pytest.approx([0, 0, 350, math.nan, math.nan], nan_ok=True)
+        assert sites.beam[:5].tolist() == [360, 120, 120, 120, 120]
+        with pytest.raises(ThrongError, match=r"row 2: cell is no whole number from 0"):
+            read(tmp_path, head + "1,1,²,9,50,,,\n")
+
     def test_whole_numbers_may_be_written_as_tables_write_them_where_some_are_missing(self, tmp_path: Path) -> None:
         text = "radio,mcc,net,area,cell,lon,lat\nLTE,262.0,1.0,,5.0,9,50\n"
         assert read(tmp_path, text)[0].name == ["262-01-0000005"]
