@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from streams.cli.main import run
 from streams.errors import ThrongError
 from streams.places.coverage import as_objects, coverage
-from streams.places.density import CELLS, PEOPLED, Grid, People, read_density
+from streams.places.density import CELLS, PEOPLED, TOO_COARSE, Axis, Grid, People, read_density, tell_of
+from streams.places.findings import Findings
 from streams.places.served import STEP_BY_GRID, where_counted
 from streams.places.shares import NONE, assigned, shares_of
 from streams.places.sites import Sites
@@ -52,6 +53,36 @@ class TestFiles:
         lon = 10 + np.array([50, 150, 50]) / 68_700
         assert grid.at(lon, lat).tolist() == [10, 20, 30]
         assert grid.cell_m2(0) == 100 * 300
+
+    def test_beside_a_grid_nobody_is_in_any_direction_nor_on_the_other_side_of_the_world_is_it_refused(
+        self, tmp_path: Path
+    ):
+        grid = read(tmp_path, "lat,lon,weight\n-41,174,1\n-41,175,2\n-40,174,3\n-40,175,4\n")
+        lon, lat = np.meshgrid([173.0, 174, 175, 176], [-42.0, -41, -40, -39])
+        assert grid.at(lon.ravel(), lat.ravel()).reshape(4, 4).tolist() == [
+            [0, 0, 0, 0],
+            [0, 1, 2, 0],
+            [0, 3, 4, 0],
+            [0, 0, 0, 0],
+        ]
+
+    @pytest.mark.parametrize("places", [(0, 1, 5), (0, 2, 5), (0, 3, 7), (0, 4, 9, 18)])
+    def test_a_sparse_grid_has_the_steps_that_its_gaps_are_made_of(self, tmp_path: Path, places: tuple[int, ...]):
+        rows = "".join(f"{4_321_000 + 100 * at},{3_210_000 + 100 * at},{at + 1}\n" for at in places)
+        grid = read(tmp_path, f"x,y,weight\n{rows}")
+        assert (grid.x, grid.y) == (Axis(4_321_000, 100, places[-1] + 1), Axis(3_210_000, 100, places[-1] + 1))
+
+    def test_numbers_may_be_quoted_and_of_two_kinds_of_coordinates_metres_are_taken(self, tmp_path: Path):
+        rows = '"51","10","4321050","3210050","7"\n"51","10.1","4321150","3210150","8"\n'
+        grid = read(tmp_path, f"lat,lon,x,y,weight\n{rows}")
+        assert (grid.metric, grid.x.step, grid.weight.tolist()) == (True, 100, [7, 8])
+
+    def test_two_spellings_of_one_coordinate_are_one(self, tmp_path: Path):
+        rows = "4321000,3210000,1\n4321000.4,3210100,2\n4321099.8,3210000.3,3\n4321100,3210100,4\n"
+        grid = read(tmp_path, f"x,y,weight\n{rows}")
+        assert (grid.x.length, grid.y.length) == (2, 2)
+        assert grid.x.step == pytest.approx(100, abs=0.5)
+        assert grid.weight.tolist() == [1, 2, 3, 4]
 
     def test_coordinates_that_were_rounded_are_still_a_grid(self, tmp_path: Path):
         third = 1 / 1200  # 3 seconds of arc, as WorldPop has it
@@ -99,6 +130,7 @@ class TestFiles:
             ("x,y,weight\n4e6,3e6,1\n-4e6,3e6,1\n", "row 2: x is -4e\\+06, not 0 to 1e\\+07"),
             ("lat,lon,weight\n51,10,0\n52,11,0\n", "every weight is 0"),
             ("lat,lon,weight\n51,10,1\n52,10,1\n", "all have the same lon"),
+            ("lat,lon,weight\n51,10,1\n", "all have the same lon"),
             (
                 "lat,lon,weight\n51,10,1\n52,11,1\n52,11.37,1\n52,12,1\n52,12.9,1\n52,14.11,1\n52,15.8,1\n",
                 "no regular grid: lon is .*own lat and lon",
@@ -122,6 +154,14 @@ class TestBelief:
         assert people.believed(32e4, few)
         few[0] = 0
         assert not people.believed(32e4, few)
+
+    def test_a_grid_that_is_too_coarse_for_all_zones_is_told_of_and_one_of_nobody_refused(self):
+        zones = as_objects([shapely.box(0, 0, 300, 300), shapely.box(300, 0, 900, 300), shapely.Polygon()])
+        names, findings = ["a", "b", "covered"], Findings()
+        tell_of(zones, people_where(1000, lambda x, y: np.where(x < 300, 1, 0)), names, findings)
+        assert findings.counts == {TOO_COARSE: 2}
+        with pytest.raises(ThrongError, match="nobody in any zone"):
+            tell_of(zones, people_where(1000, lambda x, y: 0 * x), names, Findings())
 
     def test_a_cell_is_shared_out_by_its_people_and_stands_for_where_most_are(self):
         zones = as_objects([shapely.box(0, 0, 400, 400), shapely.box(400, 0, 1000, 400)])
