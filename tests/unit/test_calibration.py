@@ -31,7 +31,7 @@ from streams.core.calibration.calibration import (
     odd,
     told_from,
 )
-from streams.core.estimates.factors import factors_of
+from streams.core.estimates.factors import Factors, correction_of, factors_of, hour_of, key_of, place_numbers
 from streams.core.estimates.view import View
 from streams.core.release.release import Draw, next_record, publications
 from streams.core.release.render import Page
@@ -453,6 +453,60 @@ def test_those_at_the_end_are_those_at_the_start_and_who_came_less_who_left_wher
     said = [orjson.loads(item.value) for record in (end, arrivals) for item in publications(record)]
     by = {each["measure"]: each["estimate"] for each in said if each["zone"] == "z1"}
     assert by["footfall"] - by["departures"] == pytest.approx(by["present"], abs=0.3)
+
+
+def test_what_a_factor_does_is_known_of_each_estimate_and_nothing_errs_by_fewer_than_nobody() -> None:
+    factors = Factors(np.array([1, 3]), np.array([2.0, 0.5]), np.array([0.1, 0.05]))
+    mean, se, of = factors.put_on(np.array([30.0, 40.0, -10.0]), np.array([5.0, 6.0, 7.0]), np.array([0, 1, 3]))
+    assert (mean.tolist(), se.tolist()) == ([30, 80, -5], [5, 12, 3.5])
+    assert (of.mean.tolist(), of.se.tolist()) == ([30, 40, -10], [5, 6, 7]), "as counted"
+    assert of.off == pytest.approx([0, 4, 0])
+    assert (of.people.tolist(), of.times.tolist()) == ([0, 80, 0], [0, 1, 1])
+
+
+def test_a_sum_gains_what_its_keys_gain_and_errs_by_as_much_more_as_they_do_apart() -> None:
+    factors = Factors(np.array([0, 1, 2]), np.array([2.0, 3.0, 1.5]), np.array([0.3, 0.1, 0.2]))
+
+    def in_pairs(values: np.ndarray) -> np.ndarray:
+        return values.reshape(-1, 2).sum(axis=1)
+
+    keys_se, sums_se = np.array([3.0, 4.0, 5.0, 0.0, 0.0, 0.0]), np.array([4.0, 4.5, 6.0])
+    mean, sums = np.array([10.0, 40.0, 20.0, 5.0, 0.0, 9.0]), np.array([52.0, 22.0, 9.0])
+    told_ = factors.put_on_sums(mean, keys_se, sums, sums_se, in_pairs)
+    assert told_.mean == pytest.approx([52 + 10 + 80, 22 + 10, 9])
+    assert told_.se == pytest.approx([4 * np.hypot(2 * 3, 3 * 4) / 5, 4.5 * 1.5, 6])
+    assert (told_.corrected.mean.tolist(), told_.corrected.se.tolist()) == (sums.tolist(), sums_se.tolist())
+    assert told_.corrected.off == pytest.approx([np.hypot(0.3 * 10, 0.1 * 40), 0.2 * 20, 0])
+    assert told_.corrected.people.tolist() == [140, 30, 0]
+    assert told_.corrected.times.tolist() == [2, 1, 0]
+    alone = factors.put_on(mean, keys_se, np.arange(6))[2].summed(in_pairs)
+    assert alone.mean.tolist() == [50, 25, 9]
+    assert alone.se == pytest.approx([5, 5, 0])
+
+
+def test_a_pane_that_begins_amid_an_hour_has_the_factor_of_the_hour_of_its_middle() -> None:
+    """In Kolkata, half an hour off: 03:00 to 04:00 in UTC is 08:30 to 09:30."""
+    four = 1_772_424_000_000
+    assert hour_of(HOUR_MS, four, "Asia/Kolkata") == 9
+    assert hour_of(HOUR_MS, four, "UTC") == 3
+
+
+def test_a_factor_of_what_the_measure_does_not_count_is_none() -> None:
+    dwell, trips = NAMED["dwell"], NAMED["trips_zone"]
+    places = place_numbers(PLAN, dwell)
+    said = (
+        (dwell, Correction("dwell", "z1", 1.0, 0.1, part="5_10"), 9),
+        (dwell, Correction("dwell", "z1", 1.0, 0.1, destination="z2", part="5_10"), None),
+        (dwell, Correction("dwell", "z1", 1.0, 0.1), None),
+        (trips, Correction("trips_zone", "z1", 1.0, 0.1, destination="z2"), 8),
+        (trips, Correction("trips_zone", "z1", 1.0, 0.1), None),
+        (trips, Correction("trips_zone", "z1", 1.0, 0.1, destination="z9"), None),
+        (trips, Correction("trips_zone", "z1", 1.0, 0.1, destination="z2", part="5_10"), None),
+    )
+    for measure, correction, key in said:
+        assert key_of(measure, places, correction) == key
+        if key is not None:
+            assert correction_of(PLAN, measure, key, 1.0, 0.1) == correction
 
 
 def test_the_belief_goes_on_as_counted_and_keys_from_data_take_their_own_factors() -> None:
