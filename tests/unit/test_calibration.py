@@ -1,6 +1,7 @@
 """Factors from counts on site: the laws of what is found, how records tell of it, and the command."""
 
 import csv
+from io import BytesIO
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from schemas.lengths import BUCKETS
 from schemas.measures import DEFAULT_MEASURES
 from schemas.plan import Correction, Hours, Plan, Spill
 from streams.cli.main import run
+from streams.cli.released import calibratable
 from streams.core.calibration import calibration
 from streams.core.calibration.calibration import (
     ALIKE,
@@ -31,6 +33,7 @@ from streams.core.calibration.calibration import (
     odd,
     told_from,
 )
+from streams.core.calibration.evidence import OnSite, Paired, Pairing
 from streams.core.estimates.factors import Factors, correction_of, factors_of, hour_of, key_of, place_numbers
 from streams.core.estimates.view import View
 from streams.core.release.release import Draw, next_record, publications
@@ -495,10 +498,10 @@ def test_a_factor_of_what_the_measure_does_not_count_is_none() -> None:
     dwell, trips = NAMED["dwell"], NAMED["trips_zone"]
     places = place_numbers(PLAN, dwell)
     said = (
-        (dwell, Correction("dwell", "z1", 1.0, 0.1, part="5_10"), 9),
+        (dwell, Correction("dwell", "z1", 1.0, 0.1, "", "5_10", True, (Hours(4, 9, 1.0, 0.1),)), 9),
         (dwell, Correction("dwell", "z1", 1.0, 0.1, destination="z2", part="5_10"), None),
         (dwell, Correction("dwell", "z1", 1.0, 0.1), None),
-        (trips, Correction("trips_zone", "z1", 1.0, 0.1, destination="z2"), 8),
+        (trips, Correction("trips_zone", "z1", 1.0, 0.1, "z2", "", True, (Hours(4, 9, 1.0, 0.1),)), 8),
         (trips, Correction("trips_zone", "z1", 1.0, 0.1), None),
         (trips, Correction("trips_zone", "z1", 1.0, 0.1, destination="z9"), None),
         (trips, Correction("trips_zone", "z1", 1.0, 0.1, destination="z2", part="5_10"), None),
@@ -506,7 +509,11 @@ def test_a_factor_of_what_the_measure_does_not_count_is_none() -> None:
     for measure, correction, key in said:
         assert key_of(measure, places, correction) == key
         if key is not None:
-            assert correction_of(PLAN, measure, key, 1.0, 0.1) == correction
+            assert correction_of(PLAN, measure, key, 1.0, 0.1, correction.foretold, correction.hours) == correction
+    for statistic in ("travel_times", "passes", "home"):
+        other = msgspec.structs.replace(dwell, name=statistic, statistic=statistic)
+        plan = msgspec.structs.replace(PLAN, calibration=(Correction(statistic, "z1", 2.0, 0.1),))
+        assert factors_of(plan, other) is None, "no count on site can be of it"
 
 
 def test_the_belief_goes_on_as_counted_and_keys_from_data_take_their_own_factors() -> None:
@@ -576,6 +583,105 @@ def test_a_factor_is_put_on_what_the_plan_has_weighted() -> None:
         assert other["weighted"] and other["calibrated"] and other["noisy"] == one["noisy"]
         assert other["estimate"] == pytest.approx(factor * one["estimate"], abs=0.2)
     assert any(each.get("calibrated") for each in told(both, "dwell", np.full(48, 5000)))
+
+
+# Counts on site beside what was released.
+
+
+def counted(name: str, place: str, people: float, *, to: str = "", part: str = "", number: int = 24) -> OnSite:
+    end_ms = EPOCH.start_ms + number * EPOCH.pane_ms
+    return OnSite(name, place, to, part, end_ms - NAMED[name].pane_ms, end_ms, people)
+
+
+def paired(name: str, plan: Plan, on_site: list[OnSite], records: list[dict]) -> Paired:
+    pairing = Pairing(NAMED[name], plan, on_site)
+    for record in calibratable(BytesIO(b"\n".join(map(orjson.dumps, records)))):
+        if record is not None:
+            pairing.take(record)
+    return pairing.paired()
+
+
+def test_what_was_told_withheld_and_not_known_stand_apart_and_numbers_are_as_counted() -> None:
+    noisy = np.zeros((6, len(BUCKETS)), np.int64)
+    noisy[0, 1], noisy[1, 0], noisy[4, 0] = 3000, 4000, 900
+    on_site = [
+        counted("dwell", "z0", 3100, part="5_10"),
+        counted("dwell", "z1", 7900, part="under_5"),
+        counted("dwell", "z2", 30, part="over_240"),
+        counted("dwell", "z1", 7900, part="under_5", number=36),
+    ]
+    as_counted = [each for each in told(PLAN, "dwell", noisy.ravel()) if each["level"] == "zone" and "bucket" in each]
+    estimates, se = np.array([(each["estimate"], each["se"]) for each in as_counted if not each["suppressed"]]).T
+    assert len(estimates) == 3, "one of which nobody counted on site"
+    of = paired("dwell", CALIBRATED, on_site, told(CALIBRATED, "dwell", noisy.ravel()))
+    assert of.evidence.key.tolist() == [1, 8, 22]
+    assert of.evidence.on_site.tolist() == [3100, 7900, 30]
+    assert (of.evidence.told.tolist(), of.unknown) == ([True, True, False], 1)
+    assert of.evidence.noisy.tolist() == [3000, 4000, 0]
+    assert of.evidence.se[:2] == pytest.approx(se[:2], rel=0.01)
+    assert of.evidence.se[2] > 0
+    assert of.erring == BY_ITSELF
+    k = as_counted[0]["k"]
+    assert of.told == pytest.approx(told_from(k, estimates, se), rel=0.01)
+    nobody = paired("dwell", CALIBRATED, on_site, told(CALIBRATED, "dwell", 0 * noisy.ravel()))
+    assert nobody.told is None
+    assert nobody.evidence.told.tolist() == [False] * 3
+
+
+def test_the_highest_k_of_the_records_is_the_one_that_holds() -> None:
+    noisy = np.full(6 * len(BUCKETS), 3000)
+    records = told(PLAN, "dwell", noisy)
+    tighter = [
+        each | {"k": 500} | ({"se": 2 * each["se"]} if "se" in each else {})
+        for each in told(PLAN, "dwell", noisy, number=36)
+    ]
+    on_site = [counted("dwell", "z0", 3100, part="5_10")]
+    one, other = (paired("dwell", PLAN, on_site, each).told for each in (tighter + records, records + tighter))
+    of = [each["estimate"] for each in records + tighter if each.get("bucket") and each["level"] == "zone"]
+    se = [each["se"] for each in records + tighter if each.get("bucket") and each["level"] == "zone"]
+    assert one == other == pytest.approx(told_from(500, np.array(of), np.array(se)), rel=1e-6)
+
+
+def test_a_pair_without_a_record_was_withheld_where_the_panes_summary_is_there() -> None:
+    noisy = np.zeros(36, np.int64)
+    noisy[1 * 6 + 4], noisy[4 * 6 + 1] = 3000, 900
+    on_site = [counted("trips_zone", "z1", 4500, to="z4"), counted("trips_zone", "z2", 20, to="z3")]
+    records = told(CALIBRATED, "trips_zone", noisy)
+    of = paired("trips_zone", CALIBRATED, on_site, records)
+    assert (of.evidence.key.tolist(), of.evidence.told.tolist(), of.unknown) == ([10, 15], [True, False], 0)
+    assert of.evidence.noisy.tolist() == [3000, 0]
+    pairs = [each for each in records if "destination" in each]
+    by_time = [each | {"band": "10_20", "noisy": 7} for each in pairs]
+    assert paired("trips_zone", CALIBRATED, on_site, records + by_time).evidence.noisy.tolist() == [3000, 0]
+    alone = paired("trips_zone", CALIBRATED, on_site, pairs)
+    assert (alone.evidence.key.tolist(), alone.unknown) == ([10], 1)
+
+
+def test_estimates_are_held_against_counts_of_people_present_and_of_what_is_weighted() -> None:
+    shares = tuple(msgspec.structs.replace(zone, counted=(Spill(zone.id, 0.8),)) for zone in PLAN.zones)
+    weighted = msgspec.structs.replace(PLAN, zones=shares)
+    for name, part, plan, erring in (
+        ("present", "", PLAN, ALIKE),
+        ("visits", "first", weighted, ALIKE),
+        ("visits", "first", PLAN, BY_ITSELF),
+        ("dwell", "5_10", weighted, BY_ITSELF),
+    ):
+        keys = NAMED[name].keys(6, 2)
+        noisy = np.where(np.arange(keys) < keys // 2, 3000, 0)
+        on_site = [counted(name, "z0", 3100, part=part), counted(name, "z5", 9, part=part)]
+        records = told(plan, name, noisy)
+        of = paired(name, plan, on_site, records)
+        names = ("zone", "z0", part or None)
+        said = next(each for each in records if names == (each["level"], each["zone"], of_part(each)))
+        assert of.erring == erring
+        assert of.evidence.told.tolist() == [True, False], "the other is withheld"
+        assert of.evidence.noisy[0] == pytest.approx(said["estimate" if erring == ALIKE else "noisy"])
+        other = [each | {"measure": "another"} for each in records]
+        assert paired(name, plan, on_site, other).unknown == 2, "of another measure nothing is known by it"
+
+
+def of_part(record: dict) -> str | None:
+    return record.get("bucket") or record.get("visit")
 
 
 # The command, on a day of three zones.
