@@ -2,13 +2,16 @@
 
 import gzip
 import json
+import math
 import random
 import signal
 import stat
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.attach import EARLIEST_MS, LATEST_MS
+from schemas.plan import NOWHERE, Cell, Parent, Plan, Zone
 from streams.cli.main import run
 from streams.errors import ThrongError
 from streams.importing.amf import drafts_of
@@ -64,6 +69,10 @@ class TestMapping:
             (NOON / 1000 + 0.5, "auto", NOON + 500),
             (str(NOON), "auto", NOON),
             (NOON // 1000, "s", NOON),
+            (NOON, "ms", NOON),
+            (datetime(2026, 3, 2, 11), "auto", NOON),
+            (EARLIEST_MS, "ms", EARLIEST_MS),
+            (LATEST_MS - 1, "ms", LATEST_MS - 1),
             (NOON * 1000, "us", NOON),
             ("02.03.2026 11:00", "%d.%m.%Y %H:%M", NOON),
         ],
@@ -74,6 +83,9 @@ class TestMapping:
     def test_a_time_without_an_offset_is_of_the_mappings_zone(self) -> None:
         assert time_ms("2026-03-02 12:00:00", "auto", ZoneInfo("Europe/Berlin")) == NOON
         assert time_ms("02.03.2026 12:00", "%d.%m.%Y %H:%M", ZoneInfo("Europe/Berlin")) == NOON
+        assert time_ms(datetime(2026, 3, 2, 12), "auto", ZoneInfo("Europe/Berlin")) == NOON, "as Parquet has it"
+        with pytest.raises(ThrongError, match=r"unknown time zone '\.\./UTC'"):
+            Mapper(Columns(time="t", cell="c", timezone="../UTC"))
 
     def test_a_time_that_clocks_skipped_is_none_and_of_one_that_came_twice_the_first_is_taken(self) -> None:
         berlin = ZoneInfo("Europe/Berlin")
@@ -87,6 +99,35 @@ class TestMapping:
     def test_what_is_no_time_is_said_so_without_repeating_it(self, value: object) -> None:
         with pytest.raises(Unusable, match="a time that is not of the mapping's form"):
             time_ms(value, "auto", UTC)
+
+    @pytest.mark.parametrize("value", ["inf", 10**400, "nan", [NOON], None])
+    def test_what_is_no_number_is_no_time_in_seconds(self, value: object) -> None:
+        with pytest.raises(Unusable, match="a time that is not of the mapping's form"):
+            time_ms(value, "s", UTC)
+        with pytest.raises(Unusable, match="before 2000 or after 2099"):
+            time_ms(LATEST_MS, "ms", UTC)
+
+    def test_a_kind_without_a_word_of_the_mapping_is_its_own_and_nothing_may_have_one(self) -> None:
+        for kinds, word, kind in (
+            ({"call": "service"}, "detach", "detach"),
+            ({"call": "service"}, "", "update"),
+            ({"": "detach"}, "", "detach"),
+            ({"": "detach"}, "service", "service"),
+        ):
+            mapper = Mapper(Columns(time="t", cell="c", kind="k", kinds=kinds))
+            assert mapper.draft("f:1", {"t": NOON, "c": "x", "k": word}, "f").kind == kind
+
+    def test_a_position_is_of_two_numbers_up_to_the_poles_and_the_180th_meridian(self) -> None:
+        mapper = Mapper(Columns(time=("t", "u"), cell="c", lat="at.lat", lon="at.lon"))
+        row = {"t": "2026-03-02", "u": "11:00:00", "c": "x"}
+        for place in ({"lat": 50.0}, {"lon": "9", "lat": None}, {"lat": 10**400, "lon": 9}, "somewhere", {}):
+            made = mapper.draft("f:1", row | {"at": place}, "f")
+            assert (made.cell, math.isnan(made.lat), math.isnan(made.lon)) == ("x", True, True)
+        for lat, lon in ((90, 180), (-90, -180)):
+            made = mapper.draft("f:1", row | {"at": {"lat": lat, "lon": lon}}, "f")
+            assert (made.lat, made.lon) == (lat, lon)
+        with pytest.raises(Unusable, match="no time"):
+            mapper.draft("f:1", row | {"t": "", "u": None}, "f")
 
     def test_columns_are_mapped_and_their_words_too(self) -> None:
         columns = Columns(
@@ -148,6 +189,9 @@ class TestMapping:
         assert told() == ("x", "35000000", "lte", 1980, "female")
         assert told(tac="3500000", rat="wifi", born="80", sex="f") == ("x", "", "", 0, "")
         assert told(tac="350000000", born="19800") == ("x", "", "lte", 0, "female")
+        assert told(tac="３５００００００", born="１９８０") == ("x", "", "lte", 0, "female"), (
+            "digits of another script"
+        )
 
     def test_a_file_is_one_subscriber_where_no_column_names_them(self) -> None:
         mapper = Mapper(Columns(time="t", cell="c"))
@@ -158,6 +202,9 @@ class TestMapping:
         [
             ('subscriber = "u"', "time"),
             ('time = "t"', "neither a cell nor lat and lon"),
+            ('time = "t"\nlat = "y"', "neither a cell nor lat and lon"),
+            ('time = "t"\ncell = "c"\ndelimiter = ";;"', "delimiter is one character"),
+            ('time = "t"\ncell = "c"\ndelimiter = ""', "delimiter is one character"),
             ('time = "t"\ncell = "c"\ncolour = "x"', "colour"),
             ('time = "t"\ncell = "c"\n[kinds]\ncall = "ring"', "'ring'"),
             ('time = "t"\ncell = "c"\nencoding = "klingon"', "unknown encoding 'klingon'"),
@@ -284,7 +331,7 @@ class TestLocating:
     def test_a_cell_at_the_other_end_of_the_world_bends_no_distance(self, cells: Path) -> None:
         north = [at(50 + metres / 111_230, 9.0) for metres in (6_900, 7_100)]
         away = "LTE,1,1,1,5,151.2,-33.9,400,,,\nLTE,1,1,1,6,-150,-20,400,,,\n"
-        for more in ("", away):
+        for more in ("", away, "LTE,1,1,1,5,151.2,50,400,,,\n", "LTE,1,1,1,5,9,-33.9,400,,,\n"):
             cells.write_text(CELLS + more)
             found = locator(cells, 7_000, Findings()).cells(north)
             assert [isinstance(each, Unusable) for each in found] == [False, True]
@@ -303,6 +350,25 @@ class TestLocating:
         cells.write_text(head + "".join(f"LTE,1,1,1,{row},120,\n" for row in rows))
         found = locator(cells, 10_000, Findings()).cells([at(50.0, 9.02), at(50.0, 9.01)])
         assert found == ["001-01-0000005", "001-01-0000009"]
+
+    def test_a_cell_without_a_position_serves_none_wherever_it_stands_in_the_plan(self, cells: Path) -> None:
+        head, *rows = CELLS.splitlines(keepends=True)
+        cells.write_text(head + "".join(reversed(rows)))
+        found = locator(cells, 10_000, Findings()).cells([at(50.0, 9.02), at(50.0, 9.1001), at(50.02, 9.0)])
+        assert found == [EAST, FAR, WEST], "of two at one spot the first"
+        cells.write_text(head + rows[-1])
+        found = locator(cells, 10_000, Findings()).cells([at(50.0, 9.02), at(cell="lost")])
+        assert (str(found[0]), found[1]) == ("no cell within 10000 m", LOST)
+
+    def test_a_plan_s_cell_may_be_on_a_line_of_zero_degrees_but_one_there_must_be(self, tmp_path: Path) -> None:
+        path = tmp_path / "plan.json"
+        cells = (Cell(EAST, NOWHERE, lon=0.0, lat=51.5), Cell(WEST, NOWHERE, lon=9.0, lat=0.0))
+        plan = Plan(1, "town", "UTC", (Parent("p", "p"),), (Zone("z", "z", "p"),), cells)
+        path.write_bytes(orjson.dumps(msgspec.to_builtins(plan)))
+        assert locator(path, 10_000, Findings()).cells([at(51.51, 0.01), at(0.01, 9.01)]) == [EAST, WEST]
+        path.write_bytes(orjson.dumps(msgspec.to_builtins(plan) | {"cells": []}))
+        with pytest.raises(ThrongError, match="the cell plan has no cell"):
+            locator(path, 10_000, Findings())
 
     def test_a_name_is_that_of_its_own_cell_though_data_call_another_one_so(self, cells: Path) -> None:
         cells.write_text(CELLS.replace("lost", EAST))
@@ -515,6 +581,8 @@ class TestDisguise:
             path.write_bytes(bytes(length))
             with pytest.raises(ThrongError, match=f"has {length} bytes; 16 to 64 are needed"):
                 key_of(path)
+        with pytest.raises(ThrongError, match="cannot use the key"):
+            key_of(tmp_path)
         made = set()
         for key in (bytes(16), bytes(64), bytes(63) + b"1"):
             path.write_bytes(key)
@@ -531,8 +599,9 @@ class TestDisguise:
     def test_imsis_can_stay_and_then_must_be_some(self) -> None:
         keep = Disguise(b"", keep=True)
         assert keep.imsi("262011234567890") == "262011234567890"
-        with pytest.raises(Unusable, match="no IMSI"):
-            keep.imsi("somebody")
+        for none in ("somebody", "1234", "2620112345678901"):
+            with pytest.raises(Unusable, match="no IMSI"):
+                keep.imsi(none)
 
 
 MAPPING = 'subscriber = "u"\ntime = "t"\nlat = "lat"\nlon = "lon"\n'
