@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from schemas.lengths import BUCKETS
 from schemas.measures import DEFAULT_MEASURES
-from schemas.plan import NOWHERE, Cell, Correction, Plan
-from streams.core.calibration.calibration import LEAST, MOST, SPREAD
-from streams.core.calibration.foretelling import EARNED, Line, fitted, foretold
+from schemas.plan import NOWHERE, Cell, Correction, Plan, Zone
+from streams.core.calibration.calibration import MOST, SPREAD
+from streams.core.calibration.foretelling import EARNED, Line, fitted, foretold, sizes
 from streams.core.release.release import publications
 from streams.core.times import rfc3339
 from streams.stores.plans import load_plan
@@ -159,15 +159,47 @@ def test_zones_without_an_area_or_a_cell_teach_nothing_and_are_told_nothing() ->
     assert of_part(msgspec.structs.replace(plan, cells=cells)) == (None, ())
 
 
-def test_what_was_foretold_teaches_nothing_and_nothing_is_beyond_the_bounds() -> None:
+def test_sizes_are_told_by_the_zones_that_have_one_and_a_cell() -> None:
+    plan = with_areas(SMALL_ARE_MISSED)
+    zones = (*plan.zones[:5], msgspec.structs.replace(plan.zones[5], area_m2=None))
+    x, known = sizes(msgspec.structs.replace(plan, zones=zones))
+    assert known.tolist() == [True] * 5 + [False]
+    logs = np.log(AREAS[:5])
+    assert x[:5] == pytest.approx((logs - logs.mean()) / logs.std())
+    assert x[5] == 0
+    alike, _ = sizes(with_areas(SMALL_ARE_MISSED, areas=(40_000.0,) * 6))
+    assert alike.tolist() == [0] * 6
+
+
+def test_a_foretold_factor_is_the_lines_of_relative_errors_and_within_the_bounds() -> None:
+    zones = tuple(Zone(f"z{n}", f"z{n}", "north", area_m2=10_000.0 * 2**n) for n in range(12))
+    cells = tuple(Cell(f"001-01-{n + 1:07X}", zone.id) for n, zone in enumerate(zones))
+    factors = np.exp(1.6 - 0.28 * np.arange(12))
+    for place in (0, 6):
+        of = np.arange(12) != place
+        said = tuple(Correction("dwell", f"z{n}", factors[n], 0.2, part="under_5") for n in np.flatnonzero(of))
+        plan = msgspec.structs.replace(PLAN, zones=zones, cells=cells, calibration=said)
+        line, (factor,) = of_part(plan)
+        x, _ = sizes(plan)
+        expected = fitted(np.log(factors[of]), 0.2 / factors[of], x[of, None])
+        assert line is not None and line.by == pytest.approx(expected.by)
+        logarithm, error = line.at(x[[place], None])
+        assert factor.factor == (pytest.approx(np.exp(logarithm[0])) if place else MOST)
+        assert factor.se == pytest.approx(factor.factor * error[0])
+
+
+def test_of_what_areas_tell_too_little_nothing_is_foretold_however_many_were_counted() -> None:
+    plan = with_areas({})
+    said = tuple(Correction("visits", place, each, 0.02, part="first") for place, each in SMALL_ARE_MISSED.items())
+    visits = next(measure for measure in DEFAULT_MEASURES if measure.name == "visits")
+    assert foretold(msgspec.structs.replace(plan, calibration=said), visits) == []
+
+
+def test_what_was_foretold_teaches_nothing() -> None:
     plan = with_areas(SMALL_ARE_MISSED)
     _, factors = of_part(plan)
     again = msgspec.structs.replace(plan, calibration=(*plan.calibration, *factors))
     assert of_part(again)[1] == factors
-    steep = {"z0": 4.0, "z1": 3.0, "z3": 1.0, "z4": 0.5, "z5": 0.25}
-    tiny = with_areas(steep, areas=(*AREAS[:2], 1e-9, *AREAS[3:]))
-    for factor in of_part(tiny)[1]:
-        assert LEAST <= factor.factor <= MOST
 
 
 def test_a_plan_of_before_keeps_its_hash_and_what_was_foretold_is_said_and_put_on() -> None:
