@@ -13,8 +13,8 @@ from schemas.plan import Parent, Places, Zone
 from schemas.released import Footfall
 from schemas.topics import FOOTFALL
 from streams.cli.main import run
-from streams.core.derived.outlook import Outlooks
-from streams.core.derived.usual import A_WEEK, QUARTER_MS
+from streams.core.derived.outlook import Outlooks, Said, words
+from streams.core.derived.usual import A_WEEK, AHEAD, QUARTER_MS, Clock, Compared, Forecasts
 from streams.core.times import rfc3339
 from tests.support.recorded import recorded
 from tests.unit.test_derived import SAID, flow
@@ -74,6 +74,43 @@ def test_a_whole_pane_is_told_of_at_once(profile: bytes) -> None:
     again = taken(outlooks, pane(A_WEEK + 1))[0].forecasts
     assert again[0].scored == 1 and again[0].covered in (0.0, 1.0)
     assert again[1].mean_error is None
+
+
+def test_an_outlook_says_each_of_its_numbers_as_it_was_worked_out() -> None:
+    nan = np.nan
+    compared = Compared(
+        np.array([0.4, nan, 812.34]), np.array([3.16, nan, 44.44]), np.array([1.8, 0.0, 2.44]),
+        np.array([2.345, nan, -1.5]), np.array([3, 2, 2]),
+    )  # fmt: skip
+    steps = np.full((AHEAD, 3), nan)
+
+    def ahead(first: float, second: float) -> np.ndarray:
+        return np.concatenate([[[first, nan, nan], [second, nan, nan]], steps[2:]])
+
+    columns = ((10.06, 500.04), (20.0, 50.0), (0.6, 0.0), (7.77, nan), (0.6666, nan), (9.99, nan))
+    forecasts = Forecasts(*(ahead(*column) for column in columns))
+    now, se = np.array([2.5, 7.0, 700.0]), np.array([5.0, 6.0, 31.0])
+    clock = Clock(MONDAY, tuple(range(AHEAD + 1)))
+    places = [("zone", "a"), ("zone", "b"), ("parent", "north")]
+    small, district = words(Said(places, "an end", "a plan", "a purpose", clock, now, se, compared, forecasts))
+    assert (small.zone, small.level, small.end, small.plan, small.purpose) == (
+        "a",
+        "zone",
+        "an end",
+        "a plan",
+        "a purpose",
+    )
+    assert (small.estimate, small.se, small.usual, small.usual_se) == (2.5, 5.0, 0.4, 3.2)
+    assert (small.weeks, small.ratio, small.deviation) == (1.8, 2.5, 2.35), "a ratio is to one at least"
+    assert small.congestion == "busier"
+    assert (district.zone, district.ratio, district.deviation, district.forecasts) == ("north", 0.86, -1.5, ())
+    first, second = small.forecasts
+    assert (first.at, second.at) == (rfc3339(MONDAY + QUARTER_MS), rfc3339(MONDAY + 2 * QUARTER_MS))
+    assert (first.minutes, second.minutes) == (15, 30)
+    assert (first.estimate, first.se, first.low, first.high) == (10.1, 20.0, 0.0, 49.3), "no fewer than nobody"
+    assert (second.estimate, second.low, second.high) == (500.0, 402.0, 598.0)
+    assert (first.scored, first.mean_error, first.covered, first.mean_error_of_now) == (0.6, 7.8, 0.667, 10.0)
+    assert (second.scored, second.mean_error, second.covered, second.mean_error_of_now) == (0.0, None, None, None)
 
 
 def test_what_comes_twice_or_late_or_between_quarters_is_left_out(profile: bytes) -> None:

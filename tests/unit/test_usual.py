@@ -79,6 +79,70 @@ def test_what_chance_does_is_no_congestion() -> None:
     assert [CONGESTION[each] for each in compared.congestion] == ["usual"] * 3
 
 
+def known(places: int, quarter: int = 0, spread: float = 100.0) -> Kept:
+    """Places of which a thousand are usual in each quarter, and how far they mostly are from it at that one's hour."""
+    kept = usual.nothing(places)
+    kept.usual[:], kept.weeks[:] = 1000.0, 1.0
+    # So much weight that what is believed of any place says nothing any more.
+    kept.spread[:, quarter // 4 % 24] = spread**2 * 1e6, 1e6
+    return kept
+
+
+def test_levels_of_congestion_begin_at_their_ratios_and_need_twice_what_is_usual_by_chance() -> None:
+    expected = {
+        1249.0: "usual", 1250.0: "busier", 1999.0: "busier", 2000.0: "much_busier",
+        801.0: "usual", 800.0: "quieter", 501.0: "quieter", 500.0: "much_quieter",
+    }  # fmt: skip
+    now = np.array(list(expected))
+    compared, _ = usual.take(known(8), clock(0), now, np.full(8, NOISE))
+    assert [CONGESTION[each] for each in compared.congestion] == list(expected.values())
+    assert compared.deviation == pytest.approx((now - 1000) / 100)
+    compared, _ = usual.take(known(8, spread=800.0), clock(0), now, np.full(8, NOISE))
+    assert [CONGESTION[each] for each in compared.congestion] == ["usual"] * 8
+
+
+def test_before_anything_is_known_chance_is_both_errors_and_three_tenths_of_what_is_usual() -> None:
+    kept = usual.nothing(1)
+    usual.take(kept, clock(7), np.array([1000.0]), np.array([50.0]))
+    compared, forecasts = usual.take(kept, clock(7 + A_WEEK), np.array([1600.0]), np.array([100.0]))
+    assert compared.usual_se[0] == pytest.approx((2 * 100**2 + 300**2) ** 0.5)
+    assert np.isnan(forecasts.estimate).all(), "of the quarters ahead nothing is usual yet"
+    _, forecasts = usual.take(known(1), clock(0), np.array([1600.0]), np.array([100.0]))
+    assert forecasts.estimate[:, 0] == pytest.approx([1000 + 600 * np.exp(-step / 8) for step in range(1, AHEAD + 1)])
+    assert forecasts.se[:, 0] == pytest.approx((2 * 100**2 + 300**2) ** 0.5)
+
+
+def test_of_a_deviation_all_is_left_at_most_and_nothing_at_least_and_nobody_is_fewer_than_none() -> None:
+    kept = known(3)
+    kept.carries[:, :, 1] = kept.carries[:, :, 2] = 1e6
+    kept.carries[:, :, 0] = np.array([[2e6], [-1e6], [1e6]])
+    kept.usual[2, 1:] = 300.0
+    _, forecasts = usual.take(kept, clock(0), np.array([1600.0, 1600.0, 200.0]), np.full(3, NOISE))
+    np.testing.assert_allclose(forecasts.estimate.T, [[1600.0] * AHEAD, [1000.0] * AHEAD, [0.0] * AHEAD])
+
+
+def test_errors_are_of_the_hour_that_was_foretold() -> None:
+    kept = known(1)
+    for number in range(40, 48):
+        usual.take(kept, clock(number), np.array([1100.0]), np.array([NOISE]))
+    assert np.flatnonzero(kept.errors[0, :, :, 1].sum(axis=0)).tolist() == [10, 11]
+    assert kept.errors[0, 7, :, 1].sum() == 0, "nothing was foretold two hours before"
+
+
+def test_how_good_forecasts_are_is_of_all_places_by_how_often_each_was_scored() -> None:
+    nan, rest = np.nan, np.full((AHEAD - 2, 3), np.nan)
+    columns = (
+        [[10.0, 30.0, 0.0], [0.0, 0.0, 0.0]],
+        [[2.0, 4.0, nan], [nan, nan, nan]],
+        [[0.9, 1.0, nan], [nan, nan, nan]],
+        [[4.0, 8.0, nan], [nan, nan, nan]],
+    )
+    weight, error, inside, of_now = (np.vstack([column, rest]) for column in columns)
+    found = usual.skill(Forecasts(error, error, np.nan_to_num(weight), error, inside, of_now))
+    assert (found.error[0], found.covered[0]) == (pytest.approx(0.5), pytest.approx(0.975))
+    assert np.isnan(found.error[1:]).all() and np.isnan(found.covered[1:]).all()
+
+
 def test_forecasts_beat_as_now_and_as_last_week_and_say_how_far_they_are_off() -> None:
     days = made(6, 8)
     kept = usual.nothing(8)
