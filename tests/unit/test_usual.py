@@ -121,6 +121,23 @@ def test_of_a_deviation_all_is_left_at_most_and_nothing_at_least_and_nobody_is_f
     np.testing.assert_allclose(forecasts.estimate.T, [[1600.0] * AHEAD, [1000.0] * AHEAD, [0.0] * AHEAD])
 
 
+def test_forecasts_from_before_a_plan_changed_are_scored_after_it() -> None:
+    kept = known(2)
+    usual.take(kept, clock(0), np.array([1100.0, 900.0]), np.full(2, NOISE))
+    anew = usual.moved(kept, np.array([-1, 1]))
+    _, forecasts = usual.take(anew, clock(1), np.array([1000.0, 900.0]), np.full(2, NOISE))
+    assert forecasts.scored[0].tolist() == [0, 1]
+    assert forecasts.mean_error_of_now[0, 1] == 0
+
+
+def test_of_how_far_a_place_mostly_is_from_usual_each_quarter_counts_less_than_the_next() -> None:
+    kept = known(1)
+    kept.spread[:] = 0
+    for number, people in enumerate((1100.0, 800.0, np.nan, 1000.0)):
+        usual.take(kept, clock(number), np.array([people]), np.array([NOISE]))
+    assert kept.spread[0, 0].tolist() == pytest.approx([(100**2 * 0.97 + 200**2) * 0.97, 0.97**2 + 0.97 + 1])
+
+
 def test_errors_are_of_the_hour_that_was_foretold() -> None:
     kept = known(1)
     for number in range(40, 48):
