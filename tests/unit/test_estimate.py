@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from schemas.measures import DEFAULT_MEASURES
 from streams.core.estimates import estimate
-from streams.core.estimates.models import COHORTS, PRESENT, TRIPS, Model, Models, models_of
+from streams.core.estimates.estimate import SCALES, Belief
+from streams.core.estimates.models import COHORTS, PRESENT, TRIPS, Again, AsYesterday, Model, Models, models_of
 from streams.core.rules.accuracy import MEDIAN, settled_error
 from streams.core.rules.accuracy import PRESENT as TYPICAL
 
@@ -119,6 +120,64 @@ def test_keys_know_nothing_of_each_other() -> None:
         apart = estimate.update(apart, pane[-3:], SIGMA, TRIPS)
     np.testing.assert_array_equal(together.level.mean[-3:], apart.level.mean)
     np.testing.assert_array_equal(together.level.variance[-3:], apart.level.variance)
+
+
+def test_an_estimates_error_says_how_far_its_models_are_apart() -> None:
+    mean, covariance = np.zeros((2, 2, 1)), np.zeros((2, 3, 1))
+    mean[:, 0, 0], covariance[:, 0, 0] = (100.0, 200.0), (50.0, 70.0)
+    level = Belief(mean, covariance, np.array([[0.25], [0.75]])).level
+    assert level.mean.tolist() == [175]
+    assert level.variance.tolist() == [0.25 * (50 + 75**2) + 0.75 * (70 + 25**2)]
+
+
+def test_what_a_first_pane_says_is_a_mean_over_how_large_a_place_may_be() -> None:
+    seen, noise = 250, 80.0
+    likely = [(norm_pdf(seen, scale**2 + noise**2), scale**2 / (scale**2 + noise**2)) for scale in SCALES]
+    whole = sum(chance for chance, _ in likely)
+    mean = sum(chance * gain * seen for chance, gain in likely) / whole
+    variance = sum(chance * (gain * noise**2 + (gain * seen - mean) ** 2) for chance, gain in likely) / whole
+    level = estimate.begin(np.array([seen]), noise, PRESENT).level
+    assert (level.mean[0], level.variance[0]) == (pytest.approx(mean), pytest.approx(variance))
+
+
+def believed(levels: list[float], models: int = 1) -> Belief:
+    """Of levels with a standard deviation of 10, and trends of 8 with one of 2, together by a covariance of 6."""
+    mean = np.stack([np.array(levels), np.full(len(levels), 8.0)])
+    covariance = np.stack([np.full(len(levels), each) for each in (100.0, 6.0, 4.0)])
+    trust = np.full((models, len(levels)), 1 / models)
+    return Belief(np.stack([mean] * models), np.stack([covariance] * models), trust)
+
+
+def test_a_level_goes_on_by_what_is_kept_of_its_trend_and_errs_by_all_of_it() -> None:
+    model = Model(1.0, tide=0.1, flow=2.0, floor=3.0, keeps=0.5, turn=0.01, turn_floor=0.5)
+    (mean,), (covariance,), _ = estimate.foretold(believed([400.0, -50.0]), Models((model,), 1.0))
+    assert mean.tolist() == [[404, -46], [4, 4]]
+    # (1, 0.5) (100, 6; 6, 4) (1, 0.5)' and the step; where fewer than nobody is believed nobody comes or goes.
+    assert covariance[0].tolist() == pytest.approx([100 + 6 + 1 + 40**2 + 800 + 3, 100 + 6 + 1 + 3])
+    assert covariance[1].tolist() == pytest.approx([0.5 * 6 + 0.25 * 4] * 2)
+    assert covariance[2].tolist() == pytest.approx([0.25 * 4 + 4**2 + 0.5, 0.25 * 4 + 0.5])
+
+
+def test_with_yesterday_what_is_kept_of_how_far_a_level_is_from_it_grows_as_places_do_and_no_faster() -> None:
+    model, again = Model(1.0, 0.0, 0.0, 0.0), AsYesterday(1.0, keeps=0.8, apart=0.1, flow=2.0, floor=3.0)
+    before, now = np.array([270.0, 270.0, 270.0, 270.0]), np.array([420.0, 970.0, 20.0, 420.0])
+    variance, alike = np.full(4, 50.0), np.array([0.0, 0.0, 0.0, 1.0])
+    models = Models((model,), 1.0, Again((again,), 1.0, 0.5))
+    yesterday = estimate.Yesterday(before, now, variance, alike)
+    found = estimate.foretold(believed([370.0] * 4, 2), models, yesterday)
+    kept = 0.8 * np.array([450 / 300, 2.0, 0.5, 450 / 300])
+    level = now + kept * 100
+    assert found.mean[1, 0] == pytest.approx(level)
+    assert found.mean[1, 1].tolist() == [150, 700, -250, 150], "the trend is yesterday's change"
+    # Of panes that err apart as much anew as two differ, of those that err alike what is not kept.
+    unknown = 50 * np.array([1.64, 1.64, 1.64, 0.36])
+    step = 2 * level + 3 + 0.36 * (0.1 * level) ** 2 + unknown
+    assert found.covariance[1, 0] == pytest.approx(kept**2 * 100 + step)
+    assert found.mean[0, 0].tolist() == [370] * 4, "who knows no yesterday goes on without it"
+
+
+def norm_pdf(value: float, variance: float) -> float:
+    return float(np.exp(-(value**2) / variance / 2) / np.sqrt(variance))
 
 
 def test_the_ledger_keeps_what_is_believed() -> None:

@@ -115,6 +115,24 @@ def test_of_a_day_that_is_over_more_is_known_than_while_it_went_on() -> None:
     assert 93 <= 100 * inside.mean() <= 98
 
 
+def test_a_pane_is_given_yesterday_s_and_the_one_before_and_how_far_the_two_err_together() -> None:
+    level = np.array([[10, 20], [30, 40], [50, 60]], np.float32)
+    variance = np.array([[100, 400], [100, 200], [50, 800]], np.float32)
+    known = Profile(level, variance, np.array([100, 400], np.float32))
+    for number, before in ((1, [10, 20]), (2, [10, 20]), (3, [30, 40])):
+        then = known.at(number)
+        assert (then.before.tolist(), then.now.tolist()) == (before, level[number - 1].tolist())
+        assert then.variance.tolist() == variance[number - 1].tolist()
+    assert known.at(2).alike == pytest.approx([0, 0.75 / 1.25])
+    assert known.at(3).alike == pytest.approx([0.75 / 1.25, 0]), "panes of which less is known than noise err apart"
+
+
+def test_nobody_was_fewer_than_nobody_yesterday() -> None:
+    known = profile_of(np.zeros((50, 100), np.int64), 5)
+    assert known.level.min() == 0
+    assert known.level.mean() < 30
+
+
 def test_panes_that_were_not_drawn_are_bridged() -> None:
     day = np.full((100, 300), 1000)
     seen, drawn = noisy(day, 2), np.ones(100, np.bool_)
