@@ -176,6 +176,29 @@ def test_with_yesterday_what_is_kept_of_how_far_a_level_is_from_it_grows_as_plac
     assert found.mean[0, 0].tolist() == [370] * 4, "who knows no yesterday goes on without it"
 
 
+def test_a_key_may_come_over_from_another_model_and_brings_what_was_believed_there() -> None:
+    mean, covariance = np.zeros((2, 2, 1)), np.zeros((2, 3, 1))
+    mean[:, 0, 0], covariance[:, 0, 0] = (100.0, 200.0), (50.0, 70.0)
+    models = Models((Model(0.5, 0.0, 0.0, 0.0), Model(0.5, 0.0, 0.0, 0.0)), 0.8)
+    found = estimate.foretold(Belief(mean, covariance, np.array([[0.25], [0.75]])), models)
+    # Of the first: 0.9 x 0.25 stayed and 0.1 x 0.75 came.
+    assert found.trust[:, 0] == pytest.approx([0.3, 0.7])
+    assert found.mean[0, 0] == pytest.approx([0.75 * 100 + 0.25 * 200])
+    assert found.covariance[0, 0] == pytest.approx([0.75 * (50 + 25**2) + 0.25 * (70 + 75**2)])
+
+
+def test_how_often_a_day_begins_as_yesterday_is_believed_beforehand() -> None:
+    again = AsYesterday(1.0, keeps=0.8, apart=0.1, flow=2.0, floor=3.0)
+    known = estimate.Yesterday(*(np.array([each]) for each in (400.0, 400.0, 50.0, 0.0)))
+    odds = []
+    for chance in (0.2, 0.5):
+        models = Models((Model(1.0, 0.0, 0.0, 0.0),), 1.0, Again((again,), 1.0, chance))
+        plain, as_then = estimate.begin(np.array([420]), SIGMA, models, known).trust[:, 0]
+        odds.append(as_then / plain)
+    assert odds[1] == pytest.approx(4 * odds[0])
+    assert odds[0] > 0.25, "what is seen speaks for it"
+
+
 def norm_pdf(value: float, variance: float) -> float:
     return float(np.exp(-(value**2) / variance / 2) / np.sqrt(variance))
 
@@ -190,6 +213,9 @@ def test_the_ledger_keeps_what_is_believed() -> None:
     assert (grown >= 1 - 1e-6).all() and (grown <= 1 + 2**-7).all()
     np.testing.assert_allclose(again.trust, belief.trust, rtol=2**-7)
     np.testing.assert_allclose(again.trust.sum(axis=0), 1)
+    trust = np.random.default_rng(2).dirichlet(np.ones(len(belief.trust)), 2).T
+    many = estimate.unpack(estimate.pack(belief._replace(trust=trust)))
+    np.testing.assert_allclose(many.trust.sum(axis=0), 1)
     level = estimate.unpack_level(estimate.pack_level(belief.level))
     np.testing.assert_array_equal(level.mean, belief.level.mean)
     np.testing.assert_array_equal(level.variance, belief.level.variance)

@@ -163,13 +163,14 @@ def test_they_say_what_the_reference_says_whatever_is_told_of_places(chance: Ran
 
 
 def test_what_is_no_release_of_people_present_at_a_quarter_changes_nothing() -> None:
-    other = msgspec.structs.replace(NEXT[0], measure="present_cohort")
-    void = msgspec.structs.replace(NEXT[0], kind="void")
+    strange = present(A_WEEK + 1, NEXT[0].end_ms, pane(40))
+    other = msgspec.structs.replace(strange, measure="present_cohort")
+    void = msgspec.structs.replace(strange, kind="void")
     between = present(9, MONDAY + A_WEEK * QUARTER_MS + 300_000, pane(A_WEEK))
     older = present(9, NEXT[0].end_ms, [msgspec.structs.replace(pane(0)[0], schema="footfall/0")])  # type: ignore[arg-type]
     following = after(other, void, between, NEXT[0])
     assert after(older, NEXT[1]).of(NEXT[1]) == after(NEXT[1]).of(NEXT[1])
-    assert following.of(NEXT[0]) == after(NEXT[0]).of(NEXT[0])
+    assert following.of(NEXT[0]) == after(NEXT[0]).of(NEXT[0]) == after(NEXT[0], strange).of(NEXT[0])
     assert not following.of(other) and not following.of(between)
 
 
