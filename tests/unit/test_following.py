@@ -17,7 +17,7 @@ from schemas.topics import LEDGER, OUTLOOK, PUBLISHED
 from streams.agents.health import Readiness
 from streams.agents.release import Releaser
 from streams.agents.roles import LogRange
-from streams.core.derived.following import AT_HAND, BLOCK_MS, Following
+from streams.core.derived.following import AT_HAND, BLOCK_MS, Following, since_ms
 from streams.core.derived.outlook import Outlooks
 from streams.core.derived.usual import A_WEEK, QUARTER_MS
 from streams.core.release.release import publications
@@ -106,6 +106,11 @@ def test_what_is_usual_goes_back_four_to_eight_weeks_whoever_reads() -> None:
     assert [msgspec.json.decode(item.value, type=Outlook) for item in said] == taken(outlooks, words)[-3:]
 
 
+def test_what_matters_began_with_the_block_before_the_one_that_is_at_hand() -> None:
+    for at_hand_ms in (5 * BLOCK_MS, 6 * BLOCK_MS - 1):
+        assert since_ms(at_hand_ms) == 4 * BLOCK_MS
+
+
 def test_who_begins_just_after_a_block_did_says_of_the_one_before_what_was_said_then() -> None:
     first = -(-MONDAY // BLOCK_MS) * BLOCK_MS
     of_block = -(-BLOCK_MS // QUARTER_MS)
@@ -181,6 +186,9 @@ def test_the_last_ones_are_at_hand_and_all_that_a_replay_has_brought() -> None:
     for record in (*WEEK, *NEXT):
         one_by_one.take(record)
     assert one_by_one.behind_ms() == (len(WEEK) + len(NEXT)) * QUARTER_MS
+    assert one_by_one.waiting(msgspec.structs.replace(NEXT[0], measure="present_cohort")) == [], (
+        "nothing follows from it"
+    )
     said = []
     for record in NEXT:
         one_by_one.work_out(one_by_one.waiting(record))
