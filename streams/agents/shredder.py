@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from schemas.epochs import Epoch
 from streams.agents.health import Readiness
-from streams.core.clocks import Clocks, KafkaTime
+from streams.core.clocks import Clocks, KafkaTime, said_apart
 from streams.core.gateway import shredding
 from streams.core.gateway.gateway import NEVER_MS
 from streams.errors import ThrongError
@@ -31,8 +31,6 @@ from streams.stores.keys import KeyProvider, missing
 log = logging.getLogger("throng.salts")
 
 EVERY_S: Final = 10.0
-# So far ahead of its own record no event may be (`core.gateway`).
-APART_MS: Final = 60_000
 SAID: Final = {
     shredding.PASSED: "every source's commit is past the epoch",
     shredding.DEADLINE: "its time is up: later events of it are rejected",
@@ -100,13 +98,11 @@ class Shredder:
         return self._kafka_time.reached_ms(clocks)
 
     def _tell_apart(self, apart_ms: int) -> None:
-        if abs(apart_ms) <= APART_MS:
+        said = said_apart(apart_ms)
+        if said is None:
             self._readiness.over("clock")
-            return
-        how = f"{abs(apart_ms) / 1000:.0f} s {'ahead of' if apart_ms > 0 else 'behind'}"
-        self._readiness.waiting(
-            "clock", f"this machine's clock is {how} Kafka's: keys go by whichever is behind; synchronise both"
-        )
+        else:
+            self._readiness.waiting("clock", f"{said}: keys go by whichever is behind; synchronise both")
 
     async def keep_checking(self, ready: asyncio.Event) -> None:
         """Check once `ready` is set, and from then on now and then, for ever. Before, ask whether keys can be had."""

@@ -56,20 +56,20 @@ def audit() -> None:
 @settings_options(redis=False)
 def show(settings: Settings) -> None:
     """List the decisions: when, who, what, why."""
-    chain = asyncio.run(read_audit(settings)).chain
-    entries, times = [taken.entry for taken in chain.taken], [taken.when for taken in chain.taken]
-    if not entries:
+    taken = asyncio.run(read_audit(settings)).chain.taken
+    if not taken:
         click.echo(
             "nothing has been decided yet: the first gateway takes the files, or 'throng policy apply'", err=True
         )
     else:
-        first = entries[0]
-        click.echo(f"1  {times[0]}  {first.by}: {first.action}: {first.reason}")
-    for number, (time, (before, entry)) in enumerate(zip(times[1:], pairwise(entries), strict=True), 2):
+        first = taken[0].entry
+        click.echo(f"1  {taken[0].when}  {first.by}: {first.action}: {first.reason}")
+    for number, (before, each) in enumerate(pairwise(taken), 2):
+        entry = each.entry
         why = f": {entry.reason}" if entry.reason else ""
         whom = f" {entry.country}" if entry.country else ""
-        click.echo(f"{number}  {time}  {entry.by}: {entry.action}{whom}{why}")
-        for change in changes(before.rules, entry.rules):
+        click.echo(f"{number}  {each.when}  {entry.by}: {entry.action}{whom}{why}")
+        for change in changes(before.entry.rules, entry.rules):
             click.echo(f"     {change}")
 
 

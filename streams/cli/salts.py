@@ -22,6 +22,7 @@ from schemas.topics import EPOCHS, SALTS
 from streams.agents.rules import cut
 from streams.cli.examples import examples
 from streams.cli.options import settings_options
+from streams.core.clocks import said_apart
 from streams.core.epochs import PART
 from streams.core.rules.rules import EFFECT_MS
 from streams.errors import ThrongError
@@ -39,8 +40,6 @@ from streams.stores.topics import announce_reset, brokers_ms
 # Every gateway that sends knows the audit log to within 5 s, and an event is at most a minute ahead of its record; the
 # rest is for clocks.
 HEAD_START_MS: Final = 180_000
-# So far apart clocks may be before it is told.
-APART_MS: Final = 60_000
 # An epoch has three parts at most, and there is the one before.
 LATELY: Final = 4
 
@@ -220,9 +219,8 @@ async def _now_ms(settings: Settings) -> int:
             kafka_ms = await brokers_ms(settings)
     if kafka_ms is None:
         return own_ms
-    if abs(own_ms - kafka_ms) > APART_MS:
-        how = f"{abs(own_ms - kafka_ms) / 1000:.0f} s {'ahead of' if own_ms > kafka_ms else 'behind'}"
-        click.echo(f"this machine's clock is {how} Kafka's, which counts", err=True)
+    if said := said_apart(own_ms - kafka_ms):
+        click.echo(f"{said}, which counts", err=True)
     return kafka_ms
 
 

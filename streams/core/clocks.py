@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 # Of a broker that has acknowledged nothing for so long while others have, the clock counts no more: it may be gone.
 RECENT_MS: Final = 600_000
+# Clocks that are farther apart are told of: so far ahead of its own record no event may be (`core.gateway`).
+APART_MS: Final = 60_000
 
 
 class Stamp(NamedTuple):
@@ -38,6 +40,13 @@ class Clocks(NamedTuple):
     def apart_ms(self) -> int | None:
         """How far the own clock is ahead of the broker's that differs most, negative: behind. None: none was heard."""
         return max((self.own_ms - broker for broker in self.brokers_ms()), key=abs, default=None)
+
+
+def said_apart(ahead_ms: int) -> str | None:
+    """That this machine's clock is so far ahead of Kafka's, negative: behind. None: not so far that it is told."""
+    if abs(ahead_ms) <= APART_MS:
+        return None
+    return f"this machine's clock is {abs(ahead_ms) / 1000:.0f} s {'ahead of' if ahead_ms > 0 else 'behind'} Kafka's"
 
 
 class KafkaTime:

@@ -15,17 +15,15 @@ command prints it, workers log it, and each epoch's record holds it.
 
 import hashlib
 from contextlib import suppress
-from typing import Final
 
 import msgspec
 
 from schemas.audit import GENESIS, NAMED, Entry
 from schemas.named import UNREADABLE, names
 from schemas.policy import Rulebook
+from streams.core.clocks import APART_MS
 from streams.core.times import milliseconds, rfc3339
 
-# So far apart a writer's clock and Kafka's may be before both are told.
-APART_MS: Final = 60_000
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
