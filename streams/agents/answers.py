@@ -17,6 +17,7 @@ anew.
 
 import asyncio
 import logging
+import time
 import weakref
 from types import FunctionType, SimpleNamespace
 from typing import Any, Final
@@ -98,6 +99,7 @@ class Answers(asyncio.BufferedProtocol):
 
     def buffer_updated(self, number: int) -> None:
         """So many have come."""
+        self._stock.heard_at = time.monotonic()
         try:
             if self._long is None:
                 self._filled += number

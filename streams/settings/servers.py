@@ -89,7 +89,7 @@ class Kafka(Section, frozen=True, forbid_unknown_fields=True):
             le=300_000,
             description="A request that a broker has not answered by then is sent again over a new connection, ms.",
         ),
-    ] = 20_000
+    ] = 10_000
 
 
 class Redis(Section, frozen=True, forbid_unknown_fields=True):

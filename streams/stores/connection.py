@@ -23,12 +23,14 @@ from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     KafkaError,
+    NodeNotReadyError,
     TopicAuthorizationFailedError,
 )
 
 from streams.errors import ThrongError
 from streams.local import installed
 from streams.settings import Kafka
+from streams.stores.silent import watch_brokers
 
 At = Kafka | str
 
@@ -50,6 +52,7 @@ def _closed_in_time(self: AIOKafkaConnection, *args: Any, **kwargs: Any) -> "asy
 
 
 AIOKafkaConnection.close = _closed_in_time
+watch_brokers()
 
 
 def address(at: At) -> str:
@@ -103,6 +106,8 @@ def hidden(topic: str, at: At) -> ThrongError:
 def sentence_of(failure: KafkaError | OSError) -> str:
     """What Kafka said, in one line, and what to do where it is a matter of rights."""
     said = (str(failure) or "it did not answer in time").splitlines()[0]
+    if isinstance(failure, NodeNotReadyError):
+        return "Kafka: one of its brokers does not answer: try again, or see to it"
     if isinstance(failure, NO_RIGHT):
         return f"Kafka refuses this to its user: {said}: see 'throng topics acls'"
     return f"Kafka: {said}"

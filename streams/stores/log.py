@@ -21,8 +21,9 @@ from streams.errors import ThrongError
 from streams.stores.bounded_reading import bound_batches
 from streams.stores.connection import At, client_options, hidden, moved
 
-# The answers are small: a connection that is silent for longer is half-open, and is renewed.
-REQUEST_MS = 10_000
+# Longer than a silent broker is waited for (`silent`): where all attempts to ask for an end are given up at once, no
+# single one has failed by which the connection were renewed, and the metadata.
+REQUEST_MS = 30_000
 # A new leader may say for a moment that its log ends before what it has told already.
 SETTLED_S = 1.0
 # Records that are made at once of what was fetched, where they have to wait for others: objects take over twenty times

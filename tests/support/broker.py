@@ -7,6 +7,7 @@ one that leaves a hole in the sequence is refused.
 
 import asyncio
 import struct
+from collections import Counter
 from io import BytesIO
 from typing import Any
 
@@ -17,12 +18,14 @@ from aiokafka.protocol.produce import ProduceRequest_v3, ProduceResponse_v3
 from aiokafka.protocol.transaction import InitProducerIdResponse_v0
 from aiokafka.record.default_records import DefaultRecordBatch
 
+PIECES = 10
 PRODUCE, METADATA, API_VERSIONS, INIT_PRODUCER_ID = 0, 3, 18, 22
 
 
 class Broker:
     """Attributes: `log`, the values taken; `silent`, questions other than for versions get no answer; `refuse`, the
-    error code that a send gets; `leader`, -1 for none; `deaf`, sends are taken, but their answer is lost."""
+    error code that a send gets; `leader`, -1 for none; `deaf`, sends are taken, but their answer is lost; `piece_s`, an
+    answer comes in pieces, so long one after the other; `asked`, how often for what, by Kafka's number of it."""
 
     def __init__(self) -> None:
         self.log: list[bytes] = []
@@ -30,6 +33,8 @@ class Broker:
         self.refuse = 0
         self.leader = 0
         self.port = 0
+        self.piece_s = 0.0
+        self.asked: Counter[int] = Counter()
         self._sequence = 0
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.StreamWriter] = set()
@@ -54,15 +59,22 @@ class Broker:
                 body = BytesIO(await reader.readexactly(size))
                 key, _, correlation, name = struct.unpack(">hhih", body.read(10))
                 body.read(max(name, 0))
+                self.asked[key] += 1
                 answer = None if self.silent else self._answer(key, body)
                 if answer is not None:
                     data = struct.pack(">i", correlation) + answer.encode()
-                    writer.write(struct.pack(">i", len(data)) + data)
+                    await self._write(writer, struct.pack(">i", len(data)) + data)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             self._connections.discard(writer)
             writer.close()
+
+    async def _write(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        size = -(-len(data) // PIECES) if self.piece_s else len(data)
+        for begin in range(0, len(data), size):
+            await asyncio.sleep(self.piece_s)
+            writer.write(data[begin : begin + size])
 
     def _answer(self, key: int, body: BytesIO) -> Any:
         if key == API_VERSIONS:

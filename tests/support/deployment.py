@@ -17,10 +17,11 @@ from schemas.epochs import Epoch
 from schemas.ledger import LedgerRecord
 from schemas.panes import Pane
 from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY
+from streams.agents.producing import Producer
 from streams.local.ports import free_ports
 from streams.settings import Settings, load_settings
 from streams.simulate import Rates, generate, make_town, plan, registry
-from streams.simulate.publish import producer, publish, publish_registry
+from streams.simulate.publish import publish, publish_registry
 from streams.stores.connection import client_options
 from streams.stores.topics import create
 from tests.oracle.counting import Result, count
@@ -165,7 +166,7 @@ async def deployment(
         {},
     )
     await create(settings)
-    sender = producer(settings.kafka.bootstrap)
+    sender = Producer(settings.kafka, settings.kafka.request_ms)  # one that waits for a broker that is away
     await sender.start()
     await publish_registry(sender, settings.topic(REGISTRY), registry(world.town))
     slices = generate(world.town, world.start, world.end, RAW, 3, world.rates)

@@ -26,7 +26,8 @@ class Asked(SimpleNamespace):
     """Stands for a connection: what it is handed."""
 
     def __init__(self) -> None:
-        super().__init__(_protocol=None, _reader=object(), _requests=deque([(1, None, None)]), handed=[], closed=None)
+        requests = deque([(1, None, None)])
+        super().__init__(_protocol=SimpleNamespace(), _reader=object(), _requests=requests, handed=[], closed=None)
 
     def _handle_frame(self, answer: bytes) -> None:
         self.handed.append(answer)
