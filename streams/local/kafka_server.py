@@ -161,19 +161,31 @@ def environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
+def cluster_id() -> str:
+    """A fresh one, in Kafka's form of a UUID; one that began with a dash would be taken for an option."""
+    return "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
+
+
 def format_storage(
-    java: Java, jars: Sequence[Path], folder: Path, log: Path, heap_mb: int, secured: Secured | None = None
+    java: Java,
+    jars: Sequence[Path],
+    folder: Path,
+    log: Path,
+    heap_mb: int,
+    secured: Secured | None = None,
+    cluster: str = "",
 ) -> None:
     """Prepare the broker's data folder, with its users, unless an earlier start did.
+
+    Args:
+        cluster: the id of the cluster that it belongs to; by default of one of its own.
 
     Raises:
         ThrongError: `kafka` if Kafka's tool refuses.
     """
     if (folder / "data" / "kafka" / "meta.properties").exists():
         return
-    # Kafka's form of a UUID; one that began with a dash would be taken for an option.
-    cluster = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
-    told = ["format", "-t", cluster, "-c", "kafka.properties"]
+    told = ["format", "-t", cluster or cluster_id(), "-c", "kafka.properties"]
     for name, password in secured.users.items() if secured else ():
         told += ["--add-scram", f"{SCRAM}=[name={name},password={password}]"]
     mapped = mapping(archive_of(java, jars))

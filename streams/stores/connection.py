@@ -104,10 +104,10 @@ def hidden(topic: str, at: At) -> ThrongError:
 
 
 def sentence_of(failure: KafkaError | OSError) -> str:
-    """What Kafka said, in one line, and what to do where it is a matter of rights."""
-    said = (str(failure) or "it did not answer in time").splitlines()[0]
+    """What Kafka said, in one line, and what to do where it is a matter of rights, or of one broker."""
     if isinstance(failure, NodeNotReadyError):
         return "Kafka: one of its brokers does not answer: try again, or see to it"
+    said = (str(failure) or "it did not answer in time").splitlines()[0]
     if isinstance(failure, NO_RIGHT):
         return f"Kafka refuses this to its user: {said}: see 'throng topics acls'"
     return f"Kafka: {said}"

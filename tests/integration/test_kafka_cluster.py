@@ -8,11 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from streams.local.stack import Stack
 from tests.integration.test_away import equals_the_oracle
-from tests.support.deployment import START, Workers, World, deployment, fetch, make_world
+from tests.support.deployment import START, Workers, World, deployment, fetch, make_world, total
 from tests.support.kafka_cluster import KafkaCluster
 from tests.support.outages import all_ready
 
@@ -38,14 +37,11 @@ def world() -> World:
     return make_world(1000, HOURS)
 
 
-def watermarks(workers: Workers) -> dict[str, float]:
+def watermarks(workers: Workers) -> dict[str, int]:
     """How far each partition is counted, s of event time."""
-    found: dict[str, float] = {}
+    found: dict[str, int] = {}
     for name, port in workers.ports.items():
-        if name.startswith("crowd"):
-            for family in text_string_to_metric_families(fetch(port)):
-                if family.name == "throng_crowd_watermark_seconds":
-                    found |= {sample.labels["partition"]: sample.value for sample in family.samples}
+        found |= total({name: fetch(port)}, "crowd", "throng_crowd_watermark_seconds")
     return found
 
 

@@ -1,12 +1,9 @@
 """A Kafka cluster on this machine: three brokers, and a controller of their own that outlives them."""
 
-import base64
-import os
 import shutil
 import signal
 import subprocess
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +16,7 @@ from streams.local.folders import quiet
 from streams.local.jars import ensure_jars
 from streams.local.java import find_java
 from streams.local.ports import free_ports
-from streams.local.processes import wait_for_port
+from streams.local.processes import spawn, wait_for_port
 
 BROKERS: Final = (1, 2, 3)
 CONTROLLER: Final = 9
@@ -32,7 +29,7 @@ node.id={node}
 controller.quorum.voters=9@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs=data
+log.dirs=data/kafka
 # A broker that says nothing for so long is taken out, and its partitions get other leaders.
 broker.session.timeout.ms={session_ms}
 broker.heartbeat.interval.ms=500
@@ -80,7 +77,7 @@ class KafkaCluster:
         controller, *ports = free_ports(1 + len(BROKERS))
         self.ports = dict(zip(BROKERS, ports, strict=True))
         self.bootstrap = ",".join(f"127.0.0.1:{port}" for port in ports)
-        self._controller_port = controller
+        self._cluster_id = kafka_server.cluster_id()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         for node in (CONTROLLER, *BROKERS):
             text = COMMON + (ONE_CONTROLLER if node == CONTROLLER else ONE_BROKER)
@@ -95,7 +92,8 @@ class KafkaCluster:
         return self._folder / f"node-{node}"
 
     def __enter__(self) -> "KafkaCluster":
-        self._format()
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(self._format, (CONTROLLER, *BROKERS)))
         try:
             for node in (CONTROLLER, *BROKERS):
                 self.start(node)
@@ -114,21 +112,12 @@ class KafkaCluster:
 
     def start(self, node: int) -> None:
         """Begin a node, on the data and port that it had."""
-        archive = archive_of(self._java, self._jars)
         command = kafka_server.command(
             *(self._java, self._jars, "kafka.Kafka", "kafka.properties"),
             heap_mb=HEAP_MB,
-            classes=mapping(archive) if archive.exists() else [],
+            classes=mapping(archive_of(self._java, self._jars)),
         )
-        with (self.home(node) / "kafka.log").open("ab") as said:
-            self._running[node] = subprocess.Popen(
-                command,
-                cwd=self.home(node),
-                env=kafka_server.environ(),
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-            )
+        self._running[node] = spawn(command, self.home(node), self._log(node), kafka_server.environ())
 
     def wait_for(self, *brokers: int) -> None:
         """Wait until each answers, and knows where groups are."""
@@ -153,20 +142,14 @@ class KafkaCluster:
     def lose_disk(self, broker: int) -> None:
         """Of a broker that is down: it begins with nothing, and gets all from the others again."""
         shutil.rmtree(self.home(broker) / "data")
-        self._format_node(broker)
+        self._format(broker)
 
     def last_words(self, node: int) -> str:
-        return kafka_server.last_line(self.home(node) / "kafka.log")
+        return kafka_server.last_line(self._log(node))
 
-    def _format(self) -> None:
-        self._cluster_id = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(self._format_node, (CONTROLLER, *BROKERS)))
+    def _log(self, node: int) -> Path:
+        return self.home(node) / "kafka.log"
 
-    def _format_node(self, node: int) -> None:
-        told = ["format", "-t", self._cluster_id, "-c", "kafka.properties"]
-        tool = kafka_server.command(
-            self._java, self._jars, "kafka.tools.StorageTool", *told, heap_mb=HEAP_MB, brief=True
-        )
-        done = subprocess.run(tool, cwd=self.home(node), env=kafka_server.environ(), capture_output=True, check=False)
-        assert done.returncode == 0, os.fsdecode(done.stdout + done.stderr)[-500:]
+    def _format(self, node: int) -> None:
+        home = self.home(node)
+        kafka_server.format_storage(self._java, self._jars, home, self._log(node), HEAP_MB, cluster=self._cluster_id)
