@@ -1,6 +1,7 @@
 """`make chaos`: a town's events through a whole deployment while faults are drawn, then everything against the oracle.
 
     CHAOS_SEED=7 CHAOS_MINUTES=2 CHAOS_FAULTS=kill,stop make chaos
+    CHAOS_BROKERS=3 make chaos
 
 The last line of standard output counts what was compared; the exit code is 0 only if nothing is wrong, the load was
 what it should be, and every chosen fault was done.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import LANES, faults
 from tests.chaos.run import run
 
 LEAST_EVENTS_PER_S = 20_000
@@ -28,16 +29,21 @@ def main() -> int:
     """Read the choices from the environment."""
     seed = int(os.environ.get("CHAOS_SEED", "1"))
     minutes = float(os.environ.get("CHAOS_MINUTES", "2"))
-    names = [name for name in os.environ.get("CHAOS_FAULTS", "").split(",") if name] or list(FAULTS)
-    if unknown := [name for name in names if name not in FAULTS]:
-        print(f"chaos: unknown fault {unknown[0]}; there are: {', '.join(FAULTS)}", file=sys.stderr)
+    brokers = int(os.environ.get("CHAOS_BROKERS", "1"))
+    if brokers not in LANES:
+        print(f"chaos: CHAOS_BROKERS is {brokers}; there can be {' or '.join(map(str, LANES))}", file=sys.stderr)
+        return 2
+    there = faults(brokers)
+    names = [name for name in os.environ.get("CHAOS_FAULTS", "").split(",") if name] or there
+    if unknown := [name for name in names if name not in there]:
+        print(f"chaos: unknown fault {unknown[0]}; there are: {', '.join(there)}", file=sys.stderr)
         return 2
     for name in ("aiokafka", "aiokafka.consumer.fetcher"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the harness's own clients, while the broker is away
     folder = Path(tempfile.mkdtemp(prefix=f"throng-chaos-{seed}-"))
     wrong = ["the run did not come to its end"]
     try:
-        said, found = asyncio.run(run(seed, minutes, names, folder))
+        said, found = asyncio.run(run(seed, minutes, names, brokers, folder))
         wrong = found + short_of(said, names)
     finally:
         for log in sorted(folder.glob("*-*.log")):

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
 from aiokafka.structs import ConsumerRecord
 
 from streams.settings import Settings
@@ -104,6 +105,26 @@ class Cluster:
         async with self.admin() as admin:
             wanted = {TopicPartition(topic, p): RecordsToDelete(before_offset=o) for p, o in offsets.items()}
             await admin.delete_records(wanted, timeout_ms=30_000)
+
+    async def kept_by_fewer(self, brokers: int) -> list[str]:
+        """Partitions, of all topics, that fewer brokers than these keep in step."""
+        async with self.admin() as admin:
+            topics = await admin.describe_topics()
+        parts = [(topic["topic"], each) for topic in topics for each in topic["partitions"]]
+        return [f"{name}-{each['partition']}" for name, each in parts if len(each["isr"]) < brokers]
+
+    async def reassign(self, names: Iterable[str], brokers: Callable[[], list[int]]) -> None:
+        """Have each partition of these topics kept by the brokers that are drawn for it; the first is to lead it.
+
+        Raises:
+            RuntimeError: Kafka refuses.
+        """
+        async with self.admin() as admin:
+            described = await admin.describe_topics([self.settings.topic(name) for name in names])
+            wanted = [(t["topic"], [(p["partition"], brokers(), {}) for p in t["partitions"]], {}) for t in described]
+            said = await admin._send_request(AlterPartitionReassignmentsRequest(30_000, wanted, {}))
+        if refused := [(t, p, code) for t, ps, _ in said.responses for p, code, _, _ in ps if code] or said.error_code:
+            raise RuntimeError(f"chaos: Kafka reassigns no partitions: {refused}")
 
     async def read(self, name: str) -> list[ConsumerRecord]:
         """All committed records of a topic."""

@@ -1,6 +1,7 @@
 """The faults that chaos draws from, and how they are drawn.
 
-Three lanes run side by side: faults of workers, of servers, of the raw log. Each lane deals its faults from a shuffled
+Lanes run side by side: faults of workers, of servers, of the raw log; of a cluster's brokers where there is one (then
+servers' faults are Redis's). Each lane deals its faults from a shuffled
 deck, so that a short run covers many, and waits a drawn time between them. The seed decides the order in each lane and
 every fault's parameters; how the lanes fall together is up to the machine. `lost` waits until it is alone.
 """
@@ -13,7 +14,7 @@ from typing import Final
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
-from tests.chaos import input_faults, server_faults, worker_faults
+from tests.chaos import broker_faults, input_faults, server_faults, worker_faults
 from tests.chaos.field import Field
 from tests.chaos.server_faults import Copies
 
@@ -27,10 +28,21 @@ WORKERS: Final[dict[str, Fault]] = {
     "midrelease": worker_faults.midrelease,
     "skew": worker_faults.skew,
 }
-SERVERS: Final[dict[str, Fault]] = {
+ONE_BROKER: Final[dict[str, Fault]] = {
     "broker": server_faults.broker,
-    "redis": server_faults.redis,
     "servers": server_faults.servers,
+}
+BROKERS: Final[dict[str, Fault]] = {
+    "node": broker_faults.node,
+    "two": broker_faults.two,
+    "every": broker_faults.every,
+    "hang": broker_faults.hang,
+    "order": broker_faults.order,
+    "disk": broker_faults.disk,
+    "reassign": broker_faults.reassign,
+}
+SERVERS: Final[dict[str, Fault]] = {
+    "redis": server_faults.redis,
     "restore": server_faults.restore,  # type: ignore[dict-item]  # gets the copies, see `lanes`
     "promote": server_faults.promote,
     "flush": server_faults.flush,
@@ -39,20 +51,28 @@ SERVERS: Final[dict[str, Fault]] = {
     "tcp": server_faults.tcp,
 }
 RAW_LOG: Final[dict[str, Fault]] = {"poison": input_faults.poison, "lost": input_faults.lost}
-FAULTS: Final = (*WORKERS, *SERVERS, *RAW_LOG)
+LANES: Final = {
+    1: (WORKERS, SERVERS | ONE_BROKER, RAW_LOG),
+    3: (WORKERS, SERVERS, RAW_LOG, BROKERS),
+}
 ALONE: Final = frozenset({"lost"})
 SHORT: Final = 3  # a lane of fewer faults waits longer between them
 OVERTIME_S: Final = 90.0
 
 
-def lanes(names: Sequence[str], copies: Copies) -> list[dict[str, Fault]]:
+def faults(brokers: int) -> list[str]:
+    """The names of all that there are with so many brokers."""
+    return [name for lane in LANES[brokers] for name in lane]
+
+
+def lanes(names: Sequence[str], copies: Copies, brokers: int) -> list[dict[str, Fault]]:
     """The chosen faults by lane."""
 
     async def restore(field: Field, rng: random.Random) -> None:
         await server_faults.restore(field, rng, copies)
 
-    all_lanes = (WORKERS, SERVERS | {"restore": restore}, RAW_LOG)
-    chosen = [{name: fault for name, fault in lane.items() if name in names} for lane in all_lanes]
+    every = [{name: restore if name == "restore" else fault for name, fault in lane.items()} for lane in LANES[brokers]]
+    chosen = [{name: fault for name, fault in lane.items() if name in names} for lane in every]
     return [lane for lane in chosen if lane]
 
 
@@ -76,7 +96,7 @@ async def play(field: Field, names: Sequence[str], seed: int, for_s: float) -> N
     until = loop.time() + for_s
     try:
         async with asyncio.TaskGroup() as group:
-            for number, lane in enumerate(lanes(names, copies)):
+            for number, lane in enumerate(lanes(names, copies, 3 if field.brokers else 1)):
                 group.create_task(_lane(field, lane, random.Random(f"{seed}/{number}"), until))
     finally:
         taking.cancel()

@@ -15,6 +15,7 @@ from tests.chaos.load import Load
 from tests.chaos.proxy import Proxy
 from tests.chaos.servers import Servers
 from tests.support.deployment import Workers
+from tests.support.kafka_cluster import KafkaCluster
 from tests.support.processes import Process
 
 SESSION_S = 6.0
@@ -61,6 +62,7 @@ class Field:
 
     Attributes:
         settings: with the servers' own addresses.
+        brokers: the three of a run on a cluster; None where `servers` has the only one.
         done: how often each fault was done. wrong: what faults themselves found to be wrong.
         deleted: by source, the offsets that its raw log was made to begin at.
         held: workers that a fault has in hand, so that nobody else starts them.
@@ -73,6 +75,7 @@ class Field:
     load: Load
     proxy: Proxy | None
     faketime: Path | None
+    brokers: KafkaCluster | None = None
     turns: Turns = field(default_factory=Turns)
     done: Counter[str] = field(default_factory=Counter)
     ended_by_themselves: Counter[str] = field(default_factory=Counter)

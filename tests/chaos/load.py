@@ -25,6 +25,7 @@ from tests.support.deployment import RATES, RAW, START
 RATE = 23_500  # events a second: above the 20,000 that a run must have had, less what is told as lost
 BATCH = 3  # events a record
 LONGEST_HOURS = 100
+REQUEST_MS = 12_000  # longer than a cluster takes to have others lead; one that hangs holds a request for as long
 MAKE_UP_S = 60.0
 
 
@@ -77,14 +78,14 @@ class Load:
 
     async def run(self) -> None:
         """At the planned speed; after the broker was away as fast as it goes until that is made up."""
-        sender = await started(lambda: producer(self._settings.kafka.bootstrap))
+        sender = await started(self._producer)
         self.began_s = time.monotonic()
         try:
             async for piece, ready in ahead(self._pieces):
                 await asyncio.sleep(max(0.0, self._due_s(piece.end_ms) - time.monotonic()))
                 while not await self._send(sender, ready):
                     await sender.stop()
-                    sender = await started(lambda: producer(self._settings.kafka.bootstrap))
+                    sender = await started(self._producer)
                 self.now_ms = piece.end_ms
                 self.sent += piece.counts["events"]
                 if self._stopping:
@@ -92,6 +93,9 @@ class Load:
         finally:
             self.ended_s = time.monotonic()
             await sender.stop()
+
+    def _producer(self) -> AIOKafkaProducer:
+        return producer(self._settings.kafka.bootstrap, request_timeout_ms=REQUEST_MS)
 
     async def _send(self, sender: AIOKafkaProducer, ready: list[tuple[int, Batch]]) -> bool:
         try:

@@ -52,9 +52,14 @@ def build(progress: Progress) -> Path | None:
 
 
 class Proxy:
-    """A running proxy, driven over its HTTP interface."""
+    """A running proxy, driven over its HTTP interface.
+
+    Attributes:
+        routes: the names of what it carries.
+    """
 
     def __init__(self, program: Path, log: Path) -> None:
+        self.routes: list[str] = []
         self._port = free_ports(1)[0]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -70,6 +75,7 @@ class Proxy:
         if not await asyncio.to_thread(wait_for_port, self._process, self._port, loop.time() + START_S):
             raise SystemExit("chaos: the proxy did not start")
         for name, (listen, upstream) in routes.items():
+            self.routes.append(name)
             await self._say(
                 "POST", "proxies", {"name": name, "listen": f"127.0.0.1:{listen}", "upstream": f"127.0.0.1:{upstream}"}
             )

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from tests.chaos.proxy import Proxy, build
 from tests.chaos.servers import Servers
 from tests.chaos.verdict import verdict
 from tests.support.deployment import RAW, Workers, opened
+from tests.support.kafka_cluster import BROKERS, KafkaCluster
 from tests.support.processes import exec_worker
 
 SUBSCRIBERS = 60_000
@@ -35,18 +36,19 @@ ZONES = 40
 ROLES = {"gateway": 4, "crowd": 4, "release": 2}
 PARTITIONS = 8
 SETTLE_S = 4.0
+SESSION_MS = 3_000  # a third of Kafka's: brokers that are gone are told sooner, so that a run has more of them
 FAKETIME = ("usr/lib/*/faketime/libfaketime.so.1", "usr/lib/faketime/libfaketime.so.1")
 
 Said = dict[str, object]
 
 
-async def run(seed: int, minutes: float, names: Sequence[str], folder: Path) -> tuple[Said, list[str]]:
+async def run(seed: int, minutes: float, names: Sequence[str], brokers: int, folder: Path) -> tuple[Said, list[str]]:
     """What the run's last line says, and all that is wrong, a line a finding."""
     town = make_town(seed, SUBSCRIBERS, ZONES, consent=0.8, roamers=0.02)
     people = {key.decode(): orjson.loads(value) for key, value in registry(town)}
     planning = asyncio.create_task(asyncio.to_thread(load.plan, town, minutes * 60))
-    async with stack_and_proxy(folder) as (stack, proxy, behind):
-        settings = settings_for(stack, folder, zone_plan(town))
+    async with servers_and_proxy(folder, brokers) as (stack, cluster, proxy, behind):
+        settings = settings_for(stack, cluster, folder, zone_plan(town))
         await create(settings)
         sender = producer(settings.kafka.bootstrap)
         await sender.start()
@@ -62,6 +64,7 @@ async def run(seed: int, minutes: float, names: Sequence[str], folder: Path) -> 
             load.Load(settings, pieces, plan.speed),
             proxy,
             find_faketime(),
+            cluster,
         )
         out = {name: why for name, why in left_out(field).items() if name in names}
         for name, why in out.items():
@@ -99,34 +102,47 @@ def find_faketime() -> Path | None:
 
 
 @asynccontextmanager
-async def stack_and_proxy(folder: Path) -> AsyncIterator[tuple[Stack, Proxy | None, "Behind"]]:
-    """A stack, a proxy before it if there can be one, and what turns the servers' addresses into the workers'."""
+async def servers_and_proxy(
+    folder: Path, brokers: int
+) -> AsyncIterator[tuple[Stack, KafkaCluster | None, Proxy | None, "Behind"]]:
+    """A stack, a cluster in place of its broker if there are to be three, a proxy before all if there can be one, and
+    what turns the servers' addresses into the workers'."""
 
     def say(line: str) -> None:
         print(line, flush=True)
 
     program = await asyncio.to_thread(build, say)
-    inner, kafka_port, redis_port = free_ports(3)
-    also = Also(inner, kafka_port) if program else None
-    stack = await asyncio.to_thread(start, folder / "stack", progress=say, ephemeral=True, kafka_also=also)
-    proxy: Proxy | None = None
-    try:
-        if program:
-            proxy = Proxy(program, folder / "proxy.log")
-            await proxy.start(
-                {"kafka": (kafka_port, inner), "redis": (redis_port, int(stack.redis[:-2].split(":")[2]))}
-            )
-        yield stack, proxy, Behind(kafka_port, redis_port) if program else Behind(0, 0)
-    finally:
-        if proxy:
-            proxy.stop()
-        await asyncio.to_thread(stack.stop)
+    nodes = BROKERS if brokers > 1 else (1,)
+    redis_port, *ports = free_ports(1 + 2 * len(nodes))
+    also = {node: Also(*ports[2 * n : 2 * n + 2]) for n, node in enumerate(nodes)} if program else {}
+    alone = also.get(1) if brokers == 1 else None
+    async with AsyncExitStack() as running:
+        stack = await asyncio.to_thread(start, folder / "stack", progress=say, ephemeral=True, kafka_also=alone)
+        running.push_async_callback(asyncio.to_thread, stack.stop)
+        cluster = None
+        if brokers > 1:
+            await Servers(stack.folder).kill_broker()
+            cluster = running.enter_context(KafkaCluster(folder / "kafka", SESSION_MS, also))
+        if program is None:
+            yield stack, cluster, None, Behind("", 0)
+            return
+        proxy = Proxy(program, folder / "proxy.log")
+        running.callback(proxy.stop)
+        kafka = {f"kafka-{node}": (each.advertised, each.port) for node, each in also.items()}
+        await proxy.start(
+            {**(kafka if cluster else {"kafka": kafka["kafka-1"]}), "redis": (redis_port, _port(stack.redis))}
+        )
+        yield stack, cluster, proxy, Behind(",".join(f"127.0.0.1:{e.advertised}" for e in also.values()), redis_port)
+
+
+def _port(redis: str) -> int:
+    return int(redis[:-2].split(":")[2])
 
 
 class Behind(msgspec.Struct, frozen=True):
-    """The proxy's ports; 0 where there is none."""
+    """Where workers find the proxy's Kafka, and its port for Redis; empty and 0 where there is none."""
 
-    kafka: int
+    kafka: str
     redis: int
 
     def __call__(self, settings: Settings) -> Settings:
@@ -135,18 +151,19 @@ class Behind(msgspec.Struct, frozen=True):
             return settings
         return msgspec.structs.replace(
             settings,
-            kafka=msgspec.structs.replace(settings.kafka, bootstrap=f"127.0.0.1:{self.kafka}"),
+            kafka=msgspec.structs.replace(settings.kafka, bootstrap=self.kafka),
             redis=msgspec.structs.replace(settings.redis, url=f"redis://127.0.0.1:{self.redis}/0"),
         )
 
 
-def settings_for(stack: Stack, folder: Path, plan: dict[str, object]) -> Settings:
+def settings_for(stack: Stack, cluster: KafkaCluster | None, folder: Path, plan: dict[str, object]) -> Settings:
     """With a short session, so that takeovers fall within the run."""
     (folder / "plan.json").write_bytes(orjson.dumps(plan))
     return load_settings(
         None,
         {
-            "kafka.bootstrap": stack.kafka,
+            "kafka.bootstrap": cluster.bootstrap if cluster else stack.kafka,
+            **({"kafka.replication": len(BROKERS), "kafka.min_insync": 2} if cluster else {}),
             "redis.url": stack.redis,
             "kafka.keep_forever": True,
             "kafka.raw_partitions": RAW,

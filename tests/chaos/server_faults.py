@@ -1,4 +1,4 @@
-"""Faults of the broker, of Redis, and of what lies between them and the workers."""
+"""Faults of the only broker, of Redis, and of what lies between them and the workers."""
 
 import asyncio
 import os
@@ -152,7 +152,7 @@ async def full(field: Field, rng: random.Random) -> None:
 async def tcp(field: Field, rng: random.Random) -> None:
     """What lies between the workers and Kafka or Redis is slow, narrow, cut, or swallows what is sent."""
     assert field.proxy is not None
-    route = rng.choice(["kafka", "redis"])
+    route = rng.choice(sorted(field.proxy.routes))
     stream = rng.choice(["upstream", "downstream"])
     part = rng.choice([0.5, 1.0])
     kind, attributes = rng.choice(

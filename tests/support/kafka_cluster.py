@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from streams.local.classes import archive_of, mapping
 from streams.local.folders import quiet
 from streams.local.jars import ensure_jars
 from streams.local.java import find_java
+from streams.local.kafka_server import Also
 from streams.local.ports import free_ports
 from streams.local.processes import spawn, wait_for_port
 
@@ -28,7 +30,7 @@ COMMON = """\
 node.id={node}
 controller.quorum.voters=9@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,ALSO:PLAINTEXT
 log.dirs=data/kafka
 # A broker that says nothing for so long is taken out, and its partitions get other leaders.
 broker.session.timeout.ms={session_ms}
@@ -43,8 +45,8 @@ leader.imbalance.per.broker.percentage=0
 """
 ONE_BROKER = """\
 process.roles=broker
-listeners=PLAINTEXT://127.0.0.1:{port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port}{also_listen}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{also_advertised}
 auto.create.topics.enable=false
 default.replication.factor=3
 min.insync.replicas=2
@@ -71,7 +73,7 @@ class KafkaCluster:
         bootstrap: the three brokers' addresses.
     """
 
-    def __init__(self, folder: Path, session_ms: int = 9_000) -> None:
+    def __init__(self, folder: Path, session_ms: int = 9_000, also: Mapping[int, Also] | None = None) -> None:
         self._folder = folder
         self._java, self._jars = find_java(), ensure_jars(quiet)
         controller, *ports = free_ports(1 + len(BROKERS))
@@ -83,7 +85,15 @@ class KafkaCluster:
             text = COMMON + (ONE_CONTROLLER if node == CONTROLLER else ONE_BROKER)
             home = self.home(node)
             home.mkdir(parents=True)
-            told = {"node": node, "controller": controller, "port": self.ports.get(node), "session_ms": session_ms}
+            second = (also or {}).get(node)
+            told = {
+                "node": node,
+                "controller": controller,
+                "port": self.ports.get(node),
+                "session_ms": session_ms,
+                "also_listen": f",ALSO://127.0.0.1:{second.port}" if second else "",
+                "also_advertised": f",ALSO://127.0.0.1:{second.advertised}" if second else "",
+            }
             (home / "kafka.properties").write_text(text.format(**told))
             (home / "log4j2.properties").write_text(kafka_server.LOGGING)
 

@@ -19,7 +19,7 @@ from schemas.sightings import LOST, Section
 from streams.core.events.decode import decode
 from streams.core.release.release import seal
 from tests.chaos import __main__ as chaos
-from tests.chaos.faults import FAULTS, RAW_LOG, SERVERS, WORKERS, dealt, left_out
+from tests.chaos.faults import BROKERS, LANES, WORKERS, dealt, faults, lanes, left_out
 from tests.chaos.field import Turns
 from tests.chaos.judge import (
     Published,
@@ -34,6 +34,7 @@ from tests.chaos.judge import (
 )
 from tests.chaos.load import poison
 from tests.chaos.oracle import Raw, joined
+from tests.chaos.server_faults import Copies
 from tests.chaos.summary import table
 from tests.oracle.gate import read_record
 from tests.support.raw import records_of
@@ -199,8 +200,27 @@ def test_a_run_that_showed_less_than_it_should_is_not_good() -> None:
     assert "19000" in chaos.short_of(said | {"events_per_s": 19_000}, ["kill"])[0]
 
 
-def test_every_fault_is_in_one_lane() -> None:
-    assert len(set(FAULTS)) == len(WORKERS) + len(SERVERS) + len(RAW_LOG) == 17
+@pytest.mark.parametrize(("brokers", "number"), [(1, 17), (3, 22)])
+def test_every_fault_is_in_one_lane(brokers: int, number: int) -> None:
+    names = faults(brokers)
+    assert len(names) == len(set(names)) == number
+    assert [set(lane) for lane in lanes(names, Copies(Path()), brokers)] == [set(lane) for lane in LANES[brokers]]
+
+
+def test_a_cluster_has_faults_of_its_own() -> None:
+    assert set(faults(3)) - set(faults(1)) == set(BROKERS)
+    assert set(faults(1)) - set(faults(3)) == {"broker", "servers"}
+
+
+@pytest.mark.parametrize(("brokers", "word"), [("2", "1 or 3"), ("1", "unknown fault node")])
+def test_what_a_run_cannot_have_is_one_line(
+    brokers: str, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CHAOS_BROKERS", brokers)
+    monkeypatch.setenv("CHAOS_FAULTS", "node")
+    assert chaos.main() == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and word in said.err
 
 
 def test_the_seed_decides_the_order_and_every_fault_comes_once_before_any_comes_again() -> None:
