@@ -64,6 +64,7 @@ from streams.core.rules.soundness import sound
 from streams.metrics import CrowdMetrics, ForeignMetrics, GatewayMetrics, KafkaMetrics, PolicyMetrics, ReleaseMetrics
 from streams.settings import Settings
 from streams.stores import durability
+from streams.stores.admin import open_admin
 from streams.stores.audit import AuditReader, adopt, system_user
 from streams.stores.counts import CountStore
 from streams.stores.epochs import EpochKeeper, EpochReader
@@ -86,7 +87,6 @@ from streams.stores.topics import (
     cluster_id,
     ever_written,
     live_registry,
-    open_admin,
     partition_counts,
     stamped_by_broker,
 )

@@ -35,13 +35,13 @@ from streams.api.tokens import Tokens
 from streams.errors import ThrongError
 from streams.metrics import ApiMetrics, ForeignMetrics, PolicyMetrics
 from streams.settings import Settings
+from streams.stores.admin import open_admin
 from streams.stores.audit import AuditReader
 from streams.stores.connection import elsewhere
 from streams.stores.epochs import EpochReader
 from streams.stores.log import TailReader
 from streams.stores.plans import configured_plans
 from streams.stores.redis_client import connect, redis_prefix
-from streams.stores.topics import open_admin
 from streams.stores.trouble import TROUBLE
 
 log = logging.getLogger("throng.api")

@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import ATTACH, REGISTRY
@@ -21,8 +20,9 @@ from streams.recording.columns import to_table
 from streams.recording.disguise import Disguise
 from streams.recording.file import Settings as TopicSettings
 from streams.settings import Settings
+from streams.stores.admin import Admin, open_admin
 from streams.stores.connection import client_options
-from streams.stores.topics import open_admin, partition_counts
+from streams.stores.topics import partition_counts
 
 RUN_BYTES = 8 << 20
 POLL_MS = 500
@@ -58,7 +58,7 @@ async def topic_settings(settings: Settings, topics: list[str]) -> dict[str, Top
         await admin.close()
 
 
-async def _config(admin: AIOKafkaAdminClient, topic: str) -> dict[str, str]:
+async def _config(admin: Admin, topic: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for response in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)]):
         for _, _, _, _, entries in response.resources:

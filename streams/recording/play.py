@@ -39,6 +39,7 @@ from streams.recording.file import Reader, Run
 from streams.recording.loop import turns
 from streams.recording.panes import PaneTable
 from streams.settings import Settings
+from streams.stores.admin import open_admin
 from streams.stores.audit import AuditReader, adopt, system_user
 from streams.stores.connection import client_options
 from streams.stores.epochs import EpochReader
@@ -47,7 +48,7 @@ from streams.stores.plans import load_plan
 from streams.stores.policies import configured_rules
 from streams.stores.registry import FRESH_S
 from streams.stores.terms import refuse_nothing, terms_of
-from streams.stores.topics import counts_of, open_admin, partition_counts, refuse_stamped
+from streams.stores.topics import counts_of, partition_counts, refuse_stamped
 
 STEP_MS = 1_000
 # As fast as it goes: fewer waits for acknowledgements; far below what gateways hold sources apart by.

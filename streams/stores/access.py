@@ -14,9 +14,9 @@ from redis.asyncio import RedisCluster
 
 from streams.errors import ThrongError
 from streams.settings import Settings
+from streams.stores.admin import open_admin
 from streams.stores.connection import NO_RIGHT
 from streams.stores.redis_client import connect
-from streams.stores.topics import open_admin
 from streams.stores.trouble import TROUBLE
 
 # Kafka's numbers: org.apache.kafka.common.resource.ResourceType and PatternType, .acl.AclOperation, AclPermissionType.

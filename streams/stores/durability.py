@@ -10,12 +10,12 @@ records, is told, and not refused: topics from before have it.
 import logging
 from collections.abc import Mapping
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import ATTACH, AUDIT, EPOCHS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Settings
+from streams.stores.admin import Admin
 from streams.stores.topics import STAMPED
 
 log = logging.getLogger("throng.topics")
@@ -78,7 +78,7 @@ def by_writers(name: str, config: Mapping[str, str]) -> bool:
     return name in OWN and config.get("message.timestamp.type") == "CreateTime"
 
 
-async def check(admin: AIOKafkaAdminClient, settings: Settings) -> None:
+async def check(admin: Admin, settings: Settings) -> None:
     """Refuse a cluster that would lose what must be kept.
 
     Raises:

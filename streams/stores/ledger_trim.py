@@ -17,9 +17,9 @@ from aiokafka.structs import TopicPartition
 from schemas.topics import LEDGER
 from streams.errors import ThrongError
 from streams.settings import Settings
+from streams.stores.admin import open_admin
 from streams.stores.ledger import beginning
 from streams.stores.log import TailReader
-from streams.stores.topics import open_admin
 
 
 class Cut(NamedTuple):

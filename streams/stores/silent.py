@@ -6,7 +6,8 @@ to give their partitions up), asks brokers for metadata and coordinators in any 
 time (`client.py`). So workers stood still for forty seconds and more, and lost their part in the group, where Kafka
 itself gives such a broker's partitions to others after 9 (`broker.session.timeout.ms`).
 
-Kept, for the process: which brokers were found silent, by host and port. `watch_brokers` does for all its clients:
+Kept, for the process: which brokers were found silent, or could not be reached, by host and port. `watch_brokers` does
+for all its clients:
 - An answer that a broker has at once is waited for as long as anything comes from it, `ANSWER_S` at a time, and no
   longer than the client's `request_timeout_ms`, as stock. So is a connection. What a broker holds back until others
   have done something (joining a group, appending, making topics) takes as long as the client says.
@@ -142,7 +143,7 @@ async def _connected_in_time(self: AIOKafkaConnection) -> object:
     try:
         async with asyncio.timeout(ANSWER_S):
             return await _connect(self)
-    except TimeoutError:
+    except OSError:  # it refuses, or was not heard in time
         found_silent(self.host, self.port)
         raise
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     InvalidPartitionsError,
@@ -28,7 +28,8 @@ from schemas.sightings import REGISTRY_SOURCE, encode_control, encode_reset
 from schemas.topics import ATTACH, EPOCHS, LEDGER, PANES, REGISTRY, REJECTS, SALTS, SIGHTINGS, TOPICS, Topic
 from streams.errors import ThrongError
 from streams.settings import Settings
-from streams.stores.connection import NO_RIGHT, client_options, hidden, no_broker
+from streams.stores.admin import Admin, open_admin
+from streams.stores.connection import NO_RIGHT, client_options, hidden
 from streams.stores.log import TailReader
 
 SETTLE_S = 15.0
@@ -47,21 +48,6 @@ def partitions_of(topic: Topic, settings: Settings) -> int:
     if topic.partitions == "sightings":
         return settings.kafka.partitions
     return int(topic.partitions)
-
-
-async def open_admin(settings: Settings) -> AIOKafkaAdminClient:
-    """A started admin client.
-
-    Raises:
-        ThrongError: `kafka` if no broker answers.
-    """
-    admin = AIOKafkaAdminClient(**client_options(settings.kafka), request_timeout_ms=20_000)
-    try:
-        await admin.start()
-    except (KafkaError, OSError) as error:
-        await admin.close()
-        raise no_broker(settings.kafka) from error
-    return admin
 
 
 async def cluster_id(settings: Settings) -> str:
@@ -146,9 +132,7 @@ async def differing(settings: Settings) -> list[str]:
     ]
 
 
-async def _add_raw_partitions(
-    admin: AIOKafkaAdminClient, settings: Settings, wanted: int, *, validate_only: bool
-) -> None:
+async def _add_raw_partitions(admin: Admin, settings: Settings, wanted: int, *, validate_only: bool) -> None:
     topic = settings.topic(ATTACH)
     try:
         await admin.create_partitions({topic: NewPartitions(wanted)}, validate_only=validate_only)
@@ -160,7 +144,7 @@ async def _add_raw_partitions(
         raise ThrongError("topics", f"Kafka did not add partitions to {topic}: {error}; run it again") from error
 
 
-async def _settled(admin: AIOKafkaAdminClient, settings: Settings, least: Mapping[str, int]) -> dict[str, int]:
+async def _settled(admin: Admin, settings: Settings, least: Mapping[str, int]) -> dict[str, int]:
     """Wait until the broker that is asked knows what the controller has just made: so many partitions at least."""
     deadline = time.monotonic() + SETTLE_S
     while True:
@@ -176,7 +160,7 @@ async def _settled(admin: AIOKafkaAdminClient, settings: Settings, least: Mappin
         await asyncio.sleep(0.1)
 
 
-async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, names: Sequence[str]) -> dict[str, int]:
+async def partition_counts(admin: Admin, settings: Settings, names: Sequence[str]) -> dict[str, int]:
     """How many partitions each topic has.
 
     Raises:
@@ -198,7 +182,7 @@ async def partition_counts(admin: AIOKafkaAdminClient, settings: Settings, names
     return {name: found[settings.topic(name)] for name in names}
 
 
-async def stamped_by_broker(admin: AIOKafkaAdminClient, settings: Settings, name: str) -> bool:
+async def stamped_by_broker(admin: Admin, settings: Settings, name: str) -> bool:
     """Whether the topic's record times are the broker's (LogAppendTime)."""
     resource = ConfigResource(ConfigResourceType.TOPIC, settings.topic(name))
     for response in await admin.describe_configs([resource]):
@@ -209,7 +193,7 @@ async def stamped_by_broker(admin: AIOKafkaAdminClient, settings: Settings, name
     return False
 
 
-async def refuse_stamped(admin: AIOKafkaAdminClient, settings: Settings, name: str) -> None:
+async def refuse_stamped(admin: Admin, settings: Settings, name: str) -> None:
     """Refuse to send records of another time to a topic that would say that they are of now.
 
     Raises:
@@ -244,7 +228,7 @@ async def attach_for(settings: Settings, *, of_now: bool) -> int:
     return counts[ATTACH]
 
 
-async def live_registry(admin: AIOKafkaAdminClient, settings: Settings, partitions: int) -> list[int]:
+async def live_registry(admin: Admin, settings: Settings, partitions: int) -> list[int]:
     """The registry's sources that hold the watermark: all where the broker stamps them and gateways beat, else none.
 
     Elsewhere their record times need not be those of the raw log, so they say nothing of how far that is.

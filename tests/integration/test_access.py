@@ -37,12 +37,13 @@ from streams.local.redis_server import find_redis
 from streams.local.stack import Stack, start
 from streams.settings import Settings, load_settings
 from streams.simulate import make_town, plan
+from streams.stores.admin import open_admin
 from streams.stores.connection import client_options
 from streams.stores.ledger_trim import Cut, trim
 from streams.stores.log import TailReader
 from streams.stores.published import Published
 from streams.stores.redis_client import connect
-from streams.stores.topics import counts_of, open_admin
+from streams.stores.topics import counts_of
 from tests.support.api_answers import api_shows_newest
 from tests.support.deployment import deployment, make_world, read_topic
 from tests.support.processes import throng_in

@@ -31,6 +31,7 @@ from streams.core.gateway.registry import CONSENT_SHIFT, GRANTED, REFUSED
 from streams.errors import ThrongError
 from streams.settings import Settings, load_settings, to_environ
 from streams.stores import durability
+from streams.stores.admin import open_admin
 from streams.stores.epochs import EpochKeeper, EpochReader
 from streams.stores.keys import FileKeys
 from streams.stores.ledger import Ledger
@@ -38,7 +39,7 @@ from streams.stores.ledger_trim import Cut, find_cut, trim
 from streams.stores.log import TailReader
 from streams.stores.registry import RegistryReader
 from streams.stores.salts import SaltGone, Vault
-from streams.stores.topics import create, ever_written, open_admin
+from streams.stores.topics import create, ever_written
 from tests.support.world import TERMS
 
 pytestmark = pytest.mark.integration

@@ -14,8 +14,9 @@ from schemas.topics import FOOTFALL, LEDGER, RELEASED
 from streams.core.release.release import seal
 from streams.settings import Settings
 from streams.simulate import make_town, plan
+from streams.stores.admin import open_admin
 from streams.stores.published import Published
-from streams.stores.topics import create, open_admin
+from streams.stores.topics import create
 from tests.support.deployment import Workers
 from tests.support.small import small
 

@@ -21,7 +21,8 @@ from schemas.sightings import REGISTRY_SOURCE, Control, decode_frame
 from schemas.topics import ATTACH, LEDGER, PANES, REGISTRY, RELEASED, SIGHTINGS
 from streams.recording.file import Reader, Writer
 from streams.settings import Settings
-from streams.stores.topics import create, open_admin
+from streams.stores.admin import open_admin
+from streams.stores.topics import create
 from tests.support.deployment import Workers, caught_up, read_topic
 from tests.support.panes import summed
 from tests.support.processes import throng

@@ -12,7 +12,8 @@ from schemas.topics import PANES, TOPICS
 from streams.local.ports import free_ports
 from streams.settings import load_settings
 from streams.simulate import make_town, plan
-from streams.stores.topics import create, differing, open_admin
+from streams.stores.admin import open_admin
+from streams.stores.topics import create, differing
 from tests.support.processes import throng_in
 
 pytestmark = pytest.mark.integration
