@@ -38,10 +38,11 @@ def world() -> World:
 
 
 def watermarks(workers: Workers) -> dict[str, int]:
-    """How far each partition is counted, s of event time."""
+    """How far each partition is counted, s of event time. Who had it before still tells how far it came."""
     found: dict[str, int] = {}
     for name, port in workers.ports.items():
-        found |= total({name: fetch(port)}, "crowd", "throng_crowd_watermark_seconds")
+        for partition, at in total({name: fetch(port)}, "crowd", "throng_crowd_watermark_seconds").items():
+            found[partition] = max(at, found.get(partition, 0))
     return found
 
 
