@@ -83,7 +83,6 @@ class Waiting:
         self._connection = connection
         self._answer = answer
         self._at_once = at_once
-        self._asked_at = time.monotonic()
         self._look_again(ANSWER_S)
         answer.add_done_callback(self._over)
 
@@ -91,7 +90,7 @@ class Waiting:
         self._timer = self._answer.get_loop().call_later(in_s, self._look)
 
     def _look(self) -> None:
-        quiet_s = time.monotonic() - max(self._asked_at, self._connection._protocol.heard_at)
+        quiet_s = time.monotonic() - self._connection._protocol.heard_at
         if quiet_s < ANSWER_S:
             self._look_again(ANSWER_S - quiet_s)
             return

@@ -61,6 +61,28 @@ async def test_a_controller_that_is_gone_is_replaced_by_who_is_named_next(admin:
     assert admin._client.cluster.controller.nodeId == 0
 
 
+async def test_a_controller_that_nobody_knows_is_asked_for(admin: Admin) -> None:
+    one_is_gone(admin, controller=GONE + 1)
+    assert admin._client.cluster.controller is None
+    async with asyncio.timeout(10):
+        await admin._send_to_controller(MetadataRequest(None))
+
+
+async def test_a_controller_is_waited_for_no_longer_than_for_an_answer(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody_is_named(*_: object) -> bool:
+        one_is_gone(admin, controller=GONE)
+        return False
+
+    monkeypatch.setattr(admin._client, "_metadata_update", nobody_is_named)
+    monkeypatch.setattr(admin._client, "_request_timeout_ms", 500)
+    one_is_gone(admin, controller=GONE)
+    async with asyncio.timeout(10):
+        with pytest.raises(TimeoutError):
+            await admin._send_to_controller(MetadataRequest(None))
+
+
 async def test_who_refuses_a_connection_is_asked_last(admin: Admin) -> None:
     one_is_gone(admin, controller=0)
     client = admin._client

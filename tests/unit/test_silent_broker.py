@@ -1,9 +1,11 @@
 """Brokers that take what they are asked and say nothing, on real sockets."""
 
 import asyncio
+import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import pytest
 from aiokafka.client import AIOKafkaClient
@@ -14,6 +16,7 @@ from streams.agents.answers import read_in_place
 from streams.agents.producing import Producer
 from streams.stores import silent
 from streams.stores.connection import sentence_of
+from streams.stores.silent import Order
 from tests.support.broker import METADATA, Broker
 
 SHORT_S = 0.3
@@ -122,14 +125,42 @@ async def test_the_silent_ones_are_asked_last() -> None:
         assert {client.get_random_node() for _ in range(60)} == {2}
         assert {client.hosts[0][1] for _ in range(60)} == {second.port}
         first.asked.clear()
+        second.asked.clear()
         for _ in range(20):
             client.cluster.update_metadata(both)
             assert await client._metadata_update(client.cluster, [])
-        assert first.asked[METADATA] == 0
+        assert (first.asked[METADATA], second.asked[METADATA]) == (0, 20)
 
         silent.silent.add(place(second))
         client.cluster.update_metadata(both)
         assert {client.get_random_node() for _ in range(60)} == {1, 2}
+        silent.silent.clear()
+        for _ in range(60):
+            client.cluster.update_metadata(both)
+            assert await client._metadata_update(client.cluster, [])
+        assert first.asked[METADATA] > 0 < second.asked[METADATA] - 20
+
+
+async def test_nobody_is_known_before_the_first_answer() -> None:
+    async with broker() as only, client_of(only) as client:
+        assert not Order(client)._silent("bootstrap-0")
+
+
+async def test_who_takes_no_connection_is_not_waited_for_long() -> None:
+    """A queue that is full: what comes next gets no answer, as from a machine that is gone."""
+    with socket.socket() as gone, ExitStack() as waiting:
+        gone.bind(("127.0.0.1", 0))
+        gone.listen(0)
+        port = gone.getsockname()[1]
+        for _ in range(3):
+            early = waiting.enter_context(socket.socket())
+            early.setblocking(False)
+            early.connect_ex(("127.0.0.1", port))
+        async with broker() as answering, client_of(answering) as client:
+            client.cluster.update_metadata(MetadataResponse_v0([(5, "127.0.0.1", port)], []))
+            async with asyncio.timeout(LONG_MS / 4000):
+                assert not await client.ready(5)
+        assert ("127.0.0.1", port) in silent.silent
 
 
 async def test_all_clients_ask_anew_once_one_has_found_a_broker_silent() -> None:
@@ -143,6 +174,36 @@ async def test_all_clients_ask_anew_once_one_has_found_a_broker_silent() -> None
             while other.asked[METADATA] < 2:  # noqa: ASYNC110 - on the other side of a socket
                 await asyncio.sleep(0.02)
         assert place(other) not in silent.silent
+
+        await asyncio.sleep(0)
+        silent.found_silent(*place(found))  # as all know by now
+        await asyncio.sleep(SHORT_S)
+        assert other.asked[METADATA] == 2
+
+
+async def test_clients_of_other_threads_hear_of_it() -> None:
+    async def listen(port: int, begun: threading.Event, over: threading.Event) -> None:
+        client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{port}", metadata_max_age_ms=LONG_MS)
+        await client.bootstrap()
+        begun.set()
+        await asyncio.to_thread(over.wait, LONG_MS / 1000)
+        await client.close()
+
+    begun, over = threading.Event(), threading.Event()
+    async with broker() as other:
+        elsewhere = threading.Thread(target=lambda: asyncio.run(listen(other.port, begun, over)))
+        elsewhere.start()
+        try:
+            assert await asyncio.to_thread(begun.wait, 30)
+            await asyncio.sleep(SHORT_S)  # its loop sleeps, and must be woken
+            asked = other.asked[METADATA]
+            silent.found_silent("127.0.0.1", 1)
+            async with asyncio.timeout(30):
+                while other.asked[METADATA] == asked:  # noqa: ASYNC110 - in another thread
+                    await asyncio.sleep(0.02)
+        finally:
+            over.set()
+            await asyncio.to_thread(elsewhere.join)
 
 
 def test_who_asks_a_broker_that_is_silent_by_a_command_hears_what_to_do() -> None:
