@@ -21,7 +21,7 @@ import orjson
 from tests.chaos.faults import LANES, faults
 from tests.chaos.run import run
 
-LEAST_EVENTS_PER_S = 20_000
+LEAST_EVENTS_PER_S = {1: 20_000, 3: 15_000}  # by brokers: of three those that are away are away for longer
 WRONG_SHOWN = 20
 
 
@@ -44,7 +44,7 @@ def main() -> int:
     wrong = ["the run did not come to its end"]
     try:
         said, found = asyncio.run(run(seed, minutes, names, brokers, folder))
-        wrong = found + short_of(said, names)
+        wrong = found + short_of(said, names, LEAST_EVENTS_PER_S[brokers])
     finally:
         for log in sorted(folder.glob("*-*.log")):
             print(f"{log.name}: {dict(Counter(_levels(log)))}")
@@ -55,13 +55,13 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def short_of(said: dict[str, object], names: list[str]) -> list[str]:
+def short_of(said: dict[str, object], names: list[str], least: int) -> list[str]:
     """What a run must have been like to show anything."""
     done, out = said["faults"], said["left_out"]
     assert isinstance(done, dict) and isinstance(out, dict)
     wrong = [f"the fault {name} was not done" for name in names if not done.get(name) and name not in out]
-    if float(str(said["events_per_s"])) < LEAST_EVENTS_PER_S:
-        wrong.append(f"{said['events_per_s']} events a second were fewer than {LEAST_EVENTS_PER_S}")
+    if float(str(said["events_per_s"])) < least:
+        wrong.append(f"{said['events_per_s']} events a second were fewer than {least}")
     return wrong
 
 

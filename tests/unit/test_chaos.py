@@ -195,9 +195,9 @@ def test_an_unknown_fault_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_a_run_that_showed_less_than_it_should_is_not_good() -> None:
     said: dict[str, object] = {"faults": {"kill": 1}, "left_out": {"tcp": "no Go"}, "events_per_s": 20_500}
-    assert chaos.short_of(said, ["kill", "tcp"]) == []
-    assert "stop" in chaos.short_of(said, ["kill", "stop"])[0]
-    assert "19000" in chaos.short_of(said | {"events_per_s": 19_000}, ["kill"])[0]
+    assert chaos.short_of(said, ["kill", "tcp"], 20_000) == []
+    assert "stop" in chaos.short_of(said, ["kill", "stop"], 20_000)[0]
+    assert "19000" in chaos.short_of(said | {"events_per_s": 19_000}, ["kill"], 20_000)[0]
 
 
 @pytest.mark.parametrize(("brokers", "number"), [(1, 17), (3, 22)])
