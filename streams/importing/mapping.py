@@ -17,6 +17,7 @@ header) and `columns`, if there is no header. In NDJSON a name with dots reaches
 """
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ TAC_DIGITS: Final = 8
 # A number of the year 2000 or later is at least so large in milliseconds, and until 2100 smaller in seconds.
 SMALLEST_MS: Final = 1e11
 EXACT: Final = 2.0**53
+# 2.62E+14: a spreadsheet's, or Python's of a float. Hexadecimal digits may have an E, but no plus.
+ROUNDED: Final = re.compile(r"\d+([.,]\d+)?[eE]\+\d+")
 # What databases and spreadsheets write where there is nothing.
 NOTHING: Final = ("null", "\\n", "nan", "none")
 
@@ -130,7 +133,7 @@ class Mapper:
             Unusable: it makes none.
         """
         columns = self._columns
-        subscriber = _text(row, columns.subscriber) if columns.subscriber else file
+        subscriber = _subscriber(row, columns.subscriber) if columns.subscriber else file
         if not subscriber:
             raise Unusable("no subscriber")
         if _text(row, columns.elsewhere):
@@ -231,6 +234,21 @@ def _text(row: Mapping[str, Any], name: str) -> str:
         value = int(value)  # a column of whole numbers becomes one of floats where some are missing
     text = value.hex() if isinstance(value, bytes) else str(value).strip()
     return "" if text.lower() in NOTHING else text
+
+
+def _subscriber(row: Mapping[str, Any], name: str) -> str:
+    """Whose row it is.
+
+    Raises:
+        Unusable: a number of which digits are lost: several subscribers would be one.
+    """
+    value = _value(row, name)
+    if isinstance(value, float) and abs(value) >= EXACT:
+        raise Unusable("a subscriber as a floating-point number, too long to be exact: text or an integer is needed")
+    text = _text(row, name)
+    if ROUNDED.fullmatch(text):
+        raise Unusable("a subscriber as a rounded number, as spreadsheets write long ones: all its digits are needed")
+    return text
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:

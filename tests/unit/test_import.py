@@ -178,6 +178,27 @@ class TestMapping:
         row = {"user_id": 262011234567890.0, "timestamp": NOON, "cell_id": 7.0}
         assert Mapper(MULTIMNO).draft("f:1", row, "f")[1:4] == ("262011234567890", NOON, "7")
 
+    @pytest.mark.parametrize(
+        ("value", "reason"),
+        [
+            (2.0**53, "too long to be exact"),
+            (-1.5e300, "too long to be exact"),
+            (float("inf"), "too long to be exact"),
+            ("2.62011E+14", "all its digits are needed"),
+            ("2,62011e+14", "all its digits are needed"),
+            ("2E+14", "all its digits are needed"),
+        ],
+    )
+    def test_a_number_whose_digits_are_lost_is_nobody(self, value: object, reason: str) -> None:
+        """Many would be one person."""
+        with pytest.raises(Unusable, match=reason):
+            Mapper(MULTIMNO).draft("f:1", {"user_id": value, "timestamp": NOON, "cell_id": 7}, "f")
+
+    @pytest.mark.parametrize("value", [2.0**53 - 1, 2**53, 10**30, "2.62011E14", "12e34", "a2E+14", "2E+1x"])
+    def test_what_may_be_an_identifier_is_one(self, value: object) -> None:
+        told = Mapper(MULTIMNO).draft("f:1", {"user_id": value, "timestamp": NOON, "cell_id": 7}, "f").subscriber
+        assert told == (str(int(value)) if isinstance(value, float) else str(value))
+
     def test_what_is_no_device_no_radio_no_year_and_no_gender_is_not_told(self) -> None:
         mapper = Mapper(Columns(time="t", cell="at.c", tac="tac", rat="rat", birth_year="born", gender="sex"))
         right = {"t": NOON, "at.c": "x", "tac": "35000000", "rat": "LTE", "born": "1980", "sex": "Female"}
