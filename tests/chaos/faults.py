@@ -57,7 +57,7 @@ LANES: Final = {
 }
 ALONE: Final = frozenset({"lost"})
 SHORT: Final = 3  # a lane of fewer faults waits longer between them
-OVERTIME_S: Final = 90.0
+OVERTIME_S: Final = 180.0
 
 
 def faults(brokers: int) -> list[str]:
