@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.admin import AlterPartitionReassignmentsRequest
 from aiokafka.structs import ConsumerRecord
 
 from streams.settings import Settings
+from streams.stores.admin import Admin
 
 PATIENCE_MS = 120_000
 T = TypeVar("T")
@@ -59,12 +60,10 @@ class Cluster:
             await consumer.stop()
 
     @asynccontextmanager
-    async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
+    async def admin(self) -> AsyncIterator[Admin]:
         admin = await started(
-            lambda: AIOKafkaAdminClient(
-                bootstrap_servers=self.settings.kafka.bootstrap, request_timeout_ms=PATIENCE_MS
-            ),
-            AIOKafkaAdminClient.close,
+            lambda: Admin(bootstrap_servers=self.settings.kafka.bootstrap, request_timeout_ms=PATIENCE_MS),
+            Admin.close,
         )
         try:
             yield admin
@@ -91,7 +90,7 @@ class Cluster:
         topic = self.settings.topic(name)
         return {tp.partition: (mark.offset, mark.metadata) for tp, mark in found.items() if tp.topic == topic}
 
-    async def group_state(self, admin: AIOKafkaAdminClient, role: str) -> str:
+    async def group_state(self, admin: Admin, role: str) -> str:
         """`Stable`, `PreparingRebalance`, ..."""
         group = "-".join(filter(None, ("throng", self.settings.kafka.namespace, role)))
         for response in await admin.describe_consumer_groups([group]):
