@@ -35,7 +35,9 @@ class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Api(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is served to consumers over HTTP (`throng worker api`)."""
 
-    host: Annotated[str, Meta(description="Address of the API. Beyond this machine only over TLS.")] = "127.0.0.1"
+    host: Annotated[
+        str, Meta(description="Address of the API. Beyond this machine give it TLS: without, it only warns.")
+    ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port of the API; 0 takes a free one and logs it.")] = 8400
     tokens: Annotated[
         str, Meta(description="File of the tokens' hashes (`throng api token`). Read again when it changes.")

@@ -173,8 +173,9 @@ async def partition_counts(admin: Admin, settings: Settings, names: Sequence[str
         raise hidden(unseen[0], settings.kafka)
     for name in names:
         if settings.topic(name) not in found:
+            within = f" --namespace {settings.kafka.namespace}" if settings.kafka.namespace else ""
             made = (
-                "run 'throng topics create'"
+                f"run 'throng topics create{within}'"
                 if any(topic.name == name for topic in TOPICS)
                 else "make it, with the partitions of the topic that goes into it and message.timestamp.type=CreateTime"
             )

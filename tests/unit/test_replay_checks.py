@@ -198,7 +198,10 @@ def test_who_has_no_record_is_told_as_dropped(
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("attach", "run 'throng topics create'"), ("copy", "make it, with the partitions of .*type=CreateTime")],
+    [
+        ("attach", "run 'throng topics create --namespace r'"),
+        ("copy", "make it, with the partitions of .*type=CreateTime"),
+    ],
 )
 def test_how_to_make_a_missing_topic_is_told(name: str, says: str) -> None:
     class Admin:
