@@ -75,6 +75,12 @@ class Also(NamedTuple):
     advertised: int
 
 
+def also_listeners(also: Also | None) -> dict[str, str]:
+    """What a second listener adds to a broker's listeners, and to the advertised ones."""
+    ports = {} if also is None else {"also_listen": also.port, "also_advertised": also.advertised}
+    return {"also_listen": "", "also_advertised": ""} | {name: f",ALSO://127.0.0.1:{p}" for name, p in ports.items()}
+
+
 class Secured(NamedTuple):
     """A listener where clients must say who they are, over TLS, and an authorizer that gives them what access lists
     say. Whoever comes to the stack's own port may do all: this is to try access lists, not to keep anybody out.
@@ -96,12 +102,8 @@ def write_config(
     """Write the broker's configuration into the stack's folder. Its paths are relative, so any folder name will
     do."""
     (folder / "data" / "kafka").mkdir(parents=True, exist_ok=True)
-    config = CONFIG.format(
-        port=port,
-        controller=controller_port,
-        also_listen=(f",ALSO://127.0.0.1:{also.port}" if also else "") + _listener(secured),
-        also_advertised=(f",ALSO://127.0.0.1:{also.advertised}" if also else "") + _listener(secured),
-    )
+    more = {name: text + _listener(secured) for name, text in also_listeners(also).items()}
+    config = CONFIG.format(port=port, controller=controller_port, **more)
     if secured is not None:
         config += _security(secured)
     (folder / "kafka.properties").write_text(config, "utf-8")

@@ -119,9 +119,9 @@ async def servers_and_proxy(
     async with AsyncExitStack() as running:
         stack = await asyncio.to_thread(start, folder / "stack", progress=say, ephemeral=True, kafka_also=alone)
         running.push_async_callback(asyncio.to_thread, stack.stop)
-        cluster = None
+        servers, cluster = Servers(stack.folder), None
         if brokers > 1:
-            await Servers(stack.folder).kill_broker()
+            await servers.kill_broker()
             cluster = running.enter_context(KafkaCluster(folder / "kafka", SESSION_MS, also))
         if program is None:
             yield stack, cluster, None, Behind("", 0)
@@ -129,14 +129,8 @@ async def servers_and_proxy(
         proxy = Proxy(program, folder / "proxy.log")
         running.callback(proxy.stop)
         kafka = {f"kafka-{node}": (each.advertised, each.port) for node, each in also.items()}
-        await proxy.start(
-            {**(kafka if cluster else {"kafka": kafka["kafka-1"]}), "redis": (redis_port, _port(stack.redis))}
-        )
+        await proxy.start(kafka | {"redis": (redis_port, servers.redis.port)})
         yield stack, cluster, proxy, Behind(",".join(f"127.0.0.1:{e.advertised}" for e in also.values()), redis_port)
-
-
-def _port(redis: str) -> int:
-    return int(redis[:-2].split(":")[2])
 
 
 class Behind(msgspec.Struct, frozen=True):

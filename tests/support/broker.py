@@ -13,7 +13,7 @@ from typing import Any
 
 from aiokafka.errors import DuplicateSequenceNumber, OutOfOrderSequenceNumber
 from aiokafka.protocol.admin import ApiVersionResponse_v0
-from aiokafka.protocol.metadata import MetadataResponse_v0, MetadataResponse_v1
+from aiokafka.protocol.metadata import MetadataResponse_v1
 from aiokafka.protocol.produce import ProduceRequest_v3, ProduceResponse_v3
 from aiokafka.protocol.transaction import InitProducerIdResponse_v0
 from aiokafka.record.default_records import DefaultRecordBatch
@@ -57,10 +57,10 @@ class Broker:
             while True:
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
                 body = BytesIO(await reader.readexactly(size))
-                key, version, correlation, name = struct.unpack(">hhih", body.read(10))
+                key, _, correlation, name = struct.unpack(">hhih", body.read(10))
                 body.read(max(name, 0))
                 self.asked[key] += 1
-                answer = None if self.silent else self._answer(key, version, body)
+                answer = None if self.silent else self._answer(key, body)
                 if answer is not None:
                     data = struct.pack(">i", correlation) + answer.encode()
                     await self._write(writer, struct.pack(">i", len(data)) + data)
@@ -76,14 +76,12 @@ class Broker:
             await asyncio.sleep(self.piece_s)
             writer.write(data[begin : begin + size])
 
-    def _answer(self, key: int, version: int, body: BytesIO) -> Any:
+    def _answer(self, key: int, body: BytesIO) -> Any:
         if key == API_VERSIONS:
-            versions = [(PRODUCE, 3, 3), (METADATA, 0, 1), (API_VERSIONS, 0, 0), (INIT_PRODUCER_ID, 0, 0)]
+            versions = [(PRODUCE, 3, 3), (METADATA, 1, 1), (API_VERSIONS, 0, 0), (INIT_PRODUCER_ID, 0, 0)]
             return ApiVersionResponse_v0(0, versions)
         if key == METADATA:
             partitions = [(0, 0, self.leader, [0], [0])]
-            if version == 0:
-                return MetadataResponse_v0([(0, "127.0.0.1", self.port)], [(0, "t", partitions)])
             return MetadataResponse_v1([(0, "127.0.0.1", self.port, None)], 0, [(0, "t", False, partitions)])
         if key == INIT_PRODUCER_ID:
             return InitProducerIdResponse_v0(0, 0, 7, 0)

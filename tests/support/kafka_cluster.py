@@ -85,16 +85,9 @@ class KafkaCluster:
             text = COMMON + (ONE_CONTROLLER if node == CONTROLLER else ONE_BROKER)
             home = self.home(node)
             home.mkdir(parents=True)
-            second = (also or {}).get(node)
-            told = {
-                "node": node,
-                "controller": controller,
-                "port": self.ports.get(node),
-                "session_ms": session_ms,
-                "also_listen": f",ALSO://127.0.0.1:{second.port}" if second else "",
-                "also_advertised": f",ALSO://127.0.0.1:{second.advertised}" if second else "",
-            }
-            (home / "kafka.properties").write_text(text.format(**told))
+            told = {"node": node, "controller": controller, "port": self.ports.get(node), "session_ms": session_ms}
+            more = kafka_server.also_listeners((also or {}).get(node))
+            (home / "kafka.properties").write_text(text.format(**told, **more))
             (home / "log4j2.properties").write_text(kafka_server.LOGGING)
 
     def home(self, node: int) -> Path:
